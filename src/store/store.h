@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * store - where records wait for a restart: append, replay, trim.
+ *
+ * Knows:     entries (runs of bytes), their order, whether they are durable.
+ * Never:     what an entry means, who waits for it.
+ * Threads:   all calls from one thread. A store may have a helper thread that
+ *            only writes and syncs.
+ * Errors:    0 or -errno. A store never logs; what a human should read is
+ *            returned as text.
+ *
+ * Order of calls: open, store_replay exactly once, then append / commit /
+ * trim in any order, then store_close.
+ *
+ * An entry is atomic: after a crash it is replayed whole or not at all, and
+ * only if every entry before it is replayed too. An entry that store_durable
+ * has reported is always replayed.
+ *
+ * Entries go to numbered segments, which only count up. Trimming works on
+ * whole segments from the oldest on, never from the middle: dropping a newer
+ * record before an older one could bring something back to life.
+ */
+#ifndef YOKE_STORE_H
+#define YOKE_STORE_H
+
+#include "base/base.h"
+
+#define STORE_TEXT_MAX 512
+
+enum store_sync {
+    STORE_SYNC_ALWAYS,   /* durable means on the disk (fdatasync returned) */
+    STORE_SYNC_INTERVAL, /* handed to the kernel; synced every interval_ms */
+    STORE_SYNC_NEVER,    /* handed to the kernel */
+};
+
+struct store_stats {
+    uint64_t entries;        /* appended since open */
+    uint64_t bytes;          /* appended since open, framing included */
+    uint64_t syncs;          /* completed since open */
+    uint64_t sync_us_total;  /* time spent in them */
+    uint64_t sync_us_max;
+    uint64_t disk_bytes;     /* size of all files, spares included */
+    uint32_t segments;       /* files in use, spares not included */
+    uint32_t first_segment, last_segment;
+    uint64_t replayed_entries, replayed_bytes;
+    uint64_t torn_bytes;     /* cut off the tail at replay */
+};
+
+/* One entry at replay. `data` is valid during the call only. Returns 0, or
+ * -errno to stop the replay, which store_replay then returns. */
+typedef int store_replay_fn(void *arg, const void *data, size_t len,
+                            uint32_t segment);
+
+struct store;
+
+/* The contract; memory.c and journal.c fill it in. */
+struct store_ops {
+    int (*replay)(struct store *s, store_replay_fn *fn, void *arg,
+                  char text[STORE_TEXT_MAX]);
+    int (*append)(struct store *s, const void *data, size_t len,
+                  uint64_t *pos);
+    void (*commit)(struct store *s);
+    int (*error)(const struct store *s, char text[STORE_TEXT_MAX]);
+    void (*trim)(struct store *s, uint32_t segment);
+    void (*tick)(struct store *s);
+    void (*stats)(const struct store *s, struct store_stats *out);
+    void (*close)(struct store *s);
+};
+
+/* The part every store shares, so that the hot questions cost no call. Only
+ * the store itself writes it, on the thread of the caller. */
+struct store {
+    const struct store_ops *ops;
+    uint64_t appended; /* position after the last append */
+    uint64_t durable;  /* all entries up to here are durable */
+    uint32_t segment;  /* where the next append goes, at the earliest */
+    bool full;         /* no room to extend: refuse what is new, finish the
+                        * rest (a reserve is kept for that) */
+    bool busy;         /* a commit is under way */
+    int fd;            /* readable when a commit has ended; -1: never */
+};
+
+/*
+ * Replays every entry in order. 0: ready for appends; a torn tail has been cut
+ * off (see torn_bytes). -EBADMSG: damage that is no torn tail; `text` says
+ * where, nothing was changed. Other errors: `text` names the file.
+ */
+static inline int store_replay(struct store *s, store_replay_fn *fn, void *arg,
+                               char text[STORE_TEXT_MAX])
+{
+    return s->ops->replay(s, fn, arg, text);
+}
+
+/*
+ * Append one entry (1 byte to 16 MiB); copies it. It is durable once
+ * store_durable() >= *pos. -ENOSPC: no room even in the reserve; nothing
+ * changed. -EIO: the store has failed before (see store_error).
+ */
+static inline int store_append(struct store *s, const void *data, size_t len,
+                               uint64_t *pos)
+{
+    return s->ops->append(s, data, len, pos);
+}
+
+/*
+ * Start to make everything appended so far durable. May have ended on return
+ * (look at s->durable) or end later: then s->fd becomes readable and
+ * store_tick() brings s->durable up to date. While s->busy, a further call
+ * does nothing: call again when the one under way has ended.
+ */
+static inline void store_commit(struct store *s)
+{
+    s->ops->commit(s);
+}
+
+/* Collect what the helper thread did: updates durable, busy, full, segment.
+ * Call it when fd is readable and at least once a second. */
+static inline void store_tick(struct store *s)
+{
+    s->ops->tick(s);
+}
+
+/* 0, or -errno of the failed write or sync and a text. It is final: the
+ * caller must stop acknowledging and end the process; nothing is retried. */
+static inline int store_error(const struct store *s, char text[STORE_TEXT_MAX])
+{
+    return s->ops->error(s, text);
+}
+
+/* No entry in a segment before `segment` is needed any more. The segment that
+ * takes appends is never removed. */
+static inline void store_trim(struct store *s, uint32_t segment)
+{
+    s->ops->trim(s, segment);
+}
+
+static inline void store_stats(const struct store *s, struct store_stats *out)
+{
+    s->ops->stats(s, out);
+}
+
+/* Commits what is appended, waits for it, and frees. NULL is allowed. */
+static inline void store_close(struct store *s)
+{
+    if (s)
+        s->ops->close(s);
+}
+
+/* Keeps nothing: durable as soon as appended. For tests, and for users whose
+ * jobs need not survive a restart. */
+struct store *store_memory_open(void);
+
+/*
+ * Seam for the journal's I/O: the simulator replaces it. Each function has the
+ * contract of the system call and returns its result, or -errno.
+ */
+struct store_io {
+    void *arg;
+    int (*open)(void *arg, const char *path, int flags, unsigned mode);
+    int (*close)(void *arg, int fd);
+    int64_t (*pread)(void *arg, int fd, void *to, size_t len, int64_t offset);
+    int64_t (*pwrite)(void *arg, int fd, const void *from, size_t len,
+                      int64_t offset);
+    int (*fdatasync)(void *arg, int fd);
+    int (*fsync)(void *arg, int fd); /* of a directory, too */
+    int (*rename)(void *arg, const char *from, const char *to);
+    int (*unlink)(void *arg, const char *path);
+    int (*ftruncate)(void *arg, int fd, int64_t size);
+    int64_t (*size)(void *arg, int fd); /* st_size */
+    /* Names in a directory, sorted; calls `each` for every one. */
+    int (*list)(void *arg, const char *dir,
+                void (*each)(void *each_arg, const char *name), void *each_arg);
+    /* Exclusive lock of a file that lasts until close; -EWOULDBLOCK. */
+    int (*lock)(void *arg, int fd);
+    uint64_t (*random)(void *arg); /* for file epochs */
+};
+
+struct store_journal_options {
+    const char *dir;         /* must exist; lends until return */
+    enum store_sync sync;
+    uint32_t interval_ms;    /* for STORE_SYNC_INTERVAL */
+    uint64_t segment_bytes;  /* 1 MiB to 1 GiB; 0: 64 MiB */
+    bool threaded;           /* false: commits run in the caller (simulator) */
+    const struct store_io *io; /* NULL: the operating system; lends for ever */
+};
+
+/* Takes the lock of the directory. -EWOULDBLOCK: another daemon holds it.
+ * On failure *out is untouched and `text` says what is wrong. */
+int store_journal_open(const struct store_journal_options *options,
+                       struct store **out, char text[STORE_TEXT_MAX]);
+
+#endif
