@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * yoke.h - libyoke, the client library of the yoke job queue.
+ *
+ * A `yoke` handle is one connection and one session. There is no global state:
+ * any number of handles may exist, each used by one thread at a time. The
+ * library never prints, exits, aborts for a request, or touches signals
+ * (writes use MSG_NOSIGNAL).
+ *
+ * Every function that can fail returns 0 or a negative `enum yoke_status`;
+ * yoke_error_text() has the words. Out-parameters are untouched on failure.
+ * Durations are milliseconds, times Unix milliseconds; YOKE_NONE is "none" or
+ * "for ever", YOKE_DEFAULT "as the daemon decides".
+ *
+ * Ownership: strings and bytes passed in belong to the caller and are copied;
+ * what a function gives out belongs to the object it came from and lives until
+ * that object is freed, unless said otherwise. All free functions take NULL.
+ */
+#ifndef YOKE_H
+#define YOKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define YOKE_NONE       INT64_C(-1)
+#define YOKE_DEFAULT    INT64_MIN
+#define YOKE_ID_SIZE    32 /* of a buffer for an id or token, NUL included */
+#define YOKE_PORT       9653
+#define YOKE_SOCKET     "/run/yoke/yoked.sock" /* the default address */
+#define YOKE_ENV_SERVER "YOKE_SERVER" /* address, where none is given */
+
+/* Bytes that may hold NUL. Where the library gives them out, a NUL follows. */
+struct yoke_bytes {
+    const char *data;
+    size_t len;
+};
+
+enum yoke_status {
+    YOKE_OK = 0,
+    YOKE_ERR_ARGUMENT = -1,   /* the call is wrong; nothing was sent */
+    YOKE_ERR_CONNECT = -2,    /* cannot connect */
+    YOKE_ERR_IO = -3,         /* the connection broke; outcome unknown */
+    YOKE_ERR_PROTOCOL = -4,   /* the peer does not speak the protocol */
+    YOKE_ERR_TIMEOUT = -5,    /* the wait is over, the thing goes on */
+    YOKE_ERR_INTERRUPTED = -6,/* yoke_interrupt() was called */
+    YOKE_ERR_NOMEM = -7,
+    /* what the daemon answered; see doc/protocol.md */
+    YOKE_ERR_GENERIC = -32,
+    YOKE_ERR_NOAUTH = -33,
+    YOKE_ERR_WRONGPASS = -34,
+    YOKE_ERR_NOPROTO = -35,
+    YOKE_ERR_LOADING = -36,
+    YOKE_ERR_NOJOB = -37,
+    YOKE_ERR_NOGROUP = -38,
+    YOKE_ERR_NOQUEUE = -39,
+    YOKE_ERR_NOSESSION = -40,
+    YOKE_ERR_STALE = -41,
+    YOKE_ERR_QUEUEFULL = -42,
+    YOKE_ERR_CLOSED = -43,
+    YOKE_ERR_CANCELLED = -44,
+    YOKE_ERR_TOOBIG = -45,
+    YOKE_ERR_LIMIT = -46,
+    YOKE_ERR_OOM = -47,
+    YOKE_ERR_DISKFULL = -48,
+    YOKE_ERR_DRAINING = -49,
+};
+
+/* A short name: "QUEUEFULL", "connect". Never NULL. */
+const char *yoke_status_name(int status);
+/* Version of the library, "0.1.0". */
+const char *yoke_version(void);
+
+/* ------------------------------------------------------------ connection */
+
+typedef struct yoke yoke;
+
+struct yoke_options {
+    const char *password;       /* NULL: none */
+    const char *name;           /* shown by CLIENT LIST; NULL: none */
+    int64_t connect_timeout_ms; /* 0: 5000 */
+    int fd;                     /* a connected socket to take over, used
+                                 * instead of the address when > 0 */
+};
+
+/*
+ * Connect. `address` is "/path/to/socket", "unix:/path", "host:port", "host",
+ * "[v6]:port", or NULL: the environment's YOKE_SERVER, else YOKE_SOCKET.
+ * On failure *out holds a handle that is good for yoke_error_text() and
+ * yoke_close() alone; it is NULL only when memory is short.
+ */
+int yoke_open(const char *address, const struct yoke_options *options,
+              yoke **out);
+/* Says QUIT (leases are given back, owned groups are cancelled), closes, frees.
+ * A handle whose connection broke is only freed. */
+void yoke_close(yoke *y);
+/* Closes without a word and frees: the session goes into its grace, as after
+ * a crash. */
+void yoke_abandon(yoke *y);
+
+/* What went wrong in the last call that failed on this handle; valid until the
+ * next call. Never NULL. */
+const char *yoke_error_text(const yoke *y);
+/* The session's id, and its lease in ms. */
+const char *yoke_session(const yoke *y);
+int64_t yoke_lease_ms(const yoke *y);
+
+/* May be called from a signal handler or another thread: the blocking call
+ * that this handle is in, or its next one, returns YOKE_ERR_INTERRUPTED; the
+ * handle stays usable. */
+void yoke_interrupt(yoke *y);
+
+/* ----------------------------------------------------------------- values */
+
+/* Any reply as a tree; for requests that have no function of their own. */
+enum yoke_kind { YOKE_NULL, YOKE_INT, YOKE_STR, YOKE_ARRAY, YOKE_MAP };
+
+struct yoke_value {
+    enum yoke_kind kind;
+    int64_t i;                 /* INT */
+    struct yoke_bytes s;       /* STR (statuses, too) */
+    size_t count;              /* ARRAY: items; MAP: pairs */
+    struct yoke_value *items;  /* ARRAY: count; MAP: 2 * count, keys at even
+                                * places */
+};
+
+/* The value of a key of a MAP, or NULL. */
+const struct yoke_value *yoke_value_get(const struct yoke_value *map,
+                                        const char *key);
+void yoke_value_free(struct yoke_value *v);
+
+/* Send any request and wait for its reply. An error reply is a status. The
+ * caller frees *out (out may be NULL). */
+int yoke_command(yoke *y, size_t argc, const struct yoke_bytes *argv,
+                 struct yoke_value **out);
+/* The same with NUL-terminated arguments, the last one NULL. */
+int yoke_commandl(yoke *y, struct yoke_value **out, const char *arg0, ...)
+    __attribute__((sentinel));
+
+/* ------------------------------------------------------------------- jobs */
+
+struct yoke_submit {
+    const char *queue;         /* required */
+    struct yoke_bytes payload;
+    const char *group;         /* NULL: root */
+    const char *name;          /* NULL: none */
+    /* YOKE_DEFAULT where not set; see SUBMIT in doc/protocol.md */
+    int64_t priority, timeout_ms, deadline_ms, expires_ms, grace_ms, delay_ms;
+    int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver, keep_ms;
+    int64_t wait_ms;
+};
+
+/* All options to YOKE_DEFAULT, everything else to nothing. */
+void yoke_submit_init(struct yoke_submit *s);
+/* Waits while the queue is full, as wait_ms says. */
+int yoke_submit(yoke *y, const struct yoke_submit *s, char id[YOKE_ID_SIZE]);
+/* Many at once, pipelined: *done counts those accepted, from the first on;
+ * stops at the first error. ids may be NULL. */
+int yoke_submit_many(yoke *y, const struct yoke_submit *s, size_t n,
+                     char (*ids)[YOKE_ID_SIZE], size_t *done);
+
+/* One error of one attempt. */
+struct yoke_job_error {
+    const char *class_name, *message, *detail; /* never NULL */
+    int64_t attempt, time_ms;
+};
+
+enum yoke_outcome {
+    YOKE_PENDING,   /* has not ended */
+    YOKE_SUCCEEDED, /* "ok" */
+    YOKE_FAILED,
+    YOKE_CANCELLED,
+};
+
+/* How a job or group ended. */
+struct yoke_outcome_info {
+    const char *id;
+    const char *name;   /* "" if none */
+    bool is_group;
+    enum yoke_outcome outcome;
+    struct yoke_bytes result; /* data is NULL unless a job ended ok */
+    const char *reason; /* of the cancel; NULL: none */
+    int64_t attempts, submitted_ms, started_ms, ended_ms; /* YOKE_NONE */
+    size_t nerrors;
+    struct yoke_job_error *errors; /* oldest first */
+    /* groups alone */
+    const char *parent;
+    const char *state;
+    int64_t members, queued, running, ok, failed, cancelled;
+    struct yoke_value *raw; /* the whole reply */
+};
+
+void yoke_outcome_free(struct yoke_outcome_info *o);
+
+/* Status as a MAP; see STATUS. The caller frees *out. */
+int yoke_job_status(yoke *y, const char *id, struct yoke_value **out);
+/* wait_ms 0 asks, YOKE_NONE waits for ever. YOKE_ERR_TIMEOUT: not ended yet.
+ * The caller frees *out. */
+int yoke_job_wait(yoke *y, const char *id, int64_t wait_ms,
+                  struct yoke_outcome_info **out);
+/* Of a job or group. Returns when the cancel is recorded, not when it ended.
+ * reason may be NULL; grace_ms may be YOKE_DEFAULT. */
+int yoke_cancel(yoke *y, const char *id, const char *reason, int64_t grace_ms);
+
+/* A piece of what a job printed. */
+struct yoke_log_chunk {
+    int stream; /* 1, 2; 0: `lost` bytes were dropped here */
+    int64_t lost;
+    struct yoke_bytes data;
+};
+struct yoke_log_page {
+    int64_t cursor; /* for the next call; the first is 0 */
+    bool over;      /* nothing more will come */
+    size_t count;
+    struct yoke_log_chunk *chunks;
+    struct yoke_value *raw;
+};
+void yoke_log_page_free(struct yoke_log_page *p);
+int yoke_job_logs(yoke *y, const char *id, int64_t cursor, int64_t wait_ms,
+                  struct yoke_log_page **out);
+
+/* A command line as a payload for a runner; see "Command payloads". dir may be
+ * NULL; env is NULL or NULL-terminated "NAME=value"s; argv is NULL-terminated;
+ * input.data may be NULL. The caller frees out->data with yoke_free. */
+int yoke_command_payload(const char *dir, const char *const *env,
+                         const char *const *argv, struct yoke_bytes input,
+                         struct yoke_bytes *out);
+void yoke_free(void *p);
+
+/* ----------------------------------------------------------------- groups */
+
+struct yoke_group_options {
+    const char *parent; /* group or token; NULL: root */
+    const char *name;   /* NULL: none */
+    int64_t fail, succeed, width, timeout_ms, deadline_ms, keep_ms;
+    bool detached;
+};
+
+void yoke_group_options_init(struct yoke_group_options *o);
+int yoke_group_open(yoke *y, const struct yoke_group_options *o,
+                    char id[YOKE_ID_SIZE]);
+int yoke_group_close(yoke *y, const char *id);
+/* As yoke_job_wait, for a group. */
+int yoke_group_wait(yoke *y, const char *id, int64_t wait_ms,
+                    struct yoke_outcome_info **out);
+
+/* Some members; pass cursor on to get more. */
+struct yoke_page {
+    char cursor[YOKE_ID_SIZE];
+    bool over;
+    size_t count;
+    struct yoke_outcome_info **members;
+};
+void yoke_page_free(struct yoke_page *p);
+/* Members in the order in which they ended. cursor "0" begins. Waits up to
+ * wait_ms for at least one; count 0: the daemon's default. */
+int yoke_group_next(yoke *y, const char *id, const char *cursor,
+                    int64_t wait_ms, int64_t count, struct yoke_page **out);
+/* Members in the order of submission; only failed ones if errors_only. */
+int yoke_group_results(yoke *y, const char *id, const char *cursor,
+                       bool errors_only, int64_t count,
+                       struct yoke_page **out);
+
+/* The errors under a group, shaped like the tree of groups. */
+struct yoke_error_tree {
+    char id[YOKE_ID_SIZE];
+    char *name;
+    bool is_group;
+    size_t nerrors;                /* the node's own */
+    struct yoke_job_error *errors;
+    size_t nchildren;
+    struct yoke_error_tree **children;
+};
+/* NULL in *out: no errors. The caller frees it. */
+int yoke_group_errors(yoke *y, const char *id, struct yoke_error_tree **out);
+/* Split by the class of the errors (a glob as of fnmatch(3)), as `except*`
+ * does: both halves keep the shape and drop what is empty; either may be NULL.
+ * The tree passed in is left as it is; the caller frees both halves. */
+int yoke_error_tree_split(const struct yoke_error_tree *tree,
+                          const char *class_glob,
+                          struct yoke_error_tree **match,
+                          struct yoke_error_tree **rest);
+void yoke_error_tree_free(struct yoke_error_tree *t);
+
+/* ---------------------------------------------------------------- workers */
+
+enum yoke_notice { YOKE_NOTICE_JOB, YOKE_NOTICE_CANCEL };
+
+/* What FETCH tells a worker. */
+struct yoke_work {
+    enum yoke_notice notice;
+    const char *token;
+    /* JOB */
+    const char *queue, *name, *group;
+    struct yoke_bytes payload;
+    int64_t attempt, timeout_ms, deadline_ms;
+    int64_t grace_ms; /* JOB and CANCEL */
+    const char *reason; /* CANCEL */
+};
+struct yoke_work_list {
+    size_t count;
+    struct yoke_work *items;
+    struct yoke_value *raw;
+};
+void yoke_work_free(struct yoke_work_list *w);
+
+/* Wait up to wait_ms for at most count jobs from the queues, or cancels of
+ * jobs held. An empty list when the time is up. The caller frees *out. */
+int yoke_fetch(yoke *y, int64_t count, int64_t wait_ms, size_t nqueues,
+               const char *const *queues, struct yoke_work_list **out);
+int yoke_done(yoke *y, const char *token, struct yoke_bytes result);
+int yoke_fail(yoke *y, const char *token, const char *class_name,
+              const char *message, struct yoke_bytes detail);
+int yoke_release(yoke *y, const char *token);
+
+struct yoke_touch {
+    bool cancelled;
+    int64_t remaining_ms; /* YOKE_NONE: no limit */
+};
+/* progress and out may be NULL. */
+int yoke_touch(yoke *y, const char *token, const char *progress,
+               struct yoke_touch *out);
+int yoke_log(yoke *y, const char *token, int stream, struct yoke_bytes data);
+
+/* ----------------------------------------------------------- asynchronous */
+
+/*
+ * For programs with a loop of their own: requests are queued by yoke_send, the
+ * program waits until the descriptor is ready for what yoke_events() says, and
+ * calls yoke_process(), which writes, reads, and calls back in the order of
+ * the requests. Synchronous calls and these may be mixed on one handle only
+ * while no request is under way (YOKE_ERR_ARGUMENT otherwise).
+ */
+
+/* status 0 and the reply, or an error and NULL (text: yoke_error_text). The
+ * value is freed after the call. The callback may send, but not close. */
+typedef void yoke_reply_fn(yoke *y, int status, const struct yoke_value *reply,
+                           void *arg);
+
+int yoke_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
+              yoke_reply_fn *fn, void *arg);
+int yoke_sendl(yoke *y, yoke_reply_fn *fn, void *arg, const char *arg0, ...)
+    __attribute__((sentinel));
+int yoke_fd(const yoke *y);
+/* POLLIN, and POLLOUT while something waits to be written. */
+short yoke_events(const yoke *y);
+/* 0, or the error that ended the connection; then every request under way has
+ * been called back with it. Never blocks. */
+int yoke_process(yoke *y);
+/* Requests sent and not yet answered; bytes not yet written. */
+size_t yoke_pending(const yoke *y);
+size_t yoke_unsent(const yoke *y);
+/* Reads the reply of a FETCH got by yoke_send; the list copies what it needs
+ * and the caller frees it. */
+int yoke_work_parse(const struct yoke_value *reply,
+                    struct yoke_work_list **out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * core - the state machine of yoke: queues, jobs, groups, workers, sessions.
+ *
+ * Knows:     every rule of doc/protocol.md.
+ * Never:     I/O, clocks, threads, randomness of its own, RESP, callbacks.
+ * Threads:   none; one caller.
+ * Errors:    a request that cannot be served is answered with an error value;
+ *            a broken invariant ends the process.
+ *
+ * Same events in, same effects out. Each step decides (reads, may refuse,
+ * writes nothing), records (a fact about one entity) and applies (the only
+ * writer, cannot fail); core_replay runs apply alone.
+ *
+ * Order of calls: core_new, core_replay for every record entry of the store,
+ * one EVENT_START, then any events. Time must not go backward between events.
+ */
+#ifndef YOKE_CORE_H
+#define YOKE_CORE_H
+
+#include "base/buf.h"
+#include "base/value.h"
+
+/* Error codes, index into wire/errors.def. */
+enum core_error {
+#define ERROR(id, code, meaning) CORE_ERR_##id,
+#include "wire/errors.def"
+#undef ERROR
+};
+
+struct job_id {
+    uint64_t n;
+};
+struct group_id {
+    uint64_t n; /* 0: root */
+};
+struct session_id {
+    uint64_t n; /* random, so that it cannot be guessed; 0: none */
+};
+/* A connection, as named by the server; never reused, never 0. */
+struct client_id {
+    uint64_t n;
+};
+
+/* An attempt of a job. */
+struct token {
+    struct job_id job;
+    uint32_t attempt;
+};
+
+/* Where something may live: a group, or a running attempt. */
+struct scope_ref {
+    bool is_job;
+    struct group_id group;
+    struct token token;
+};
+
+#define CORE_NONE     INT64_C(-1) /* no time, no limit, for ever */
+#define CORE_UNSET    INT64_MIN   /* option not given: the default holds */
+#define CORE_QUEUES_PER_FETCH 64
+#define CORE_QUEUE_NAME_MAX   64
+#define CORE_LABEL_MAX        128
+#define CORE_REASON_MAX       256
+#define CORE_CLASS_MAX        64
+#define CORE_MESSAGE_MAX      1024
+#define CORE_DETAIL_MAX       8192
+#define CORE_PROGRESS_MAX     256
+#define CORE_PRIORITIES       10
+#define CORE_PRIORITY_DEFAULT 4
+
+/* Settings of a queue. CORE_UNSET in an event keeps what holds. */
+struct queue_settings {
+    int64_t max_jobs;   /* not started, at least 1 */
+    int64_t max_bytes;  /* of their payloads */
+    int64_t timeout_ms; /* of an attempt; CORE_NONE */
+    int64_t grace_ms;
+    int64_t retry;      /* attempts in all when they fail, at least 1 */
+    int64_t redeliver;  /* lost attempts that are run again */
+    int64_t keep_ms;
+    int64_t wait_ms;    /* of a producer when full; CORE_NONE: for ever */
+};
+
+/* Bounds; all are enforced by the core. */
+struct core_limits {
+    int64_t payload_max;     /* bytes of one payload */
+    int64_t result_max;      /* bytes of one result */
+    int64_t memory_max;      /* bytes the core accounts for itself */
+    int64_t queues_max;
+    int64_t groups_max;
+    int64_t members_max;     /* of one group */
+    int64_t depth_max;       /* of the tree */
+    int64_t retain_jobs;     /* ended jobs kept, beyond that oldest first */
+    int64_t retain_bytes;
+    int64_t log_max;         /* output kept of one job */
+    int64_t logs_max;        /* output kept of all jobs */
+    int64_t lease_ms;
+    int64_t session_grace_ms;
+    int64_t keep_max_ms;
+    struct queue_settings queue_defaults;
+};
+
+/* The defaults of all limits; etc/yoked.ini is checked against them. */
+void core_limits_init(struct core_limits *limits);
+
+enum core_event_kind {
+    /* from clients: answered with exactly one EFFECT_REPLY each, now or later;
+     * ALIVE, UNBLOCK and DISCONNECT are not answered */
+    EVENT_SUBMIT,
+    EVENT_STATUS,
+    EVENT_RESULT,      /* wait_ms 0: RESULT, else WAIT */
+    EVENT_CANCEL,
+    EVENT_LOGS,
+    EVENT_JOBS,
+    EVENT_GROUP_OPEN,
+    EVENT_GROUP_CLOSE,
+    EVENT_GROUP_INFO,  /* wait_ms 0: GROUP INFO, else GROUP WAIT */
+    EVENT_GROUP_NEXT,
+    EVENT_GROUP_RESULTS,
+    EVENT_GROUP_TREE,
+    EVENT_FETCH,
+    EVENT_DONE,
+    EVENT_FAIL,
+    EVENT_RELEASE,
+    EVENT_TOUCH,
+    EVENT_LOG,
+    EVENT_QUEUE_LIST,
+    EVENT_QUEUE_INFO,
+    EVENT_QUEUE_SET,
+    EVENT_QUEUE_PAUSE,
+    EVENT_SESSION,     /* answers the id of the client's session; makes one */
+    EVENT_SESSION_RESUME,
+    EVENT_ALIVE,       /* the client sent something: renews its leases */
+    EVENT_UNBLOCK,     /* the client sent something while it was blocked: the
+                        * blocking command (not SUBMIT) is answered empty */
+    EVENT_DISCONNECT,  /* the client is gone; ends its waits */
+    /* from the daemon: not answered */
+    EVENT_START,       /* once, after replay */
+    EVENT_TICK,        /* core_next_ms() has come */
+    EVENT_SEGMENT,     /* records go to another segment from now on */
+    EVENT_DISK_FULL,   /* on or off */
+    EVENT_DRAIN,       /* accept no submits, start no jobs */
+};
+
+struct event_submit {
+    struct str queue, payload, name;
+    struct group_id group;
+    int64_t priority; /* every int64 here may be CORE_UNSET */
+    int64_t timeout_ms, deadline_ms, expires_ms, grace_ms, delay_ms;
+    int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver;
+    int64_t keep_ms, wait_ms;
+};
+
+struct event_group_open {
+    struct scope_ref parent;
+    struct str name;
+    int64_t fail, succeed, width; /* may be CORE_UNSET */
+    int64_t timeout_ms, deadline_ms, keep_ms;
+    bool detached;
+};
+
+/* How a client went away. */
+enum core_disconnect {
+    DISCONNECT_BROKEN, /* it may come back: the session's grace begins */
+    DISCONNECT_CLEAN,  /* it said goodbye: leases are given back, groups are
+                        * cancelled, at once */
+    DISCONNECT_DEAD,   /* it is known to be dead and all it ran is gone: its
+                        * attempts are lost, at once */
+};
+
+struct core_event {
+    enum core_event_kind kind;
+    int64_t now_ms;          /* Unix milliseconds */
+    uint64_t random;         /* fresh for each event */
+    struct client_id client; /* who asks; 0 for events from the daemon */
+    union {
+        struct event_submit submit;
+        struct {
+            struct job_id id;
+            int64_t wait_ms;
+        } job; /* STATUS, RESULT */
+        struct {
+            bool is_job;
+            struct job_id job;
+            struct group_id group;
+            struct str reason;
+            int64_t grace_ms;
+        } cancel;
+        struct {
+            struct job_id id;
+            int64_t cursor, wait_ms, count;
+        } logs;
+        struct {
+            struct str queue, state; /* empty: any */
+            bool has_group;
+            struct group_id group;
+            int64_t count;
+        } jobs;
+        struct event_group_open group_open;
+        struct {
+            struct group_id id;
+            int64_t cursor, wait_ms, count;
+            bool errors_only;
+        } group; /* CLOSE, INFO, NEXT, RESULTS, TREE */
+        struct {
+            int64_t count, wait_ms;
+            const struct str *queues; /* lends until return */
+            size_t nqueues;
+        } fetch;
+        struct {
+            struct token token;
+            struct str result;               /* DONE */
+            struct str class, message, detail; /* FAIL */
+            struct str progress;             /* TOUCH */
+            int64_t stream;                  /* LOG */
+            struct str data;                 /* LOG */
+        } report; /* DONE, FAIL, RELEASE, TOUCH, LOG */
+        struct {
+            struct str name;
+            struct queue_settings settings;
+            bool paused; /* QUEUE_PAUSE */
+        } queue;
+        struct session_id session;       /* SESSION_RESUME */
+        enum core_disconnect disconnect;
+        uint32_t segment; /* SEGMENT */
+        bool on;          /* DISK_FULL, DRAIN */
+    } u;
+};
+
+enum core_effect_kind {
+    EFFECT_RECORD, /* append these bytes to the store, with all records of the
+                    * same step as one entry */
+    EFFECT_REPLY,  /* a value for a client; nothing may leave before every
+                    * record so far is durable */
+    EFFECT_TRIM,   /* segments before `segment` are not needed any more */
+};
+
+struct core_effect {
+    enum core_effect_kind kind;
+    uint32_t segment;
+    struct client_id client;
+    size_t at, len; /* bytes in core_effects.bytes */
+};
+
+/* What a step asks for, in the order in which it must happen. All records of
+ * one step lie next to each other in `records`. The caller owns it, resets it
+ * before each step, and may reuse it for ever. */
+struct core_effects {
+    struct core_effect *list;
+    size_t len, cap;
+    struct buf records; /* the entry to append, empty if none */
+    struct buf values;  /* replies */
+};
+
+void core_effects_init(struct core_effects *e);
+void core_effects_reset(struct core_effects *e);
+void core_effects_clear(struct core_effects *e);
+
+struct core;
+
+/* Copies the limits. */
+struct core *core_new(const struct core_limits *limits);
+void core_free(struct core *c);
+/* New limits for what comes; what is already beyond them stays. */
+void core_configure(struct core *c, const struct core_limits *limits);
+
+/* Apply one entry of the store. 0, or -EBADMSG when it cannot be a record of
+ * any version this program knows (`text`, if not NULL, says why). */
+int core_replay(struct core *c, const void *entry, size_t len,
+                uint32_t segment, char text[128]);
+
+void core_step(struct core *c, const struct core_event *ev,
+               struct core_effects *out);
+
+/* When EVENT_TICK is due: Unix ms; INT64_MAX: never; in the past: at once. */
+int64_t core_next_ms(const struct core *c);
+
+/* Does this client wait for an answer? */
+bool core_blocked(const struct core *c, struct client_id client);
+
+struct core_stats {
+    int64_t queues, groups, sessions, clients_blocked;
+    int64_t jobs, delayed, ready, parked, running, cancelling, joining,
+        finished;
+    int64_t memory_bytes, payload_bytes, retained_bytes, log_bytes;
+    uint64_t submitted, started, ok, failed, cancelled, retried, lost, stale,
+        refused;
+};
+void core_stats(const struct core *c, struct core_stats *out);
+
+/* Walks everything and ends the process if an invariant does not hold. */
+void core_check(const struct core *c);
+
+/* A digest of all durable state: equal after a crash and replay to what it was
+ * after the last durable record. Volatile state (waits, places in line, leases)
+ * is not part of it. */
+uint64_t core_digest(const struct core *c);
+
+#endif
