@@ -4,17 +4,17 @@
  *
  * Knows:     entries (runs of bytes), their order, whether they are durable.
  * Never:     what an entry means, who waits for it.
- * Threads:   all calls from one thread. A store may have a helper thread that
- *            only writes and syncs.
+ * Threads:   all calls from one thread. A store may have helper threads that
+ *            only write, sync, and make room.
  * Errors:    0 or -errno. A store never logs; what a human should read is
  *            returned as text.
  *
  * Order of calls: open, store_replay exactly once, then append / commit /
- * trim in any order, then store_close.
+ * trim / tick in any order, then store_close.
  *
  * An entry is atomic: after a crash it is replayed whole or not at all, and
- * only if every entry before it is replayed too. An entry that store_durable
- * has reported is always replayed.
+ * only if every entry before it is replayed too. An entry that
+ * s->durable has reported is always replayed.
  *
  * Entries go to numbered segments, which only count up. Trimming works on
  * whole segments from the oldest on, never from the middle: dropping a newer
@@ -34,16 +34,16 @@ enum store_sync {
 };
 
 struct store_stats {
-    uint64_t entries;        /* appended since open */
-    uint64_t bytes;          /* appended since open, framing included */
-    uint64_t syncs;          /* completed since open */
-    uint64_t sync_us_total;  /* time spent in them */
+    uint64_t entries;       /* appended since open */
+    uint64_t bytes;         /* appended since open, framing included */
+    uint64_t syncs;         /* completed since open */
+    uint64_t sync_us_total; /* time spent in them */
     uint64_t sync_us_max;
-    uint64_t disk_bytes;     /* size of all files, spares included */
-    uint32_t segments;       /* files in use, spares not included */
+    uint64_t disk_bytes; /* size of all files, spares included */
+    uint32_t segments;   /* files in use, spares not included */
     uint32_t first_segment, last_segment;
     uint64_t replayed_entries, replayed_bytes;
-    uint64_t torn_bytes;     /* cut off the tail at replay */
+    uint64_t torn_bytes; /* cut off the tail at replay */
 };
 
 /* One entry at replay. `data` is valid during the call only. Returns 0, or
@@ -57,8 +57,7 @@ struct store;
 struct store_ops {
     int (*replay)(struct store *s, store_replay_fn *fn, void *arg,
                   char text[STORE_TEXT_MAX]);
-    int (*append)(struct store *s, const void *data, size_t len,
-                  uint64_t *pos);
+    int (*append)(struct store *s, const void *data, size_t len, uint64_t *pos);
     void (*commit)(struct store *s);
     int (*error)(const struct store *s, char text[STORE_TEXT_MAX]);
     void (*trim)(struct store *s, uint32_t segment);
@@ -93,8 +92,9 @@ static inline int store_replay(struct store *s, store_replay_fn *fn, void *arg,
 
 /*
  * Append one entry (1 byte to 16 MiB); copies it. It is durable once
- * store_durable() >= *pos. -ENOSPC: no room even in the reserve; nothing
- * changed. -EIO: the store has failed before (see store_error).
+ * s->durable >= *pos. -ENOSPC: no room even in the reserve; -EMSGSIZE: it does
+ * not fit in a segment; nothing changed. -EIO: the store has failed before
+ * (see store_error).
  */
 static inline int store_append(struct store *s, const void *data, size_t len,
                                uint64_t *pos)
@@ -176,11 +176,15 @@ struct store_io {
 };
 
 struct store_journal_options {
-    const char *dir;         /* must exist; lends until return */
+    const char *dir; /* must exist; lends until return */
     enum store_sync sync;
-    uint32_t interval_ms;    /* for STORE_SYNC_INTERVAL */
-    uint64_t segment_bytes;  /* 1 MiB to 1 GiB; 0: 64 MiB */
-    bool threaded;           /* false: commits run in the caller (simulator) */
+    uint32_t interval_ms;   /* for STORE_SYNC_INTERVAL */
+    uint64_t segment_bytes; /* 64 KiB to 1 GiB; 0: 64 MiB */
+    bool threaded;          /* false: all in the caller (simulator) */
+    /* A commit of up to so many bytes is written and synced by the caller
+     * itself as long as the disk is fast, which costs less than waking the
+     * helper. 0: never. Only with STORE_SYNC_ALWAYS and threads. */
+    uint32_t inline_bytes;
     const struct store_io *io; /* NULL: the operating system; lends for ever */
 };
 

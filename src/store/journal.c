@@ -1,0 +1,994 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The store on files: segments of checksummed frames, group commit.
+ *
+ *   caller                 writer                    keeper
+ *   append: frames into    takes a whole batch:      keeps one spare ready,
+ *   the filling batch      write, sync, then says    trims dead segments
+ *   commit: hands over     so through the eventfd
+ *
+ * Without threads the caller does all three, in the same functions.
+ *
+ * Invariants:
+ *   1. At most one batch is being written. Its frames are on the disk before
+ *      a frame of the next batch is written.
+ *   2. A segment is synced before its successor gets its name: only the last
+ *      segment can have a torn tail.
+ *   3. The file of a segment has its full size, in zeros, before its first
+ *      frame is written: a commit changes no metadata, and what is not zero
+ *      behind the last frame is a torn write or damage.
+ *   4. Segments are trimmed oldest first, each one for good before the next:
+ *      a crash leaves no gap in the numbers.
+ *   5. After an error nothing is written any more.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "store/keeper.h"
+#include "store/segment.h"
+#include "store/store.h"
+
+#define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
+#define SEGMENT_BYTES_MIN     ((uint64_t)64 << 10)
+#define SEGMENT_BYTES_MAX     ((uint64_t)1 << 30)
+
+/* A buffer that grew beyond this for one batch is given back after it. */
+#define BATCH_KEEP_BYTES ((size_t)4 << 20)
+
+/* Unless every commit syncs, so many bytes are written before a sync is begun
+ * early, so that the one at the end of a segment has little left to do. */
+#define UNSYNCED_BYTES_MAX ((uint64_t)8 << 20)
+
+/* A commit runs in the caller only while syncs take less than this. */
+#define INLINE_SYNC_US_MAX 500u
+
+/* A run of frames for one file. It ends where the next part starts. */
+struct part {
+    int fd;
+    size_t start;    /* in the bytes of the batch */
+    uint64_t offset; /* in the file */
+    struct segment_header header;
+    bool opens;     /* the file is still a spare: */
+    uint32_t spare; /* its number, */
+    int closes;     /* and the file before it, done with; -1: none */
+};
+
+struct batch {
+    struct buf bytes;
+    struct part *parts;
+    size_t parts_len, parts_cap;
+    bool opens;    /* a part does */
+    uint64_t last; /* sequence number of the last entry */
+};
+
+struct outcome {
+    int error;
+    char text[STORE_TEXT_MAX];
+    uint32_t syncs;
+    uint64_t sync_us, sync_us_max;
+};
+
+struct found {
+    uint32_t *numbers;
+    size_t len;
+};
+
+struct journal {
+    struct store base;
+
+    /* Set at open. */
+    enum store_sync sync;
+    uint32_t interval_ms, inline_bytes;
+    uint64_t segment_bytes;
+    bool threaded;
+    char *path;
+    struct segment_dir dir;
+    int lock_fd;
+    struct found used, spares; /* in the directory; until replay */
+
+    /* The caller's. */
+    bool ready; /* replayed */
+    struct {
+        int fd;
+        struct segment_header header;
+        uint64_t end; /* where the next frame goes */
+    } tail;
+    struct batch batches[2];
+    struct batch *filling;
+    uint64_t barrier;      /* entries that are on the disk for sure before
+                            * the next one is written */
+    uint32_t trim_limit;   /* segment of the last durable entry */
+    bool starved;          /* no spare, and none can be made */
+    uint64_t sync_us_mean; /* moving */
+    int error;
+    char text[STORE_TEXT_MAX];
+    struct store_stats stats;
+
+    struct keeper keeper; /* has a mutex of its own */
+
+    /* Shared with the writer, under the mutex. */
+    pthread_mutex_t mutex;
+    pthread_cond_t wake, changed;
+    pthread_t writer;
+    bool running; /* the writer and the keeper are */
+    bool stopping;
+    int failed; /* the first error of a write or a sync */
+    char failed_text[STORE_TEXT_MAX];
+
+    struct batch *job; /* for the writer */
+    bool job_ended;
+    struct outcome job_outcome;
+
+    int write_fd;             /* file of the last written frame */
+    uint64_t written, synced; /* sequence numbers */
+    uint64_t unsynced_bytes;
+    struct outcome sync_outcome; /* of syncs that belong to no batch */
+};
+
+static struct journal *journal_of(struct store *s)
+{
+    return container_of(s, struct journal, base);
+}
+
+static void lock(struct journal *j)
+{
+    ASSERT(pthread_mutex_lock(&j->mutex) == 0);
+}
+
+static void unlock(struct journal *j)
+{
+    ASSERT(pthread_mutex_unlock(&j->mutex) == 0);
+}
+
+/* Only measured where nothing must be repeatable. */
+static uint64_t now_us(const struct journal *j)
+{
+    struct timespec t;
+
+    if (!j->threaded)
+        return 0;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
+    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+}
+
+/* Makes store fd readable. */
+static void notify(void *arg)
+{
+    const struct journal *j = arg;
+    uint64_t one = 1;
+
+    /* It fails only when the counter is at its maximum: readable, too. */
+    if (j->base.fd >= 0 && write(j->base.fd, &one, sizeof(one)) < 0)
+        return;
+}
+
+/* With the mutex. The first error is the cause, later ones follow from it. */
+static void fail_shared(struct journal *j, int error, const char *text)
+{
+    if (j->failed)
+        return;
+    j->failed = error;
+    segment_say(j->failed_text, "%s", text);
+}
+
+/* -- Writing a batch: by the writer, or by the caller while it is idle --- */
+
+static int sync_file(struct journal *j, int fd, struct outcome *o)
+{
+    uint64_t start = now_us(j), us;
+    int rc = j->dir.io->fdatasync(j->dir.io->arg, fd);
+
+    us = now_us(j) - start;
+    o->syncs++;
+    o->sync_us += us;
+    if (us > o->sync_us_max)
+        o->sync_us_max = us;
+    return rc;
+}
+
+static int open_part(struct journal *j, struct part *p, const char **what,
+                     struct outcome *o)
+{
+    int rc = 0;
+
+    *what = "sync of the segment before";
+    if (p->closes >= 0)
+        rc = sync_file(j, p->closes, o);
+    if (rc != 0)
+        return rc;
+    if (p->closes >= 0) /* it was synced: an error has nothing to tell */
+        (void)j->dir.io->close(j->dir.io->arg, p->closes);
+    p->closes = -1;
+    rc = segment_start(&j->dir, p->fd, p->spare, &p->header, what);
+    p->opens = rc != 0;
+    return rc;
+}
+
+static int write_part(struct journal *j, struct part *p, const char *data,
+                      size_t len, const char **what, struct outcome *o)
+{
+    int64_t n;
+    int rc = p->opens ? open_part(j, p, what, o) : 0;
+
+    if (rc != 0)
+        return rc;
+    if (len == 0)
+        return 0;
+    *what = "write";
+    n = j->dir.io->pwrite(j->dir.io->arg, p->fd, data, len, (int64_t)p->offset);
+    if (n < 0)
+        return (int)n;
+    if ((size_t)n < len) {
+        *what = "short write";
+        return -EIO;
+    }
+    return 0;
+}
+
+static void write_batch(struct journal *j, struct batch *b, struct outcome *o)
+{
+    const char *what = "";
+    struct part *p = NULL;
+    char path[SEGMENT_PATH_MAX];
+    int rc = 0;
+
+    for (size_t i = 0; i < b->parts_len && rc == 0; i++) {
+        size_t end =
+            i + 1 < b->parts_len ? b->parts[i + 1].start : b->bytes.len;
+
+        p = &b->parts[i];
+        rc = write_part(j, p, b->bytes.data + p->start, end - p->start, &what,
+                        o);
+    }
+    if (rc == 0 && j->sync == STORE_SYNC_ALWAYS) {
+        what = "sync";
+        rc = sync_file(j, p->fd, o);
+    }
+    if (rc == 0)
+        return;
+    o->error = rc;
+    segment_path(&j->dir, SEGMENT_NAME_USED, p->header.number, path);
+    segment_say(o->text, "%s: %s: %s", path, what, strerror(-rc));
+}
+
+/* With the mutex: what the writer or the caller has just written. */
+static void note_written(struct journal *j, const struct batch *b)
+{
+    j->write_fd = b->parts[b->parts_len - 1].fd;
+    j->written = b->last;
+    if (j->sync == STORE_SYNC_ALWAYS)
+        j->synced = b->last;
+    else
+        j->unsynced_bytes += b->bytes.len;
+}
+
+/* With the mutex, which is released meanwhile: sync what no commit synced. */
+static void sync_written(struct journal *j)
+{
+    uint64_t written = j->written;
+    struct outcome o = {0};
+    int fd = j->write_fd, rc;
+
+    j->unsynced_bytes = 0;
+    unlock(j);
+    rc = sync_file(j, fd, &o);
+    lock(j);
+    j->sync_outcome.syncs += o.syncs;
+    j->sync_outcome.sync_us += o.sync_us;
+    if (o.sync_us_max > j->sync_outcome.sync_us_max)
+        j->sync_outcome.sync_us_max = o.sync_us_max;
+    if (rc == 0) {
+        j->synced = written;
+        return;
+    }
+    segment_say(o.text, "%s: sync of the last segment: %s", j->dir.path,
+                strerror(-rc));
+    fail_shared(j, rc, o.text);
+    notify(j);
+}
+
+/* -- The writer --------------------------------------------------------- */
+
+static void writer_job(struct journal *j)
+{
+    struct batch *b = j->job;
+
+    unlock(j);
+    write_batch(j, b, &j->job_outcome);
+    lock(j);
+    if (j->job_outcome.error == 0)
+        note_written(j, b);
+    else
+        fail_shared(j, j->job_outcome.error, j->job_outcome.text);
+    j->job = NULL;
+    j->job_ended = true;
+    ASSERT(pthread_cond_broadcast(&j->changed) == 0);
+    unlock(j);
+    notify(j);
+    lock(j);
+}
+
+static void *writer_main(void *arg)
+{
+    struct journal *j = arg;
+    struct timespec due;
+    bool waiting = false; /* for `due` */
+
+    lock(j);
+    while (!j->stopping) {
+        bool dirty = j->written > j->synced && !j->failed;
+
+        if (j->job) {
+            writer_job(j);
+        } else if (dirty && j->unsynced_bytes >= UNSYNCED_BYTES_MAX) {
+            sync_written(j);
+            waiting = false;
+        } else if (dirty && j->sync == STORE_SYNC_INTERVAL) {
+            if (!waiting)
+                keeper_after_ms(&due, j->interval_ms);
+            waiting = true;
+            if (pthread_cond_timedwait(&j->wake, &j->mutex, &due) ==
+                ETIMEDOUT) {
+                sync_written(j);
+                waiting = false;
+            }
+        } else {
+            waiting = false;
+            (void)pthread_cond_wait(&j->wake, &j->mutex);
+        }
+    }
+    unlock(j);
+    return NULL;
+}
+
+/* -- The caller --------------------------------------------------------- */
+
+static void update_full(struct journal *j)
+{
+    j->base.full = j->starved && j->tail.end > j->segment_bytes / 2;
+}
+
+static void add_stats(struct store_stats *s, const struct outcome *o)
+{
+    s->syncs += o->syncs;
+    s->sync_us_total += o->sync_us;
+    if (o->sync_us_max > s->sync_us_max)
+        s->sync_us_max = o->sync_us_max;
+}
+
+static void set_error(struct journal *j, int error, const char *text)
+{
+    if (j->error)
+        return; /* the first one is the cause */
+    j->error = error;
+    segment_say(j->text, "%s", text);
+}
+
+static void ask_keeper(struct journal *j)
+{
+    struct keeper_state k;
+    char text[STORE_TEXT_MAX];
+
+    keeper_get_state(&j->keeper, &k, text);
+    if (k.error)
+        set_error(j, k.error, text);
+    j->starved = k.starved;
+    j->stats.first_segment = k.first;
+    j->stats.disk_bytes = k.disk_bytes;
+    update_full(j);
+}
+
+/* With the mutex: take over what the writer has reported. */
+static void ask_writer(struct journal *j)
+{
+    if (j->failed)
+        set_error(j, j->failed, j->failed_text);
+    add_stats(&j->stats, &j->sync_outcome);
+    j->sync_outcome = (struct outcome){0};
+    if (j->synced > j->barrier)
+        j->barrier = j->synced;
+}
+
+static void batch_reset(struct batch *b)
+{
+    buf_reset(&b->bytes);
+    buf_shrink(&b->bytes, BATCH_KEEP_BYTES);
+    b->parts_len = 0;
+    b->opens = false;
+}
+
+/* A batch has been written. */
+static void batch_ended(struct journal *j, struct batch *b,
+                        const struct outcome *o)
+{
+    add_stats(&j->stats, o);
+    if (o->syncs > 0)
+        j->sync_us_mean = (j->sync_us_mean * 7 + o->sync_us / o->syncs) / 8;
+    if (o->error || j->error)
+        return;
+    j->base.durable = b->last;
+    j->trim_limit = b->parts[b->parts_len - 1].header.number;
+    batch_reset(b);
+}
+
+static struct part *add_part(struct journal *j)
+{
+    struct batch *b = j->filling;
+    struct part *p;
+
+    if (b->parts_len == b->parts_cap) {
+        b->parts_cap = b->parts_cap ? b->parts_cap * 2 : 4;
+        b->parts =
+            mem_realloc(b->parts, mem_mul(b->parts_cap, sizeof(*b->parts)));
+    }
+    p = &b->parts[b->parts_len++];
+    *p = (struct part){.fd = j->tail.fd,
+                       .start = b->bytes.len,
+                       .offset = j->tail.end,
+                       .header = j->tail.header,
+                       .closes = -1};
+    return p;
+}
+
+/* Take the spare for what comes next. It becomes a segment when the batch is
+ * written, so that an append costs no call to the system. */
+static int roll(struct journal *j)
+{
+    uint32_t number = j->tail.header.number + 1, spare;
+    int closes = j->tail.fd, fd;
+    struct part *p;
+    int rc = keeper_take(&j->keeper, &fd, &spare);
+
+    if (rc != 0) {
+        ask_keeper(j);
+        return rc;
+    }
+    ASSERT(number > 0);
+    j->tail.fd = fd;
+    j->tail.header =
+        (struct segment_header){.number = number,
+                                .epoch = j->dir.io->random(j->dir.io->arg),
+                                .first = j->base.appended + 1};
+    j->tail.end = SEGMENT_HEADER_BYTES;
+    j->barrier = j->base.appended;
+    j->base.segment = number;
+    p = add_part(j);
+    p->opens = j->filling->opens = true;
+    p->spare = spare;
+    p->closes = closes;
+    return 0;
+}
+
+static int journal_append(struct store *s, const void *data, size_t len,
+                          uint64_t *pos)
+{
+    struct journal *j = journal_of(s);
+    uint64_t size = segment_frame_size(len);
+    struct batch *b = j->filling;
+
+    ASSERT(j->ready && len >= 1 && len <= SEGMENT_ENTRY_MAX);
+    if (j->error)
+        return -EIO;
+    if (UNLIKELY(j->tail.end + size > j->segment_bytes)) {
+        int rc = size > j->segment_bytes - SEGMENT_HEADER_BYTES ? -EMSGSIZE
+                                                                : roll(j);
+        if (rc != 0)
+            return rc;
+    }
+    if (b->parts_len == 0)
+        (void)add_part(j);
+    ASSERT(s->appended - j->barrier <= UINT32_MAX);
+    segment_put_frame(&b->bytes, j->tail.header.epoch, s->appended + 1,
+                      (uint32_t)(s->appended - j->barrier), data, len);
+    j->tail.end += size;
+    b->last = ++s->appended;
+    j->stats.entries++;
+    j->stats.bytes += size;
+    if (UNLIKELY(j->starved))
+        update_full(j);
+    *pos = s->appended;
+    return 0;
+}
+
+/* Is the caller the better place for this batch? Opening a segment waits for
+ * several syncs. One sync of a fast disk is cheaper than waking a thread. */
+static bool commit_in_caller(const struct journal *j, const struct batch *b)
+{
+    if (!j->running)
+        return true;
+    if (b->opens)
+        return false;
+    if (j->sync != STORE_SYNC_ALWAYS)
+        return true;
+    return b->bytes.len <= j->inline_bytes &&
+           j->sync_us_mean < INLINE_SYNC_US_MAX;
+}
+
+static void commit_here(struct journal *j, struct batch *b)
+{
+    struct outcome o = {0};
+
+    write_batch(j, b, &o);
+    lock(j);
+    if (o.error) {
+        fail_shared(j, o.error, o.text);
+    } else {
+        bool was_clean = j->written == j->synced;
+
+        note_written(j, b);
+        if (j->written > j->synced &&
+            (was_clean || j->unsynced_bytes >= UNSYNCED_BYTES_MAX))
+            ASSERT(pthread_cond_signal(&j->wake) == 0);
+    }
+    ask_writer(j);
+    unlock(j);
+    batch_ended(j, b, &o);
+    keeper_work(&j->keeper, false);
+}
+
+static void journal_commit(struct store *s)
+{
+    struct journal *j = journal_of(s);
+    struct batch *b = j->filling;
+
+    if (s->busy || j->error || b->parts_len == 0)
+        return;
+    if (j->sync == STORE_SYNC_ALWAYS)
+        j->barrier = s->appended;
+    if (commit_in_caller(j, b)) {
+        commit_here(j, b);
+        return;
+    }
+    s->busy = true;
+    j->filling = b == &j->batches[0] ? &j->batches[1] : &j->batches[0];
+    lock(j);
+    j->job = b;
+    j->job_ended = false;
+    j->job_outcome = (struct outcome){0};
+    ASSERT(pthread_cond_signal(&j->wake) == 0);
+    unlock(j);
+}
+
+/* With the mutex: take over a batch that the writer has ended. */
+static void end_job(struct journal *j)
+{
+    struct batch *b =
+        j->filling == &j->batches[0] ? &j->batches[1] : &j->batches[0];
+
+    ask_writer(j);
+    if (!j->base.busy || !j->job_ended)
+        return;
+    j->base.busy = false;
+    batch_ended(j, b, &j->job_outcome);
+}
+
+static void journal_tick(struct store *s)
+{
+    struct journal *j = journal_of(s);
+    uint64_t count;
+
+    if (!j->ready)
+        return;
+    /* Nothing to read is fine: a tick also comes with time. */
+    if (s->fd >= 0 && read(s->fd, &count, sizeof(count)) < 0)
+        count = 0;
+    keeper_work(&j->keeper, true);
+    lock(j);
+    if (!j->running && j->sync == STORE_SYNC_INTERVAL && !j->failed &&
+        j->written > j->synced)
+        sync_written(j);
+    end_job(j);
+    unlock(j);
+    ask_keeper(j);
+}
+
+static int journal_error(const struct store *s, char text[STORE_TEXT_MAX])
+{
+    const struct journal *j = container_of(s, const struct journal, base);
+
+    segment_say(text, "%s", j->text);
+    return j->error;
+}
+
+static void journal_trim(struct store *s, uint32_t segment)
+{
+    struct journal *j = journal_of(s);
+
+    /* What replaces the old entries may still be in memory only. */
+    if (!j->error)
+        keeper_trim(&j->keeper,
+                    segment < j->trim_limit ? segment : j->trim_limit);
+    ask_keeper(j);
+}
+
+static void journal_stats(const struct store *s, struct store_stats *out)
+{
+    const struct journal *j = container_of(s, const struct journal, base);
+
+    *out = j->stats;
+    out->last_segment = j->tail.header.number;
+    out->segments = out->last_segment - out->first_segment + 1;
+}
+
+/* -- Replay ------------------------------------------------------------- */
+
+struct segment_file {
+    struct segment_header header;
+    uint64_t size;
+};
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint32_t x, y;
+
+    memcpy(&x, a, sizeof(x));
+    memcpy(&y, b, sizeof(y));
+    return (x > y) - (x < y);
+}
+
+/* All headers are read before the first entry is delivered: most of what can
+ * be wrong with a directory is seen at once. */
+static int read_headers(struct journal *j, struct segment_file *all,
+                        char text[STORE_TEXT_MAX])
+{
+    for (size_t i = 0; i < j->used.len; i++) {
+        uint32_t number = j->used.numbers[i];
+        int rc;
+
+        if (i > 0 && number != j->used.numbers[i - 1] + 1) {
+            segment_say(text,
+                        "%s: segment %010" PRIu32 ".yj is missing: "
+                        "%010" PRIu32 ".yj follows %010" PRIu32 ".yj",
+                        j->dir.path, j->used.numbers[i - 1] + 1, number,
+                        j->used.numbers[i - 1]);
+            return -EBADMSG;
+        }
+        rc = segment_read_header(&j->dir, number, &all[i].header, &all[i].size,
+                                 text);
+        if (rc != 0)
+            return rc;
+        j->stats.disk_bytes += all[i].size;
+    }
+    return 0;
+}
+
+/* Cut off a torn tail, and let the file have its full size. What is in the
+ * cache only after a crash of the process is synced, too. */
+static int settle_tail(struct journal *j, const struct segment_replay *r,
+                       char text[STORE_TEXT_MAX])
+{
+    const struct store_io *io = j->dir.io;
+    uint64_t to = r->torn_end;
+    int rc;
+
+    if (r->size < j->segment_bytes) {
+        j->stats.disk_bytes += j->segment_bytes - r->size;
+        to = j->segment_bytes;
+    }
+    rc = segment_cut(&j->dir, j->tail.fd, r->end, to);
+    if (rc == 0)
+        rc = io->fdatasync(io->arg, j->tail.fd);
+    if (rc != 0)
+        segment_say(text, "%s: segment %010" PRIu32 ".yj: %s", j->dir.path,
+                    r->header->number, strerror(-rc));
+    j->stats.torn_bytes = r->torn_end - r->end;
+    return rc;
+}
+
+static int replay_one(struct journal *j, struct segment_replay *r,
+                      char text[STORE_TEXT_MAX])
+{
+    const struct store_io *io = j->dir.io;
+    char path[SEGMENT_PATH_MAX];
+    int fd, rc;
+
+    segment_path(&j->dir, SEGMENT_NAME_USED, r->header->number, path);
+    fd = io->open(io->arg, path, r->last ? O_RDWR : O_RDONLY, 0);
+    if (fd < 0) {
+        segment_say(text, "%s: %s", path, strerror(-fd));
+        return fd;
+    }
+    rc = segment_replay(&j->dir, fd, r, text);
+    j->stats.replayed_entries += r->entries;
+    j->stats.replayed_bytes += r->bytes;
+    if (rc != 0 || !r->last) {
+        (void)io->close(io->arg, fd); /* it was only read */
+        return rc;
+    }
+    j->tail.fd = fd;
+    j->tail.header = *r->header;
+    j->tail.end = r->end;
+    j->base.appended = r->header->first + r->entries - 1;
+    return settle_tail(j, r, text);
+}
+
+static int replay_all(struct journal *j, store_replay_fn *fn, void *arg,
+                      char text[STORE_TEXT_MAX])
+{
+    size_t len = j->used.len;
+    struct segment_file *all = mem_alloc(mem_mul(len, sizeof(*all)));
+    struct buf window;
+    int rc = read_headers(j, all, text);
+
+    buf_init(&window);
+    for (size_t i = 0; i < len && rc == 0; i++) {
+        struct segment_replay r = {
+            .header = &all[i].header,
+            .size = all[i].size,
+            .last = i + 1 == len,
+            .next = i + 1 == len ? 0 : all[i + 1].header.first,
+            .fn = fn,
+            .arg = arg,
+            .window = &window};
+
+        rc = replay_one(j, &r, text);
+    }
+    buf_clear(&window);
+    mem_free(all);
+    return rc;
+}
+
+/* The first segment of a new directory. */
+static int start_empty(struct journal *j, char text[STORE_TEXT_MAX])
+{
+    struct outcome o = {0};
+    int rc = roll(j);
+
+    if (rc != 0) {
+        segment_say(text,
+                    "%s: no room for the first segment of %" PRIu64 " bytes",
+                    j->dir.path, j->segment_bytes);
+        return rc;
+    }
+    write_batch(j, j->filling, &o);
+    segment_say(text, "%s", o.text);
+    if (o.error == 0)
+        batch_reset(j->filling);
+    return o.error;
+}
+
+static int start_threads(struct journal *j, char text[STORE_TEXT_MAX])
+{
+    int rc = keeper_start(&j->keeper);
+
+    if (rc == 0)
+        rc = keeper_start_thread(&j->writer, writer_main, j);
+    j->running = rc == 0;
+    if (rc != 0)
+        segment_say(text, "%s: cannot start a thread: %s", j->dir.path,
+                    strerror(-rc));
+    return rc;
+}
+
+static int journal_replay(struct store *s, store_replay_fn *fn, void *arg,
+                          char text[STORE_TEXT_MAX])
+{
+    struct journal *j = journal_of(s);
+    int rc;
+
+    ASSERT(!j->ready);
+    text[0] = '\0';
+    rc = j->used.len ? replay_all(j, fn, arg, text) : 0;
+    if (rc != 0)
+        return rc;
+    keeper_adopt(&j->keeper, j->spares.numbers, j->spares.len,
+                 j->used.len ? j->used.numbers[0] : 1, j->stats.disk_bytes);
+    rc = j->used.len ? 0 : start_empty(j, text);
+    if (rc != 0)
+        return rc;
+    s->durable = s->appended;
+    s->segment = j->trim_limit = j->tail.header.number;
+    j->barrier = j->written = j->synced = s->appended;
+    j->write_fd = j->tail.fd;
+    if (j->threaded)
+        rc = start_threads(j, text);
+    if (rc != 0)
+        return rc;
+    j->ready = true;
+    keeper_work(&j->keeper, false);
+    ask_keeper(j);
+    return 0;
+}
+
+/* -- Open and close ----------------------------------------------------- */
+
+static void stop_writer(struct journal *j)
+{
+    lock(j);
+    j->stopping = true;
+    ASSERT(pthread_cond_signal(&j->wake) == 0);
+    unlock(j);
+    ASSERT(pthread_join(j->writer, NULL) == 0);
+    j->running = false;
+}
+
+static void finish_commits(struct journal *j)
+{
+    while (!j->error && (j->base.busy || j->filling->parts_len)) {
+        journal_commit(&j->base);
+        lock(j);
+        while (j->base.busy && !j->job_ended)
+            (void)pthread_cond_wait(&j->changed, &j->mutex);
+        end_job(j);
+        unlock(j);
+    }
+}
+
+static void close_fd(struct journal *j, int fd)
+{
+    if (fd >= 0) /* what had to be durable was synced before */
+        (void)j->dir.io->close(j->dir.io->arg, fd);
+}
+
+static void batch_clear(struct journal *j, struct batch *b)
+{
+    for (size_t i = 0; i < b->parts_len; i++)
+        close_fd(j, b->parts[i].closes);
+    mem_free(b->parts);
+    buf_clear(&b->bytes);
+}
+
+static void journal_free(struct journal *j)
+{
+    keeper_clear(&j->keeper);
+    for (size_t i = 0; i < ARRAY_LEN(j->batches); i++)
+        batch_clear(j, &j->batches[i]);
+    close_fd(j, j->tail.fd);
+    close_fd(j, j->dir.fd);
+    close_fd(j, j->lock_fd);
+    if (j->base.fd >= 0)
+        (void)close(j->base.fd);            /* an eventfd holds nothing */
+    (void)pthread_mutex_destroy(&j->mutex); /* nobody holds them */
+    (void)pthread_cond_destroy(&j->wake);
+    (void)pthread_cond_destroy(&j->changed);
+    mem_free(j->used.numbers);
+    mem_free(j->spares.numbers);
+    mem_free(j->path);
+    mem_free(j);
+}
+
+static void journal_close(struct store *s)
+{
+    struct journal *j = journal_of(s);
+
+    if (j->ready)
+        finish_commits(j);
+    if (j->running)
+        stop_writer(j);
+    if (j->ready) {
+        lock(j);
+        if (!j->failed && j->written > j->synced)
+            sync_written(j);
+        unlock(j);
+    }
+    journal_free(j);
+}
+
+static void found_add(struct found *f, uint32_t number)
+{
+    f->numbers =
+        mem_realloc(f->numbers, mem_mul(f->len + 1, sizeof(*f->numbers)));
+    f->numbers[f->len++] = number;
+}
+
+static void found_name(void *arg, const char *name)
+{
+    struct journal *j = arg;
+    uint32_t number;
+
+    switch (segment_parse_name(name, &number)) {
+    case SEGMENT_NAME_USED:
+        found_add(&j->used, number);
+        break;
+    case SEGMENT_NAME_SPARE:
+        found_add(&j->spares, number);
+        break;
+    case SEGMENT_NAME_OTHER:
+        break;
+    }
+}
+
+static int open_directory(struct journal *j, char text[STORE_TEXT_MAX])
+{
+    const struct store_io *io = j->dir.io;
+    char path[SEGMENT_PATH_MAX];
+    int rc;
+
+    j->dir.fd = io->open(io->arg, j->dir.path, O_RDONLY | O_DIRECTORY, 0);
+    if (j->dir.fd < 0) {
+        segment_say(text, "%s: %s", j->dir.path, strerror(-j->dir.fd));
+        return j->dir.fd;
+    }
+    (void)snprintf(path, sizeof(path), "%s/lock", j->dir.path);
+    j->lock_fd = io->open(io->arg, path, O_RDWR | O_CREAT, 0600);
+    if (j->lock_fd < 0) {
+        segment_say(text, "%s: %s", path, strerror(-j->lock_fd));
+        return j->lock_fd;
+    }
+    rc = io->lock(io->arg, j->lock_fd);
+    if (rc == -EWOULDBLOCK)
+        segment_say(text, "%s: in use by another process", path);
+    else if (rc != 0)
+        segment_say(text, "%s: %s", path, strerror(-rc));
+    if (rc != 0)
+        return rc;
+    rc = io->list(io->arg, j->dir.path, found_name, j);
+    if (rc != 0) {
+        segment_say(text, "%s: %s", j->dir.path, strerror(-rc));
+        return rc;
+    }
+    if (j->used.len)
+        qsort(j->used.numbers, j->used.len, sizeof(*j->used.numbers),
+              compare_numbers);
+    return 0;
+}
+
+static const struct store_ops journal_ops = {
+    .replay = journal_replay,
+    .append = journal_append,
+    .commit = journal_commit,
+    .error = journal_error,
+    .trim = journal_trim,
+    .tick = journal_tick,
+    .stats = journal_stats,
+    .close = journal_close,
+};
+
+int store_journal_open(const struct store_journal_options *options,
+                       struct store **out, char text[STORE_TEXT_MAX])
+{
+    uint64_t bytes =
+        options->segment_bytes ? options->segment_bytes : SEGMENT_BYTES_DEFAULT;
+    struct journal *j;
+    int rc = 0;
+
+    if (bytes < SEGMENT_BYTES_MIN || bytes > SEGMENT_BYTES_MAX ||
+        strlen(options->dir) > SEGMENT_PATH_MAX - 32) {
+        segment_say(text,
+                    "a segment must have %" PRIu64 " to %" PRIu64
+                    " bytes, and the directory a name of at most %u",
+                    SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX,
+                    SEGMENT_PATH_MAX - 32);
+        return -EINVAL;
+    }
+    j = mem_zalloc(sizeof(*j));
+    *j = (struct journal){
+        .base = {.ops = &journal_ops, .fd = -1},
+        .sync = options->sync,
+        .interval_ms = options->interval_ms,
+        .inline_bytes = options->inline_bytes,
+        .segment_bytes = bytes,
+        .threaded = options->threaded,
+        .path = mem_dup_text(options->dir, strlen(options->dir)),
+        .dir = {.io = options->io ? options->io : store_io_system(), .fd = -1},
+        .lock_fd = -1,
+        .tail = {.fd = -1},
+        .filling = &j->batches[0],
+    };
+    j->dir.path = j->path;
+    keeper_init(&j->keeper, &j->dir, bytes, notify, j);
+    ASSERT(pthread_mutex_init(&j->mutex, NULL) == 0);
+    keeper_init_cond(&j->wake);
+    keeper_init_cond(&j->changed);
+    if (j->threaded) {
+        j->base.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        rc = j->base.fd < 0 ? -errno : 0;
+        if (rc != 0)
+            segment_say(text, "eventfd: %s", strerror(-rc));
+    }
+    if (rc == 0)
+        rc = open_directory(j, text);
+    if (rc != 0) {
+        journal_free(j);
+        return rc;
+    }
+    *out = &j->base;
+    return 0;
+}

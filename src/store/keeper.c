@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "store/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <time.h>
+
+#define SPARE_RETRY_MS 1000
+
+/* -- Threads ------------------------------------------------------------ */
+
+void keeper_after_ms(struct timespec *t, uint32_t ms)
+{
+    (void)clock_gettime(CLOCK_MONOTONIC, t); /* cannot fail */
+    t->tv_sec += ms / 1000;
+    t->tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t->tv_nsec >= 1000000000) {
+        t->tv_nsec -= 1000000000;
+        t->tv_sec++;
+    }
+}
+
+void keeper_init_cond(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+
+    ASSERT(pthread_condattr_init(&attr) == 0);
+    ASSERT(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+    ASSERT(pthread_cond_init(cond, &attr) == 0);
+    (void)pthread_condattr_destroy(&attr); /* it holds nothing */
+}
+
+int keeper_start_thread(pthread_t *thread, void *(*main)(void *arg), void *arg)
+{
+    sigset_t all, before;
+    int rc;
+
+    (void)sigfillset(&all); /* cannot fail */
+    ASSERT(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
+    rc = pthread_create(thread, NULL, main, arg);
+    ASSERT(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+    return -rc;
+}
+
+static void lock(struct keeper *k)
+{
+    ASSERT(pthread_mutex_lock(&k->mutex) == 0);
+}
+
+static void unlock(struct keeper *k)
+{
+    ASSERT(pthread_mutex_unlock(&k->mutex) == 0);
+}
+
+/* -- Work; with the mutex, which is released meanwhile ------------------- */
+
+static bool is_stopping(void *arg)
+{
+    return ((struct keeper *)arg)->stopping;
+}
+
+static uint64_t file_size(const struct segment_dir *d, enum segment_name kind,
+                          uint32_t number)
+{
+    char path[SEGMENT_PATH_MAX];
+    int64_t size;
+    int fd;
+
+    segment_path(d, kind, number, path);
+    fd = d->io->open(d->io->arg, path, O_RDONLY, 0);
+    if (fd < 0)
+        return 0;
+    size = d->io->size(d->io->arg, fd);
+    (void)d->io->close(d->io->arg, fd); /* it was only looked at */
+    return size < 0 ? 0 : (uint64_t)size;
+}
+
+static void make_spare(struct keeper *k)
+{
+    uint32_t old = k->old, number = old ? old : ++k->numbers;
+    uint64_t before = 0;
+    int fd = -1, rc;
+
+    unlock(k);
+    if (old)
+        before = file_size(k->dir, SEGMENT_NAME_SPARE, old);
+    rc = segment_make_spare(k->dir, number, k->segment_bytes, old == 0,
+                            is_stopping, k, &fd);
+    lock(k);
+    k->old = 0;
+    k->state.disk_bytes -= before;
+    k->state.starved = rc != 0;
+    if (rc == 0) {
+        k->state.disk_bytes += k->segment_bytes;
+        k->spare_fd = fd;
+        k->spare = number;
+    }
+    ASSERT(pthread_cond_broadcast(&k->changed) == 0);
+}
+
+/* The oldest segment becomes a spare (its room stays ours when others fill
+ * the disk), or goes. The directory is synced before the next one follows, so
+ * that a crash leaves no gap. */
+static void trim_one(struct keeper *k)
+{
+    const struct store_io *io = k->dir->io;
+    char from[SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX];
+    uint32_t number = k->state.first;
+    uint32_t spare = k->old == 0 ? ++k->numbers : 0;
+    uint64_t size = 0;
+    int rc, sync_rc = 0;
+
+    unlock(k);
+    segment_path(k->dir, SEGMENT_NAME_USED, number, from);
+    if (spare) {
+        segment_path(k->dir, SEGMENT_NAME_SPARE, spare, to);
+        rc = io->rename(io->arg, from, to);
+    } else {
+        size = file_size(k->dir, SEGMENT_NAME_USED, number);
+        rc = io->unlink(io->arg, from);
+    }
+    if (rc == 0)
+        sync_rc = io->fsync(io->arg, k->dir->fd);
+    lock(k);
+    if (rc != 0) { /* it stays; the next keeper_trim tries again */
+        k->trim_to = number;
+        return;
+    }
+    k->state.first++;
+    k->state.disk_bytes -= size;
+    if (spare) {
+        k->old = spare;
+        k->state.starved = false;
+    }
+    if (sync_rc != 0) {
+        k->state.error = sync_rc;
+        segment_say(k->text, "%s: sync of the directory: %s", k->dir->path,
+                    strerror(-sync_rc));
+    }
+}
+
+/* One piece of work; false: there is none. */
+static bool step(struct keeper *k, bool retry)
+{
+    struct keeper_state before = k->state;
+    bool worked = false;
+
+    if (before.error)
+        return false;
+    if (before.first < k->trim_to) {
+        trim_one(k);
+        worked = true;
+    } else if (k->spare_fd < 0 && (retry || !before.starved)) {
+        make_spare(k);
+        worked = !k->state.starved;
+    }
+    if (k->state.error || k->state.starved != before.starved)
+        k->changed_fn(k->arg);
+    return worked;
+}
+
+static void *keeper_main(void *arg)
+{
+    struct keeper *k = arg;
+    struct timespec due;
+    bool retry = false;
+
+    lock(k);
+    while (!k->stopping) {
+        bool worked = step(k, retry);
+
+        retry = false;
+        if (worked || k->stopping)
+            continue;
+        if (k->state.starved && !k->state.error) {
+            keeper_after_ms(&due, SPARE_RETRY_MS);
+            retry =
+                pthread_cond_timedwait(&k->wake, &k->mutex, &due) == ETIMEDOUT;
+        } else {
+            (void)pthread_cond_wait(&k->wake, &k->mutex); /* cannot fail */
+        }
+    }
+    unlock(k);
+    return NULL;
+}
+
+/* -- Calls -------------------------------------------------------------- */
+
+void keeper_init(struct keeper *k, const struct segment_dir *dir,
+                 uint64_t segment_bytes, void (*changed_fn)(void *arg),
+                 void *arg)
+{
+    *k = (struct keeper){.dir = dir,
+                         .segment_bytes = segment_bytes,
+                         .changed_fn = changed_fn,
+                         .arg = arg,
+                         .spare_fd = -1};
+    ASSERT(pthread_mutex_init(&k->mutex, NULL) == 0);
+    keeper_init_cond(&k->wake);
+    keeper_init_cond(&k->changed);
+}
+
+void keeper_clear(struct keeper *k)
+{
+    if (k->running) {
+        lock(k);
+        k->stopping = true;
+        ASSERT(pthread_cond_signal(&k->wake) == 0);
+        unlock(k);
+        ASSERT(pthread_join(k->thread, NULL) == 0);
+        k->running = false;
+    }
+    if (k->spare_fd >= 0) /* made again at the next start */
+        (void)k->dir->io->close(k->dir->io->arg, k->spare_fd);
+    k->spare_fd = -1;
+    (void)pthread_mutex_destroy(&k->mutex); /* nobody holds them */
+    (void)pthread_cond_destroy(&k->wake);
+    (void)pthread_cond_destroy(&k->changed);
+}
+
+void keeper_adopt(struct keeper *k, const uint32_t *spares, size_t len,
+                  uint32_t first, uint64_t disk_bytes)
+{
+    const struct store_io *io = k->dir->io;
+    char path[SEGMENT_PATH_MAX];
+
+    k->state.first = first;
+    k->state.disk_bytes = disk_bytes;
+    for (size_t i = 0; i < len; i++) {
+        if (spares[i] > k->numbers)
+            k->numbers = spares[i];
+        if (i == 0) {
+            k->old = spares[i];
+            k->state.disk_bytes +=
+                file_size(k->dir, SEGMENT_NAME_SPARE, spares[i]);
+        } else {
+            segment_path(k->dir, SEGMENT_NAME_SPARE, spares[i], path);
+            (void)io->unlink(io->arg, path); /* what stays is met again */
+        }
+    }
+}
+
+int keeper_start(struct keeper *k)
+{
+    int rc = keeper_start_thread(&k->thread, keeper_main, k);
+
+    k->running = rc == 0;
+    return rc;
+}
+
+void keeper_work(struct keeper *k, bool retry)
+{
+    if (k->running)
+        return;
+    lock(k);
+    while (step(k, retry))
+        retry = false;
+    unlock(k);
+}
+
+int keeper_take(struct keeper *k, int *fd, uint32_t *number)
+{
+    int rc = 0;
+
+    keeper_work(k, false);
+    lock(k);
+    while (k->running && k->spare_fd < 0 && !k->state.starved &&
+           !k->state.error)
+        (void)pthread_cond_wait(&k->changed, &k->mutex); /* cannot fail */
+    if (k->state.error) {
+        rc = -EIO;
+    } else if (k->spare_fd < 0) {
+        rc = -ENOSPC;
+    } else {
+        *fd = k->spare_fd;
+        *number = k->spare;
+        k->spare_fd = -1;
+        ASSERT(pthread_cond_signal(&k->wake) == 0);
+    }
+    unlock(k);
+    return rc;
+}
+
+void keeper_trim(struct keeper *k, uint32_t segment)
+{
+    lock(k);
+    if (segment > k->trim_to)
+        k->trim_to = segment;
+    if (k->state.first < k->trim_to)
+        ASSERT(pthread_cond_signal(&k->wake) == 0);
+    unlock(k);
+    keeper_work(k, false);
+}
+
+void keeper_get_state(struct keeper *k, struct keeper_state *out,
+                      char text[STORE_TEXT_MAX])
+{
+    lock(k);
+    *out = k->state;
+    if (out->error)
+        segment_say(text, "%s", k->text);
+    unlock(k);
+}
