@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/command.h"
+
+#include <stdarg.h>
+
+#include "base/mem.h"
+#include "server/command_internal.h"
+#include "wire/id.h"
+
+#define READ   COMMAND_READ
+#define WRITE  COMMAND_WRITE
+#define BLOCK  COMMAND_BLOCK
+#define OPEN   COMMAND_OPEN
+#define LIVE   COMMAND_LIVE
+#define FAMILY COMMAND_FAMILY
+
+const struct command_row command_rows[COMMAND_COUNT] = {
+#define COMMAND(id, name, min, max, flags, area, arguments, help) \
+    {name, min, max, flags, area, arguments, help, handle_##id},
+#define FAMILY_OF(id, name, area, help) \
+    {name, 2, -1, READ | FAMILY, area, "subcommand", help, NULL},
+#include "wire/commands.def"
+#undef COMMAND
+#undef FAMILY_OF
+};
+
+/* Open addressing by the hash of the upper-case name. */
+#define SLOTS        256
+#define NAME_MAX_LEN 32
+static uint8_t slots[SLOTS]; /* index of the row + 1; 0: empty */
+
+const struct int_range range_wait_ms = {-1, DURATION_MAX,
+                                        " milliseconds (-1: for ever)"};
+const struct int_range range_duration_ms = {0, DURATION_MAX, " milliseconds"};
+const struct int_range range_duration_or_none_ms = {-1, DURATION_MAX,
+                                                    " milliseconds (-1: none)"};
+const struct int_range range_time = {-1, TIME_MAX,
+                                     " Unix milliseconds (-1: none)"};
+const struct int_range range_count = {1, 10000, ""};
+const struct int_range range_cursor = {0, INT64_MAX, ""};
+
+static char upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+}
+
+bool str_is(struct str text, const char *name)
+{
+    for (size_t i = 0; i < text.len; i++)
+        if (upper(text.p[i]) != name[i] || name[i] == '\0')
+            return false;
+    return name[text.len] == '\0';
+}
+
+static unsigned hash_name(struct str text)
+{
+    uint32_t h = 2166136261u;
+
+    for (size_t i = 0; i < text.len; i++)
+        h = (h ^ (unsigned char)upper(text.p[i])) * 16777619u;
+    return (h ^ h >> 16) & (SLOTS - 1);
+}
+
+void command_init(void)
+{
+    ASSERT(COMMAND_COUNT < SLOTS / 2);
+    memset(slots, 0, sizeof(slots));
+    for (unsigned i = 0; i < COMMAND_COUNT; i++) {
+        struct str name = str_from(command_rows[i].name);
+        unsigned at = hash_name(name);
+
+        ASSERT(name.len <= NAME_MAX_LEN);
+        while (slots[at])
+            at = (at + 1) % SLOTS;
+        slots[at] = (uint8_t)(i + 1);
+    }
+}
+
+const struct command_row *command_find(struct str text)
+{
+    if (text.len == 0 || text.len > NAME_MAX_LEN)
+        return NULL;
+    for (unsigned at = hash_name(text); slots[at]; at = (at + 1) % SLOTS)
+        if (str_is(text, command_rows[slots[at] - 1].name))
+            return &command_rows[slots[at] - 1];
+    return NULL;
+}
+
+const char *command_name(int id)
+{
+    return command_rows[id].name;
+}
+
+unsigned command_flags(int id)
+{
+    return command_rows[id].flags;
+}
+
+void command_peer_init(struct command_peer *peer, uint64_t id)
+{
+    *peer = (struct command_peer){.id = id, .proto = 2, .last = -1};
+}
+
+void command_peer_clear(struct command_peer *peer)
+{
+    mem_free(peer->name);
+    mem_free(peer->library);
+    mem_free(peer->library_version);
+}
+
+void refuse_with(struct command_call *call, uint32_t code, const char *fmt, ...)
+{
+    char text[384];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    resp_error(call->out, code, "%s: %s", command_rows[call->id].name, text);
+}
+
+/* --- dispatch ----------------------------------------------------------- */
+
+/* The row of a request; NULL: answered. */
+static const struct command_row *find_row(struct command_call *call)
+{
+    const struct command_row *row = command_find(call->argv[0]);
+    char name[NAME_MAX_LEN];
+    struct str member;
+    size_t len;
+
+    if (!row || memchr(row->name, ' ', strlen(row->name))) {
+        resp_error(call->out, CORE_ERR_GENERIC,
+                   "unknown command '%.*s'; COMMAND LIST shows all",
+                   WORD(call->argv[0]));
+        return NULL;
+    }
+    if (!(row->flags & COMMAND_FAMILY) || call->argc < 2)
+        return row;
+    len = strlen(row->name);
+    member = call->argv[1];
+    if (len + 1 + member.len <= sizeof(name)) {
+        const struct command_row *found;
+
+        memcpy(name, row->name, len);
+        name[len] = ' ';
+        memcpy(name + len + 1, member.p, member.len);
+        found = command_find((struct str){name, len + 1 + member.len});
+        if (found)
+            return found;
+    }
+    resp_error(call->out, CORE_ERR_GENERIC,
+               "%s: unknown subcommand '%.*s'; COMMAND LIST shows all",
+               row->name, WORD(member));
+    return NULL;
+}
+
+/* A web page can make a browser send lines to any port of its own machine.
+ * Both words begin a line of HTTP and no request of ours. */
+static bool is_http(struct str word)
+{
+    return str_is(word, "POST") || str_is(word, "HOST:");
+}
+
+enum command_result command_run(struct command_call *call)
+{
+    const struct command_row *row = find_row(call);
+
+    if (!row)
+        return is_http(call->argv[0]) ? COMMAND_ABUSE : COMMAND_ANSWERED;
+    call->id = (int)(row - command_rows);
+    call->render = NULL;
+    if (!call->peer->authenticated && !(row->flags & COMMAND_OPEN)) {
+        resp_error(call->out, CORE_ERR_NOAUTH,
+                   "authenticate first (AUTH or HELLO ... AUTH)");
+        return COMMAND_ANSWERED;
+    }
+    if (call->argc < (size_t)row->min ||
+        (row->max >= 0 && call->argc > (size_t)row->max)) {
+        resp_error(call->out, CORE_ERR_GENERIC,
+                   "wrong number of arguments for '%s'; it is: %s%s%s",
+                   row->name, row->name, row->arguments[0] ? " " : "",
+                   row->arguments);
+        return COMMAND_ANSWERED;
+    }
+    call->server->calls[call->id]++;
+    call->peer->last = call->id;
+    return row->handler(call);
+}
+
+/* --- arguments ---------------------------------------------------------- */
+
+static bool parse_int(struct str text, int64_t *out)
+{
+    bool negative = text.len > 0 && text.p[0] == '-';
+    size_t i = negative ? 1 : 0;
+    uint64_t n = 0;
+
+    if (i == text.len || text.len - i > 19)
+        return false;
+    for (; i < text.len; i++) {
+        if (text.p[i] < '0' || text.p[i] > '9')
+            return false;
+        n = n * 10 + (uint64_t)(text.p[i] - '0'); /* 19 digits fit */
+    }
+    if (n > INT64_MAX)
+        return false;
+    *out = negative ? -(int64_t)n : (int64_t)n;
+    return true;
+}
+
+bool arg_int(struct command_call *call, const char *what, struct str text,
+             const struct int_range *range, int64_t *out)
+{
+    int64_t n;
+    bool number = parse_int(text, &n);
+
+    if (number && n >= range->min && n <= range->max) {
+        *out = n;
+        return true;
+    }
+    if (number && n > range->max && range->max >= DURATION_MAX)
+        refuse(call, "%s must be an integer of at most %lld%s, not '%.*s'",
+               what, (long long)range->max, range->unit, WORD(text));
+    else if (range->max >= DURATION_MAX)
+        refuse(call, "%s must be an integer of at least %lld%s, not '%.*s'",
+               what, (long long)range->min, range->unit, WORD(text));
+    else
+        refuse(call, "%s must be an integer from %lld to %lld%s, not '%.*s'",
+               what, (long long)range->min, (long long)range->max, range->unit,
+               WORD(text));
+    return false;
+}
+
+bool arg_job(struct command_call *call, struct str text, struct job_id *out)
+{
+    struct id id;
+
+    if (!id_parse(text, &id) || id.kind != ID_JOB || id.attempt) {
+        refuse(call, "'%.*s' is not the id of a job (j and 13 characters)",
+               WORD(text));
+        return false;
+    }
+    out->n = id.n;
+    return true;
+}
+
+bool arg_group(struct command_call *call, struct str text, struct group_id *out)
+{
+    struct id id;
+
+    if (!id_parse(text, &id) || id.kind != ID_GROUP) {
+        refuse(call,
+               "'%.*s' is not the id of a group (g and 13 characters, or "
+               "root)",
+               WORD(text));
+        return false;
+    }
+    out->n = id.n;
+    return true;
+}
+
+bool arg_token(struct command_call *call, struct str text, struct token *out)
+{
+    struct id id;
+
+    if (!id_parse(text, &id) || !id.attempt) {
+        refuse(call, "'%.*s' is not a token (the id of a job, a dot, a number)",
+               WORD(text));
+        return false;
+    }
+    *out = (struct token){.job = {.n = id.n}, .attempt = id.attempt};
+    return true;
+}
+
+static bool arg_scope(struct command_call *call, struct str text,
+                      struct scope_ref *out)
+{
+    struct id id;
+
+    if (id_parse(text, &id) && (id.kind == ID_GROUP || id.attempt)) {
+        *out = (struct scope_ref){.is_job = id.kind == ID_JOB};
+        if (out->is_job)
+            out->token = (struct token){.job = {id.n}, .attempt = id.attempt};
+        else
+            out->group.n = id.n;
+        return true;
+    }
+    refuse(call, "'%.*s' is neither the id of a group nor a token", WORD(text));
+    return false;
+}
+
+/* The value or values behind the name of an option. */
+static bool option_value(struct command_call *call, const struct option *o,
+                         const struct str *values)
+{
+    char *event = (char *)call->event;
+    void *at = event + o->at;
+
+    switch (o->kind) {
+    case OPTION_INT:
+        return arg_int(call, o->name, values[0], o->range, at);
+    case OPTION_PAIR:
+        return arg_int(call, o->name, values[0], o->range, at) &&
+               arg_int(call, o->name, values[1], o->range,
+                       (void *)(event + o->at2));
+    case OPTION_TEXT:
+        *(struct str *)at = values[0];
+        return true;
+    case OPTION_GROUP:
+        if (o->at2)
+            *(bool *)(event + o->at2) = true;
+        return arg_group(call, values[0], at);
+    case OPTION_SCOPE:
+        return arg_scope(call, values[0], at);
+    case OPTION_FLAG:
+        *(bool *)at = true;
+        return true;
+    }
+    BUG("option kind");
+}
+
+static size_t option_values(const struct option *o)
+{
+    return o->kind == OPTION_FLAG ? 0 : o->kind == OPTION_PAIR ? 2 : 1;
+}
+
+static void unknown_option(struct command_call *call, struct str word,
+                           const struct option *options, size_t n)
+{
+    char names[192];
+    size_t len = 0;
+
+    for (size_t i = 0; i < n && len < sizeof(names); i++)
+        len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s",
+                                i ? ", " : "", options[i].name);
+    refuse(call, "unknown option '%.*s'; options are %s", WORD(word), names);
+}
+
+bool options_read(struct command_call *call, size_t first,
+                  const struct option *options, size_t n)
+{
+    uint32_t seen = 0;
+
+    for (size_t i = first; i < call->argc;) {
+        const struct option *o = NULL;
+        size_t values, k;
+
+        for (k = 0; k < n && !o; k++)
+            if (str_is(call->argv[i], options[k].name))
+                o = &options[k];
+        if (!o) {
+            unknown_option(call, call->argv[i], options, n);
+            return false;
+        }
+        if (seen & UINT32_C(1) << k) {
+            refuse(call, "%s is given twice", o->name);
+            return false;
+        }
+        seen |= UINT32_C(1) << k;
+        values = option_values(o);
+        if (call->argc - i - 1 < values) {
+            refuse(call, "%s needs %s", o->name,
+                   values == 1 ? "a value" : "two values");
+            return false;
+        }
+        if (!option_value(call, o, call->argv + i + 1))
+            return false;
+        i += 1 + values;
+    }
+    return true;
+}

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * command_work - jobs, groups, workers, queues: requests that the core answers.
+ */
+#include "server/command_internal.h"
+#include "wire/id.h"
+
+#define AT(member)      offsetof(struct core_event, u.member)
+#define PAGE_COUNT      100
+#define TREE_COUNT      1000
+#define LOGS_BYTES      65536
+#define LOGS_BYTES_MAX  1048576
+#define FETCH_COUNT_MAX 10000
+
+static const struct int_range range_number = {0, NUMBER_MAX, ""};
+static const struct int_range range_from_one = {1, NUMBER_MAX, ""};
+static const struct int_range range_priority = {0, CORE_PRIORITIES - 1, ""};
+static const struct int_range range_log_bytes = {1, LOGS_BYTES_MAX, " bytes"};
+static const struct int_range range_stream = {1, 2, ""};
+static const struct int_range range_fetch = {0, FETCH_COUNT_MAX, ""};
+
+static enum command_result step(struct command_call *call,
+                                enum core_event_kind kind)
+{
+    call->event->kind = kind;
+    return COMMAND_STEP;
+}
+
+/* --- jobs --------------------------------------------------------------- */
+
+enum command_result handle_submit(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"GROUP", OPTION_GROUP, AT(submit.group), 0, NULL},
+        {"NAME", OPTION_TEXT, AT(submit.name), 0, NULL},
+        {"PRIORITY", OPTION_INT, AT(submit.priority), 0, &range_priority},
+        {"TIMEOUT", OPTION_INT, AT(submit.timeout_ms), 0,
+         &range_duration_or_none_ms},
+        {"DEADLINE", OPTION_INT, AT(submit.deadline_ms), 0, &range_time},
+        {"EXPIRES", OPTION_INT, AT(submit.expires_ms), 0,
+         &range_duration_or_none_ms},
+        {"GRACE", OPTION_INT, AT(submit.grace_ms), 0, &range_duration_ms},
+        {"DELAY", OPTION_INT, AT(submit.delay_ms), 0, &range_duration_ms},
+        {"RETRY", OPTION_INT, AT(submit.retry), 0, &range_from_one},
+        {"BACKOFF", OPTION_PAIR, AT(submit.backoff_base_ms),
+         AT(submit.backoff_cap_ms), &range_duration_ms},
+        {"REDELIVER", OPTION_INT, AT(submit.redeliver), 0, &range_number},
+        {"KEEP", OPTION_INT, AT(submit.keep_ms), 0, &range_duration_ms},
+        {"WAIT", OPTION_INT, AT(submit.wait_ms), 0, &range_wait_ms},
+    };
+    struct event_submit *s = &call->event->u.submit;
+
+    *s = (struct event_submit){
+        .queue = call->argv[1],
+        .payload = call->argv[2],
+        .priority = CORE_UNSET,
+        .timeout_ms = CORE_UNSET,
+        .deadline_ms = CORE_UNSET,
+        .expires_ms = CORE_UNSET,
+        .grace_ms = CORE_UNSET,
+        .delay_ms = CORE_UNSET,
+        .retry = CORE_UNSET,
+        .backoff_base_ms = CORE_UNSET,
+        .backoff_cap_ms = CORE_UNSET,
+        .redeliver = CORE_UNSET,
+        .keep_ms = CORE_UNSET,
+        .wait_ms = CORE_UNSET,
+    };
+    if (!options_read(call, 3, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_SUBMIT);
+}
+
+enum command_result handle_status(struct command_call *call)
+{
+    if (!arg_job(call, call->argv[1], &call->event->u.job.id))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_STATUS);
+}
+
+enum command_result handle_result(struct command_call *call)
+{
+    call->event->u.job.wait_ms = 0;
+    if (!arg_job(call, call->argv[1], &call->event->u.job.id))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_RESULT);
+}
+
+enum command_result handle_wait(struct command_call *call)
+{
+    if (!arg_job(call, call->argv[1], &call->event->u.job.id) ||
+        !arg_int(call, "the time to wait", call->argv[2], &range_wait_ms,
+                 &call->event->u.job.wait_ms))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_RESULT);
+}
+
+static enum command_result cancel(struct command_call *call, size_t first)
+{
+    static const struct option options[] = {
+        {"REASON", OPTION_TEXT, AT(cancel.reason), 0, NULL},
+        {"GRACE", OPTION_INT, AT(cancel.grace_ms), 0, &range_duration_ms},
+    };
+
+    call->event->u.cancel.grace_ms = CORE_UNSET;
+    if (!options_read(call, first, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_CANCEL);
+}
+
+enum command_result handle_cancel(struct command_call *call)
+{
+    struct id id;
+
+    if (!id_parse(call->argv[1], &id) || id.attempt || id.kind == ID_SESSION) {
+        refuse(call, "'%.*s' is neither the id of a job nor of a group",
+               WORD(call->argv[1]));
+        return COMMAND_ANSWERED;
+    }
+    call->event->u.cancel.is_job = id.kind == ID_JOB;
+    if (id.kind == ID_JOB)
+        call->event->u.cancel.job.n = id.n;
+    else
+        call->event->u.cancel.group.n = id.n;
+    return cancel(call, 2);
+}
+
+enum command_result handle_logs(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"COUNT", OPTION_INT, AT(logs.count), 0, &range_log_bytes},
+    };
+    struct core_event *ev = call->event;
+
+    ev->u.logs.count = LOGS_BYTES;
+    if (!arg_job(call, call->argv[1], &ev->u.logs.id) ||
+        !arg_int(call, "the cursor", call->argv[2], &range_cursor,
+                 &ev->u.logs.cursor) ||
+        !arg_int(call, "the time to wait", call->argv[3], &range_wait_ms,
+                 &ev->u.logs.wait_ms) ||
+        !options_read(call, 4, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_LOGS);
+}
+
+enum command_result handle_jobs(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"QUEUE", OPTION_TEXT, AT(jobs.queue), 0, NULL},
+        {"STATE", OPTION_TEXT, AT(jobs.state), 0, NULL},
+        {"GROUP", OPTION_GROUP, AT(jobs.group), AT(jobs.has_group), NULL},
+        {"COUNT", OPTION_INT, AT(jobs.count), 0, &range_count},
+    };
+
+    call->event->u.jobs.count = PAGE_COUNT;
+    if (!options_read(call, 1, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_JOBS);
+}
+
+/* --- groups ------------------------------------------------------------- */
+
+enum command_result handle_group_open(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"PARENT", OPTION_SCOPE, AT(group_open.parent), 0, NULL},
+        {"FAIL", OPTION_INT, AT(group_open.fail), 0, &range_number},
+        {"SUCCEED", OPTION_INT, AT(group_open.succeed), 0, &range_number},
+        {"WIDTH", OPTION_INT, AT(group_open.width), 0, &range_from_one},
+        {"TIMEOUT", OPTION_INT, AT(group_open.timeout_ms), 0,
+         &range_duration_or_none_ms},
+        {"DEADLINE", OPTION_INT, AT(group_open.deadline_ms), 0, &range_time},
+        {"KEEP", OPTION_INT, AT(group_open.keep_ms), 0, &range_duration_ms},
+        {"NAME", OPTION_TEXT, AT(group_open.name), 0, NULL},
+        {"DETACHED", OPTION_FLAG, AT(group_open.detached), 0, NULL},
+    };
+
+    call->event->u.group_open = (struct event_group_open){
+        .fail = CORE_UNSET,
+        .succeed = CORE_UNSET,
+        .width = CORE_UNSET,
+        .timeout_ms = CORE_UNSET,
+        .deadline_ms = CORE_UNSET,
+        .keep_ms = CORE_UNSET,
+    };
+    if (!options_read(call, 2, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_GROUP_OPEN);
+}
+
+enum command_result handle_group_close(struct command_call *call)
+{
+    if (!arg_group(call, call->argv[2], &call->event->u.group.id))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_GROUP_CLOSE);
+}
+
+enum command_result handle_group_info(struct command_call *call)
+{
+    call->event->u.group.wait_ms = 0;
+    if (!arg_group(call, call->argv[2], &call->event->u.group.id))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_GROUP_INFO);
+}
+
+enum command_result handle_group_wait(struct command_call *call)
+{
+    if (!arg_group(call, call->argv[2], &call->event->u.group.id) ||
+        !arg_int(call, "the time to wait", call->argv[3], &range_wait_ms,
+                 &call->event->u.group.wait_ms))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_GROUP_INFO);
+}
+
+enum command_result handle_group_next(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"COUNT", OPTION_INT, AT(group.count), 0, &range_count},
+    };
+    struct core_event *ev = call->event;
+
+    ev->u.group.count = PAGE_COUNT;
+    if (!arg_group(call, call->argv[2], &ev->u.group.id) ||
+        !arg_int(call, "the cursor", call->argv[3], &range_cursor,
+                 &ev->u.group.cursor) ||
+        !arg_int(call, "the time to wait", call->argv[4], &range_wait_ms,
+                 &ev->u.group.wait_ms) ||
+        !options_read(call, 5, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_GROUP_NEXT);
+}
+
+enum command_result handle_group_results(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"ERRORS", OPTION_FLAG, AT(group.errors_only), 0, NULL},
+        {"COUNT", OPTION_INT, AT(group.count), 0, &range_count},
+    };
+    struct core_event *ev = call->event;
+
+    ev->u.group.count = PAGE_COUNT;
+    if (!arg_group(call, call->argv[2], &ev->u.group.id) ||
+        !arg_int(call, "the cursor", call->argv[3], &range_cursor,
+                 &ev->u.group.cursor) ||
+        !options_read(call, 4, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_GROUP_RESULTS);
+}
+
+enum command_result handle_group_cancel(struct command_call *call)
+{
+    if (!arg_group(call, call->argv[2], &call->event->u.cancel.group))
+        return COMMAND_ANSWERED;
+    return cancel(call, 3);
+}
+
+enum command_result handle_group_tree(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"COUNT", OPTION_INT, AT(group.count), 0, &range_count},
+    };
+    struct core_event *ev = call->event;
+    size_t first = 2;
+
+    ev->u.group.count = TREE_COUNT;
+    if (call->argc % 2 == 1) { /* an id and perhaps one option */
+        if (!arg_group(call, call->argv[2], &ev->u.group.id))
+            return COMMAND_ANSWERED;
+        first = 3;
+    }
+    if (!options_read(call, first, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_GROUP_TREE);
+}
+
+/* --- workers ------------------------------------------------------------ */
+
+enum command_result handle_fetch(struct command_call *call)
+{
+    struct core_event *ev = call->event;
+    struct str *queues = call->server->queues;
+    size_t n = call->argc - 3;
+
+    if (!arg_int(call, "the count", call->argv[1], &range_fetch,
+                 &ev->u.fetch.count) ||
+        !arg_int(call, "the time to wait", call->argv[2], &range_wait_ms,
+                 &ev->u.fetch.wait_ms))
+        return COMMAND_ANSWERED;
+    if (n == 0 && ev->u.fetch.count > 0) {
+        refuse(call, "name at least one queue, or a count of 0");
+        return COMMAND_ANSWERED;
+    }
+    ASSERT(n <= CORE_QUEUES_PER_FETCH); /* the row's max sees to it */
+    for (size_t i = 0; i < n; i++)
+        queues[i] = call->argv[3 + i];
+    ev->u.fetch.queues = queues;
+    ev->u.fetch.nqueues = n;
+    return step(call, EVENT_FETCH);
+}
+
+/* Reports: the token first, then what the command says about it. */
+static bool report(struct command_call *call)
+{
+    return arg_token(call, call->argv[1], &call->event->u.report.token);
+}
+
+enum command_result handle_done(struct command_call *call)
+{
+    if (!report(call))
+        return COMMAND_ANSWERED;
+    if (call->argc > 2)
+        call->event->u.report.result = call->argv[2];
+    return step(call, EVENT_DONE);
+}
+
+enum command_result handle_fail(struct command_call *call)
+{
+    if (!report(call))
+        return COMMAND_ANSWERED;
+    call->event->u.report.class = call->argv[2];
+    call->event->u.report.message = call->argv[3];
+    if (call->argc > 4)
+        call->event->u.report.detail = call->argv[4];
+    return step(call, EVENT_FAIL);
+}
+
+enum command_result handle_release(struct command_call *call)
+{
+    return report(call) ? step(call, EVENT_RELEASE) : COMMAND_ANSWERED;
+}
+
+enum command_result handle_touch(struct command_call *call)
+{
+    if (!report(call))
+        return COMMAND_ANSWERED;
+    if (call->argc > 2)
+        call->event->u.report.progress = call->argv[2];
+    return step(call, EVENT_TOUCH);
+}
+
+enum command_result handle_log(struct command_call *call)
+{
+    if (!report(call) || !arg_int(call, "the stream", call->argv[2],
+                                  &range_stream, &call->event->u.report.stream))
+        return COMMAND_ANSWERED;
+    call->event->u.report.data = call->argv[3];
+    return step(call, EVENT_LOG);
+}
+
+/* --- queues ------------------------------------------------------------- */
+
+enum command_result handle_queue_list(struct command_call *call)
+{
+    return step(call, EVENT_QUEUE_LIST);
+}
+
+enum command_result handle_queue_info(struct command_call *call)
+{
+    call->event->u.queue.name = call->argv[2];
+    return step(call, EVENT_QUEUE_INFO);
+}
+
+enum command_result handle_queue_set(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"MAX-JOBS", OPTION_INT, AT(queue.settings.max_jobs), 0,
+         &range_from_one},
+        {"MAX-BYTES", OPTION_INT, AT(queue.settings.max_bytes), 0,
+         &range_from_one},
+        {"TIMEOUT", OPTION_INT, AT(queue.settings.timeout_ms), 0,
+         &range_duration_or_none_ms},
+        {"GRACE", OPTION_INT, AT(queue.settings.grace_ms), 0,
+         &range_duration_ms},
+        {"RETRY", OPTION_INT, AT(queue.settings.retry), 0, &range_from_one},
+        {"REDELIVER", OPTION_INT, AT(queue.settings.redeliver), 0,
+         &range_number},
+        {"KEEP", OPTION_INT, AT(queue.settings.keep_ms), 0, &range_duration_ms},
+        {"WAIT", OPTION_INT, AT(queue.settings.wait_ms), 0, &range_wait_ms},
+    };
+
+    call->event->u.queue.name = call->argv[2];
+    call->event->u.queue.settings = (struct queue_settings){
+        .max_jobs = CORE_UNSET,
+        .max_bytes = CORE_UNSET,
+        .timeout_ms = CORE_UNSET,
+        .grace_ms = CORE_UNSET,
+        .retry = CORE_UNSET,
+        .redeliver = CORE_UNSET,
+        .keep_ms = CORE_UNSET,
+        .wait_ms = CORE_UNSET,
+    };
+    if (!options_read(call, 3, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_QUEUE_SET);
+}
+
+static enum command_result pause_queue(struct command_call *call, bool paused)
+{
+    call->event->u.queue.name = call->argv[2];
+    call->event->u.queue.paused = paused;
+    return step(call, EVENT_QUEUE_PAUSE);
+}
+
+enum command_result handle_queue_pause(struct command_call *call)
+{
+    return pause_queue(call, true);
+}
+
+enum command_result handle_queue_resume(struct command_call *call)
+{
+    return pause_queue(call, false);
+}
