@@ -1,0 +1,956 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/conf.h"
+
+#include "base/mem.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <unistd.h>
+
+/* ------------------------------------------------------------- the list */
+
+static const struct conf_setting settings[] = {
+#define ROW(section_, key_, member, kind_, preset_, min_, max_, apply_, help_) \
+    {.section = (section_),                                                    \
+     .key = (key_),                                                            \
+     .offset = offsetof(struct conf, member),                                  \
+     .kind = CONF_##kind_,                                                     \
+     .preset = (preset_),                                                      \
+     .min = (min_),                                                            \
+     .max = (max_),                                                            \
+     .apply = CONF_##apply_,                                                   \
+     .help = (help_)},
+    CONF_SETTINGS(ROW)
+#undef ROW
+};
+
+#define SETTINGS_COUNT ARRAY_LEN(settings)
+
+/* The rows of [queue] describe a [queue NAME], too: their offsets in it. */
+#define QUEUE_OFFSET offsetof(struct conf, limits.queue_defaults)
+
+const struct conf_setting *conf_settings(size_t *count)
+{
+    *count = SETTINGS_COUNT;
+    return settings;
+}
+
+/* ------------------------------------------------- numbers with a unit */
+
+struct unit {
+    const char *suffix;
+    int64_t factor;
+};
+
+/* From the largest to the smallest. */
+static const struct unit time_units[] = {
+    {"d", CONF_D}, {"h", CONF_H}, {"m", CONF_MINUTE}, {"s", CONF_S}, {"ms", 1}};
+static const struct unit size_units[] = {
+    {"T", CONF_T}, {"G", CONF_G}, {"M", CONF_M}, {"K", CONF_K}, {"", 1}};
+
+static int unit_factor(const struct unit *units, const char *suffix,
+                       int64_t *factor)
+{
+    *factor = 1;
+    if (suffix[0] == '\0')
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(time_units); i++) {
+        if (strcmp(units[i].suffix, suffix) == 0) {
+            *factor = units[i].factor;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+_Static_assert(ARRAY_LEN(time_units) == ARRAY_LEN(size_units),
+               "one loop serves both");
+
+/* -EINVAL: not a number; -ERANGE: more than an int64_t holds. */
+static int parse_digits(const char *text, int base, const char **end,
+                        int64_t *out)
+{
+    int64_t n = 0;
+
+    if (!isdigit((unsigned char)*text))
+        return -EINVAL;
+    for (; isdigit((unsigned char)*text); text++) {
+        if (*text - '0' >= base)
+            return -EINVAL;
+        if (__builtin_mul_overflow(n, base, &n) ||
+            __builtin_add_overflow(n, *text - '0', &n))
+            return -ERANGE;
+    }
+    *end = text;
+    *out = n;
+    return 0;
+}
+
+static const struct unit *kind_units(enum conf_kind kind)
+{
+    if (kind == CONF_TIME || kind == CONF_TIME_OR)
+        return time_units;
+    return kind == CONF_SIZE ? size_units : NULL;
+}
+
+static int parse_number(enum conf_kind kind, const char *text, int64_t *out)
+{
+    const struct unit *units = kind_units(kind);
+    const char *end;
+    int64_t n, factor = 1;
+    int rc;
+
+    if (kind == CONF_TIME_OR && strcmp(text, "none") == 0) {
+        *out = CORE_NONE;
+        return 0;
+    }
+    rc = parse_digits(text, kind == CONF_MODE ? 8 : 10, &end, &n);
+    if (rc < 0)
+        return rc;
+    if (units ? unit_factor(units, end, &factor) < 0 : *end != '\0')
+        return -EINVAL;
+    if (__builtin_mul_overflow(n, factor, &n))
+        return -ERANGE;
+    *out = n;
+    return 0;
+}
+
+static void format_number(enum conf_kind kind, int64_t n, struct buf *out)
+{
+    const struct unit *unit = kind_units(kind);
+
+    if (kind == CONF_TIME_OR && n == CORE_NONE) {
+        buf_printf(out, "none");
+    } else if (kind == CONF_MODE) {
+        buf_printf(out, "%04llo", (unsigned long long)n);
+    } else if (!unit || n == 0) {
+        buf_printf(out, "%lld", (long long)n);
+    } else {
+        while (n % unit->factor != 0)
+            unit++;
+        buf_printf(out, "%lld%s", (long long)(n / unit->factor), unit->suffix);
+    }
+}
+
+/* -------------------------------------------------------------- choices */
+
+static const char *const yesno_names[] = {"no", "yes"};
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
+static const char *const store_names[] = {"journal", "memory"};
+static const char *const sync_names[] = {"always", "interval", "never"};
+
+/* The words of a kind, in the order of its enum; NULL for other kinds. */
+static const char *const *kind_words(enum conf_kind kind, size_t *count)
+{
+    *count = 0;
+    switch (kind) {
+    case CONF_YESNO:
+        *count = ARRAY_LEN(yesno_names);
+        return yesno_names;
+    case CONF_LEVEL:
+        *count = ARRAY_LEN(level_names);
+        return level_names;
+    case CONF_STORE:
+        *count = ARRAY_LEN(store_names);
+        return store_names;
+    case CONF_SYNC:
+        *count = ARRAY_LEN(sync_names);
+        return sync_names;
+    case CONF_INT:
+    case CONF_TIME:
+    case CONF_TIME_OR:
+    case CONF_SIZE:
+    case CONF_MODE:
+    case CONF_PATH:
+    case CONF_NAME:
+    case CONF_LISTEN:
+        return NULL;
+    }
+    BUG("kind of setting");
+}
+
+static unsigned get_choice(enum conf_kind kind, const void *at)
+{
+    switch (kind) {
+    case CONF_YESNO:
+        return *(const bool *)at;
+    case CONF_LEVEL:
+        return *(const enum log_level *)at;
+    case CONF_STORE:
+        return *(const enum conf_store *)at;
+    case CONF_SYNC:
+        return *(const enum store_sync *)at;
+    case CONF_INT:
+    case CONF_TIME:
+    case CONF_TIME_OR:
+    case CONF_SIZE:
+    case CONF_MODE:
+    case CONF_PATH:
+    case CONF_NAME:
+    case CONF_LISTEN:
+        break;
+    }
+    BUG("kind of setting");
+}
+
+static void set_choice(enum conf_kind kind, void *at, unsigned choice)
+{
+    if (kind == CONF_YESNO)
+        *(bool *)at = choice != 0;
+    else if (kind == CONF_LEVEL)
+        *(enum log_level *)at = (enum log_level)choice;
+    else if (kind == CONF_STORE)
+        *(enum conf_store *)at = (enum conf_store)choice;
+    else
+        *(enum store_sync *)at = (enum store_sync)choice;
+}
+
+/* ------------------------------------------------------------ addresses */
+
+static bool is_loopback(int family, const void *raw)
+{
+    const unsigned char *b = raw;
+    static const unsigned char one[16] = {[15] = 1};
+    static const unsigned char mapped[13] = {[10] = 0xff, [11] = 0xff, 127};
+
+    if (family == AF_INET)
+        return b[0] == 127;
+    return memcmp(b, one, sizeof(one)) == 0 ||
+           memcmp(b, mapped, sizeof(mapped)) == 0;
+}
+
+/* "a.b.c.d", "a.b.c.d:port", "[v6]", "[v6]:port". */
+static int parse_address(const char *text, size_t len, struct conf_address *out)
+{
+    char host[INET6_ADDRSTRLEN];
+    unsigned char raw[sizeof(struct in6_addr)];
+    const char *end = text + len, *stop, *from = text;
+    int family = AF_INET;
+    int64_t port = CONF_PORT_DEFAULT;
+
+    if (len && *text == '[') {
+        family = AF_INET6;
+        from = text + 1;
+        stop = memchr(text, ']', len);
+    } else {
+        stop = memchr(text, ':', len);
+        if (!stop)
+            stop = end;
+    }
+    if (!stop || (size_t)(stop - from) >= sizeof(host))
+        return -EINVAL;
+    memcpy(host, from, (size_t)(stop - from));
+    host[stop - from] = '\0';
+    if (inet_pton(family, host, raw) != 1)
+        return -EINVAL;
+    if (family == AF_INET6)
+        stop++;
+    if (stop < end) {
+        const char *rest;
+
+        if (*stop != ':' || parse_digits(stop + 1, 10, &rest, &port) < 0 ||
+            rest != end || port < 0 || port > 65535)
+            return -EINVAL;
+    }
+    out->loopback = is_loopback(family, raw);
+    (void)inet_ntop(family, raw, host, sizeof(host)); /* room for any */
+    (void)snprintf(out->text, sizeof(out->text),
+                   family == AF_INET6 ? "[%s]:%d" : "%s:%d", host, (int)port);
+    return 0;
+}
+
+static int parse_listen(const char *text, int64_t most, struct conf_listen *out)
+{
+    struct conf_listen l = {.len = 0};
+
+    if (strcmp(text, "none") == 0) {
+        *out = l;
+        return 0;
+    }
+    for (;;) {
+        size_t len;
+
+        text += strspn(text, " \t,");
+        len = strcspn(text, " \t,");
+        if (len == 0)
+            break;
+        if (l.len == (size_t)most)
+            return -ERANGE;
+        if (parse_address(text, len, &l.list[l.len]) < 0)
+            return -EINVAL;
+        l.len++;
+        text += len;
+    }
+    if (l.len == 0)
+        return -EINVAL;
+    *out = l;
+    return 0;
+}
+
+static void format_listen(const struct conf_listen *l, struct buf *out)
+{
+    if (l->len == 0)
+        buf_printf(out, "none");
+    for (size_t i = 0; i < l->len; i++)
+        buf_printf(out, "%s%s", i ? " " : "", l->list[i].text);
+}
+
+/* ------------------------------------------------------- one value, any */
+
+static int parse_word(enum conf_kind kind, const char *text, void *at)
+{
+    size_t count;
+    const char *const *words = kind_words(kind, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(words[i], text) == 0) {
+            set_choice(kind, at, (unsigned)i);
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static int parse_text(const struct conf_setting *s, const char *text, char **at)
+{
+    bool none = strcmp(text, "none") == 0;
+    size_t len = strlen(text);
+
+    if (none ? s->min > 0 : len == 0)
+        return -EINVAL;
+    if (!none && s->kind == CONF_PATH && text[0] != '/')
+        return -EINVAL;
+    if ((int64_t)len > s->max)
+        return -ERANGE;
+    mem_free(*at);
+    *at = none ? NULL : mem_dup_text(text, len);
+    return 0;
+}
+
+/* Writes the value to `at`. -EINVAL: it is no such thing; -ERANGE: it is, but
+ * beyond the bounds. On failure what `at` holds stays. */
+static int parse_value(const struct conf_setting *s, const char *text, void *at)
+{
+    int64_t n = 0;
+    int rc;
+
+    switch (s->kind) {
+    case CONF_INT:
+    case CONF_TIME:
+    case CONF_TIME_OR:
+    case CONF_SIZE:
+    case CONF_MODE:
+        rc = parse_number(s->kind, text, &n);
+        if (rc < 0)
+            return rc;
+        if (n != CORE_NONE && (n < s->min || n > s->max))
+            return -ERANGE;
+        *(int64_t *)at = n;
+        return 0;
+    case CONF_YESNO:
+    case CONF_LEVEL:
+    case CONF_STORE:
+    case CONF_SYNC:
+        return parse_word(s->kind, text, at);
+    case CONF_PATH:
+    case CONF_NAME:
+        return parse_text(s, text, at);
+    case CONF_LISTEN:
+        return parse_listen(text, s->max, at);
+    }
+    BUG("kind of setting");
+}
+
+static void format_value(const struct conf_setting *s, const void *at,
+                         struct buf *out)
+{
+    size_t count;
+
+    switch (s->kind) {
+    case CONF_INT:
+    case CONF_TIME:
+    case CONF_TIME_OR:
+    case CONF_SIZE:
+    case CONF_MODE:
+        format_number(s->kind, *(const int64_t *)at, out);
+        return;
+    case CONF_YESNO:
+    case CONF_LEVEL:
+    case CONF_STORE:
+    case CONF_SYNC:
+        buf_printf(out, "%s",
+                   kind_words(s->kind, &count)[get_choice(s->kind, at)]);
+        return;
+    case CONF_PATH:
+    case CONF_NAME: {
+        const char *text = *(char *const *)at;
+
+        buf_printf(out, "%s", text ? text : "none");
+        return;
+    }
+    case CONF_LISTEN:
+        format_listen(at, out);
+        return;
+    }
+    BUG("kind of setting");
+}
+
+void conf_format(const struct conf *c, const struct conf_setting *s,
+                 struct buf *out)
+{
+    format_value(s, (const char *)c + s->offset, out);
+}
+
+/* What a value should have been: "an integer from 1 to 10". */
+static void format_expected(const struct conf_setting *s, struct buf *out)
+{
+    static const char *const nouns[] = {
+        [CONF_INT] = "an integer",
+        [CONF_TIME] = "a duration (ms, s, m, h, d)",
+        [CONF_TIME_OR] = "none or a duration (ms, s, m, h, d)",
+        [CONF_SIZE] = "a size (bytes, or K, M, G, T)",
+        [CONF_MODE] = "permissions in octal",
+    };
+    const char *const *words;
+    size_t count;
+
+    switch (s->kind) {
+    case CONF_INT:
+    case CONF_TIME:
+    case CONF_TIME_OR:
+    case CONF_SIZE:
+    case CONF_MODE:
+        buf_printf(out, "%s from ", nouns[s->kind]);
+        format_number(s->kind, s->min, out);
+        buf_printf(out, " to ");
+        format_number(s->kind, s->max, out);
+        return;
+    case CONF_YESNO:
+    case CONF_LEVEL:
+    case CONF_STORE:
+    case CONF_SYNC:
+        words = kind_words(s->kind, &count);
+        for (size_t i = 0; i < count; i++)
+            buf_printf(out, "%s%s",
+                       i == 0          ? ""
+                       : i + 1 < count ? ", "
+                                       : " or ",
+                       words[i]);
+        return;
+    case CONF_PATH:
+    case CONF_NAME:
+        buf_printf(out, "%s%s of at most %lld bytes", s->min ? "" : "none or ",
+                   s->kind == CONF_PATH ? "an absolute path" : "a name",
+                   (long long)s->max);
+        return;
+    case CONF_LISTEN:
+        buf_printf(out,
+                   "none, or up to %lld numeric addresses such as "
+                   "127.0.0.1:9653 or [::1]:9653",
+                   (long long)s->max);
+        return;
+    }
+    BUG("kind of setting");
+}
+
+static const char *kind_noun(enum conf_kind kind)
+{
+    switch (kind) {
+    case CONF_INT:
+        return "an integer";
+    case CONF_TIME:
+    case CONF_TIME_OR:
+        return "a duration";
+    case CONF_SIZE:
+        return "a size";
+    case CONF_MODE:
+        return "octal";
+    case CONF_YESNO:
+    case CONF_LEVEL:
+    case CONF_STORE:
+    case CONF_SYNC:
+        return "one of the choices";
+    case CONF_PATH:
+        return "an absolute path";
+    case CONF_NAME:
+        return "a name";
+    case CONF_LISTEN:
+        return "a list of addresses";
+    }
+    BUG("kind of setting");
+}
+
+/* -------------------------------------------------------------- reading */
+
+/* Lines on which each setting was set; 0: not yet. */
+struct seen {
+    int line[SETTINGS_COUNT];
+};
+
+/* One reading of a file, or of the overrides. */
+struct reading {
+    struct conf *conf;
+    const char *name;   /* of the file; NULL: an override */
+    struct str text;    /* what is left of it */
+    int line;           /* of the setting being read */
+    struct seen seen;   /* of the sections without a name */
+    struct seen *named; /* of conf->queues, likewise in order */
+    struct buf *errors;
+};
+
+static void complain(struct reading *r, const char *section, const char *key,
+                     const char *fmt, ...) ATTR_PRINTF(4, 5);
+
+static void complain(struct reading *r, const char *section, const char *key,
+                     const char *fmt, ...)
+{
+    char text[1024];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap); /* cut if too long */
+    va_end(ap);
+    if (r->name)
+        buf_printf(r->errors, "%s:%d: ", r->name, r->line);
+    else
+        buf_printf(r->errors, "-o: ");
+    if (section)
+        buf_printf(r->errors, "[%s] ", section);
+    if (key)
+        buf_printf(r->errors, "%s: ", key);
+    buf_printf(r->errors, "%s\n", text);
+}
+
+static bool queue_name_ok(const char *name)
+{
+    size_t len = strlen(name);
+
+    if (len < 1 || len > CORE_QUEUE_NAME_MAX || name[0] == '-')
+        return false;
+    return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                        "abcdefghijklmnopqrstuvwxyz0123456789_.:-") == len;
+}
+
+/* "queue NAME" gives NAME, anything else NULL. */
+static const char *section_queue(const char *section)
+{
+    if (strncmp(section, "queue", 5) != 0 ||
+        (section[5] != ' ' && section[5] != '\t'))
+        return NULL;
+    return section + 5 + strspn(section + 5, " \t");
+}
+
+static size_t queue_index(struct reading *r, const char *name)
+{
+    struct conf *c = r->conf;
+    struct conf_queue *q;
+    size_t i;
+
+    for (i = 0; i < c->nqueues; i++) {
+        if (strcmp(c->queues[i].name, name) == 0)
+            return i;
+    }
+    c->nqueues++;
+    c->queues = mem_realloc(c->queues, mem_mul(c->nqueues, sizeof(*q)));
+    r->named = mem_realloc(r->named, mem_mul(c->nqueues, sizeof(*r->named)));
+    q = &c->queues[i];
+    memset(q, 0, sizeof(*q));
+    memset(&r->named[i], 0, sizeof(r->named[i]));
+    memcpy(q->name, name, strlen(name) + 1);
+    q->settings = (struct queue_settings){
+        .max_jobs = CORE_UNSET,
+        .max_bytes = CORE_UNSET,
+        .timeout_ms = CORE_UNSET,
+        .grace_ms = CORE_UNSET,
+        .retry = CORE_UNSET,
+        .redeliver = CORE_UNSET,
+        .keep_ms = CORE_UNSET,
+        .wait_ms = CORE_UNSET,
+    };
+    return i;
+}
+
+static const struct conf_setting *find_setting(const char *section,
+                                               const char *key)
+{
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        if (strcmp(settings[i].section, section) == 0 &&
+            strcmp(settings[i].key, key) == 0)
+            return &settings[i];
+    }
+    return NULL;
+}
+
+bool conf_is_runners(const char *section, const char *key)
+{
+    if (strcmp(section, "runner") == 0)
+        return find_setting(section, key) == NULL;
+    return strncmp(section, "run", 3) == 0 &&
+           (section[3] == ' ' || section[3] == '\t');
+}
+
+static void complain_unknown(struct reading *r, const char *section,
+                             const char *base, const char *key)
+{
+    struct buf known;
+    bool any = false;
+
+    buf_init(&known);
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        if (strcmp(settings[i].section, base) == 0) {
+            buf_printf(&known, "%s%s", any ? ", " : "", settings[i].key);
+            any = true;
+        }
+    }
+    if (section[0] == '\0')
+        complain(r, NULL, NULL,
+                 "'%s' is not in a section; expected a line such as "
+                 "[daemon] before it",
+                 key);
+    else if (!any)
+        complain(r, section, NULL,
+                 "'%s' is not a section; expected daemon, journal, limits, "
+                 "queue, queue NAME, runner or run NAME",
+                 section);
+    else
+        complain(r, section, key, "'%s' is not a setting; expected one of %.*s",
+                 key, (int)buf_size(&known), buf_front(&known));
+    buf_clear(&known);
+}
+
+/* One setting of the file or of an override. */
+static void set(struct reading *r, const char *section, const char *key,
+                const char *value)
+{
+    const char *queue = section_queue(section);
+    const char *base = queue ? "queue" : section;
+    const struct conf_setting *s;
+    struct buf expected;
+    int *line;
+    char *at;
+    int rc;
+
+    if (conf_is_runners(section, key))
+        return;
+    s = find_setting(base, key);
+    if (!s) {
+        complain_unknown(r, section, base, key);
+        return;
+    }
+    at = (char *)r->conf + s->offset;
+    line = &r->seen.line[s - settings];
+    if (queue) {
+        size_t i;
+
+        if (!queue_name_ok(queue)) {
+            complain(r, section, NULL,
+                     "'%s' is not the name of a queue; expected 1 to %d of "
+                     "A-Z a-z 0-9 _ . : - that do not begin with -",
+                     queue, CORE_QUEUE_NAME_MAX);
+            return;
+        }
+        i = queue_index(r, queue);
+        at = (char *)&r->conf->queues[i].settings + (s->offset - QUEUE_OFFSET);
+        line = &r->named[i].line[s - settings];
+    }
+    if (*line && r->name) {
+        complain(r, section, key,
+                 "'%s' is not the only value; expected one, and line %d has "
+                 "one already",
+                 value, *line);
+        return;
+    }
+    *line = r->line;
+    rc = parse_value(s, value, at);
+    if (rc == 0)
+        return;
+    buf_init(&expected);
+    format_expected(s, &expected);
+    complain(r, section, key, "'%s' is not %s; expected %.*s", value,
+             rc == -ERANGE ? "within the bounds" : kind_noun(s->kind),
+             (int)buf_size(&expected), buf_front(&expected));
+    buf_clear(&expected);
+}
+
+static int on_setting(void *arg, const char *section, const char *key,
+                      const char *value)
+{
+    set(arg, section, key, value);
+    return 1;
+}
+
+/* Would inih cut the name of this section? It would do so silently. */
+static bool section_too_long(const char *line, size_t len)
+{
+    const char *end = len && line[0] == '[' ? memchr(line, ']', len) : NULL;
+
+    return end && end - line - 1 > CONF_SECTION_MAX;
+}
+
+/*
+ * Hands inih the next line, as fgets would. Blanks before it are dropped: inih
+ * would take an indented setting for more of the value before it. What inih
+ * cannot hold is a mistake, not something to be cut.
+ */
+static char *next_line(char *to, int size, void *arg)
+{
+    struct reading *r = arg;
+    const char *line = r->text.p, *newline;
+    size_t len, room = (size_t)size - 2;
+
+    if (r->text.len == 0)
+        return NULL;
+    newline = memchr(line, '\n', r->text.len);
+    len = newline ? (size_t)(newline - line) : r->text.len;
+    r->text.p += newline ? len + 1 : len;
+    r->text.len -= newline ? len + 1 : len;
+    r->line++;
+    while (len && (*line == ' ' || *line == '\t')) {
+        line++;
+        len--;
+    }
+    if (len && (*line == '#' || *line == ';')) {
+        len = 0; /* a comment may be as long as it likes */
+    } else if (memchr(line, '\0', len)) {
+        complain(r, NULL, NULL, "this line is not text; expected no NUL byte");
+        len = 0;
+    } else if (len > room) {
+        complain(r, NULL, NULL,
+                 "this line of %zu bytes is not short enough; expected at "
+                 "most %zu",
+                 len, room);
+        len = 0;
+    } else if (section_too_long(line, len)) {
+        complain(r, NULL, NULL,
+                 "this name is not short enough; expected a section of at "
+                 "most %d bytes",
+                 CONF_SECTION_MAX);
+        len = 0;
+    }
+    if (len)
+        memcpy(to, line, len);
+    to[len] = '\n';
+    to[len + 1] = '\0';
+    return to;
+}
+
+int conf_split(const char *override, char section[CONF_SECTION_MAX + 1],
+               char key[CONF_SECTION_MAX + 1], const char **value)
+{
+    const char *equals = strchr(override, '=');
+    const char *dot =
+        equals ? memrchr(override, '.', (size_t)(equals - override)) : NULL;
+    size_t slen = dot ? (size_t)(dot - override) : 0;
+    size_t klen = dot ? (size_t)(equals - dot - 1) : 0;
+
+    if (slen < 1 || slen > CONF_SECTION_MAX || klen < 1 ||
+        klen > CONF_SECTION_MAX)
+        return -EINVAL;
+    memcpy(section, override, slen);
+    section[slen] = '\0';
+    memcpy(key, dot + 1, klen);
+    key[klen] = '\0';
+    *value = equals + 1;
+    return 0;
+}
+
+static void read_overrides(struct reading *r, const char *const *overrides,
+                           size_t n)
+{
+    char section[CONF_SECTION_MAX + 1], key[CONF_SECTION_MAX + 1];
+    const char *value;
+
+    r->name = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (conf_split(overrides[i], section, key, &value) < 0)
+            complain(r, NULL, NULL,
+                     "'%s' is not a setting; expected SECTION.KEY=VALUE",
+                     overrides[i]);
+        else
+            set(r, section, key, value);
+    }
+}
+
+/* What no setting can know alone. */
+static void check_together(const struct conf *c, const char *name,
+                           struct buf *errors)
+{
+    const struct core_limits *l = &c->limits;
+    int64_t largest = max_i64(l->payload_max, l->result_max);
+
+    if (c->output_max < largest + 64 * CONF_K)
+        buf_printf(errors,
+                   "%s: [daemon] output-max: '%lld' is not enough for a "
+                   "reply; expected at least [limits] payload-max and "
+                   "result-max and 64K\n",
+                   name, (long long)c->output_max);
+    if (l->queue_defaults.keep_ms > l->keep_max_ms)
+        buf_printf(errors,
+                   "%s: [queue] keep: '%lld' is not within [limits] keep-max; "
+                   "expected at most %lld\n",
+                   name, (long long)l->queue_defaults.keep_ms,
+                   (long long)l->keep_max_ms);
+    for (size_t i = 0; i < c->nqueues; i++) {
+        if (c->queues[i].settings.keep_ms > l->keep_max_ms)
+            buf_printf(errors,
+                       "%s: [queue %s] keep: '%lld' is not within [limits] "
+                       "keep-max; expected at most %lld\n",
+                       name, c->queues[i].name,
+                       (long long)c->queues[i].settings.keep_ms,
+                       (long long)l->keep_max_ms);
+    }
+    if ((int64_t)c->nqueues > l->queues_max)
+        buf_printf(errors,
+                   "%s: the file is not within [limits] queues-max: it has "
+                   "%zu queues; expected at most %lld\n",
+                   name, c->nqueues, (long long)l->queues_max);
+    if (c->listen.len == 0 && !c->socket)
+        buf_printf(errors,
+                   "%s: [daemon] listen: 'none' is not possible together with "
+                   "socket = none; expected an address or a socket\n",
+                   name);
+}
+
+int conf_read(struct conf *c, const char *name, struct str text,
+              const char *const *overrides, size_t noverrides,
+              struct buf *errors)
+{
+    struct reading r = {
+        .conf = c, .name = name, .text = text, .errors = errors};
+    size_t before = buf_size(errors);
+    int line;
+
+    r.named = mem_zalloc(mem_mul(c->nqueues + 1, sizeof(*r.named)));
+    line = ini_parse_stream(next_line, &r, on_setting, &r);
+    if (line > 0) {
+        r.line = line;
+        complain(&r, NULL, NULL,
+                 "this line is not a setting; expected [SECTION] or "
+                 "KEY = VALUE");
+    }
+    read_overrides(&r, overrides, noverrides);
+    if (buf_size(errors) == before)
+        check_together(c, name, errors);
+    mem_free(r.named);
+    return buf_size(errors) == before ? 0 : -EINVAL;
+}
+
+/* The whole file, at most CONF_FILE_MAX bytes. */
+static int read_file(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    ssize_t n;
+    int rc = 0;
+
+    if (fd < 0)
+        return -errno;
+    do {
+        char *to = buf_reserve(out, 16 * 1024);
+
+        n = read(fd, to, 16 * 1024);
+        if (n > 0)
+            out->len += (size_t)n;
+        else if (n < 0 && errno != EINTR)
+            rc = -errno;
+        if (buf_size(out) > CONF_FILE_MAX)
+            rc = -EFBIG;
+    } while (n != 0 && rc == 0);
+    (void)close(fd); /* only read from */
+    return rc;
+}
+
+int conf_load(struct conf *c, const char *path, const char *const *overrides,
+              size_t noverrides, struct buf *errors)
+{
+    struct buf text;
+    int rc = 0;
+
+    buf_init(&text);
+    if (path)
+        rc = read_file(path, &text);
+    if (rc < 0)
+        buf_printf(errors, "%s: this file is not readable: %s\n", path,
+                   strerror(-rc));
+    else
+        rc = conf_read(c, path ? path : "defaults",
+                       (struct str){buf_front(&text), buf_size(&text)},
+                       overrides, noverrides, errors);
+    buf_clear(&text);
+    return rc;
+}
+
+/* ------------------------------------------------------------ life-time */
+
+void conf_init(struct conf *c)
+{
+    memset(c, 0, sizeof(*c));
+    core_limits_init(&c->limits);
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        int rc = parse_value(&settings[i], settings[i].preset,
+                             (char *)c + settings[i].offset);
+
+        ASSERT(rc == 0);
+    }
+}
+
+void conf_clear(struct conf *c)
+{
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        if (settings[i].kind == CONF_PATH || settings[i].kind == CONF_NAME)
+            mem_free(*(char **)((char *)c + settings[i].offset));
+    }
+    mem_free(c->queues);
+    memset(c, 0, sizeof(*c));
+}
+
+void conf_unapplied(const struct conf *running, const struct conf *wanted,
+                    struct buf *out)
+{
+    struct buf a, b;
+
+    buf_init(&a);
+    buf_init(&b);
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        const struct conf_setting *s = &settings[i];
+
+        buf_reset(&a);
+        buf_reset(&b);
+        conf_format(running, s, &a);
+        conf_format(wanted, s, &b);
+        if (s->apply == CONF_RESTART &&
+            !str_eq((struct str){buf_front(&a), buf_size(&a)},
+                    (struct str){buf_front(&b), buf_size(&b)}))
+            buf_printf(out, "%s[%s] %s", buf_size(out) ? ", " : "", s->section,
+                       s->key);
+    }
+    buf_clear(&a);
+    buf_clear(&b);
+}
+
+void conf_adopt(struct conf *running, struct conf *wanted)
+{
+    struct buf text;
+
+    buf_init(&text);
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        const struct conf_setting *s = &settings[i];
+        int rc;
+
+        if (s->apply != CONF_RELOAD)
+            continue;
+        buf_reset(&text);
+        conf_format(wanted, s, &text);
+        buf_append_byte(&text, '\0');
+        rc = parse_value(s, buf_front(&text), (char *)running + s->offset);
+        ASSERT(rc == 0);
+    }
+    buf_clear(&text);
+    mem_free(running->queues);
+    running->queues = wanted->queues;
+    running->nqueues = wanted->nqueues;
+    wanted->queues = NULL;
+    wanted->nqueues = 0;
+}

@@ -1,0 +1,866 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * main - yoked: reads the settings, puts the parts together, and takes them
+ * apart again.
+ *
+ *     RUNNING -> DRAINING (SHUTDOWN DRAIN: no new work, running jobs end)
+ *        |          |
+ *        +----------+-> STOPPING (the runner gives its jobs back and ends)
+ *                          \-> the loop ends (engine_shutdown)
+ */
+#include "config.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "server/child.h"
+#include "server/conf.h"
+#include "server/engine.h"
+#include "server/listener.h"
+#include "server/service.h"
+#include "store/store.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <grp.h>
+#include <limits.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef YOKE_SYSCONFDIR
+#define YOKE_SYSCONFDIR "/etc"
+#endif
+#ifndef YOKE_BINDIR
+#define YOKE_BINDIR "/usr/bin"
+#endif
+
+#define DEFAULT_FILE     YOKE_SYSCONFDIR "/yoke/yoked.ini"
+#define EXIT_USAGE       2 /* the command line or the configuration */
+#define OVERRIDES_MAX    24
+#define LISTENERS_MAX    (CONF_LISTEN_MAX + 8)
+#define FILES_RESERVE    64 /* descriptors beside those of clients */
+#define PASSWORD_MAX     1024
+#define PULSE_MS         5000  /* between two lines of status */
+#define REPLAY_MS        60000 /* more time for the start, as it goes on */
+#define STOP_EXTRA_MS    5000  /* for the runner, beyond the grace of jobs */
+#define FLUSH_MS         5000  /* for last replies */
+#define FLUSH_HURRIED_MS 500
+
+enum daemon_state { DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_STOPPING };
+
+struct daemon {
+    const char *file; /* NULL: there is none, all defaults */
+    const char *overrides[OVERRIDES_MAX];
+    size_t noverrides;
+    struct conf conf; /* as in force */
+
+    struct ev_loop *loop;
+    struct store *store;
+    struct engine *engine;
+    struct engine_options options;
+    struct listener *listeners[LISTENERS_MAX];
+    size_t nlisteners;
+    struct child *child; /* NULL: no runner of our own */
+    struct client_id runner;
+    char program[PATH_MAX]; /* yoke-runner; empty: not found */
+    const char *runner_args[2 * OVERRIDES_MAX + 4];
+
+    enum daemon_state state;
+    ev_signal term, interrupt, hangup;
+    ev_timer pulse;
+    int64_t watchdog_ms;
+    uint64_t fed_turns;
+};
+
+/* -------------------------------------------------------- configuration */
+
+/* Each line of `errors` to the log, or to stderr before there is one. */
+static void tell_errors(const struct buf *errors, bool logged)
+{
+    const char *at = buf_front(errors), *end = at + buf_size(errors);
+
+    if (!logged) {
+        (void)fwrite(at, 1, buf_size(errors), stderr);
+        return;
+    }
+    while (at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+
+        log_error("%.*s", (int)(newline - at), at);
+        at = newline + 1;
+    }
+}
+
+/* What the settings say about who may connect. */
+static void check_access(const struct conf *c, struct buf *errors)
+{
+    for (size_t i = 0; i < c->listen.len && !c->password_file; i++) {
+        if (!c->listen.list[i].loopback)
+            buf_printf(errors,
+                       "[daemon] listen: '%s' is not a loopback address; "
+                       "expected a password-file with it, for whoever can "
+                       "connect can run jobs\n",
+                       c->listen.list[i].text);
+    }
+}
+
+static int load(struct daemon *d, struct conf *c, struct buf *errors)
+{
+    int rc;
+
+    conf_init(c);
+    rc = conf_load(c, d->file, d->overrides, d->noverrides, errors);
+    if (rc == 0)
+        check_access(c, errors);
+    if (buf_size(errors) == 0)
+        return 0;
+    conf_clear(c);
+    return rc < 0 ? rc : -EINVAL;
+}
+
+/* The first line of the file. -EINVAL: `why` says what is wrong with it. */
+static int read_password(const char *path, char to[PASSWORD_MAX + 1],
+                         size_t *len, const char **why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat st;
+    ssize_t n;
+
+    *why = NULL;
+    if (fd < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        *why = "it is not a regular file";
+    else if (st.st_mode & (S_IRWXG | S_IRWXO))
+        *why = "group or others have rights to it; expected chmod 600";
+    else if (st.st_uid != 0 && st.st_uid != geteuid())
+        *why = "it belongs to another user; expected root or yoked's own";
+    n = *why ? 0 : read(fd, to, PASSWORD_MAX + 1);
+    (void)close(fd); /* only read from */
+    if (*why || n < 0)
+        return *why ? -EINVAL : -EIO;
+    *len = 0;
+    while (*len < (size_t)n && to[*len] != '\n')
+        ++*len;
+    if (*len == 0 || *len > PASSWORD_MAX) {
+        *why = "its first line is no password; expected 1 to 1024 bytes";
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* The part of the options that a reload may change. Appends to `errors`. */
+static void fill_options(const struct conf *c, struct engine_options *o,
+                         struct buf *errors)
+{
+    char password[PASSWORD_MAX + 1];
+    const char *why;
+    size_t len = 0;
+    int rc;
+
+    o->limits = c->limits;
+    o->has_password = c->password_file != NULL;
+    if (!c->password_file)
+        return;
+    rc = read_password(c->password_file, password, &len, &why);
+    if (rc < 0)
+        buf_printf(errors, "[daemon] password-file: '%s' is not usable: %s\n",
+                   c->password_file, why ? why : strerror(-rc));
+    else
+        rc = EVP_Digest(password, len, o->password_digest, NULL, EVP_sha256(),
+                        NULL);
+    ASSERT(rc < 0 || rc == 1);
+    OPENSSL_cleanse(password, sizeof(password));
+}
+
+/* For CONFIG GET. */
+static void each_setting(void *arg, engine_setting_fn *each, void *each_arg)
+{
+    const struct daemon *d = arg;
+    const struct conf_setting *s;
+    struct buf value;
+    char name[128];
+    size_t n;
+
+    buf_init(&value);
+    s = conf_settings(&n);
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(name, sizeof(name), "%s.%s", s[i].section, s[i].key);
+        buf_reset(&value);
+        conf_format(&d->conf, &s[i], &value);
+        buf_append_byte(&value, '\0');
+        each(each_arg, name, buf_front(&value));
+    }
+    buf_clear(&value);
+}
+
+/* ----------------------------------------------------------- the runner */
+
+/* Beside this program, or where both were installed. */
+static void find_program(struct daemon *d)
+{
+    static const char *const places[] = {"/yoke-runner", "/../bin/yoke-runner"};
+    char self[PATH_MAX / 2];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char *slash;
+
+    self[n > 0 ? n : 0] = '\0';
+    slash = strrchr(self, '/');
+    if (slash) {
+        *slash = '\0';
+        for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+            (void)snprintf(d->program, sizeof(d->program), "%s%s", self,
+                           places[i]);
+            if (access(d->program, X_OK) == 0)
+                return;
+        }
+    }
+    (void)snprintf(d->program, sizeof(d->program), "%s",
+                   YOKE_BINDIR "/yoke-runner");
+    if (access(d->program, X_OK) < 0)
+        d->program[0] = '\0';
+}
+
+/* "-c FILE" and the overrides that are the runner's. */
+static void make_runner_args(struct daemon *d)
+{
+    char section[CONF_SECTION_MAX + 1], key[CONF_SECTION_MAX + 1];
+    const char *value;
+    size_t n = 0;
+
+    if (d->file) {
+        d->runner_args[n++] = "-c";
+        d->runner_args[n++] = d->file;
+    }
+    for (size_t i = 0; i < d->noverrides; i++) {
+        if (conf_split(d->overrides[i], section, key, &value) == 0 &&
+            conf_is_runners(section, key)) {
+            d->runner_args[n++] = "-o";
+            d->runner_args[n++] = d->overrides[i];
+        }
+    }
+    d->runner_args[n] = NULL;
+}
+
+static void attach_runner(void *arg, int fd)
+{
+    struct daemon *d = arg;
+
+    d->runner = engine_adopt(d->engine, fd, "runner");
+}
+
+static void runner_dead(void *arg)
+{
+    struct daemon *d = arg;
+
+    engine_dead(d->engine, d->runner);
+}
+
+static void start_runner(struct daemon *d)
+{
+    struct child_options o = {
+        .loop = d->loop,
+        .program = d->program,
+        .args = d->runner_args,
+        .attach = attach_runner,
+        .dead = runner_dead,
+        .arg = d,
+    };
+
+    d->child = child_new(&o);
+    child_start(d->child);
+}
+
+/* Lets the runner look at its own sections. Its exit status, or -1. */
+static int check_runner(struct daemon *d)
+{
+    const char *argv[ARRAY_LEN(d->runner_args) + 2] = {d->program,
+                                                       "--check-config"};
+    pid_t pid;
+    int status, rc;
+
+    for (size_t i = 0; d->runner_args[i]; i++)
+        argv[i + 2] = d->runner_args[i];
+    rc =
+        posix_spawn(&pid, d->program, NULL, NULL, (char *const *)argv, environ);
+    if (rc != 0) {
+        fprintf(stderr, "yoked: cannot run %s: %s\n", d->program, strerror(rc));
+        return -1;
+    }
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR)
+            return -1;
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int check_config(struct daemon *d)
+{
+    struct engine_options options;
+    struct buf errors;
+    bool bad;
+
+    buf_init(&errors);
+    engine_options_init(&options);
+    if (load(d, &d->conf, &errors) == 0) {
+        fill_options(&d->conf, &options, &errors);
+        conf_clear(&d->conf);
+    }
+    tell_errors(&errors, false);
+    bad = buf_size(&errors) != 0;
+    buf_clear(&errors);
+    if (!d->program[0])
+        fprintf(stderr, "yoked: yoke-runner was not found; its sections were "
+                        "not checked\n");
+    else if (check_runner(d) != 0)
+        bad = true;
+    if (!bad)
+        printf("%s: ok\n", d->file ? d->file : "defaults");
+    return bad ? EXIT_USAGE : EXIT_SUCCESS;
+}
+
+/* ------------------------------------------------------------- stopping */
+
+static void flush_and_end(void *arg)
+{
+    struct daemon *d = arg;
+
+    engine_shutdown(d->engine, FLUSH_MS);
+}
+
+static void nothing_runs(void *arg)
+{
+    (void)arg; /* a plain stop waits for the runner, not for the jobs */
+}
+
+static int64_t longest_grace(const struct conf *c)
+{
+    int64_t grace = c->limits.queue_defaults.grace_ms;
+
+    for (size_t i = 0; i < c->nqueues; i++)
+        grace = max_i64(grace, c->queues[i].settings.grace_ms);
+    return grace;
+}
+
+static void stop(struct daemon *d)
+{
+    if (d->state == DAEMON_STOPPING)
+        return;
+    log_info("stopping");
+    service_stopping();
+    if (d->state == DAEMON_RUNNING)
+        engine_drain(d->engine, nothing_runs, NULL);
+    d->state = DAEMON_STOPPING;
+    for (size_t i = 0; i < d->nlisteners; i++)
+        listener_stop(d->listeners[i]);
+    if (d->child)
+        child_stop(d->child, longest_grace(&d->conf) + STOP_EXTRA_MS,
+                   flush_and_end, d);
+    else
+        flush_and_end(d);
+}
+
+static void drained(void *arg)
+{
+    stop(arg);
+}
+
+/* SHUTDOWN [DRAIN] */
+static void asked_to_stop(void *arg, bool drain)
+{
+    struct daemon *d = arg;
+
+    if (!drain) {
+        stop(d);
+    } else if (d->state == DAEMON_RUNNING) {
+        log_info("draining");
+        d->state = DAEMON_DRAINING;
+        engine_drain(d->engine, drained, d);
+    }
+}
+
+static void on_stop(struct ev_loop *loop, ev_signal *w, int events)
+{
+    struct daemon *d = w->data;
+
+    (void)loop;
+    (void)events;
+    if (d->state != DAEMON_STOPPING) {
+        stop(d);
+        return;
+    }
+    log_warn("stopping at once");
+    if (d->child)
+        child_hurry(d->child);
+    else
+        engine_shutdown(d->engine, FLUSH_HURRIED_MS);
+}
+
+/* -------------------------------------------------------------- running */
+
+static void set_queues(struct daemon *d)
+{
+    char text[STORE_TEXT_MAX];
+
+    for (size_t i = 0; i < d->conf.nqueues; i++) {
+        const struct conf_queue *q = &d->conf.queues[i];
+
+        if (engine_queue_set(d->engine, q->name, &q->settings, text) < 0)
+            log_error("queue is not set: %s queue=%s", text, q->name);
+    }
+}
+
+/* The listeners stay until the next start, so the password must, too. */
+static void check_listeners(const struct daemon *d, const struct conf *wanted,
+                            struct buf *errors)
+{
+    for (size_t i = 0; i < d->nlisteners && !wanted->password_file; i++) {
+        if (!listener_is_local(d->listeners[i]))
+            buf_printf(errors,
+                       "[daemon] password-file: 'none' is not possible while "
+                       "%s is open; expected one until the next start\n",
+                       listener_name(d->listeners[i]));
+    }
+}
+
+/* All or nothing: a file with a mistake changes nothing. */
+static void reload(struct daemon *d)
+{
+    struct engine_options options = d->options;
+    struct buf errors, late;
+    struct conf wanted;
+
+    buf_init(&errors);
+    buf_init(&late);
+    if (load(d, &wanted, &errors) == 0) {
+        fill_options(&wanted, &options, &errors);
+        check_listeners(d, &wanted, &errors);
+        if (buf_size(&errors) == 0) {
+            conf_unapplied(&d->conf, &wanted, &late);
+            conf_adopt(&d->conf, &wanted);
+            d->options = options;
+        }
+        conf_clear(&wanted);
+    }
+    if (buf_size(&errors) == 0) {
+        log_set_level(d->conf.log_level);
+        engine_configure(d->engine, &d->options);
+        set_queues(d);
+        log_info("reloaded");
+    } else {
+        tell_errors(&errors, true);
+        log_error("not reloaded: the settings stay as they were");
+    }
+    if (buf_size(&late))
+        log_warn("these take effect at the next start only: %.*s",
+                 (int)buf_size(&late), buf_front(&late));
+    buf_clear(&errors);
+    buf_clear(&late);
+}
+
+static void on_hangup(struct ev_loop *loop, ev_signal *w, int events)
+{
+    (void)loop;
+    (void)events;
+    service_reloading();
+    reload(w->data);
+    service_ready();
+}
+
+/* The watchdog is fed when the loop has turned and the store is not stuck;
+ * a commit that takes longer than the watchdog's time is not slow but lost. */
+static void on_pulse(struct ev_loop *loop, ev_timer *w, int events)
+{
+    struct daemon *d = container_of(w, struct daemon, pulse);
+    struct engine_progress p;
+
+    (void)loop;
+    (void)events;
+    engine_progress(d->engine, &p);
+    if (d->watchdog_ms && p.turns != d->fed_turns &&
+        p.commit_ms < d->watchdog_ms) {
+        d->fed_turns = p.turns;
+        service_alive();
+    }
+    service_status("%lld running, %lld queued, %lld clients",
+                   (long long)p.running, (long long)p.queued,
+                   (long long)p.clients);
+}
+
+static void start_watchers(struct daemon *d)
+{
+    int64_t pulse_ms = PULSE_MS;
+
+    ev_signal_init(&d->term, on_stop, SIGTERM);
+    ev_signal_init(&d->interrupt, on_stop, SIGINT);
+    ev_signal_init(&d->hangup, on_hangup, SIGHUP);
+    d->term.data = d->interrupt.data = d->hangup.data = d;
+    ev_signal_start(d->loop, &d->term);
+    ev_signal_start(d->loop, &d->interrupt);
+    ev_signal_start(d->loop, &d->hangup);
+    d->watchdog_ms = service_watchdog_ms();
+    if (d->watchdog_ms)
+        pulse_ms = min_i64(pulse_ms, max_i64(d->watchdog_ms / 3, 1));
+    ev_timer_init(&d->pulse, on_pulse, 0, (double)pulse_ms / 1000);
+    ev_timer_start(d->loop, &d->pulse);
+}
+
+/* ------------------------------------------------------------- starting */
+
+static int make_directory(const char *path)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+        return 0;
+    log_error("cannot make the directory: %s path=%s", strerror(errno), path);
+    return -errno;
+}
+
+static int open_store(struct daemon *d)
+{
+    char dir[PATH_MAX + 16], text[STORE_TEXT_MAX];
+    struct store_journal_options o = {
+        .dir = dir,
+        .sync = d->conf.sync,
+        .interval_ms = (uint32_t)d->conf.sync_interval_ms,
+        .segment_bytes = (uint64_t)d->conf.segment_size,
+        .threaded = true,
+    };
+    int rc;
+
+    if (d->conf.store == CONF_STORE_MEMORY) {
+        d->store = store_memory_open();
+        return 0;
+    }
+    (void)snprintf(dir, sizeof(dir), "%s/journal", d->conf.state_dir);
+    rc = make_directory(d->conf.state_dir);
+    if (rc == 0)
+        rc = make_directory(dir);
+    if (rc < 0)
+        return rc;
+    rc = store_journal_open(&o, &d->store, text);
+    if (rc < 0)
+        log_error("cannot open the journal: %s", text);
+    return rc;
+}
+
+/* A descriptor for each client, if the system lets us. */
+static void raise_files(const struct conf *c)
+{
+    rlim_t wanted = (rlim_t)c->clients_max + FILES_RESERVE;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
+        log_warn("the limit of open files allows fewer clients than "
+                 "clients-max: files=%llu clients_max=%lld",
+                 (unsigned long long)limit.rlim_cur, (long long)c->clients_max);
+}
+
+static void add_listener(struct daemon *d, struct listener *l)
+{
+    d->listeners[d->nlisteners++] = l;
+    log_info("listening address=%s", listener_name(l));
+}
+
+static int listen_unix(struct daemon *d)
+{
+    char text[LISTENER_TEXT_MAX];
+    struct listener *l = NULL;
+    gid_t group = (gid_t)-1;
+    int rc;
+
+    if (!d->conf.socket)
+        return 0;
+    if (d->conf.socket_group) {
+        const struct group *g = getgrnam(d->conf.socket_group);
+
+        if (!g) {
+            log_error("there is no such group: socket-group=%s",
+                      d->conf.socket_group);
+            return -EINVAL;
+        }
+        group = g->gr_gid;
+    }
+    rc = listener_open_unix(d->conf.socket, (mode_t)d->conf.socket_mode, group,
+                            &l, text);
+    if (rc < 0)
+        log_error("cannot listen: %s", text);
+    else
+        add_listener(d, l);
+    return rc;
+}
+
+static int listen_tcp(struct daemon *d)
+{
+    const struct conf_listen *all = &d->conf.listen;
+    char text[LISTENER_TEXT_MAX];
+
+    for (size_t i = 0; i < all->len; i++) {
+        const struct conf_address *a = &all->list[i];
+        struct listener *l = NULL;
+        int rc = listener_open_tcp(a->text, &l, text);
+
+        /* A machine without IPv6 has no ::1, and does not need it. */
+        if ((rc == -EADDRNOTAVAIL || rc == -EAFNOSUPPORT) && a->loopback &&
+            a->text[0] == '[' && all->len > 1) {
+            log_info("no such address here, left out address=%s", a->text);
+        } else if (rc < 0) {
+            log_error("cannot listen: %s", text);
+            return rc;
+        } else {
+            add_listener(d, l);
+        }
+    }
+    return 0;
+}
+
+/* Sockets that systemd opened stand for those of the file. */
+static int listen_passed(struct daemon *d, int first, int count)
+{
+    char text[LISTENER_TEXT_MAX];
+
+    if (count > LISTENERS_MAX) {
+        log_error("systemd passed more sockets than yoked takes: sockets=%d "
+                  "most=%d",
+                  count, LISTENERS_MAX);
+        return -EINVAL;
+    }
+    for (int i = 0; i < count; i++) {
+        struct listener *l = NULL;
+        int rc = listener_adopt(first + i, &l, text);
+
+        if (rc < 0) {
+            log_error("cannot listen: %s", text);
+            return rc;
+        }
+        add_listener(d, l);
+        if (!listener_is_local(l) && !d->conf.password_file) {
+            log_error("this address is not a loopback address; expected a "
+                      "password-file with it address=%s",
+                      listener_name(l));
+            return -EACCES;
+        }
+    }
+    return 0;
+}
+
+static int open_listeners(struct daemon *d)
+{
+    int first, count = service_sockets(&first), rc;
+
+    if (count > 0)
+        return listen_passed(d, first, count);
+    rc = listen_unix(d);
+    return rc < 0 ? rc : listen_tcp(d);
+}
+
+static void replay_goes_on(void *arg, uint64_t entries)
+{
+    (void)arg;
+    service_patience(REPLAY_MS);
+    service_status("replaying the journal: %llu entries",
+                   (unsigned long long)entries);
+}
+
+static int start_engine(struct daemon *d)
+{
+    char text[STORE_TEXT_MAX];
+    struct store_stats stats;
+    int rc;
+
+    d->options.loop = d->loop;
+    d->options.store = d->store;
+    d->options.clients_max = d->conf.clients_max;
+    d->options.output_max = d->conf.output_max;
+    d->options.version = PACKAGE_VERSION;
+    d->options.shutdown = asked_to_stop;
+    d->options.settings = each_setting;
+    d->options.arg = d;
+    d->engine = engine_new(&d->options);
+    rc = engine_replay(d->engine, replay_goes_on, d, text);
+    if (rc < 0) {
+        log_error("cannot read the journal: %s", text);
+        return rc;
+    }
+    store_stats(d->store, &stats);
+    if (stats.torn_bytes)
+        log_warn("the journal's torn tail was cut: bytes=%llu",
+                 (unsigned long long)stats.torn_bytes);
+    log_info("replayed entries=%llu bytes=%llu",
+             (unsigned long long)stats.replayed_entries,
+             (unsigned long long)stats.replayed_bytes);
+    set_queues(d);
+    return 0;
+}
+
+static int serve(struct daemon *d)
+{
+    int rc = open_store(d);
+
+    if (rc == 0)
+        rc = open_listeners(d);
+    if (rc == 0)
+        rc = start_engine(d);
+    if (rc < 0)
+        return rc;
+    if (d->conf.runner_start)
+        start_runner(d);
+    for (size_t i = 0; i < d->nlisteners; i++)
+        listener_start(d->listeners[i], d->loop, engine_accept, d->engine);
+    start_watchers(d);
+    service_ready();
+    log_info("ready version=%s", PACKAGE_VERSION);
+    (void)ev_run(d->loop, 0);
+    return engine_status(d->engine);
+}
+
+static int run(struct daemon *d)
+{
+    struct buf errors;
+    int rc;
+
+    buf_init(&errors);
+    engine_options_init(&d->options);
+    log_init("yoked", LOG_LEVEL_INFO);
+    if (load(d, &d->conf, &errors) == 0)
+        fill_options(&d->conf, &d->options, &errors);
+    tell_errors(&errors, true);
+    rc = buf_size(&errors) ? -EINVAL : 0;
+    buf_clear(&errors);
+    if (rc == 0 && d->conf.runner_start && !d->program[0]) {
+        log_error("[runner] start: yoke-runner was not found");
+        rc = -EINVAL;
+    }
+    if (rc < 0) {
+        conf_clear(&d->conf);
+        return EXIT_USAGE;
+    }
+    log_set_level(d->conf.log_level);
+    raise_files(&d->conf);
+    /* Not the default loop: its handler of SIGCHLD would take the statuses of
+     * children that are not its own. */
+    d->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    ASSERT(d->loop);
+    rc = serve(d);
+    for (size_t i = 0; i < d->nlisteners; i++)
+        listener_free(d->listeners[i]);
+    engine_free(d->engine);
+    child_free(d->child);
+    store_close(d->store);
+    ev_loop_destroy(d->loop);
+    conf_clear(&d->conf);
+    log_info("ended");
+    return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* ----------------------------------------------------------- the command */
+
+static void print_help(void)
+{
+    printf("Usage: yoked [OPTION]...\n"
+           "The daemon of the yoke job queue. It stays in the foreground.\n"
+           "\n"
+           "  -c, --config FILE        read FILE instead of\n"
+           "                           " DEFAULT_FILE "\n"
+           "  -o, --option SECTION.KEY=VALUE\n"
+           "                           this setting, whatever the file says\n"
+           "      --check-config       say what is wrong with the "
+           "configuration\n"
+           "      --version            print the version\n"
+           "      --help               print this\n"
+           "\n"
+           "SIGTERM stops (twice: at once), SIGHUP reads the configuration "
+           "again.\n"
+           "Exit status: 0 stopped as asked, 1 failed, 2 wrong command line "
+           "or\nconfiguration.\n");
+}
+
+/* Standard descriptors that are closed would be taken by files of ours. */
+static void fill_standard_files(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        (void)close(fd); /* was not used */
+}
+
+static void reset_signals(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct sigaction normal = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    sigemptyset(&none);
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    /* Ignored, it would take away the statuses of children. */
+    (void)sigaction(SIGCHLD, &normal, NULL);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    enum { OPTION_CHECK = 256, OPTION_VERSION, OPTION_HELP };
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"option", required_argument, NULL, 'o'},
+        {"check-config", no_argument, NULL, OPTION_CHECK},
+        {"version", no_argument, NULL, OPTION_VERSION},
+        {"help", no_argument, NULL, OPTION_HELP},
+        {NULL, 0, NULL, 0},
+    };
+    static struct daemon d;
+    bool check = false;
+    int option;
+
+    fill_standard_files();
+    while ((option = getopt_long(argc, argv, "c:o:", options, NULL)) >= 0) {
+        switch (option) {
+        case 'c':
+            d.file = optarg;
+            break;
+        case 'o':
+            if (d.noverrides == OVERRIDES_MAX) {
+                fprintf(stderr, "yoked: at most %d times -o\n", OVERRIDES_MAX);
+                return EXIT_USAGE;
+            }
+            d.overrides[d.noverrides++] = optarg;
+            break;
+        case OPTION_CHECK:
+            check = true;
+            break;
+        case OPTION_VERSION:
+            printf("yoked %s\n", PACKAGE_VERSION);
+            return EXIT_SUCCESS;
+        case OPTION_HELP:
+            print_help();
+            return EXIT_SUCCESS;
+        default:
+            fprintf(stderr, "Try 'yoked --help'.\n");
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "yoked: '%s' is not an option. Try 'yoked --help'.\n",
+                argv[optind]);
+        return EXIT_USAGE;
+    }
+    if (!d.file && access(DEFAULT_FILE, F_OK) == 0)
+        d.file = DEFAULT_FILE;
+    umask(077);
+    reset_signals();
+    find_program(&d);
+    make_runner_args(&d);
+    return check ? check_config(&d) : run(&d);
+}
