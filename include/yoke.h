@@ -84,19 +84,24 @@ struct yoke_options {
     const char *name;           /* shown by CLIENT LIST; NULL: none */
     int64_t connect_timeout_ms; /* 0: 5000 */
     int fd;                     /* a connected socket to take over, used
-                                 * instead of the address when > 0 */
+                                 * instead of the address when > 0; it is
+                                 * closed with the handle, also when
+                                 * yoke_open fails */
 };
 
 /*
  * Connect. `address` is "/path/to/socket", "unix:/path", "host:port", "host",
  * "[v6]:port", or NULL: the environment's YOKE_SERVER, else YOKE_SOCKET.
+ * Says HELLO with the password and the name; the time-out is for all of it but
+ * the look-up of a host's name.
  * On failure *out holds a handle that is good for yoke_error_text() and
  * yoke_close() alone; it is NULL only when memory is short.
  */
 int yoke_open(const char *address, const struct yoke_options *options,
               yoke **out);
-/* Says QUIT (leases are given back, owned groups are cancelled), closes, frees.
- * A handle whose connection broke is only freed. */
+/* Says QUIT (leases are given back, owned groups are cancelled), waits up to a
+ * second for the answer, closes, frees. Requests of yoke_send that are under
+ * way are not called back. A handle whose connection broke is only freed. */
 void yoke_close(yoke *y);
 /* Closes without a word and frees: the session goes into its grace, as after
  * a crash. */
@@ -109,9 +114,20 @@ const char *yoke_error_text(const yoke *y);
 const char *yoke_session(const yoke *y);
 int64_t yoke_lease_ms(const yoke *y);
 
-/* May be called from a signal handler or another thread: the blocking call
+/*
+ * May be called from a signal handler or another thread: the blocking call
  * that this handle is in, or its next one, returns YOKE_ERR_INTERRUPTED; the
- * handle stays usable. */
+ * handle stays usable. Blocking are yoke_submit (unless wait_ms is 0),
+ * yoke_submit_many, yoke_command, yoke_commandl, yoke_fetch, and what takes a
+ * wait_ms that is not 0. What has been answered meanwhile is not lost: the call
+ * returns it, and the next one is interrupted.
+ *
+ * A call that the daemon does not answer is given up a second after the
+ * interrupt, or at once after another one; its outcome is unknown then. So it
+ * goes with a submit that waits for room: until the daemon takes it, it reads
+ * nothing else from this connection. Who wants to act at once (cancel its
+ * group, say) needs another handle, or yoke_abandon.
+ */
 void yoke_interrupt(yoke *y);
 
 /* ----------------------------------------------------------------- values */
@@ -128,7 +144,8 @@ struct yoke_value {
                                 * places */
 };
 
-/* The value of a key of a MAP, or NULL. */
+/* The value of a key of a MAP, or NULL. Takes the ARRAY of names and values,
+ * too, that yoke_command gives for what doc/protocol.md calls a map. */
 const struct yoke_value *yoke_value_get(const struct yoke_value *map,
                                         const char *key);
 void yoke_value_free(struct yoke_value *v);
@@ -159,7 +176,9 @@ void yoke_submit_init(struct yoke_submit *s);
 /* Waits while the queue is full, as wait_ms says. */
 int yoke_submit(yoke *y, const struct yoke_submit *s, char id[YOKE_ID_SIZE]);
 /* Many at once, pipelined: *done counts those accepted, from the first on;
- * stops at the first error. ids may be NULL. */
+ * stops at the first error, which it returns. Jobs after the refused one may
+ * have been on their way already and be accepted, too. ids may be NULL; ids[i]
+ * is "" for each job that was not accepted. Both are set on failure, too. */
 int yoke_submit_many(yoke *y, const struct yoke_submit *s, size_t n,
                      char (*ids)[YOKE_ID_SIZE], size_t *done);
 
@@ -187,7 +206,7 @@ struct yoke_outcome_info {
     int64_t attempts, submitted_ms, started_ms, ended_ms; /* YOKE_NONE */
     size_t nerrors;
     struct yoke_job_error *errors; /* oldest first */
-    /* groups alone */
+    /* groups alone; "" and 0 for jobs */
     const char *parent;
     const char *state;
     int64_t members, queued, running, ok, failed, cancelled;
@@ -275,7 +294,8 @@ struct yoke_error_tree {
     size_t nchildren;
     struct yoke_error_tree **children;
 };
-/* NULL in *out: no errors. The caller frees it. */
+/* NULL in *out: no errors. The caller frees it. Asks the daemon page by page,
+ * group by group; blocks no longer than its answers take. */
 int yoke_group_errors(yoke *y, const char *id, struct yoke_error_tree **out);
 /* Split by the class of the errors (a glob as of fnmatch(3)), as `except*`
  * does: both halves keep the shape and drop what is empty; either may be NULL.
@@ -295,7 +315,7 @@ struct yoke_work {
     enum yoke_notice notice;
     const char *token;
     /* JOB */
-    const char *queue, *name, *group;
+    const char *queue, *name, *group; /* "" if none */
     struct yoke_bytes payload;
     int64_t attempt, timeout_ms, deadline_ms;
     int64_t grace_ms; /* JOB and CANCEL */
@@ -309,7 +329,10 @@ struct yoke_work_list {
 void yoke_work_free(struct yoke_work_list *w);
 
 /* Wait up to wait_ms for at most count jobs from the queues, or cancels of
- * jobs held. An empty list when the time is up. The caller frees *out. */
+ * jobs held. An empty list when the time is up. The caller frees *out. Long
+ * waits are cut into slices that renew the session's lease, and a daemon that
+ * is silent for two thirds of the lease is YOKE_ERR_IO: the worker must stop
+ * its jobs then. */
 int yoke_fetch(yoke *y, int64_t count, int64_t wait_ms, size_t nqueues,
                const char *const *queues, struct yoke_work_list **out);
 int yoke_done(yoke *y, const char *token, struct yoke_bytes result);
@@ -341,15 +364,20 @@ int yoke_log(yoke *y, const char *token, int stream, struct yoke_bytes data);
 typedef void yoke_reply_fn(yoke *y, int status, const struct yoke_value *reply,
                            void *arg);
 
+/* Copies the request; nothing is written before yoke_process. fn may be NULL:
+ * the reply is dropped, and yoke_pending does not count it. YOKE_ERR_LIMIT when
+ * 64 MiB are not yet written, and nothing was added. */
 int yoke_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
               yoke_reply_fn *fn, void *arg);
 int yoke_sendl(yoke *y, yoke_reply_fn *fn, void *arg, const char *arg0, ...)
     __attribute__((sentinel));
+/* The descriptor to wait for; the same until the handle is freed. */
 int yoke_fd(const yoke *y);
 /* POLLIN, and POLLOUT while something waits to be written. */
 short yoke_events(const yoke *y);
 /* 0, or the error that ended the connection; then every request under way has
- * been called back with it. Never blocks. */
+ * been called back with it. Never blocks. May leave more to be read for the
+ * next time: the descriptor is ready again at once (level-triggered). */
 int yoke_process(yoke *y);
 /* Requests sent and not yet answered; bytes not yet written. */
 size_t yoke_pending(const yoke *y);

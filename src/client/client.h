@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * client - what the files of libyoke share.
+ *
+ * A handle is a connection, an output buffer, hiredis' reader, and a ring of
+ * the requests that wait for their replies. Everything is built on two steps
+ * that never block: a request is appended to the output (yk_send), and what
+ * has come in is handed to the requests in order (yk_read). The asynchronous
+ * API is these two; a synchronous call is one request and a poll(2) around it.
+ *
+ * Knows:     RESP2 and doc/protocol.md.
+ * Never:     prints, exits, aborts, keeps global state, touches signals.
+ * Threads:   one at a time for each handle; yoke_interrupt alone from others.
+ * Errors:    0 or a negative enum yoke_status; the words are in the handle.
+ *
+ * yk_ is the prefix of what the files share: the static archive has a single
+ * name space with the program that links it.
+ */
+#ifndef YOKE_CLIENT_H
+#define YOKE_CLIENT_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include <yoke.h>
+
+#define YK_TEXT_MAX    1024
+#define YK_READ_BYTES  (64 * 1024)
+#define YK_UNSENT_MAX  (64u * 1024 * 1024) /* yoke_send refuses beyond it */
+#define YK_PATIENCE_MS 1000 /* for the reply to a call that was interrupted */
+#define YK_CLOSE_MS    1000
+#define YK_ID_MAX      (YOKE_ID_SIZE - 1)
+
+#pragma GCC visibility push(hidden)
+
+struct redisReader;
+
+/* A synchronous call that waits for its reply; lives on the caller's stack. */
+struct yk_call {
+    bool over;
+    int status;
+    struct yoke_value *reply; /* owned; NULL unless status is 0 */
+};
+
+/* A request that has been sent and not yet answered. All pointers NULL: the
+ * reply is of no interest to anybody any more. */
+struct yk_pending {
+    yoke_reply_fn *fn;
+    void *arg;
+    struct yk_call *call;
+    bool keep; /* an abandoned FETCH: the jobs in its reply must not be lost */
+};
+
+struct yoke {
+    int fd; /* -1: not connected */
+    int wake_fd;
+    _Atomic bool wake; /* yoke_interrupt was called and nobody has seen it */
+    bool in_callback;
+    int broken;     /* 0, or the status that ended the connection */
+    int send_errno; /* a write failed; what the peer said before is read */
+
+    char *out; /* [out_head, out_len) is not yet written */
+    size_t out_head, out_len, out_cap;
+
+    struct redisReader *reader;
+    struct yk_pending *ring; /* cap is a power of two */
+    size_t ring_head, ring_count, ring_cap;
+    size_t abandoned; /* of ring_count: nobody waits for the reply */
+    size_t kept;      /* of abandoned: with `keep` */
+
+    struct yoke_value *late; /* reply of a FETCH that was interrupted */
+    bool worker;             /* has called yoke_fetch: its lease matters */
+    int64_t lease_ms;
+    char session[YOKE_ID_SIZE];
+    char text[YK_TEXT_MAX];
+    char broken_text[YK_TEXT_MAX];
+    char in[YK_READ_BYTES];
+};
+
+/* ----------------------------------------------------------------- status */
+
+/* Keeps the words and returns the status. */
+int yk_fail(yoke *y, int status, const char *fmt, ...) ATTR_PRINTF(3, 4);
+int yk_nomem(yoke *y);
+/* The status that an error reply stands for; GENERIC for unknown codes. */
+int yk_status_of(struct yoke_bytes text);
+/* Ends the connection: every request under way is called back with the status,
+ * and so is everything that comes later. Returns the status. */
+int yk_break(yoke *y, int status, const char *fmt, ...) ATTR_PRINTF(3, 4);
+
+/* -------------------------------------------------------------- arguments */
+
+#define YK_ARGS_MAX    48
+#define YK_NUMBERS_MAX 20
+
+/* One request as it is put together. Lends what it is given until sent. */
+struct yk_args {
+    size_t count, numbers;
+    struct yoke_bytes v[YK_ARGS_MAX];
+    char number[YK_NUMBERS_MAX][24];
+};
+
+void yk_args_init(struct yk_args *a, const char *word);
+void yk_args_text(struct yk_args *a, const char *text);
+void yk_args_bytes(struct yk_args *a, struct yoke_bytes bytes);
+void yk_args_int(struct yk_args *a, int64_t i);
+/* The option and its value, unless there is none. */
+void yk_args_option(struct yk_args *a, const char *name, const char *text);
+void yk_args_option_int(struct yk_args *a, const char *name, int64_t i);
+
+/* ----------------------------------------------------------------- values */
+
+/* The value of yoke_reply_fn, and whether it is an error reply. */
+struct yk_reply {
+    struct yoke_value value; /* first: yoke_value_free takes it */
+    bool error;
+};
+
+struct redisReader *yk_reader_new(void);
+void yk_reader_free(struct redisReader *r);
+/* 0 and a reply, or 0 and NULL: more bytes are needed. NOMEM or PROTOCOL are
+ * final; *why names the latter. */
+int yk_reader_next(struct redisReader *r, struct yk_reply **out,
+                   const char **why);
+int yk_reader_feed(struct redisReader *r, const char *data, size_t len);
+
+/* A flat array of names and values becomes a MAP; false if it is neither. */
+bool yk_value_to_map(struct yoke_value *v);
+/* Nothing in it: null, an empty array, or a page without entries that is not
+ * over. It is what a blocking command answers that was ended early. */
+bool yk_value_empty(const struct yoke_value *v);
+/* Moves *v into an object of its own; *v becomes null. NULL: no memory. */
+struct yoke_value *yk_value_take(struct yoke_value *v);
+struct yoke_value *yk_value_copy(const struct yoke_value *v);
+/* What is missing or null is the default. */
+int64_t yk_value_int(const struct yoke_value *v, int64_t otherwise);
+const char *yk_value_text(const struct yoke_value *v, const char *otherwise);
+int64_t yk_map_int(const struct yoke_value *map, const char *key,
+                   int64_t otherwise);
+const char *yk_map_text(const struct yoke_value *map, const char *key,
+                        const char *otherwise);
+/* Copies an id or cursor; false if it is no string or does not fit. */
+bool yk_value_id(const struct yoke_value *v, char id[YOKE_ID_SIZE]);
+
+/* --------------------------------------------------------------- exchange */
+
+/* How a call bears an interrupt. */
+enum yk_mode {
+    YK_PLAIN,  /* is answered soon: an interrupt is left for the next one */
+    YK_BLOCKS, /* the daemon may wait, and ends that when it hears of us */
+    YK_FETCH,  /* the same, and neither jobs nor the lease may be lost */
+};
+
+int64_t yk_now_ms(void); /* monotonic */
+
+/* Append a request; nothing is written yet. All or nothing. */
+int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
+            const struct yk_pending *pending);
+/* Write what the socket takes. Failures show in yk_read. */
+void yk_flush(yoke *y);
+/* Read what is there and hand out the replies. */
+int yk_read(yoke *y);
+/* Wait until the socket is ready (and then write and read), the time is up
+ * (YOKE_NONE: for ever), or somebody interrupts. */
+int yk_poll(yoke *y, int64_t timeout_ms);
+/* May synchronous calls be made now? */
+int yk_check_idle(yoke *y);
+/* The interrupt that has not been seen, if there is one: once. */
+bool yk_take_interrupt(yoke *y);
+/* Forget who waits for the replies under way. */
+void yk_abandon_calls(yoke *y, bool keep);
+int yk_interrupted(yoke *y); /* the status and its words */
+
+/* One request, one reply, which the caller frees; out may be NULL. */
+int yk_exchange(yoke *y, size_t argc, const struct yoke_bytes *argv,
+                enum yk_mode mode, struct yoke_value **out);
+/* A blocking command whose argument `at` is the wait (written here): in slices
+ * that keep a worker's lease, until something comes or the time is up. */
+int yk_exchange_waiting(yoke *y, size_t argc, struct yoke_bytes *argv,
+                        size_t at, int64_t wait_ms, enum yk_mode mode,
+                        struct yoke_value **out);
+/* The same with what yk_args put together. */
+int yk_call(yoke *y, const struct yk_args *a, enum yk_mode mode,
+            struct yoke_value **out);
+int yk_call_waiting(yoke *y, struct yk_args *a, size_t at, int64_t wait_ms,
+                    struct yoke_value **out);
+/* A request that is answered OK. */
+int yk_call_ok(yoke *y, const struct yk_args *a);
+/* A request that is answered by an id. */
+int yk_call_id(yoke *y, const struct yk_args *a, enum yk_mode mode,
+               char id[YOKE_ID_SIZE]);
+/* For replies that are not what the protocol says; frees v. */
+int yk_bad_reply(yoke *y, const char *command, struct yoke_value *v);
+
+/* --------------------------------------------------------------- outcomes */
+
+/* The outcome of a job or group from its map; takes raw, also on failure.
+ * NOMEM or PROTOCOL, without words. */
+int yk_outcome_parse(struct yoke_value *raw, struct yoke_outcome_info **out);
+/* The reply to `a`, whose last words are to be an id and a wait, as an outcome;
+ * TIMEOUT when there is none yet. */
+int yk_outcome_wait(yoke *y, struct yk_args *a, const char *id, int64_t wait_ms,
+                    struct yoke_outcome_info **out);
+/* A page of them; takes v, also on failure. */
+int yk_page_parse(struct yoke_value *v, struct yoke_page **out);
+/* The errors of an outcome map as an array that one free() frees; the strings
+ * belong to v. */
+int yk_errors_parse(struct yoke_value *v, struct yoke_job_error **out,
+                    size_t *count);
+/* The words for a failure of these; returns the status. */
+int yk_parse_failed(yoke *y, int status, const char *command);
+
+#pragma GCC visibility pop
+
+#endif

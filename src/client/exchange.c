@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * exchange - requests out, replies in, and the calls that wait for them.
+ *
+ * Replies come in the order of the requests, so a ring of who waits is all the
+ * bookkeeping there is. A call that is given up leaves its place in the ring,
+ * without a name on it: its reply is dropped when it comes, and the connection
+ * stays in step.
+ */
+#include "client/client.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OUT_FIRST   (4 * 1024)
+#define OUT_KEEP    (256 * 1024) /* an empty output buffer beyond it is freed */
+#define RING_FIRST  16
+#define READ_ROUNDS 16  /* yoke_process gives the loop a turn after these */
+#define NUMBER_MAX  24  /* of a 64 bit number, its mark and CR LF */
+#define WORDS_MAX   256 /* arguments of yoke_commandl and yoke_sendl */
+
+int64_t yk_now_ms(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ----------------------------------------------------------------- output */
+
+static bool out_reserve(yoke *y, size_t room)
+{
+    size_t used = y->out_len - y->out_head;
+    size_t cap = y->out_cap ? y->out_cap : OUT_FIRST;
+    char *grown;
+
+    if (y->out_cap - y->out_len >= room)
+        return true;
+    if (y->out_head > 0) {
+        memmove(y->out, y->out + y->out_head, used);
+        y->out_head = 0;
+        y->out_len = used;
+        if (y->out_cap - used >= room)
+            return true;
+    }
+    while (cap - used < room) {
+        if (cap > SIZE_MAX / 2)
+            return false;
+        cap *= 2;
+    }
+    grown = realloc(y->out, cap);
+    if (!grown)
+        return false;
+    y->out = grown;
+    y->out_cap = cap;
+    return true;
+}
+
+static void out_bytes(yoke *y, const char *data, size_t len)
+{
+    if (len)
+        memcpy(y->out + y->out_len, data, len);
+    y->out_len += len;
+}
+
+/* The mark, the number, CR LF; from the end, where the digits begin. */
+static void out_header(yoke *y, char mark, size_t n)
+{
+    char header[NUMBER_MAX];
+    size_t at = sizeof(header);
+
+    header[--at] = '\n';
+    header[--at] = '\r';
+    do {
+        header[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    header[--at] = mark;
+    out_bytes(y, header + at, sizeof(header) - at);
+}
+
+static bool ring_reserve(yoke *y)
+{
+    size_t cap = y->ring_cap ? y->ring_cap * 2 : RING_FIRST;
+    struct yk_pending *grown;
+
+    if (y->ring_count < y->ring_cap)
+        return true;
+    grown = reallocarray(NULL, cap, sizeof(*grown));
+    if (!grown)
+        return false;
+    for (size_t i = 0; i < y->ring_count; i++)
+        grown[i] = y->ring[(y->ring_head + i) & (y->ring_cap - 1)];
+    free(y->ring);
+    y->ring = grown;
+    y->ring_cap = cap;
+    y->ring_head = 0;
+    return true;
+}
+
+/* What a request needs at most, or 0 when that cannot be. */
+static size_t request_size(size_t argc, const struct yoke_bytes *argv)
+{
+    size_t size = NUMBER_MAX;
+
+    for (size_t i = 0; i < argc; i++) {
+        if (!argv[i].data && argv[i].len > 0)
+            return 0;
+        if (__builtin_add_overflow(size, argv[i].len, &size) ||
+            __builtin_add_overflow(size, NUMBER_MAX + 2, &size))
+            return 0;
+    }
+    return argc > 0 ? size : 0;
+}
+
+static bool is_abandoned(const struct yk_pending *p)
+{
+    return !p->fn && !p->call;
+}
+
+int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
+            const struct yk_pending *pending)
+{
+    size_t size = request_size(argc, argv);
+
+    if (y->broken)
+        return yk_fail(y, y->broken, "%s", y->broken_text);
+    if (size == 0)
+        return yk_fail(y, YOKE_ERR_ARGUMENT,
+                       "a request has arguments, not too many, and no NULL");
+    if (yoke_unsent(y) > YK_UNSENT_MAX)
+        return yk_fail(y, YOKE_ERR_LIMIT,
+                       "LIMIT %zu bytes wait to be written: call "
+                       "yoke_process before more is sent",
+                       yoke_unsent(y));
+    if (!ring_reserve(y) || !out_reserve(y, size))
+        return yk_nomem(y);
+
+    out_header(y, '*', argc);
+    for (size_t i = 0; i < argc; i++) {
+        out_header(y, '$', argv[i].len);
+        out_bytes(y, argv[i].data, argv[i].len);
+        out_bytes(y, "\r\n", 2);
+    }
+    y->ring[(y->ring_head + y->ring_count) & (y->ring_cap - 1)] = *pending;
+    y->ring_count++;
+    if (is_abandoned(pending))
+        y->abandoned++;
+    return 0;
+}
+
+void yk_flush(yoke *y)
+{
+    while (y->out_head < y->out_len && !y->send_errno) {
+        ssize_t n = send(y->fd, y->out + y->out_head, y->out_len - y->out_head,
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n >= 0)
+            y->out_head += (size_t)n;
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return;
+        else if (errno != EINTR)
+            y->send_errno = errno;
+    }
+    if (y->out_head < y->out_len)
+        return;
+    y->out_head = y->out_len = 0;
+    if (y->out_cap > OUT_KEEP) {
+        free(y->out);
+        y->out = NULL;
+        y->out_cap = 0;
+    }
+}
+
+/* ------------------------------------------------------------------ input */
+
+static struct yk_pending ring_pop(yoke *y)
+{
+    struct yk_pending p = y->ring[y->ring_head];
+
+    y->ring_head = (y->ring_head + 1) & (y->ring_cap - 1);
+    y->ring_count--;
+    if (is_abandoned(&p))
+        y->abandoned--;
+    if (p.keep)
+        y->kept--;
+    return p;
+}
+
+/* Hands the end of a request to whoever waits for it; takes the reply, which
+ * is NULL if the status is an error. */
+static void deliver(yoke *y, const struct yk_pending *p, int status,
+                    struct yoke_value *reply)
+{
+    if (p->call) {
+        *p->call = (struct yk_call){true, status, reply};
+        return;
+    }
+    if (p->fn) {
+        y->in_callback = true;
+        p->fn(y, status, reply, p->arg);
+        y->in_callback = false;
+    } else if (p->keep && reply && !yk_value_empty(reply)) {
+        y->late = reply;
+        return;
+    }
+    yoke_value_free(reply);
+}
+
+int yk_break(yoke *y, int status, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(y->broken_text, sizeof(y->broken_text), fmt, ap);
+    va_end(ap);
+    y->broken = status;
+    /* The descriptor stays, since a loop may watch it; the daemon is told. */
+    if (y->fd >= 0)
+        (void)shutdown(y->fd, SHUT_RDWR);
+    while (y->ring_count > 0) {
+        struct yk_pending p = ring_pop(y);
+
+        (void)yk_fail(y, status, "%s", y->broken_text);
+        deliver(y, &p, status, NULL);
+    }
+    return yk_fail(y, status, "%s", y->broken_text);
+}
+
+static int dispatch(yoke *y, struct yk_reply *reply)
+{
+    struct yoke_value *value = &reply->value;
+    int status = reply->error ? yk_status_of(value->s) : 0;
+    struct yk_pending p;
+
+    if (y->ring_count == 0) {
+        /* The daemon says why it is about to close, or is none. */
+        if (reply->error)
+            (void)yk_break(y, status, "%s", value->s.data);
+        else
+            (void)yk_break(y, YOKE_ERR_PROTOCOL,
+                           "a reply came that was not asked for");
+        yoke_value_free(value);
+        return y->broken;
+    }
+    p = ring_pop(y);
+    if (status < 0) {
+        (void)yk_fail(y, status, "%s", value->s.data);
+        yoke_value_free(value);
+        value = NULL;
+    }
+    deliver(y, &p, status, value);
+    return 0;
+}
+
+static int parse(yoke *y, size_t len)
+{
+    if (yk_reader_feed(y->reader, y->in, len) < 0)
+        return yk_break(y, YOKE_ERR_NOMEM, "no memory for a reply");
+    for (;;) {
+        struct yk_reply *reply = NULL;
+        const char *why = "";
+        int status = yk_reader_next(y->reader, &reply, &why);
+
+        if (status == YOKE_ERR_NOMEM)
+            return yk_break(y, status, "no memory for a reply");
+        if (status < 0)
+            return yk_break(y, status, "the peer does not speak RESP: %s", why);
+        if (!reply)
+            return 0;
+        status = dispatch(y, reply);
+        if (status < 0)
+            return status;
+    }
+}
+
+static int break_errno(yoke *y, int error)
+{
+    char words[128];
+
+    return yk_break(y, YOKE_ERR_IO, "the connection to yoked broke: %s",
+                    strerror_r(error, words, sizeof(words)));
+}
+
+int yk_read(yoke *y)
+{
+    for (int round = 0; round < READ_ROUNDS || y->send_errno; round++) {
+        ssize_t n = recv(y->fd, y->in, sizeof(y->in), MSG_DONTWAIT);
+        int status;
+
+        if (n == 0)
+            return yk_break(y, YOKE_ERR_IO, "yoked closed the connection");
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            break;
+        if (n < 0)
+            return break_errno(y, errno);
+        status = parse(y, (size_t)n);
+        if (status < 0)
+            return status;
+        /* A short read took all there was; after a failed write the end is
+         * near, and what the daemon said last is the reason for it. */
+        if ((size_t)n < sizeof(y->in) && !y->send_errno)
+            break;
+    }
+    return y->send_errno ? break_errno(y, y->send_errno) : 0;
+}
+
+/* ---------------------------------------------------------------- waiting */
+
+void yoke_interrupt(yoke *y)
+{
+    const uint64_t one = 1;
+    int saved = errno;
+    ssize_t n;
+
+    atomic_store(&y->wake, true);
+    /* Only a full counter refuses, and then it is readable as it should be. */
+    n = write(y->wake_fd, &one, sizeof(one));
+    (void)n;
+    errno = saved;
+}
+
+bool yk_take_interrupt(yoke *y)
+{
+    return atomic_exchange(&y->wake, false);
+}
+
+int yk_poll(yoke *y, int64_t timeout_ms)
+{
+    struct pollfd p[2] = {{.fd = y->fd, .events = yoke_events(y)},
+                          {.fd = y->wake_fd, .events = POLLIN}};
+    int timeout = timeout_ms < 0           ? -1
+                  : timeout_ms > INT32_MAX ? INT32_MAX
+                                           : (int)timeout_ms;
+    uint64_t count;
+
+    if (y->send_errno)
+        return yk_read(y);
+    if (poll(p, 2, timeout) <= 0)
+        return 0; /* time is up, or a signal: the caller looks again */
+    if (p[1].revents && read(y->wake_fd, &count, sizeof(count)) < 0)
+        count = 0; /* somebody else's wake-up; the flag says what counts */
+    if (p[0].revents & POLLOUT)
+        yk_flush(y);
+    return p[0].revents & ~POLLOUT ? yk_read(y) : 0;
+}
+
+int yk_check_idle(yoke *y)
+{
+    if (y->in_callback)
+        return yk_fail(y, YOKE_ERR_ARGUMENT,
+                       "a callback may send, but not wait");
+    if (y->broken)
+        return yk_fail(y, y->broken, "%s", y->broken_text);
+    if (yoke_pending(y) > 0)
+        return yk_fail(y, YOKE_ERR_ARGUMENT,
+                       "%zu requests of yoke_send are under way",
+                       yoke_pending(y));
+    return 0;
+}
+
+void yk_abandon_calls(yoke *y, bool keep)
+{
+    for (size_t i = 0; i < y->ring_count; i++) {
+        struct yk_pending *p = &y->ring[(y->ring_head + i) & (y->ring_cap - 1)];
+
+        if (is_abandoned(p))
+            continue;
+        *p = (struct yk_pending){.keep = keep};
+        y->abandoned++;
+        y->kept += keep;
+    }
+}
+
+int yk_interrupted(yoke *y)
+{
+    return yk_fail(y, YOKE_ERR_INTERRUPTED, "interrupted");
+}
+
+/* The first interrupt: a blocking command ends when its client says more. */
+static void end_early(yoke *y, enum yk_mode mode)
+{
+    const struct yoke_bytes ping = {.data = "PING", .len = 4};
+    const struct yk_pending nobody = {.fn = NULL};
+
+    /* Without memory for it the call is given up when patience ends. */
+    if (mode != YK_PLAIN && yk_send(y, 1, &ping, &nobody) == 0)
+        yk_flush(y);
+}
+
+/* Poll until the reply is there: 0, or INTERRUPTED and the call is given up.
+ * *woken says that an interrupt was taken meanwhile. */
+static int await(yoke *y, const struct yk_call *call, enum yk_mode mode,
+                 bool *woken)
+{
+    int64_t begun = yk_now_ms(), until = YOKE_NONE;
+    /* A worker must hear from the daemon before its lease can be over, with
+     * time left to stop its jobs. */
+    bool bounded = mode == YK_FETCH && y->lease_ms > 0;
+
+    if (bounded)
+        until = begun + y->lease_ms / 3 * 2;
+    for (;;) {
+        int64_t now = yk_now_ms();
+        bool late = until != YOKE_NONE && now >= until;
+
+        if (call->over)
+            return 0;
+        if (*woken && (late || yk_take_interrupt(y))) {
+            yk_abandon_calls(y, mode == YK_FETCH);
+            return yk_interrupted(y);
+        }
+        if (late)
+            return yk_break(y, YOKE_ERR_IO,
+                            "yoked has not answered for %" PRId64
+                            " ms: the lease is at risk",
+                            now - begun);
+        if (!*woken && yk_take_interrupt(y)) {
+            *woken = true;
+            until = now + YK_PATIENCE_MS;
+            end_early(y, mode);
+        }
+        /* What ends the connection ends the call. */
+        (void)yk_poll(y, until == YOKE_NONE ? YOKE_NONE : until - now);
+    }
+}
+
+int yk_exchange(yoke *y, size_t argc, const struct yoke_bytes *argv,
+                enum yk_mode mode, struct yoke_value **out)
+{
+    struct yk_call call = {.over = false};
+    const struct yk_pending pending = {.call = &call};
+    bool woken = false, earlier;
+    int status = yk_check_idle(y);
+
+    if (status < 0)
+        return status;
+    earlier = yk_take_interrupt(y);
+    if (earlier && mode != YK_PLAIN)
+        return yk_interrupted(y);
+    status = yk_send(y, argc, argv, &pending);
+    if (status < 0)
+        return status;
+    yk_flush(y);
+    status = await(y, &call, mode, &woken);
+    if (status < 0)
+        return status;
+
+    if (woken && call.status == 0 && mode != YK_PLAIN &&
+        yk_value_empty(call.reply)) {
+        yoke_value_free(call.reply);
+        return yk_interrupted(y);
+    }
+    /* The answer was faster; the interrupt is for the next call then. */
+    if (woken || earlier)
+        atomic_store(&y->wake, true);
+    if (out && call.status == 0)
+        *out = call.reply;
+    else
+        yoke_value_free(call.reply);
+    return call.status;
+}
+
+int yk_exchange_waiting(yoke *y, size_t argc, struct yoke_bytes *argv,
+                        size_t at, int64_t wait_ms, enum yk_mode mode,
+                        struct yoke_value **out)
+{
+    int64_t until = wait_ms < 0 ? YOKE_NONE : yk_now_ms() + wait_ms;
+
+    for (;;) {
+        int64_t left = YOKE_NONE, slice;
+        struct yoke_value *v;
+        char number[NUMBER_MAX];
+        int len, status;
+
+        if (until != YOKE_NONE)
+            left = max_i64(0, until - yk_now_ms());
+        slice = left;
+        if (y->worker && y->lease_ms > 0 &&
+            (left == YOKE_NONE || left > y->lease_ms / 3))
+            slice = max_i64(1, y->lease_ms / 3);
+        len = snprintf(number, sizeof(number), "%" PRId64, slice);
+        argv[at] = (struct yoke_bytes){.data = number, .len = (size_t)len};
+        status = yk_exchange(
+            y, argc, argv, mode == YK_BLOCKS && wait_ms == 0 ? YK_PLAIN : mode,
+            &v);
+        if (status < 0)
+            return status;
+        if (slice == left || !yk_value_empty(v)) {
+            *out = v;
+            return 0;
+        }
+        yoke_value_free(v);
+    }
+}
+
+/* ------------------------------------------------------------------ calls */
+
+int yk_call(yoke *y, const struct yk_args *a, enum yk_mode mode,
+            struct yoke_value **out)
+{
+    if (a->count > YK_ARGS_MAX)
+        return yk_fail(y, YOKE_ERR_ARGUMENT, "too many arguments");
+    return yk_exchange(y, a->count, a->v, mode, out);
+}
+
+int yk_call_waiting(yoke *y, struct yk_args *a, size_t at, int64_t wait_ms,
+                    struct yoke_value **out)
+{
+    if (a->count > YK_ARGS_MAX)
+        return yk_fail(y, YOKE_ERR_ARGUMENT, "too many arguments");
+    if (wait_ms < YOKE_NONE || wait_ms > INT64_MAX / 4)
+        return yk_fail(y, YOKE_ERR_ARGUMENT,
+                       "a wait is 0 or more ms, or YOKE_NONE for ever");
+    return yk_exchange_waiting(y, a->count, a->v, at, wait_ms, YK_BLOCKS, out);
+}
+
+int yk_bad_reply(yoke *y, const char *command, struct yoke_value *v)
+{
+    yoke_value_free(v);
+    return yk_fail(y, YOKE_ERR_PROTOCOL,
+                   "the reply to %s is not what the protocol says", command);
+}
+
+int yk_call_ok(yoke *y, const struct yk_args *a)
+{
+    struct yoke_value *v;
+    int status = yk_call(y, a, YK_PLAIN, &v);
+
+    if (status < 0)
+        return status;
+    if (strcmp(yk_value_text(v, ""), "OK") != 0)
+        return yk_bad_reply(y, a->v[0].data, v);
+    yoke_value_free(v);
+    return 0;
+}
+
+int yk_call_id(yoke *y, const struct yk_args *a, enum yk_mode mode,
+               char id[YOKE_ID_SIZE])
+{
+    struct yoke_value *v;
+    int status = yk_call(y, a, mode, &v);
+
+    if (status < 0)
+        return status;
+    if (!yk_value_id(v, id))
+        return yk_bad_reply(y, a->v[0].data, v);
+    yoke_value_free(v);
+    return 0;
+}
+
+int yoke_command(yoke *y, size_t argc, const struct yoke_bytes *argv,
+                 struct yoke_value **out)
+{
+    return yk_exchange(y, argc, argv, YK_BLOCKS, out);
+}
+
+/* The words up to NULL; more than WORDS_MAX come out as none. */
+static size_t collect(struct yoke_bytes words[WORDS_MAX], const char *first,
+                      va_list ap)
+{
+    size_t n = 0;
+
+    for (const char *w = first; w; w = va_arg(ap, const char *)) {
+        if (n == WORDS_MAX)
+            return 0;
+        words[n++] = (struct yoke_bytes){.data = w, .len = strlen(w)};
+    }
+    return n;
+}
+
+int yoke_commandl(yoke *y, struct yoke_value **out, const char *arg0, ...)
+{
+    struct yoke_bytes words[WORDS_MAX];
+    va_list ap;
+    size_t n;
+
+    va_start(ap, arg0);
+    n = collect(words, arg0, ap);
+    va_end(ap);
+    return yoke_command(y, n, words, out);
+}
+
+/* ----------------------------------------------------------- asynchronous */
+
+int yoke_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
+              yoke_reply_fn *fn, void *arg)
+{
+    return yk_send(y, argc, argv, &(struct yk_pending){.fn = fn, .arg = arg});
+}
+
+int yoke_sendl(yoke *y, yoke_reply_fn *fn, void *arg, const char *arg0, ...)
+{
+    struct yoke_bytes words[WORDS_MAX];
+    va_list ap;
+    size_t n;
+
+    va_start(ap, arg0);
+    n = collect(words, arg0, ap);
+    va_end(ap);
+    return yoke_send(y, n, words, fn, arg);
+}
+
+int yoke_process(yoke *y)
+{
+    int status;
+
+    if (y->in_callback)
+        return yk_fail(y, YOKE_ERR_ARGUMENT,
+                       "a callback may send, but not process");
+    if (y->broken)
+        return yk_fail(y, y->broken, "%s", y->broken_text);
+    yk_flush(y);
+    status = yk_read(y);
+    if (status < 0)
+        return status;
+    yk_flush(y); /* what the callbacks sent */
+    return 0;
+}
+
+short yoke_events(const yoke *y)
+{
+    return yoke_unsent(y) > 0 ? POLLIN | POLLOUT : POLLIN;
+}
+
+size_t yoke_pending(const yoke *y)
+{
+    return y->ring_count - y->abandoned;
+}
+
+size_t yoke_unsent(const yoke *y)
+{
+    return y->out_len - y->out_head;
+}
