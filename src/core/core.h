@@ -55,8 +55,8 @@ struct scope_ref {
     struct token token;
 };
 
-#define CORE_NONE     INT64_C(-1) /* no time, no limit, for ever */
-#define CORE_UNSET    INT64_MIN   /* option not given: the default holds */
+#define CORE_NONE             INT64_C(-1) /* no time, no limit, for ever */
+#define CORE_UNSET            INT64_MIN /* option not given: the default holds */
 #define CORE_QUEUES_PER_FETCH 64
 #define CORE_QUEUE_NAME_MAX   64
 #define CORE_LABEL_MAX        128
@@ -74,25 +74,25 @@ struct queue_settings {
     int64_t max_bytes;  /* of their payloads */
     int64_t timeout_ms; /* of an attempt; CORE_NONE */
     int64_t grace_ms;
-    int64_t retry;      /* attempts in all when they fail, at least 1 */
-    int64_t redeliver;  /* lost attempts that are run again */
+    int64_t retry;     /* attempts in all when they fail, at least 1 */
+    int64_t redeliver; /* lost attempts that are run again */
     int64_t keep_ms;
-    int64_t wait_ms;    /* of a producer when full; CORE_NONE: for ever */
+    int64_t wait_ms; /* of a producer when full; CORE_NONE: for ever */
 };
 
 /* Bounds; all are enforced by the core. */
 struct core_limits {
-    int64_t payload_max;     /* bytes of one payload */
-    int64_t result_max;      /* bytes of one result */
-    int64_t memory_max;      /* bytes the core accounts for itself */
+    int64_t payload_max; /* bytes of one payload */
+    int64_t result_max;  /* bytes of one result */
+    int64_t memory_max;  /* bytes the core accounts for itself */
     int64_t queues_max;
     int64_t groups_max;
-    int64_t members_max;     /* of one group */
-    int64_t depth_max;       /* of the tree */
-    int64_t retain_jobs;     /* ended jobs kept, beyond that oldest first */
+    int64_t members_max; /* of one group */
+    int64_t depth_max;   /* of the tree */
+    int64_t retain_jobs; /* ended jobs kept, beyond that oldest first */
     int64_t retain_bytes;
-    int64_t log_max;         /* output kept of one job */
-    int64_t logs_max;        /* output kept of all jobs */
+    int64_t log_max;  /* output kept of one job */
+    int64_t logs_max; /* output kept of all jobs */
     int64_t lease_ms;
     int64_t session_grace_ms;
     int64_t keep_max_ms;
@@ -107,13 +107,13 @@ enum core_event_kind {
      * ALIVE, UNBLOCK and DISCONNECT are not answered */
     EVENT_SUBMIT,
     EVENT_STATUS,
-    EVENT_RESULT,      /* wait_ms 0: RESULT, else WAIT */
+    EVENT_RESULT, /* wait_ms 0: RESULT, else WAIT */
     EVENT_CANCEL,
     EVENT_LOGS,
     EVENT_JOBS,
     EVENT_GROUP_OPEN,
     EVENT_GROUP_CLOSE,
-    EVENT_GROUP_INFO,  /* wait_ms 0: GROUP INFO, else GROUP WAIT */
+    EVENT_GROUP_INFO, /* wait_ms CORE_UNSET: GROUP INFO, else GROUP WAIT */
     EVENT_GROUP_NEXT,
     EVENT_GROUP_RESULTS,
     EVENT_GROUP_TREE,
@@ -127,18 +127,18 @@ enum core_event_kind {
     EVENT_QUEUE_INFO,
     EVENT_QUEUE_SET,
     EVENT_QUEUE_PAUSE,
-    EVENT_SESSION,     /* answers the id of the client's session; makes one */
+    EVENT_SESSION, /* answers the id of the client's session; makes one */
     EVENT_SESSION_RESUME,
-    EVENT_ALIVE,       /* the client sent something: renews its leases */
-    EVENT_UNBLOCK,     /* the client sent something while it was blocked: the
-                        * blocking command (not SUBMIT) is answered empty */
-    EVENT_DISCONNECT,  /* the client is gone; ends its waits */
+    EVENT_ALIVE,      /* the client sent something: renews its leases */
+    EVENT_UNBLOCK,    /* the client sent something while it was blocked: the
+                       * blocking command (not SUBMIT) is answered empty */
+    EVENT_DISCONNECT, /* the client is gone; ends its waits */
     /* from the daemon: not answered */
-    EVENT_START,       /* once, after replay */
-    EVENT_TICK,        /* core_next_ms() has come */
-    EVENT_SEGMENT,     /* records go to another segment from now on */
-    EVENT_DISK_FULL,   /* on or off */
-    EVENT_DRAIN,       /* accept no submits, start no jobs */
+    EVENT_START,     /* once, after replay */
+    EVENT_TICK,      /* core_next_ms() has come */
+    EVENT_SEGMENT,   /* records go to another segment from now on */
+    EVENT_DISK_FULL, /* on or off */
+    EVENT_DRAIN,     /* accept no submits, start no jobs */
 };
 
 struct event_submit {
@@ -208,18 +208,18 @@ struct core_event {
         } fetch;
         struct {
             struct token token;
-            struct str result;               /* DONE */
+            struct str result;                 /* DONE */
             struct str class, message, detail; /* FAIL */
-            struct str progress;             /* TOUCH */
-            int64_t stream;                  /* LOG */
-            struct str data;                 /* LOG */
+            struct str progress;               /* TOUCH */
+            int64_t stream;                    /* LOG */
+            struct str data;                   /* LOG */
         } report; /* DONE, FAIL, RELEASE, TOUCH, LOG */
         struct {
             struct str name;
             struct queue_settings settings;
             bool paused; /* QUEUE_PAUSE */
         } queue;
-        struct session_id session;       /* SESSION_RESUME */
+        struct session_id session; /* SESSION_RESUME */
         enum core_disconnect disconnect;
         uint32_t segment; /* SEGMENT */
         bool on;          /* DISK_FULL, DRAIN */
@@ -265,8 +265,8 @@ void core_configure(struct core *c, const struct core_limits *limits);
 
 /* Apply one entry of the store. 0, or -EBADMSG when it cannot be a record of
  * any version this program knows (`text`, if not NULL, says why). */
-int core_replay(struct core *c, const void *entry, size_t len,
-                uint32_t segment, char text[128]);
+int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
+                char text[128]);
 
 void core_step(struct core *c, const struct core_event *ev,
                struct core_effects *out);

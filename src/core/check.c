@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * check - walking everything: invariants, the digest of durable state, and the
+ * end of the core.
+ */
+#include "core/internal.h"
+
+/* Every list of jobs, with the state its jobs must have. */
+typedef void job_fn(const struct core *c, struct job *j, void *arg);
+
+static void walk_list(const struct core *c, const struct list *l, job_fn *fn,
+                      void *arg)
+{
+    list_foreach_safe (it, l)
+        fn(c, list_entry(it, struct job, link), arg);
+}
+
+static void walk_group(const struct core *c, const struct group *g, job_fn *fn,
+                       void *arg)
+{
+    list_foreach (it, &g->lanes)
+        walk_list(c, &list_entry(it, struct lane, of_group)->jobs, fn, arg);
+    walk_list(c, &g->finished, fn, arg);
+}
+
+static void walk_jobs(const struct core *c, job_fn *fn, void *arg)
+{
+    list_foreach (it, &c->queues) {
+        const struct queue *q = list_entry(it, struct queue, link);
+
+        for (int p = 0; p < CORE_PRIORITIES; p++)
+            walk_list(c, &q->ready[p], fn, arg);
+        walk_list(c, &q->delayed, fn, arg);
+    }
+    list_foreach (it, &c->all_sessions)
+        walk_list(c, &list_entry(it, struct session, link)->held, fn, arg);
+    walk_list(c, &c->joining, fn, arg);
+    walk_group(c, &c->root, fn, arg);
+    list_foreach (it, &c->all_groups)
+        walk_group(c, list_entry(it, struct group, link), fn, arg);
+    list_foreach (it, &c->ended_groups)
+        walk_group(c, list_entry(it, struct group, link), fn, arg);
+}
+
+static bool has_run(const struct job *j)
+{
+    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
+           j->state == JOB_JOINING;
+}
+
+/* ------------------------------------------------------------------- check */
+
+struct tally {
+    int64_t states[JOB_STATES_COUNT];
+    int64_t jobs, payload, retained;
+};
+
+static void check_job(const struct core *c, struct job *j, void *arg)
+{
+    struct tally *t = arg;
+    const struct map_node *n = map_find(&c->jobs, j->node.hash);
+
+    ASSERT(n == &j->node);
+    ASSERT(j->state < JOB_STATES_COUNT);
+    t->states[j->state]++;
+    t->jobs++;
+    t->payload += j->payload_len;
+    ASSERT((j->payload == NULL) == (j->state == JOB_FINISHED));
+    if (has_run(j)) {
+        const struct run *run = j->u.run;
+        uint32_t groups = 0;
+
+        ASSERT(run->job == j && j->attempt > 0);
+        ASSERT((run->session == NULL) == (j->state == JOB_JOINING));
+        /* A job asked to stop is cancelling, unless its body has ended. */
+        ASSERT(j->state == JOB_JOINING ||
+               (run->asked != CAUSE_NONE) == (j->state == JOB_CANCELLING));
+        list_foreach (it, &run->groups) {
+            ASSERT(list_entry(it, struct group, sibling)->parent_job == j);
+            groups++;
+        }
+        ASSERT(groups == run->live_groups);
+        ASSERT(j->state != JOB_JOINING || groups > 0);
+    } else if (j->state == JOB_FINISHED) {
+        ASSERT(j->u.end->job == j && heap_has(&j->u.end->timer.node));
+        t->retained++;
+        ASSERT(!j->extra || list_empty(&j->extra->waiters));
+    } else {
+        ASSERT(!j->group->ended);
+    }
+    if (j->state == JOB_DELAYED)
+        ASSERT(heap_has(&j->extra->timer.node));
+    ASSERT(!j->extra || j->extra->job == j);
+}
+
+struct group_tally {
+    const struct group *group;
+    int64_t queued, running;
+    int64_t active;
+};
+
+static bool inside(const struct group *g, const struct group *top)
+{
+    for (; g; g = g->parent)
+        if (g == top)
+            return true;
+    return false;
+}
+
+static void count_member(const struct core *c, struct job *j, void *arg)
+{
+    struct group_tally *t = arg;
+
+    (void)c;
+    if (has_run(j) && inside(j->group, t->group))
+        t->active++;
+    if (j->group != t->group)
+        return;
+    t->queued += job_not_started(j);
+    t->running += has_run(j);
+}
+
+/* Whole walks for each group: for the small worlds of simulation and fuzzing
+ * only, see core_check. */
+static void check_group(const struct core *c, const struct group *g)
+{
+    struct group_tally t = {.group = g};
+    int64_t groups = 0;
+
+    walk_jobs(c, count_member, &t);
+    list_foreach (it, &g->groups) {
+        ASSERT(list_entry(it, struct group, sibling)->parent == g);
+        groups++;
+    }
+    ASSERT(g->queued == t.queued && g->running == t.running + groups);
+    ASSERT(g->live == t.queued + t.running + groups);
+    ASSERT(g->active == t.active);
+    ASSERT(g->width == CORE_NONE || g->active <= g->width);
+    if (g->ended) {
+        ASSERT(g->live == 0 && !g->parent && !g->parent_job && !g->owner);
+        ASSERT(g->outcome != OUTCOME_NONE);
+    } else if (g->id) {
+        ASSERT((g->parent != NULL) != (g->parent_job != NULL));
+        /* Nothing is left to wait for: it would have ended. */
+        ASSERT(g->live > 0 || (!g->closed && g->cause == CAUSE_NONE));
+    }
+}
+
+static void check_queue(const struct queue *q)
+{
+    int64_t jobs = 0, nproducers = 0, nfetchers = 0;
+
+    for (int p = 0; p < CORE_PRIORITIES; p++) {
+        ASSERT(((q->ready_mask >> p) & 1) == !list_empty(&q->ready[p]));
+        list_foreach (it, &q->ready[p]) {
+            const struct job *j = list_entry(it, struct job, link);
+
+            ASSERT(j->queue == q && j->priority == p && j->state == JOB_READY);
+        }
+    }
+    list_foreach (it, &q->delayed)
+        ASSERT(list_entry(it, struct job, link)->state == JOB_DELAYED);
+    list_foreach (it, &q->producers)
+        nproducers++;
+    list_foreach (it, &q->fetchers)
+        nfetchers++;
+    ASSERT(nproducers == q->nproducers && nfetchers <= q->nfetchers);
+    for (int s = JOB_DELAYED; s <= JOB_PARKED; s++)
+        jobs += q->counts[s];
+    ASSERT(jobs == q->jobs && q->bytes >= 0);
+}
+
+/* No producer waits while there is room, no worker while there is work. */
+static void check_no_lost_wakeup(const struct core *c, const struct queue *q)
+{
+    if (!list_empty(&q->producers)) {
+        const struct waiter *w =
+            list_entry(list_first(&q->producers), struct waiter, link);
+
+        ASSERT(q->jobs >= q->settings.max_jobs ||
+               q->bytes + (int64_t)w->submit->payload.len >
+                   q->settings.max_bytes);
+    }
+    if (q->paused || c->draining || list_empty(&q->fetchers))
+        return;
+    for (int p = 0; p < CORE_PRIORITIES; p++)
+        list_foreach (it, &q->ready[p]) {
+            const struct job *j = list_entry(it, struct job, link);
+
+            ASSERT(job_cancelled_scope(j) || job_full_group(j));
+        }
+}
+
+static void check_lanes(const struct group *g)
+{
+    list_foreach (it, &g->lanes) {
+        const struct lane *lane = list_entry(it, struct lane, of_group);
+
+        list_foreach (ji, &lane->jobs) {
+            const struct job *j = list_entry(ji, struct job, link);
+
+            ASSERT(j->state == JOB_PARKED && j->queue == lane->queue);
+        }
+    }
+}
+
+void core_check(const struct core *c)
+{
+    struct tally t = {0};
+    uint64_t held = 0;
+
+    walk_jobs(c, check_job, &t);
+    ASSERT(t.jobs == (int64_t)c->jobs.len);
+    for (int s = 0; s < JOB_STATES_COUNT; s++)
+        ASSERT(t.states[s] == c->state_counts[s]);
+    ASSERT(t.payload == c->payload_bytes);
+    ASSERT(t.retained == c->retained_jobs);
+    ASSERT(c->memory >= 0 && c->retained_bytes >= 0 && c->log_bytes >= 0);
+    list_foreach (it, &c->queues) {
+        check_queue(list_entry(it, struct queue, link));
+        check_no_lost_wakeup(c, list_entry(it, struct queue, link));
+    }
+    check_group(c, &c->root);
+    check_lanes(&c->root);
+    list_foreach (it, &c->all_groups) {
+        check_group(c, list_entry(it, struct group, link));
+        check_lanes(list_entry(it, struct group, link));
+    }
+    list_foreach (it, &c->ended_groups)
+        check_group(c, list_entry(it, struct group, link));
+    for (size_t i = 0; i < c->segment_cap; i++)
+        held += c->segment_live[i];
+    ASSERT(held == c->segment_held);
+    ASSERT(held ==
+           (uint64_t)(t.jobs + c->ngroups + c->nended) + c->queue_names.len);
+}
+
+/* ------------------------------------------------------------------ digest */
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+    h ^= v + 0x9e3779b97f4a7c15u + (h << 6) + (h >> 2);
+    return h * 0xd6e8feb86659fd93u;
+}
+
+/* Sums of the hashes of entities: the order of the walk must not matter, for
+ * places in line are volatile. */
+static void digest_job(const struct core *c, struct job *j, void *arg)
+{
+    uint64_t *sum = arg, h = mix(1, j->node.hash);
+
+    (void)c;
+    if (j->state == JOB_FINISHED)
+        return; /* may have been forgotten meanwhile */
+    h = mix(h, j->queue->id);
+    h = mix(h, j->group->id);
+    h = mix(h, j->attempt);
+    h = mix(h, j->priority);
+    h = mix(h, (uint64_t)j->submitted_ms);
+    h = mix(h, map_hash(j->payload, j->payload_len));
+    h = mix(h, j->extra ? j->extra->nerrors : 0);
+    h = mix(h, has_run(j));
+    if (has_run(j)) {
+        h = mix(h, j->u.run->asked);
+        h = mix(h, j->state == JOB_JOINING);
+        h = mix(h, j->u.run->session ? j->u.run->session->id : 0);
+    }
+    *sum += h;
+}
+
+uint64_t core_digest(const struct core *c)
+{
+    uint64_t sum = 0;
+
+    walk_jobs(c, digest_job, &sum);
+    list_foreach (it, &c->all_groups) {
+        const struct group *g = list_entry(it, struct group, link);
+        uint64_t h = mix(2, g->id);
+
+        h = mix(h, (uint64_t)g->live);
+        h = mix(h, (uint64_t)g->members_total);
+        h = mix(h, g->closed);
+        h = mix(h, g->cause);
+        for (int o = 0; o < OUTCOMES_COUNT; o++)
+            h = mix(h, (uint64_t)g->by_outcome[o]);
+        sum += h;
+    }
+    list_foreach (it, &c->queues) {
+        const struct queue *q = list_entry(it, struct queue, link);
+        uint64_t h = mix(3, q->id);
+
+        h = mix(h, q->node.hash);
+        h = mix(h, (uint64_t)q->settings.max_jobs);
+        h = mix(h, (uint64_t)q->settings.max_bytes);
+        h = mix(h, q->paused);
+        h = mix(h, (uint64_t)q->jobs);
+        sum += h;
+    }
+    return sum;
+}
+
+/* -------------------------------------------------------------------- free */
+
+static void free_job(const struct core *c, struct job *j, void *arg)
+{
+    (void)c;
+    job_free(arg, j);
+}
+
+static void free_groups(struct core *c, struct list *groups)
+{
+    list_foreach_safe (it, groups) {
+        struct group *g = list_entry(it, struct group, link);
+
+        group_release(c, g);
+        mem_free(g);
+    }
+}
+
+void core_free(struct core *c)
+{
+    if (!c)
+        return;
+    while (!list_empty(&c->all_clients)) {
+        struct client *cl =
+            list_entry(list_first(&c->all_clients), struct client, link);
+
+        if (cl->session)
+            cl->session->client = NULL;
+        cl->session = NULL;
+        if (cl->waiter)
+            waiter_free(c, cl->waiter); /* frees the client, too */
+        else
+            client_drop_if_idle(c, cl);
+    }
+    walk_jobs(c, free_job, c);
+    list_foreach_safe (it, &c->queues)
+        queue_free(c, list_entry(it, struct queue, link));
+    free_groups(c, &c->all_groups);
+    free_groups(c, &c->ended_groups);
+    group_release(c, &c->root);
+    list_foreach_safe (it, &c->all_sessions)
+        mem_free(list_entry(it, struct session, link));
+    pool_clear(&c->job_pool);
+    pool_clear(&c->run_pool);
+    pool_clear(&c->end_pool);
+    pool_clear(&c->extra_pool);
+    map_clear(&c->jobs);
+    map_clear(&c->groups);
+    map_clear(&c->sessions);
+    map_clear(&c->clients);
+    map_clear(&c->queue_names);
+    heap_clear(&c->timers);
+    mem_free(c->queue_table);
+    mem_free(c->segment_live);
+    mem_free(c);
+}

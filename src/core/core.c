@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * core - one step: an event comes in, records and replies go out.
+ */
+#include "core/internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+#define TICK_BUDGET 1000 /* timers handled in one step */
+
+/* ------------------------------------------------------------------ limits */
+
+void core_limits_init(struct core_limits *limits)
+{
+    *limits = (struct core_limits){
+        .payload_max = 1 << 20,
+        .result_max = 1 << 20,
+        .memory_max = INT64_C(1) << 30,
+        .queues_max = 1024,
+        .groups_max = 100000,
+        .members_max = 1000000,
+        .depth_max = 64,
+        .retain_jobs = 100000,
+        .retain_bytes = 256 << 20,
+        .log_max = 1 << 20,
+        .logs_max = 64 << 20,
+        .lease_ms = 30000,
+        .session_grace_ms = 10000,
+        .keep_max_ms = INT64_C(30) * 24 * 3600 * 1000,
+        .queue_defaults = {.max_jobs = 100000,
+                           .max_bytes = 256 << 20,
+                           .timeout_ms = CORE_NONE,
+                           .grace_ms = 10000,
+                           .retry = 1,
+                           .redeliver = 3,
+                           .keep_ms = 3600 * 1000,
+                           .wait_ms = CORE_NONE},
+    };
+}
+
+/* ----------------------------------------------------------------- effects */
+
+void core_effects_init(struct core_effects *e)
+{
+    *e = (struct core_effects){0};
+    buf_init(&e->records);
+    buf_init(&e->values);
+}
+
+void core_effects_reset(struct core_effects *e)
+{
+    e->len = 0;
+    buf_reset(&e->records);
+    buf_reset(&e->values);
+}
+
+void core_effects_clear(struct core_effects *e)
+{
+    mem_free(e->list);
+    buf_clear(&e->records);
+    buf_clear(&e->values);
+    core_effects_init(e);
+}
+
+static struct core_effect *effect_add(struct core_effects *e,
+                                      enum core_effect_kind kind)
+{
+    if (e->len == e->cap) {
+        e->cap = e->cap ? e->cap * 2 : 16;
+        e->list = mem_realloc(e->list, mem_mul(e->cap, sizeof(*e->list)));
+    }
+    e->list[e->len] = (struct core_effect){.kind = kind};
+    return &e->list[e->len++];
+}
+
+struct buf *reply_begin(struct core *c, struct client_id client)
+{
+    struct core_effect *e = effect_add(c->out, EFFECT_REPLY);
+
+    e->client = client;
+    e->at = c->out->values.len;
+    return &c->out->values;
+}
+
+void reply_end(struct core *c)
+{
+    struct core_effect *e = &c->out->list[c->out->len - 1];
+
+    ASSERT(e->kind == EFFECT_REPLY);
+    e->len = c->out->values.len - e->at;
+    /* What the daemon asks for itself is not answered. */
+    if (e->client.n == 0)
+        c->out->len--;
+}
+
+void reply_ok(struct core *c, struct client_id client)
+{
+    value_ok(reply_begin(c, client));
+    reply_end(c);
+}
+
+void reply_null(struct core *c, struct client_id client)
+{
+    value_null(reply_begin(c, client));
+    reply_end(c);
+}
+
+void reply_error(struct core *c, struct client_id client, enum core_error code,
+                 const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    value_error(reply_begin(c, client), (uint32_t)code, "%s", text);
+    reply_end(c);
+}
+
+/* ------------------------------------------------------------------ finding */
+
+struct job *find_job(struct core *c, struct job_id id)
+{
+    struct map_node *n = map_find(&c->jobs, id.n);
+
+    return n ? container_of(n, struct job, node) : NULL;
+}
+
+struct job *find_job_or_reply(struct core *c, struct client_id client,
+                              struct job_id id)
+{
+    struct job *j = find_job(c, id);
+
+    if (!j)
+        reply_error(c, client, CORE_ERR_NOJOB,
+                    "no such job: never existed, or forgotten after its keep");
+    return j;
+}
+
+struct group *find_group(struct core *c, struct group_id id)
+{
+    struct map_node *n;
+
+    if (id.n == 0)
+        return &c->root;
+    n = map_find(&c->groups, id.n);
+    return n ? container_of(n, struct group, node) : NULL;
+}
+
+struct group *find_group_or_reply(struct core *c, struct client_id client,
+                                  struct group_id id)
+{
+    struct group *g = find_group(c, id);
+
+    if (!g)
+        reply_error(c, client, CORE_ERR_NOGROUP,
+                    "no such group: never existed, or forgotten after its "
+                    "keep");
+    return g;
+}
+
+/* ------------------------------------------------------------------ timers */
+
+void timer_set(struct core *c, struct timer *t, int64_t at_ms)
+{
+    heap_set(&c->timers, &t->node, at_ms);
+}
+
+void timer_stop(struct core *c, struct timer *t)
+{
+    heap_remove(&c->timers, &t->node);
+}
+
+static void timer_fire(struct core *c, struct timer *t)
+{
+    switch ((enum timer_kind)t->kind) {
+    case TIMER_QUEUED:
+        job_queued_timer(c, container_of(t, struct extra, timer));
+        return;
+    case TIMER_RUN:
+        job_run_timer(c, container_of(t, struct run, timer));
+        return;
+    case TIMER_KEEP:
+        job_keep_timer(c, container_of(t, struct end, timer));
+        return;
+    case TIMER_GROUP:
+        group_timer(c, container_of(t, struct group, timer));
+        return;
+    case TIMER_SESSION:
+        session_timer(c, container_of(t, struct session, timer));
+        return;
+    case TIMER_WAITER:
+        waiter_timer(c, container_of(t, struct waiter, timer));
+        return;
+    }
+    BUG("unknown timer");
+}
+
+static void tick(struct core *c)
+{
+    for (int n = 0; n < TICK_BUDGET && heap_min_at(&c->timers) <= c->now_ms;
+         n++) {
+        struct timer *t =
+            container_of(heap_min(&c->timers), struct timer, node);
+
+        timer_stop(c, t);
+        timer_fire(c, t);
+    }
+    if (!list_empty(&c->sweeps)) {
+        struct group *g =
+            list_entry(list_first(&c->sweeps), struct group, sweep);
+
+        if (group_sweep(c, g))
+            group_settle(c, g);
+    }
+    if (!list_empty(&c->forgetting))
+        (void)group_forget(
+            c, list_entry(list_first(&c->forgetting), struct group, sweep));
+}
+
+int64_t core_next_ms(const struct core *c)
+{
+    if (!list_empty(&c->sweeps) || !list_empty(&c->forgetting))
+        return c->now_ms;
+    return heap_min_at(&c->timers);
+}
+
+/* ---------------------------------------------------------------- segments */
+
+#define SEGMENTS_MAX (1u << 20) /* between the oldest and the newest */
+
+static void segment_set(struct core *c, uint32_t segment)
+{
+    size_t need;
+
+    if (c->segment_held == 0)
+        c->first_segment = segment;
+    ASSERT(segment >= c->first_segment);
+    need = (size_t)(segment - c->first_segment) + 1;
+    if (need > c->segment_cap) {
+        c->segment_live =
+            mem_realloc(c->segment_live, mem_mul(need, sizeof(uint32_t)));
+        memset(c->segment_live + c->segment_cap, 0,
+               (need - c->segment_cap) * sizeof(uint32_t));
+        c->segment_cap = need;
+    }
+    c->segment = segment;
+}
+
+void segment_hold(struct core *c, uint32_t *where)
+{
+    *where = c->segment;
+    c->segment_live[c->segment - c->first_segment]++;
+    c->segment_held++;
+}
+
+void segment_drop(struct core *c, uint32_t where)
+{
+    uint32_t *live = &c->segment_live[where - c->first_segment];
+
+    ASSERT(*live > 0);
+    (*live)--;
+    c->segment_held--;
+}
+
+/* Segments go from the oldest on only: a record that brings something to life
+ * must not outlast the one that ends it. */
+static void segments_trim(struct core *c)
+{
+    uint32_t n = c->segment - c->first_segment, dead = 0;
+
+    while (dead < n && c->segment_live[dead] == 0)
+        dead++;
+    if (!dead)
+        return;
+    memmove(c->segment_live, c->segment_live + dead,
+            (c->segment_cap - dead) * sizeof(uint32_t));
+    memset(c->segment_live + c->segment_cap - dead, 0, dead * sizeof(uint32_t));
+    c->first_segment += dead;
+    effect_add(c->out, EFFECT_TRIM)->segment = c->first_segment;
+}
+
+/* ----------------------------------------------------------------- records */
+
+const char *core_apply(struct core *c, const struct record *r)
+{
+    switch (r->type) {
+    case RECORD_QUEUE:
+        return queue_apply(c, r);
+    case RECORD_JOB:
+    case RECORD_START:
+    case RECORD_ASK:
+    case RECORD_JOINING:
+    case RECORD_REQUEUE:
+    case RECORD_END:
+        return job_apply(c, r);
+    case RECORD_GROUP:
+    case RECORD_GROUP_CLOSE:
+    case RECORD_GROUP_CANCEL:
+    case RECORD_GROUP_END:
+        return group_apply(c, r);
+    }
+    BUG("unknown record");
+}
+
+void core_record(struct core *c, const struct record *r)
+{
+    const char *wrong;
+
+    if (buf_size(&c->out->records) == 0)
+        effect_add(c->out, EFFECT_RECORD);
+    record_encode(&c->out->records, r);
+    wrong = core_apply(c, r);
+    if (wrong)
+        BUG(wrong);
+}
+
+int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
+                char text[128])
+{
+    size_t at = 0;
+
+    ASSERT(!c->started);
+    if (segment < c->segment || segment - c->segment > SEGMENTS_MAX) {
+        if (text)
+            (void)snprintf(text, 128, "segment %u after segment %u", segment,
+                           c->segment);
+        return -EBADMSG;
+    }
+    segment_set(c, segment);
+    while (at < len) {
+        struct record r;
+        const char *wrong = record_decode(entry, len, &at, &r);
+
+        if (!wrong && r.at_ms < 0)
+            wrong = "record from before 1970";
+        if (!wrong) {
+            c->now_ms = max_i64(c->now_ms, r.at_ms);
+            wrong = core_apply(c, &r);
+        }
+        if (wrong) {
+            if (text)
+                (void)snprintf(text, 128, "%s", wrong);
+            return -EBADMSG;
+        }
+    }
+    retain_enforce(c);
+    return 0;
+}
+
+/* -------------------------------------------------------------------- step */
+
+static void start(struct core *c)
+{
+    ASSERT(!c->started);
+    c->started = true;
+    /* Ids are never reused, even if the journal lost its tail: those of each
+     * start begin at the clock. */
+    if (c->next_id < (uint64_t)c->now_ms << 20)
+        c->next_id = (uint64_t)c->now_ms << 20;
+    /* Everybody was cut off; leases and graces count from now. */
+    list_foreach_safe (it, &c->all_sessions) {
+        struct session *s = list_entry(it, struct session, link);
+
+        s->seen_ms = s->gone_ms = c->now_ms;
+        timer_stop(c, &s->timer);
+        session_arm(c, s);
+    }
+    retain_enforce(c);
+}
+
+static void drain(struct core *c, bool on)
+{
+    c->draining = on;
+    list_foreach (it, &c->queues) {
+        struct queue *q = list_entry(it, struct queue, link);
+
+        while (on && !list_empty(&q->producers)) {
+            struct waiter *w =
+                list_entry(list_first(&q->producers), struct waiter, link);
+
+            reply_error(c, w->client->id, CORE_ERR_DRAINING,
+                        "the daemon is shutting down");
+            waiter_free(c, w);
+        }
+        if (!on)
+            queue_dispatch(c, q);
+    }
+}
+
+static void unblock(struct core *c, struct client_id id)
+{
+    struct client *cl = client_find(c, id);
+
+    if (cl && cl->waiter && cl->waiter->kind != WAIT_SUBMIT)
+        waiter_give_up(c, cl->waiter);
+}
+
+static void dispatch(struct core *c, const struct core_event *ev)
+{
+    switch (ev->kind) {
+    case EVENT_SUBMIT:
+        queue_submit(c, ev);
+        return;
+    case EVENT_STATUS:
+        job_status(c, ev);
+        return;
+    case EVENT_RESULT:
+        job_result(c, ev);
+        return;
+    case EVENT_CANCEL:
+        job_cancel_event(c, ev);
+        return;
+    case EVENT_LOGS:
+        output_read(c, ev);
+        return;
+    case EVENT_JOBS:
+        job_list(c, ev);
+        return;
+    case EVENT_GROUP_OPEN:
+        group_open(c, ev);
+        return;
+    case EVENT_GROUP_CLOSE:
+        group_close_event(c, ev);
+        return;
+    case EVENT_GROUP_INFO:
+        group_info(c, ev);
+        return;
+    case EVENT_GROUP_NEXT:
+        group_next(c, ev);
+        return;
+    case EVENT_GROUP_RESULTS:
+        group_results(c, ev);
+        return;
+    case EVENT_GROUP_TREE:
+        show_tree(c, ev);
+        return;
+    case EVENT_FETCH:
+        worker_fetch(c, ev);
+        return;
+    case EVENT_DONE:
+    case EVENT_FAIL:
+    case EVENT_RELEASE:
+        worker_report(c, ev);
+        return;
+    case EVENT_TOUCH:
+        worker_touch(c, ev);
+        return;
+    case EVENT_LOG:
+        output_log(c, ev);
+        return;
+    case EVENT_QUEUE_LIST:
+        queue_list(c, ev);
+        return;
+    case EVENT_QUEUE_INFO:
+        queue_info(c, ev);
+        return;
+    case EVENT_QUEUE_SET:
+        queue_set(c, ev);
+        return;
+    case EVENT_QUEUE_PAUSE:
+        queue_pause(c, ev);
+        return;
+    case EVENT_SESSION:
+        worker_session(c, ev);
+        return;
+    case EVENT_SESSION_RESUME:
+        worker_resume(c, ev);
+        return;
+    case EVENT_ALIVE:
+        worker_alive(c, ev);
+        return;
+    case EVENT_UNBLOCK:
+        unblock(c, ev->client);
+        return;
+    case EVENT_DISCONNECT:
+        worker_disconnect(c, ev);
+        return;
+    case EVENT_START:
+        start(c);
+        return;
+    case EVENT_TICK:
+        tick(c);
+        return;
+    case EVENT_SEGMENT:
+        segment_set(c, ev->u.segment);
+        queue_write_images(c);
+        return;
+    case EVENT_DISK_FULL:
+        c->disk_full = ev->u.on;
+        return;
+    case EVENT_DRAIN:
+        drain(c, ev->u.on);
+        return;
+    }
+    BUG("unknown event");
+}
+
+void core_step(struct core *c, const struct core_event *ev,
+               struct core_effects *out)
+{
+    ASSERT(c->started || ev->kind == EVENT_START);
+    c->out = out;
+    c->now_ms = max_i64(c->now_ms, ev->now_ms);
+    c->random = ev->random;
+    dispatch(c, ev);
+    segments_trim(c);
+    c->out = NULL;
+}
+
+bool core_blocked(const struct core *c, struct client_id client)
+{
+    const struct client *cl = client_find(c, client);
+
+    return cl && cl->waiter;
+}
+
+/* -------------------------------------------------------------------- life */
+
+struct core *core_new(const struct core_limits *limits)
+{
+    struct core *c = mem_zalloc(sizeof(*c));
+
+    c->limits = *limits;
+    map_init(&c->jobs);
+    map_init(&c->groups);
+    map_init(&c->sessions);
+    map_init(&c->clients);
+    map_init(&c->queue_names);
+    list_init(&c->queues);
+    list_init(&c->all_groups);
+    list_init(&c->ended_groups);
+    list_init(&c->all_sessions);
+    list_init(&c->all_clients);
+    list_init(&c->joining);
+    list_init(&c->sweeps);
+    list_init(&c->forgetting);
+    list_init(&c->outputs);
+    heap_init(&c->timers);
+    pool_init(&c->job_pool, sizeof(struct job));
+    pool_init(&c->run_pool, sizeof(struct run));
+    pool_init(&c->end_pool, sizeof(struct end));
+    pool_init(&c->extra_pool, sizeof(struct extra));
+    group_init(&c->root);
+    c->root.opened_ms = CORE_NONE;
+    c->next_id = 1;
+    segment_set(c, 0);
+    return c;
+}
+
+void core_configure(struct core *c, const struct core_limits *limits)
+{
+    c->limits = *limits;
+}
+
+void core_stats(const struct core *c, struct core_stats *out)
+{
+    *out = c->totals;
+    out->queues = c->queue_count;
+    out->groups = c->ngroups;
+    out->sessions = c->nsessions;
+    out->clients_blocked = c->nblocked;
+    out->jobs = (int64_t)c->jobs.len;
+    out->delayed = c->state_counts[JOB_DELAYED];
+    out->ready = c->state_counts[JOB_READY];
+    out->parked = c->state_counts[JOB_PARKED];
+    out->running = c->state_counts[JOB_RUNNING];
+    out->cancelling = c->state_counts[JOB_CANCELLING];
+    out->joining = c->state_counts[JOB_JOINING];
+    out->finished = c->state_counts[JOB_FINISHED];
+    out->memory_bytes = c->memory;
+    out->payload_bytes = c->payload_bytes;
+    out->retained_bytes = c->retained_bytes;
+    out->log_bytes = c->log_bytes;
+}

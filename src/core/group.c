@@ -1,0 +1,881 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * group - scopes: members, policy, deadline, cancel, join.
+ *
+ * A group ends when it takes no more members (closed or cancelled) and none of
+ * its members is left (asyncio.TaskGroup's exit rules). A group under a job is
+ * awaited by the job in the same way.
+ *
+ * A cancel is a level: it is recorded once for the group, and then swept
+ * through the members in slices, so that a group of a million does not stop
+ * the loop. What has not been swept yet cannot start either.
+ */
+#include "core/internal.h"
+
+#define PAGE_DEFAULT 100
+#define PAGE_MAX     10000
+#define PAGE_BYTES   (1 << 20)
+#define SCAN_MAX     10000 /* members looked at for one page */
+#define COMPACT_AT   1024
+
+void id_vector_push(struct core *c, struct id_vector *v, uint64_t id)
+{
+    if (v->len == v->cap) {
+        size_t cap = v->cap ? v->cap * 2 : 8;
+
+        account(c, (int64_t)((cap - v->cap) * sizeof(*v->ids)));
+        v->ids = mem_realloc(v->ids, mem_mul(cap, sizeof(*v->ids)));
+        v->cap = cap;
+    }
+    v->ids[v->len++] = id;
+}
+
+static void id_vector_clear(struct core *c, struct id_vector *v)
+{
+    account(c, -(int64_t)(v->cap * sizeof(*v->ids)));
+    mem_free(v->ids);
+    *v = (struct id_vector){0};
+}
+
+void group_init(struct group *g)
+{
+    *g = (struct group){
+        .fail = 0,
+        .width = CORE_NONE,
+        .deadline_ms = CORE_NONE,
+        .effective_ms = CORE_NONE,
+        .ended_ms = CORE_NONE,
+        .timer.kind = TIMER_GROUP,
+    };
+    list_init(&g->link);
+    list_init(&g->sibling);
+    list_init(&g->groups);
+    list_init(&g->owned);
+    list_init(&g->finished);
+    list_init(&g->waiters);
+    list_init(&g->lanes);
+    list_init(&g->sweep);
+}
+
+void group_release(struct core *c, struct group *g)
+{
+    ASSERT(list_empty(&g->waiters) && list_empty(&g->finished));
+    list_foreach_safe (it, &g->lanes) {
+        struct lane *lane = list_entry(it, struct lane, of_group);
+
+        ASSERT(list_empty(&lane->jobs));
+        mem_free(lane);
+    }
+    timer_stop(c, &g->timer);
+    id_vector_clear(c, &g->members);
+    id_vector_clear(c, &g->done);
+    mem_free(g->name);
+    mem_free(g->reason);
+}
+
+static void group_free(struct core *c, struct group *g)
+{
+    list_remove(&g->link);
+    list_remove(&g->sweep);
+    c->nended--;
+    map_remove(&c->groups, &g->node);
+    segment_drop(c, g->segment);
+    account(c, -(int64_t)sizeof(*g));
+    group_release(c, g);
+    mem_free(g);
+}
+
+/* ------------------------------------------------------------------- apply */
+
+static struct str text_of(const char *s)
+{
+    return s ? str_from(s) : (struct str){0};
+}
+
+static void arm(struct core *c, struct group *g)
+{
+    if (g->ended)
+        timer_set(c, &g->timer, g->ended_ms + g->keep_ms);
+    else if (g->cause == CAUSE_NONE && g->deadline_ms != CORE_NONE)
+        timer_set(c, &g->timer, g->deadline_ms);
+    else
+        timer_stop(c, &g->timer);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    if (a == CORE_NONE || b == CORE_NONE)
+        return a == CORE_NONE ? b : a;
+    return min_i64(a, b);
+}
+
+static bool has_run(const struct job *j)
+{
+    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
+           j->state == JOB_JOINING;
+}
+
+static const char *apply_open(struct core *c, const struct record *r)
+{
+    const struct record_group *rg = &r->u.group;
+    struct group *parent = NULL, *g;
+    struct job *parent_job = NULL;
+
+    if (r->id == 0 || (r->id & ID_GROUP) || rg->fail < 0 || rg->succeed < 0 ||
+        rg->width < -1 || rg->width == 0 || rg->keep_ms < 0 ||
+        rg->deadline_ms < -1)
+        return "group with impossible options";
+    if (rg->parent_is_job) {
+        parent_job = find_job(c, (struct job_id){rg->parent});
+        if (!parent_job)
+            return NULL; /* its oldest segment was removed */
+        if (!has_run(parent_job) || parent_job->attempt != rg->parent_attempt)
+            return "group under a job that does not run";
+    } else {
+        parent = find_group(c, (struct group_id){rg->parent});
+        if (!parent)
+            return NULL;
+        if (parent->ended)
+            return "group in a group that has ended";
+    }
+    if (find_group(c, (struct group_id){r->id}))
+        return "group opened twice";
+    g = mem_alloc(sizeof(*g));
+    group_init(g);
+    account(c, sizeof(*g));
+    g->id = g->node.hash = r->id;
+    g->parent = parent;
+    g->parent_job = parent_job;
+    g->parent_id = rg->parent;
+    g->parent_attempt = parent_job ? parent_job->attempt : 0;
+    g->fail = rg->fail;
+    g->succeed = rg->succeed;
+    g->width = rg->width;
+    g->deadline_ms = rg->deadline_ms;
+    g->keep_ms = rg->keep_ms;
+    g->opened_ms = r->at_ms;
+    if (rg->name.len)
+        g->name = mem_dup_text(rg->name.p, rg->name.len);
+    if (rg->session) {
+        g->owner = session_get(c, rg->session);
+        list_push_back(&g->owner->groups, &g->owned);
+    }
+    if (parent_job) {
+        g->depth = parent_job->group->depth + 2;
+        g->effective_ms =
+            earlier(g->deadline_ms, job_effective_deadline(parent_job));
+        list_push_back(&parent_job->u.run->groups, &g->sibling);
+        parent_job->u.run->live_groups++;
+    } else {
+        g->depth = parent->depth + 1;
+        g->effective_ms = earlier(g->deadline_ms, parent->effective_ms);
+        list_push_back(&parent->groups, &g->sibling);
+        parent->live++;
+        parent->running++;
+        parent->members_total++;
+        if (parent->id)
+            id_vector_push(c, &parent->members, r->id | ID_GROUP);
+    }
+    map_insert(&c->groups, &g->node);
+    list_push_back(&c->all_groups, &g->link);
+    c->ngroups++;
+    segment_hold(c, &g->segment);
+    if (r->id >= c->next_id)
+        c->next_id = r->id + 1;
+    arm(c, g);
+    return NULL;
+}
+
+static const char *apply_cancel(struct core *c, struct group *g,
+                                const struct record *r)
+{
+    if (g->cause != CAUSE_NONE || r->u.ask.cause == CAUSE_NONE ||
+        r->u.ask.cause >= CAUSES_COUNT)
+        return "impossible cancel of a group";
+    g->cause = r->u.ask.cause;
+    g->cancel_grace_ms = r->u.ask.grace_ms;
+    g->reason = mem_dup_text(r->u.ask.reason.p, r->u.ask.reason.len);
+    g->sweep_next = 0;
+    list_remove(&g->sweep);
+    list_push_back(&c->sweeps, &g->sweep);
+    arm(c, g);
+    return NULL;
+}
+
+static const char *apply_end(struct core *c, struct group *g,
+                             const struct record *r)
+{
+    enum outcome outcome = (enum outcome)r->u.outcome;
+
+    if (g->live != 0 || outcome == OUTCOME_NONE || outcome >= OUTCOMES_COUNT)
+        return "impossible end of a group";
+    g->ended = true;
+    g->closed = true;
+    g->outcome = (uint8_t)outcome;
+    g->ended_ms = r->at_ms;
+    list_remove(&g->sweep);
+    list_remove(&g->sibling);
+    list_remove(&g->owned);
+    g->owner = NULL;
+    if (g->parent_job) {
+        struct run *run = g->parent_job->u.run;
+
+        run->live_groups--;
+        /* A collect group never fails its parent. */
+        if (outcome == OUTCOME_FAILED && (g->fail > 0 || g->succeed > 0))
+            run->child_failed = true;
+        if (outcome == OUTCOME_CANCELLED)
+            run->child_cancelled = true;
+    } else {
+        struct group *parent = g->parent;
+
+        parent->live--;
+        parent->running--;
+        if (outcome == OUTCOME_FAILED && g->fail == 0 && g->succeed == 0)
+            parent->by_outcome[OUTCOME_OK]++;
+        else
+            parent->by_outcome[outcome]++;
+        if (parent->id)
+            id_vector_push(c, &parent->done, g->id | ID_GROUP);
+    }
+    g->parent = NULL;
+    g->parent_job = NULL;
+    list_remove(&g->link);
+    list_push_back(&c->ended_groups, &g->link);
+    c->ngroups--;
+    c->nended++;
+    arm(c, g);
+    return NULL;
+}
+
+const char *group_apply(struct core *c, const struct record *r)
+{
+    struct group *g;
+
+    if (r->type == RECORD_GROUP)
+        return apply_open(c, r);
+    g = find_group(c, (struct group_id){r->id});
+    if (!g)
+        return NULL; /* forgotten, its oldest segment removed */
+    if (g == &c->root || g->ended)
+        return "change of a group that cannot change";
+    switch (r->type) {
+    case RECORD_GROUP_CLOSE:
+        g->closed = true;
+        return NULL;
+    case RECORD_GROUP_CANCEL:
+        return apply_cancel(c, g, r);
+    case RECORD_GROUP_END:
+        return apply_end(c, g, r);
+    case RECORD_GROUP:
+    case RECORD_QUEUE:
+    case RECORD_JOB:
+    case RECORD_START:
+    case RECORD_ASK:
+    case RECORD_JOINING:
+    case RECORD_REQUEUE:
+    case RECORD_END:
+        break;
+    }
+    BUG("not a record of a group");
+}
+
+/* ------------------------------------------------------------------- width */
+
+void group_active(struct group *g, int64_t by)
+{
+    for (; g; g = g->parent)
+        g->active += by;
+}
+
+void group_unpark(struct core *c, struct group *g)
+{
+    for (; g; g = g->parent) {
+        if (g->width == CORE_NONE || g->active >= g->width)
+            continue;
+        /* One of each queue: the first may be in a queue that is paused. */
+        list_foreach (it, &g->lanes) {
+            struct lane *lane = list_entry(it, struct lane, of_group);
+            struct queue *q = lane->queue;
+
+            if (list_empty(&lane->jobs))
+                continue;
+            job_unpark(c,
+                       list_entry(list_first(&lane->jobs), struct job, link));
+            /* Lanes stay as long as their group: whatever this leads to, the
+             * list can be walked on. */
+            queue_dispatch(c, q);
+        }
+    }
+}
+
+/* --------------------------------------------------------------- decisions */
+
+static void record_simple(struct core *c, const struct group *g,
+                          enum record_type type)
+{
+    core_record(
+        c, &(struct record){.type = type, .at_ms = c->now_ms, .id = g->id});
+}
+
+bool group_accepts(struct core *c, struct client_id client,
+                   const struct group *g)
+{
+    if (g->cause != CAUSE_NONE) {
+        reply_error(c, client, CORE_ERR_CANCELLED,
+                    "the group is cancelled (%s) and takes no more members",
+                    g->reason);
+        return false;
+    }
+    for (const struct group *up = g->parent; up; up = up->parent) {
+        if (up->cause == CAUSE_NONE)
+            continue;
+        reply_error(c, client, CORE_ERR_CANCELLED,
+                    "a group above it is cancelled (%s)", up->reason);
+        return false;
+    }
+    if (g->closed) {
+        reply_error(c, client, CORE_ERR_CLOSED,
+                    "the group is closed and takes no more members");
+        return false;
+    }
+    if (g->id &&
+        (int64_t)(g->members.len - g->forgotten) >= c->limits.members_max) {
+        reply_error(c, client, CORE_ERR_LIMIT,
+                    "the group has %lld members (members-max)",
+                    (long long)c->limits.members_max);
+        return false;
+    }
+    return true;
+}
+
+static void show_and_free(struct core *c, struct waiter *w,
+                          const struct group *g)
+{
+    show_group(c, reply_begin(c, w->client->id), g);
+    reply_end(c);
+    waiter_free(c, w);
+}
+
+static enum outcome decide_outcome(const struct group *g)
+{
+    bool outside = g->cause == CAUSE_CANCEL;
+
+    if (g->cause == CAUSE_DEADLINE || g->cause == CAUSE_UNREACHABLE ||
+        g->cause == CAUSE_FAIL)
+        return OUTCOME_FAILED;
+    if (g->cause == CAUSE_SUCCEED)
+        return OUTCOME_OK;
+    if (g->fail > 0 && g->by_outcome[OUTCOME_FAILED] >= g->fail)
+        return OUTCOME_FAILED;
+    if (g->succeed > 0 && g->by_outcome[OUTCOME_OK] >= g->succeed)
+        return OUTCOME_OK;
+    if (outside)
+        return OUTCOME_CANCELLED;
+    return g->succeed > 0 ? OUTCOME_FAILED : OUTCOME_OK;
+}
+
+static enum cause policy_cause(const struct group *g)
+{
+    if (g->fail > 0 && g->by_outcome[OUTCOME_FAILED] >= g->fail)
+        return CAUSE_FAIL;
+    if (g->succeed == 0)
+        return CAUSE_NONE;
+    if (g->by_outcome[OUTCOME_OK] >= g->succeed)
+        return CAUSE_SUCCEED;
+    if (g->closed && g->by_outcome[OUTCOME_OK] + g->live < g->succeed)
+        return CAUSE_UNREACHABLE;
+    return CAUSE_NONE;
+}
+
+static struct str policy_reason(enum cause cause)
+{
+    switch (cause) {
+    case CAUSE_FAIL:
+        return STR("a member failed");
+    case CAUSE_SUCCEED:
+        return STR("enough members succeeded");
+    case CAUSE_UNREACHABLE:
+        return STR("too few members can still succeed");
+    case CAUSE_NONE:
+    case CAUSE_CANCEL:
+    case CAUSE_TIMEOUT:
+    case CAUSE_DEADLINE:
+    case CAUSES_COUNT:
+        break;
+    }
+    BUG("not a policy");
+}
+
+static void group_ended(struct core *c, struct group *g)
+{
+    list_foreach_safe (it, &g->waiters) {
+        struct waiter *w = list_entry(it, struct waiter, link);
+
+        if (w->kind == WAIT_GROUP)
+            show_and_free(c, w, g);
+    }
+    group_notify_next(c, g);
+}
+
+void group_settle(struct core *c, struct group *g)
+{
+    while (g && g->id && !g->ended) {
+        struct group *parent = g->parent;
+        struct job *parent_job = g->parent_job;
+        enum cause cause =
+            g->cause == CAUSE_NONE ? policy_cause(g) : CAUSE_NONE;
+
+        if (cause != CAUSE_NONE) {
+            /* Settles again by itself. */
+            group_cancel(c, g, cause, policy_reason(cause), CORE_UNSET);
+            return;
+        }
+        if (g->live > 0 || (!g->closed && g->cause == CAUSE_NONE))
+            return;
+        core_record(c,
+                    &(struct record){.type = RECORD_GROUP_END,
+                                     .at_ms = c->now_ms,
+                                     .id = g->id,
+                                     .u.outcome = (uint8_t)decide_outcome(g)});
+        group_ended(c, g);
+        if (parent_job) {
+            job_child_ended(c, parent_job);
+            return;
+        }
+        if (parent && parent->id)
+            group_notify_next(c, parent);
+        g = parent;
+    }
+}
+
+bool group_sweep(struct core *c, struct group *g)
+{
+    struct str reason = text_of(g->reason);
+    size_t last = g->sweep_next + SWEEP_BUDGET;
+
+    /* Ending the last member ends the group; it stays in memory. */
+    while (!g->ended && g->sweep_next < g->members.len &&
+           g->sweep_next < last) {
+        uint64_t id = g->members.ids[g->sweep_next++];
+
+        if (id & ID_GROUP) {
+            struct group *m = find_group(c, (struct group_id){id & ~ID_GROUP});
+
+            if (m)
+                group_cancel(c, m, CAUSE_CANCEL, reason, g->cancel_grace_ms);
+        } else {
+            struct job *j = find_job(c, (struct job_id){id});
+
+            if (j)
+                job_cancel(c, j, reason, g->cancel_grace_ms);
+        }
+    }
+    if (!g->ended && g->sweep_next < g->members.len)
+        return false;
+    list_remove(&g->sweep);
+    return true;
+}
+
+void group_cancel(struct core *c, struct group *g, enum cause cause,
+                  struct str reason, int64_t grace_ms)
+{
+    if (g->ended || g->cause != CAUSE_NONE)
+        return;
+    core_record(c, &(struct record){.type = RECORD_GROUP_CANCEL,
+                                    .at_ms = c->now_ms,
+                                    .id = g->id,
+                                    .u.ask = {.cause = (uint8_t)cause,
+                                              .grace_ms = grace_ms,
+                                              .reason = reason}});
+    queue_refuse_group(c, g);
+    (void)group_sweep(c, g);
+    group_settle(c, g);
+}
+
+void group_close(struct core *c, struct group *g)
+{
+    if (g->closed || g->ended)
+        return;
+    record_simple(c, g, RECORD_GROUP_CLOSE);
+    queue_refuse_group(c, g);
+    group_settle(c, g);
+}
+
+void group_timer(struct core *c, struct group *g)
+{
+    if (!g->ended) {
+        group_cancel(c, g, CAUSE_DEADLINE, STR("deadline"), CORE_UNSET);
+        return;
+    }
+    list_remove(&g->sweep);
+    list_push_back(&c->forgetting, &g->sweep);
+}
+
+bool group_forget(struct core *c, struct group *g)
+{
+    for (int n = 0; n < SWEEP_BUDGET && !list_empty(&g->finished); n++)
+        job_forget(c, list_entry(list_first(&g->finished), struct job, link));
+    if (!list_empty(&g->finished))
+        return false;
+    while (!list_empty(&g->waiters))
+        waiter_give_up(
+            c, list_entry(list_first(&g->waiters), struct waiter, link));
+    group_free(c, g);
+    return true;
+}
+
+bool group_evict(struct core *c)
+{
+    struct group *g;
+
+    if (list_empty(&c->ended_groups))
+        return false;
+    g = list_entry(list_first(&c->ended_groups), struct group, link);
+    while (!group_forget(c, g))
+        ;
+    return true;
+}
+
+/* Long-lived groups outlive their members: drop the ids of those that are
+ * gone once they are the larger part. */
+void group_member_forgotten(struct core *c, struct group *g)
+{
+    size_t kept = 0;
+
+    if (!g->id)
+        return;
+    g->forgotten++;
+    if (g->forgotten < COMPACT_AT || g->forgotten < g->members.len / 2 ||
+        list_linked(&g->sweep) || g->ended)
+        return;
+    for (size_t i = 0; i < g->members.len; i++) {
+        uint64_t id = g->members.ids[i];
+        bool there =
+            (id & ID_GROUP)
+                ? find_group(c, (struct group_id){id & ~ID_GROUP}) != NULL
+                : find_job(c, (struct job_id){id}) != NULL;
+
+        if (there)
+            g->members.ids[kept++] = id;
+    }
+    g->members.len = kept;
+    g->forgotten = 0;
+}
+
+/* ------------------------------------------------------------------- pages */
+
+static void show_member(struct core *c, struct buf *b, uint64_t id)
+{
+    if (id & ID_GROUP)
+        show_group(c, b, find_group(c, (struct group_id){id & ~ID_GROUP}));
+    else
+        show_outcome(c, b, find_job(c, (struct job_id){id}));
+}
+
+static bool member_exists(struct core *c, uint64_t id)
+{
+    return (id & ID_GROUP)
+               ? find_group(c, (struct group_id){id & ~ID_GROUP}) != NULL
+               : find_job(c, (struct job_id){id}) != NULL;
+}
+
+static bool member_failed(struct core *c, uint64_t id)
+{
+    if (id & ID_GROUP) {
+        const struct group *g =
+            find_group(c, (struct group_id){id & ~ID_GROUP});
+
+        return g->by_outcome[OUTCOME_FAILED] > 0 ||
+               g->outcome == OUTCOME_FAILED;
+    }
+    {
+        const struct job *j = find_job(c, (struct job_id){id});
+
+        return j->state == JOB_FINISHED && j->u.end->outcome == OUTCOME_FAILED;
+    }
+}
+
+static int64_t page_size(int64_t count)
+{
+    if (count == CORE_UNSET || count == 0)
+        return PAGE_DEFAULT;
+    return min_i64(count, PAGE_MAX);
+}
+
+/* The cursor comes before the entries in a page but is known after them: it is
+ * written as text of a fixed width. */
+#define CURSOR_DIGITS 20
+
+static void write_page(struct core *c, struct group *g, struct client_id client,
+                       const struct id_vector *v, size_t from, int64_t count,
+                       bool errors_only, bool by_id)
+{
+    struct buf *b = reply_begin(c, client);
+    char cursor[CURSOR_DIGITS + 1];
+    size_t at = from, start = b->len, cursor_at, count_at;
+    uint32_t n = 0;
+    uint64_t next;
+    bool over;
+
+    value_array(b, 3);
+    cursor_at = b->len;
+    value_str(b, STR("00000000000000000000"));
+    count_at = value_array(b, 0);
+    while (at < v->len && n < count && b->len - start < PAGE_BYTES &&
+           at - from < SCAN_MAX) {
+        uint64_t id = v->ids[at++];
+
+        if (!member_exists(c, id) || (errors_only && !member_failed(c, id)))
+            continue;
+        show_member(c, b, id);
+        n++;
+    }
+    value_set_count(b, count_at, n);
+    over = g->ended && at == v->len;
+    value_int(b, over);
+    if (over)
+        g->read = true;
+    next = !by_id ? at : at == 0 ? 0 : v->ids[at - 1] & ~ID_GROUP;
+    (void)snprintf(cursor, sizeof(cursor), "%0*llu", CURSOR_DIGITS,
+                   (unsigned long long)next);
+    memcpy(b->data + cursor_at + 1 + sizeof(uint32_t), cursor, CURSOR_DIGITS);
+    reply_end(c);
+}
+
+static bool next_ready(const struct group *g, int64_t cursor)
+{
+    return g->ended || cursor < (int64_t)g->done.len;
+}
+
+void group_notify_next(struct core *c, struct group *g)
+{
+    list_foreach_safe (it, &g->waiters) {
+        struct waiter *w = list_entry(it, struct waiter, link);
+
+        if (w->kind != WAIT_NEXT || !next_ready(g, w->cursor))
+            continue;
+        write_page(c, g, w->client->id, &g->done, (size_t)w->cursor, w->count,
+                   false, false);
+        waiter_free(c, w);
+    }
+}
+
+/* ------------------------------------------------------------------ events */
+
+static struct group *find_not_root(struct core *c, const struct core_event *ev)
+{
+    struct group *g = find_group_or_reply(c, ev->client, ev->u.group.id);
+
+    if (g == &c->root) {
+        reply_error(c, ev->client, CORE_ERR_GENERIC,
+                    "the root group is always open; open a group of your own");
+        return NULL;
+    }
+    return g;
+}
+
+static bool parent_allowed(struct core *c, const struct core_event *ev)
+{
+    const struct scope_ref *ref = &ev->u.group_open.parent;
+    uint32_t depth;
+
+    if (ref->is_job) {
+        struct job *j = find_job_or_reply(c, ev->client, ref->token.job);
+
+        if (!j)
+            return false;
+        if (j->attempt != ref->token.attempt ||
+            (j->state != JOB_RUNNING && j->state != JOB_CANCELLING)) {
+            c->totals.stale++;
+            reply_error(c, ev->client, CORE_ERR_STALE,
+                        "PARENT is not a running attempt");
+            return false;
+        }
+        if (j->u.run->asked != CAUSE_NONE || job_cancelled_scope(j)) {
+            reply_error(c, ev->client, CORE_ERR_CANCELLED,
+                        "the job is cancelled and opens no more groups");
+            return false;
+        }
+        depth = j->group->depth + 2;
+    } else {
+        struct group *g = find_group_or_reply(c, ev->client, ref->group);
+
+        if (!g || !group_accepts(c, ev->client, g))
+            return false;
+        depth = g->depth + 1;
+    }
+    if (depth > c->limits.depth_max) {
+        reply_error(c, ev->client, CORE_ERR_LIMIT,
+                    "the tree is %lld deep at most (depth-max)",
+                    (long long)c->limits.depth_max);
+        return false;
+    }
+    return true;
+}
+
+static bool open_allowed(struct core *c, const struct core_event *ev)
+{
+    const struct event_group_open *o = &ev->u.group_open;
+
+    if (c->draining) {
+        reply_error(c, ev->client, CORE_ERR_DRAINING,
+                    "the daemon is shutting down");
+        return false;
+    }
+    if (c->disk_full) {
+        reply_error(c, ev->client, CORE_ERR_DISKFULL,
+                    "the journal cannot grow: the disk is full");
+        return false;
+    }
+    if (c->memory > c->limits.memory_max) {
+        reply_error(c, ev->client, CORE_ERR_OOM,
+                    "memory-max (%lld bytes) is reached",
+                    (long long)c->limits.memory_max);
+        return false;
+    }
+    if (o->name.len > CORE_LABEL_MAX) {
+        reply_error(c, ev->client, CORE_ERR_TOOBIG,
+                    "NAME is %zu bytes, at most %d are allowed", o->name.len,
+                    CORE_LABEL_MAX);
+        return false;
+    }
+    if (!parent_allowed(c, ev))
+        return false;
+    if (c->ngroups + c->nended >= c->limits.groups_max && !group_evict(c)) {
+        reply_error(c, ev->client, CORE_ERR_LIMIT,
+                    "there are %lld groups (groups-max)",
+                    (long long)c->ngroups);
+        return false;
+    }
+    return true;
+}
+
+static int64_t or_default(int64_t value, int64_t fallback)
+{
+    return value == CORE_UNSET ? fallback : value;
+}
+
+void group_open(struct core *c, const struct core_event *ev)
+{
+    const struct event_group_open *o = &ev->u.group_open;
+    int64_t succeed = or_default(o->succeed, 0);
+    int64_t timeout = or_default(o->timeout_ms, CORE_NONE);
+    int64_t deadline = or_default(o->deadline_ms, CORE_NONE);
+    struct record r;
+
+    if (!open_allowed(c, ev))
+        return;
+    if (timeout != CORE_NONE)
+        deadline = earlier(deadline, c->now_ms + timeout);
+    r = (struct record){
+        .type = RECORD_GROUP,
+        .at_ms = c->now_ms,
+        .id = c->next_id,
+        .u.group = {.parent_is_job = o->parent.is_job,
+                    .parent = o->parent.is_job ? o->parent.token.job.n
+                                               : o->parent.group.n,
+                    .parent_attempt = o->parent.token.attempt,
+                    .fail = or_default(o->fail, succeed > 0 ? 0 : 1),
+                    .succeed = succeed,
+                    .width = or_default(o->width, CORE_NONE),
+                    .deadline_ms = deadline,
+                    .keep_ms =
+                        min_i64(or_default(o->keep_ms,
+                                           c->limits.queue_defaults.keep_ms),
+                                c->limits.keep_max_ms),
+                    .name = o->name},
+    };
+    if (!o->detached)
+        r.u.group.session = session_of(c, ev->client)->id;
+    core_record(c, &r);
+    value_id(reply_begin(c, ev->client), 'g', r.id, 0);
+    reply_end(c);
+}
+
+void group_close_event(struct core *c, const struct core_event *ev)
+{
+    struct group *g = find_not_root(c, ev);
+
+    if (!g)
+        return;
+    group_close(c, g);
+    reply_ok(c, ev->client);
+}
+
+void group_info(struct core *c, const struct core_event *ev)
+{
+    struct group *g = find_group_or_reply(c, ev->client, ev->u.group.id);
+    struct waiter *w;
+
+    if (!g)
+        return;
+    if (ev->u.group.wait_ms != CORE_UNSET && g == &c->root) {
+        (void)find_not_root(c, ev);
+        return;
+    }
+    if (ev->u.group.wait_ms == CORE_UNSET || g->ended) {
+        show_group(c, reply_begin(c, ev->client), g);
+        reply_end(c);
+        return;
+    }
+    if (ev->u.group.wait_ms == 0) {
+        reply_null(c, ev->client);
+        return;
+    }
+    w = waiter_new(c, ev->client, WAIT_GROUP, ev->u.group.wait_ms, 0);
+    w->group = g;
+    list_push_back(&g->waiters, &w->link);
+}
+
+void group_next(struct core *c, const struct core_event *ev)
+{
+    struct group *g = find_not_root(c, ev);
+    int64_t cursor = ev->u.group.cursor;
+    struct waiter *w;
+
+    if (!g)
+        return;
+    if (cursor > (int64_t)g->done.len) {
+        reply_error(c, ev->client, CORE_ERR_GENERIC,
+                    "GROUP NEXT: the cursor is past the end; the first is 0");
+        return;
+    }
+    if (next_ready(g, cursor) || ev->u.group.wait_ms == 0) {
+        write_page(c, g, ev->client, &g->done, (size_t)cursor,
+                   page_size(ev->u.group.count), false, false);
+        return;
+    }
+    w = waiter_new(c, ev->client, WAIT_NEXT, ev->u.group.wait_ms, 0);
+    w->group = g;
+    w->cursor = cursor;
+    w->count = page_size(ev->u.group.count);
+    list_push_back(&g->waiters, &w->link);
+}
+
+/* First index whose id is greater: ids ascend in the order of submission. */
+static size_t after_id(const struct id_vector *v, uint64_t id)
+{
+    size_t low = 0, high = v->len;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if ((v->ids[mid] & ~ID_GROUP) <= id)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+void group_results(struct core *c, const struct core_event *ev)
+{
+    struct group *g = find_not_root(c, ev);
+
+    if (!g)
+        return;
+    write_page(c, g, ev->client, &g->members,
+               after_id(&g->members, (uint64_t)ev->u.group.cursor),
+               page_size(ev->u.group.count), ev->u.group.errors_only, true);
+}

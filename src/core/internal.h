@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * internal - the private structures of the core, and who offers what.
+ *
+ * Part of it is durable: it follows from the records alone and is written by
+ * apply functions only (job_apply, group_apply, queue_apply). The rest is
+ * volatile: who waits, which ready job is parked, leases, output. Volatile
+ * members are marked so; after a replay they are empty.
+ */
+#ifndef YOKE_CORE_INTERNAL_H
+#define YOKE_CORE_INTERNAL_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "core/core.h"
+#include "core/tables.h"
+
+#define REASON_OWNER_LOST    "owner-lost"
+#define REASON_PARENT_FAILED "parent-failed"
+#define SWEEP_BUDGET         1000 /* members looked at in one step */
+
+enum timer_kind {
+    TIMER_QUEUED,  /* struct extra: delay, deadline or expiry of a queued job */
+    TIMER_RUN,     /* struct run: timeout or deadline of an attempt */
+    TIMER_KEEP,    /* struct end: forget the job */
+    TIMER_GROUP,   /* struct group: deadline, later: forget the group */
+    TIMER_SESSION, /* struct session: lease or grace */
+    TIMER_WAITER,  /* struct waiter */
+};
+
+struct timer {
+    struct heap_node node;
+    uint8_t kind; /* enum timer_kind */
+};
+
+/* What a job was submitted with. Jobs that took the defaults of their queue
+ * share one. */
+struct options {
+    uint32_t refs;
+    int64_t timeout_ms, deadline_ms, grace_ms, keep_ms; /* or CORE_NONE */
+    int64_t expires_ms;                                 /* absolute */
+    int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver;
+};
+
+struct job_error {
+    struct str class, message, detail; /* owned, one allocation at class.p */
+    uint32_t attempt;
+    int64_t at_ms;
+};
+
+/* What most queued jobs do not need. */
+struct extra {
+    struct job *job;
+    struct timer timer; /* TIMER_QUEUED */
+    char *name;         /* NULL: none */
+    char *reason;       /* why it was cancelled, first one; NULL: was not */
+    struct job_error *errors;
+    uint32_t nerrors;
+    uint32_t failures; /* failed attempts */
+    uint32_t losses;   /* lost attempts */
+    int64_t not_before_ms;
+    struct list waiters;   /* volatile: struct waiter.link */
+    struct output *output; /* volatile */
+};
+
+/* How an attempt's body ended. */
+struct verdict {
+    enum verdict_kind kind;
+    struct str result;                 /* OK */
+    struct str class, message, detail; /* FAILED, LOST */
+};
+
+/* A running attempt. */
+struct run {
+    struct job *job;
+    struct session *session; /* NULL once the body has ended */
+    struct timer timer;      /* TIMER_RUN */
+    uint8_t asked;           /* enum cause; NONE: nobody asked it to stop */
+    bool child_failed;       /* a group under it failed */
+    bool child_cancelled;    /* a group under it was cancelled */
+    uint8_t verdict;         /* JOINING: enum verdict_kind */
+    int64_t started_ms;
+    int64_t grace_ms;   /* of the ask */
+    struct list groups; /* struct group.sibling: live groups under it */
+    uint32_t live_groups;
+    char *result; /* JOINING with VERDICT_OK */
+    uint32_t result_len;
+    struct list notice; /* volatile: session->notices, until told */
+    char *progress;     /* volatile */
+};
+
+/* A finished job. */
+struct end {
+    struct job *job;
+    struct timer timer; /* TIMER_KEEP */
+    uint8_t outcome;    /* enum outcome */
+    uint32_t result_len;
+    char *result;       /* NULL unless ok */
+    int64_t started_ms; /* of the last attempt; CORE_NONE */
+    int64_t ended_ms;
+};
+
+/*
+ * A job is in exactly one list, by `link`:
+ *   DELAYED              queue->delayed
+ *   READY                queue->ready[priority]
+ *   PARKED               lane->jobs
+ *   RUNNING, CANCELLING  session->held
+ *   JOINING              core->joining
+ *   FINISHED             group->finished
+ * One million of these are the memory of the daemon: look at the size.
+ */
+struct job {
+    struct map_node node; /* hash: the id */
+    struct list link;
+    struct queue *queue;
+    struct group *group;
+    struct options *options;
+    struct extra *extra; /* NULL: nothing special */
+    char *payload;       /* NULL once finished */
+    union {
+        struct run *run; /* RUNNING, CANCELLING, JOINING */
+        struct end *end; /* FINISHED */
+    } u;
+    int64_t submitted_ms;
+    uint32_t payload_len;
+    uint32_t attempt; /* number of the last one begun */
+    uint32_t segment; /* of the store: where its image lies */
+    uint8_t state, priority;
+};
+
+/* Jobs of one queue that wait for the width of one group; volatile. */
+struct lane {
+    struct list of_group; /* group->lanes, for as long as the group lives */
+    struct queue *queue;
+    struct list jobs;
+};
+
+struct queue {
+    struct map_node node; /* hash of the name; volatile */
+    struct list link;     /* core->queues */
+    uint32_t id;          /* index in core->queue_table */
+    uint32_t segment;
+    char *name;
+    uint32_t name_len;
+    struct queue_settings settings;
+    struct options *defaults; /* settings as options */
+    bool paused;
+    struct list ready[CORE_PRIORITIES];
+    uint32_t ready_mask; /* bit p: ready[p] is not empty */
+    struct list delayed;
+    int64_t jobs, bytes; /* not started */
+    int64_t counts[JOB_STATES_COUNT];
+    struct list producers; /* volatile: struct waiter.link */
+    struct list fetchers;  /* volatile: struct fetch_link.link */
+    int64_t nproducers, nfetchers;
+    uint64_t total_submitted, total[OUTCOMES_COUNT]; /* volatile */
+};
+
+/* Ids in order of arrival. */
+struct id_vector {
+    uint64_t *ids;
+    size_t len, cap;
+};
+
+/* Ids of groups in vectors carry this bit; no id itself does. */
+#define ID_GROUP (UINT64_C(1) << 63)
+
+struct group {
+    struct map_node node; /* hash: the id */
+    uint64_t id;          /* 0: root */
+    struct list link;     /* core->groups, or core->ended_groups */
+    struct list sibling;  /* parent group's or run's groups, while not ended */
+    struct group *parent; /* NULL: root, a job is the parent, or ended */
+    struct job *parent_job;  /* NULL once ended */
+    uint64_t parent_id;      /* of the group or job */
+    uint32_t parent_attempt; /* 0: the parent is a group */
+    uint32_t depth;
+    uint32_t segment;
+    struct list groups;           /* live groups in it */
+    int64_t fail, succeed, width; /* width: CORE_NONE */
+    int64_t deadline_ms;          /* own, or CORE_NONE */
+    int64_t effective_ms;         /* min(own, parent's), or CORE_NONE */
+    int64_t keep_ms;
+    int64_t opened_ms, ended_ms;
+    struct session *owner; /* NULL: detached, or its session is gone */
+    struct list owned;     /* session->groups */
+    char *name, *reason;   /* NULL: none */
+    int64_t cancel_grace_ms;
+    bool closed, ended;
+    uint8_t cause;   /* enum cause: why it was cancelled; NONE: was not */
+    uint8_t outcome; /* enum outcome, once ended */
+    int64_t live;    /* members that have not ended */
+    int64_t queued, running; /* of live jobs; groups count as running */
+    int64_t by_outcome[OUTCOMES_COUNT];
+    int64_t members_total;
+    int64_t active;           /* jobs running in it and in groups inside it */
+    struct id_vector members; /* order of submission; not for root */
+    struct id_vector done;    /* order of end; not for root */
+    size_t forgotten;         /* ids in `members` that are no more */
+    struct list finished;     /* jobs, in order of end */
+    struct timer timer;       /* TIMER_GROUP */
+    struct list waiters;      /* volatile */
+    struct list lanes;        /* volatile: of parked jobs */
+    struct list sweep;        /* volatile: core->sweeps */
+    size_t sweep_next;        /* volatile: index into members */
+    bool read;                /* volatile: results were read to the end */
+};
+
+struct session {
+    struct map_node node; /* hash: the id */
+    struct list link;     /* core->sessions */
+    uint64_t id;
+    struct client *client; /* NULL: disconnected */
+    struct list held;      /* jobs RUNNING or CANCELLING */
+    struct list groups;    /* owned: struct group.owned */
+    struct list notices;   /* struct run.notice */
+    struct timer timer;    /* TIMER_SESSION */
+    int64_t seen_ms;       /* last sign of life */
+    int64_t gone_ms;       /* since when disconnected; CORE_NONE */
+};
+
+/* A connection that has a session or waits for something; volatile. */
+struct client {
+    struct map_node node; /* hash: the id */
+    struct list link;     /* core->all_clients */
+    struct client_id id;
+    struct session *session; /* or NULL */
+    struct waiter *waiter;   /* or NULL */
+};
+
+enum waiter_kind {
+    WAIT_SUBMIT, /* for room in a queue */
+    WAIT_JOB,
+    WAIT_LOGS,
+    WAIT_GROUP,
+    WAIT_NEXT,
+    WAIT_FETCH,
+};
+
+struct fetch_link {
+    struct list link; /* queue->fetchers */
+    struct waiter *waiter;
+    struct queue *queue;
+};
+
+/* A blocked command; volatile. */
+struct waiter {
+    enum waiter_kind kind;
+    struct client *client;
+    struct list link; /* of the job, group, or queue it waits for */
+    struct timer timer;
+    struct job *job;
+    struct group *group;
+    struct queue *queue;         /* SUBMIT */
+    struct event_submit *submit; /* SUBMIT: copy, strings included */
+    size_t submit_size;
+    int64_t cursor, count;
+    size_t nlinks; /* FETCH */
+    struct fetch_link links[];
+};
+
+struct core {
+    struct core_limits limits;
+    struct map jobs, groups, sessions, clients, queue_names;
+    struct queue **queue_table;
+    uint32_t queue_count;
+    struct list queues, all_groups, ended_groups, all_sessions, all_clients,
+        joining;
+    struct group root;
+    struct heap timers;
+    struct pool job_pool, run_pool, end_pool, extra_pool;
+    uint64_t next_id;
+    bool started, disk_full, draining;
+    struct list sweeps;     /* groups whose members are being cancelled */
+    struct list forgetting; /* ended groups whose members are being freed */
+    int64_t memory;         /* bytes */
+    int64_t retained_jobs, retained_bytes; /* finished jobs */
+    int64_t state_counts[JOB_STATES_COUNT];
+    int64_t payload_bytes, log_bytes, ngroups, nended, nsessions, nblocked;
+    struct list outputs; /* jobs' output, oldest first */
+    /* live entities whose image lies in a segment */
+    uint32_t first_segment, segment;
+    uint32_t *segment_live;
+    size_t segment_cap;
+    uint64_t segment_held;    /* sum of segment_live */
+    struct core_stats totals; /* the counters that only grow */
+    /* valid during a step */
+    struct core_effects *out; /* NULL: replay */
+    int64_t now_ms;
+    uint64_t random;
+};
+
+/* --------------------------------------------------------------- record.c */
+
+struct record_group {
+    uint8_t parent_is_job;
+    uint64_t parent, parent_attempt;
+    uint64_t session;
+    int64_t fail, succeed, width, deadline_ms, keep_ms;
+    struct str name;
+};
+
+struct record_job {
+    uint32_t queue;
+    uint64_t group;
+    uint8_t priority;
+    bool own_options; /* else those of the queue at this point */
+    int64_t not_before_ms;
+    struct options options;
+    struct str name, payload;
+};
+
+struct record_queue {
+    bool paused;
+    struct queue_settings settings;
+    struct str name;
+};
+
+/* REQUEUE, JOINING and END keep the error of the attempt, if there is one. */
+struct record_verdict {
+    uint8_t kind;          /* JOINING, REQUEUE: enum verdict_kind */
+    uint8_t outcome;       /* END */
+    int64_t not_before_ms; /* REQUEUE; 0: at once */
+    struct str reason;     /* END cancelled */
+    struct str result;
+    bool has_error;
+    struct str class, message, detail;
+};
+
+struct record {
+    enum record_type type;
+    int64_t at_ms;
+    uint64_t id; /* of the job or group; QUEUE: its number */
+    union {
+        struct record_queue queue;
+        struct record_job job;
+        struct {
+            uint32_t attempt;
+            uint64_t session;
+        } start;
+        struct {
+            uint8_t cause;
+            int64_t grace_ms;
+            struct str reason;
+        } ask;                         /* ASK, GROUP_CANCEL */
+        struct record_verdict verdict; /* JOINING, REQUEUE, END */
+        struct record_group group;
+        uint8_t outcome; /* GROUP_END */
+    } u;
+};
+
+void record_encode(struct buf *to, const struct record *r);
+/* Reads the record at *at and moves past it. Strings point into the bytes.
+ * NULL, or what is wrong. */
+const char *record_decode(const char *bytes, size_t len, size_t *at,
+                          struct record *out);
+
+/* ----------------------------------------------------------------- core.c */
+
+/* Write a fact down and apply it. */
+void core_record(struct core *c, const struct record *r);
+/* Apply a fact. NULL, or why it cannot follow from what went before. */
+const char *core_apply(struct core *c, const struct record *r);
+
+/* Answer a client: write one value between begin and end. */
+struct buf *reply_begin(struct core *c, struct client_id client);
+void reply_end(struct core *c);
+void reply_ok(struct core *c, struct client_id client);
+void reply_null(struct core *c, struct client_id client);
+void reply_error(struct core *c, struct client_id client, enum core_error code,
+                 const char *fmt, ...) ATTR_PRINTF(4, 5);
+
+/* Reading a missing thing: answers the error and returns NULL. */
+struct job *find_job(struct core *c, struct job_id id);
+struct job *find_job_or_reply(struct core *c, struct client_id client,
+                              struct job_id id);
+struct group *find_group(struct core *c, struct group_id id);
+struct group *find_group_or_reply(struct core *c, struct client_id client,
+                                  struct group_id id);
+
+void timer_set(struct core *c, struct timer *t, int64_t at_ms);
+void timer_stop(struct core *c, struct timer *t);
+
+void segment_hold(struct core *c, uint32_t *where);
+void segment_drop(struct core *c, uint32_t where);
+
+static inline void account(struct core *c, int64_t bytes)
+{
+    c->memory += bytes;
+}
+
+/* ------------------------------------------------------------------ job.c */
+
+const char *job_apply(struct core *c, const struct record *r);
+const char *job_state_name(enum job_state s);
+const char *outcome_name(enum outcome o);
+
+/* Only job.c writes job->state. Volatile moves, without a record: */
+void job_park(struct core *c, struct job *j, struct group *full);
+void job_unpark(struct core *c, struct job *j);
+/* When the core itself goes: no counters, no records. */
+void job_free(struct core *c, struct job *j);
+/* Forget a finished job. */
+void job_forget(struct core *c, struct job *j);
+
+struct extra *job_extra(struct core *c, struct job *j);
+/* The scope above it that is cancelled, or NULL. */
+struct group *job_cancelled_scope(const struct job *j);
+/* A group above it that has no width left, or NULL. */
+struct group *job_full_group(const struct job *j);
+int64_t job_effective_deadline(const struct job *j); /* or CORE_NONE */
+bool job_not_started(const struct job *j);
+
+void options_release(struct core *c, struct options *o);
+
+/* Decisions. */
+void job_start(struct core *c, struct job *j, struct session *s);
+/* Cancel: ends it if it is queued, else asks it. */
+void job_cancel(struct core *c, struct job *j, struct str reason,
+                int64_t grace_ms);
+/* The body of the current attempt has ended. */
+void job_body_ended(struct core *c, struct job *j, const struct verdict *v);
+/* A group under the job has ended. */
+void job_child_ended(struct core *c, struct job *j);
+void job_queued_timer(struct core *c, struct extra *x);
+void job_run_timer(struct core *c, struct run *run);
+void job_keep_timer(struct core *c, struct end *end);
+void retain_enforce(struct core *c);
+void job_arm_queued(struct core *c, struct job *j);
+
+/* Events. */
+void job_status(struct core *c, const struct core_event *ev);
+void job_result(struct core *c, const struct core_event *ev);
+void job_cancel_event(struct core *c, const struct core_event *ev);
+void job_list(struct core *c, const struct core_event *ev);
+
+/* ---------------------------------------------------------------- queue.c */
+
+const char *queue_apply(struct core *c, const struct record *r);
+struct queue *queue_find(const struct core *c, struct str name);
+void queue_free(struct core *c, struct queue *q);
+/* A job left the queue, or the bounds grew: let producers in. */
+void queue_admit(struct core *c, struct queue *q);
+/* Hand ready jobs to waiting workers. */
+void queue_dispatch(struct core *c, struct queue *q);
+/* The next job of the queue that may run now, or NULL; parks and ends what
+ * may not. */
+struct job *queue_next(struct core *c, struct queue *q);
+/* Find or make a queue; NULL: an error was answered. */
+struct queue *queue_get(struct core *c, struct client_id client,
+                        struct str name);
+/* Producers that wait with a job for this group are told it takes no more. */
+void queue_refuse_group(struct core *c, const struct group *g);
+void queue_write_images(struct core *c);
+
+void queue_submit(struct core *c, const struct core_event *ev);
+void queue_list(struct core *c, const struct core_event *ev);
+void queue_info(struct core *c, const struct core_event *ev);
+void queue_set(struct core *c, const struct core_event *ev);
+void queue_pause(struct core *c, const struct core_event *ev);
+
+/* ---------------------------------------------------------------- group.c */
+
+const char *group_apply(struct core *c, const struct record *r);
+void group_init(struct group *g);
+void group_release(struct core *c, struct group *g); /* frees what it owns */
+void id_vector_push(struct core *c, struct id_vector *v, uint64_t id);
+/* May it take a new member? Answers the error if not. */
+bool group_accepts(struct core *c, struct client_id client,
+                   const struct group *g);
+void group_cancel(struct core *c, struct group *g, enum cause cause,
+                  struct str reason, int64_t grace_ms);
+void group_close(struct core *c, struct group *g);
+/* After a member ended or the group was closed or cancelled: act on its policy
+ * and end it when its time has come; then the same for its parents. */
+void group_settle(struct core *c, struct group *g);
+/* A job in it started (+1) or stopped running (-1). */
+void group_active(struct group *g, int64_t by);
+/* A job stopped running: let parked ones go on. */
+void group_unpark(struct core *c, struct group *g);
+/* A member job was forgotten. */
+void group_member_forgotten(struct core *c, struct group *g);
+void group_timer(struct core *c, struct group *g);
+bool group_sweep(struct core *c, struct group *g);  /* true: done */
+bool group_forget(struct core *c, struct group *g); /* true: it is gone */
+void group_notify_next(struct core *c, struct group *g);
+/* Oldest ended group makes room; false: there is none. */
+bool group_evict(struct core *c);
+
+void group_open(struct core *c, const struct core_event *ev);
+void group_close_event(struct core *c, const struct core_event *ev);
+void group_info(struct core *c, const struct core_event *ev);
+void group_next(struct core *c, const struct core_event *ev);
+void group_results(struct core *c, const struct core_event *ev);
+
+/* --------------------------------------------------------------- worker.c */
+
+struct client *client_find(const struct core *c, struct client_id id);
+struct client *client_get(struct core *c, struct client_id id);
+void client_drop_if_idle(struct core *c, struct client *cl);
+struct session *session_of(struct core *c, struct client_id id);
+/* By id; made, disconnected, if it is not there (replay). */
+struct session *session_get(struct core *c, uint64_t id);
+void session_timer(struct core *c, struct session *s);
+void session_arm(struct core *c, struct session *s);
+/* The session has news: answer its open FETCH, if there is one. */
+void session_notify(struct core *c, struct session *s);
+void session_free(struct core *c, struct session *s);
+
+void worker_fetch(struct core *c, const struct core_event *ev);
+/* Answer a blocked FETCH with what there is now. */
+void worker_serve(struct core *c, struct waiter *w);
+void worker_report(struct core *c, const struct core_event *ev);
+void worker_touch(struct core *c, const struct core_event *ev);
+void worker_session(struct core *c, const struct core_event *ev);
+void worker_resume(struct core *c, const struct core_event *ev);
+void worker_alive(struct core *c, const struct core_event *ev);
+void worker_disconnect(struct core *c, const struct core_event *ev);
+
+/* --------------------------------------------------------------- waiter.c */
+
+/* Block the client. wait_ms CORE_NONE: for ever. */
+struct waiter *waiter_new(struct core *c, struct client_id client,
+                          enum waiter_kind kind, int64_t wait_ms,
+                          size_t nlinks);
+void waiter_free(struct core *c, struct waiter *w);
+/* Answer it as if its time were up (a SUBMIT: QUEUEFULL), and free it. */
+void waiter_give_up(struct core *c, struct waiter *w);
+/* The time is up. */
+void waiter_timer(struct core *c, struct waiter *w);
+
+/* --------------------------------------------------------------- output.c */
+
+void output_log(struct core *c, const struct core_event *ev);
+void output_read(struct core *c, const struct core_event *ev);
+void output_free(struct core *c, struct job *j);
+/* New output, or the job ended: answer who follows. */
+void output_notify(struct core *c, struct job *j);
+
+/* ----------------------------------------------------------------- show.c */
+
+/* Maps for replies. */
+void show_job(struct core *c, struct buf *b, const struct job *j);
+void show_outcome(struct core *c, struct buf *b, const struct job *j);
+void show_group(struct core *c, struct buf *b, const struct group *g);
+void show_tree(struct core *c, const struct core_event *ev);
+
+#endif

@@ -1,0 +1,1012 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * job - the life of one job: accepted, started, asked to stop, ended.
+ *
+ * Only this file writes job->state. Invariants:
+ *   - membership in lists and all counters follow from job_move alone;
+ *   - payload is there exactly until the job is finished;
+ *   - a job ends once.
+ */
+#include "core/internal.h"
+
+static const struct {
+    const char *name;
+    uint32_t next;
+} states[] = {
+#define X(id, name, next) [JOB_##id] = {name, next},
+    JOB_STATES(X)
+#undef X
+};
+
+static const char *const outcomes[] = {
+#define X(id, name) [OUTCOME_##id] = name,
+    OUTCOMES(X)
+#undef X
+};
+
+const char *job_state_name(enum job_state s)
+{
+    return states[s].name;
+}
+
+const char *outcome_name(enum outcome o)
+{
+    return outcomes[o];
+}
+
+bool job_not_started(const struct job *j)
+{
+    return j->state == JOB_DELAYED || j->state == JOB_READY ||
+           j->state == JOB_PARKED;
+}
+
+static bool has_run(uint8_t state)
+{
+    return state == JOB_RUNNING || state == JOB_CANCELLING ||
+           state == JOB_JOINING;
+}
+
+/* ------------------------------------------------------------------ memory */
+
+static int64_t job_bytes(const struct job *j)
+{
+    return (int64_t)(sizeof(*j) + 32 + j->payload_len);
+}
+
+struct extra *job_extra(struct core *c, struct job *j)
+{
+    struct extra *x = j->extra;
+
+    if (x)
+        return x;
+    x = pool_get(&c->extra_pool);
+    x->job = j;
+    x->timer.kind = TIMER_QUEUED;
+    list_init(&x->waiters);
+    j->extra = x;
+    account(c, sizeof(*x));
+    return x;
+}
+
+void options_release(struct core *c, struct options *o)
+{
+    (void)c;
+    if (--o->refs == 0)
+        mem_free(o);
+}
+
+static void error_free(struct core *c, struct job_error *e)
+{
+    account(c, -(int64_t)(e->class.len + e->message.len + e->detail.len));
+    mem_free((char *)e->class.p);
+}
+
+static void extra_free(struct core *c, struct job *j)
+{
+    struct extra *x = j->extra;
+
+    if (!x)
+        return;
+    ASSERT(list_empty(&x->waiters));
+    timer_stop(c, &x->timer);
+    output_free(c, j);
+    for (uint32_t i = 0; i < x->nerrors; i++)
+        error_free(c, &x->errors[i]);
+    mem_free(x->errors);
+    if (x->name)
+        account(c, -(int64_t)strlen(x->name));
+    mem_free(x->name);
+    mem_free(x->reason);
+    account(c, -(int64_t)sizeof(*x));
+    pool_put(&c->extra_pool, x);
+    j->extra = NULL;
+}
+
+static void run_free(struct core *c, struct job *j)
+{
+    struct run *run = j->u.run;
+
+    ASSERT(list_empty(&run->groups));
+    timer_stop(c, &run->timer);
+    list_remove(&run->notice);
+    if (run->result)
+        account(c, -(int64_t)run->result_len);
+    mem_free(run->result);
+    mem_free(run->progress);
+    account(c, -(int64_t)sizeof(*run));
+    pool_put(&c->run_pool, run);
+    j->u.run = NULL;
+}
+
+/* ------------------------------------------------------------------- moves */
+
+static void count(struct core *c, struct job *j, int64_t by)
+{
+    struct queue *q = j->queue;
+
+    c->state_counts[j->state] += by;
+    q->counts[j->state] += by;
+    if (job_not_started(j)) {
+        q->jobs += by;
+        q->bytes += by * (int64_t)j->payload_len;
+        j->group->queued += by;
+    } else if (has_run(j->state)) {
+        j->group->running += by;
+    }
+}
+
+/* The one writer of job->state: leaves the old list, enters the new one, which
+ * may be the front of it, and keeps every counter. */
+static void job_move(struct core *c, struct job *j, enum job_state to,
+                     struct list *place, bool front)
+{
+    struct queue *q = j->queue;
+
+    ASSERT(states[j->state].next & (1u << to));
+    list_remove(&j->link);
+    if (j->state == JOB_READY && list_empty(&q->ready[j->priority]))
+        q->ready_mask &= ~(1u << j->priority);
+    count(c, j, -1);
+    j->state = (uint8_t)to;
+    count(c, j, +1);
+    if (front)
+        list_push_front(place, &j->link);
+    else
+        list_push_back(place, &j->link);
+    if (to == JOB_READY)
+        q->ready_mask |= 1u << j->priority;
+}
+
+void job_park(struct core *c, struct job *j, struct group *full)
+{
+    struct lane *lane = NULL;
+
+    list_foreach (it, &full->lanes) {
+        lane = list_entry(it, struct lane, of_group);
+        if (lane->queue == j->queue)
+            break;
+        lane = NULL;
+    }
+    if (!lane) {
+        lane = mem_zalloc(sizeof(*lane));
+        lane->queue = j->queue;
+        list_init(&lane->jobs);
+        list_push_back(&full->lanes, &lane->of_group);
+    }
+    job_move(c, j, JOB_PARKED, &lane->jobs, false);
+}
+
+/* It had come to the front before it was parked: it goes there again. */
+void job_unpark(struct core *c, struct job *j)
+{
+    job_move(c, j, JOB_READY, &j->queue->ready[j->priority], true);
+}
+
+/* ------------------------------------------------------------------- apply */
+
+static void arm_run(struct core *c, struct job *j)
+{
+    struct run *run = j->u.run;
+    int64_t at = INT64_MAX;
+
+    if (run->asked == CAUSE_NONE) {
+        if (j->options->timeout_ms != CORE_NONE)
+            at = run->started_ms + j->options->timeout_ms;
+        if (j->options->deadline_ms != CORE_NONE)
+            at = min_i64(at, j->options->deadline_ms);
+    }
+    if (at == INT64_MAX)
+        timer_stop(c, &run->timer);
+    else
+        timer_set(c, &run->timer, at);
+}
+
+void job_arm_queued(struct core *c, struct job *j)
+{
+    const struct options *o = j->options;
+    int64_t at = INT64_MAX;
+
+    if (j->state == JOB_DELAYED)
+        at = j->extra->not_before_ms;
+    if (o->deadline_ms != CORE_NONE)
+        at = min_i64(at, o->deadline_ms);
+    if (o->expires_ms != CORE_NONE && j->attempt == 0)
+        at = min_i64(at, o->expires_ms);
+    if (at != INT64_MAX)
+        timer_set(c, &job_extra(c, j)->timer, at);
+    else if (j->extra)
+        timer_stop(c, &j->extra->timer);
+}
+
+static bool options_ok(const struct options *o)
+{
+    return o->timeout_ms >= -1 && o->deadline_ms >= -1 && o->grace_ms >= 0 &&
+           o->keep_ms >= 0 && o->expires_ms >= -1 && o->retry >= 1 &&
+           o->backoff_base_ms >= 0 && o->backoff_cap_ms >= 0 &&
+           o->redeliver >= 0;
+}
+
+static const char *apply_job(struct core *c, const struct record *r)
+{
+    const struct record_job *rj = &r->u.job;
+    struct queue *q =
+        rj->queue < c->queue_count ? c->queue_table[rj->queue] : NULL;
+    struct group *g = find_group(c, (struct group_id){rj->group});
+    struct job *j;
+
+    /* Removed with their oldest segment: nothing of them is needed. */
+    if (!q || !g || g->ended)
+        return NULL;
+    if (rj->priority >= CORE_PRIORITIES || rj->not_before_ms < 0 ||
+        (rj->own_options && !options_ok(&rj->options)) || (r->id & ID_GROUP) ||
+        r->id == 0)
+        return "job with impossible options";
+    if (find_job(c, (struct job_id){r->id}))
+        return "job accepted twice";
+    j = pool_get(&c->job_pool);
+    j->node.hash = r->id;
+    j->queue = q;
+    j->group = g;
+    j->priority = rj->priority;
+    j->submitted_ms = r->at_ms;
+    if (rj->own_options) {
+        j->options = mem_dup(&rj->options, sizeof(rj->options));
+        j->options->refs = 1;
+    } else {
+        j->options = q->defaults;
+        j->options->refs++;
+    }
+    j->payload_len = (uint32_t)rj->payload.len;
+    j->payload = mem_dup(rj->payload.p, rj->payload.len);
+    if (rj->name.len) {
+        job_extra(c, j)->name = mem_dup_text(rj->name.p, rj->name.len);
+        account(c, (int64_t)strlen(j->extra->name));
+    }
+    map_insert(&c->jobs, &j->node);
+    segment_hold(c, &j->segment);
+    account(c, job_bytes(j));
+    c->payload_bytes += j->payload_len;
+    g->live++;
+    g->members_total++;
+    if (g->id)
+        id_vector_push(c, &g->members, r->id);
+    if (r->id >= c->next_id)
+        c->next_id = r->id + 1;
+    if (rj->not_before_ms) {
+        job_extra(c, j)->not_before_ms = rj->not_before_ms;
+        j->state = JOB_DELAYED;
+        list_push_back(&q->delayed, &j->link);
+    } else {
+        j->state = JOB_READY;
+        list_push_back(&q->ready[j->priority], &j->link);
+        q->ready_mask |= 1u << j->priority;
+    }
+    count(c, j, +1);
+    job_arm_queued(c, j);
+    return NULL;
+}
+
+static const char *apply_start(struct core *c, struct job *j,
+                               const struct record *r)
+{
+    struct session *s;
+    struct run *run;
+
+    if (!job_not_started(j))
+        return "start of a job that is not queued";
+    if (r->u.start.attempt != j->attempt + 1 || r->u.start.session == 0)
+        return "attempt out of order";
+    /* On replay it may still be parked or delayed by a clock that has moved;
+     * the record says that it was ready. */
+    if (j->state != JOB_READY)
+        job_move(c, j, JOB_READY, &j->queue->ready[j->priority], true);
+    s = session_get(c, r->u.start.session);
+    job_move(c, j, JOB_RUNNING, &s->held, false);
+    if (j->extra)
+        timer_stop(c, &j->extra->timer);
+    j->attempt++;
+    run = pool_get(&c->run_pool);
+    run->job = j;
+    run->session = s;
+    run->timer.kind = TIMER_RUN;
+    run->started_ms = r->at_ms;
+    run->grace_ms = j->options->grace_ms;
+    list_init(&run->groups);
+    list_init(&run->notice);
+    account(c, sizeof(*run));
+    j->u.run = run;
+    group_active(j->group, +1);
+    arm_run(c, j);
+    session_arm(c, s);
+    return NULL;
+}
+
+static void set_reason(struct extra *x, struct str reason)
+{
+    if (!x->reason)
+        x->reason = mem_dup_text(reason.p, reason.len);
+}
+
+static const char *apply_ask(struct core *c, struct job *j,
+                             const struct record *r)
+{
+    struct run *run = j->u.run;
+
+    if (!has_run(j->state) || run->asked != CAUSE_NONE ||
+        r->u.ask.cause == CAUSE_NONE || r->u.ask.cause >= CAUSES_COUNT)
+        return "ask of a job that cannot be asked";
+    run->asked = r->u.ask.cause;
+    run->grace_ms = r->u.ask.grace_ms;
+    if (r->u.ask.cause == CAUSE_CANCEL)
+        set_reason(job_extra(c, j), r->u.ask.reason);
+    if (j->state == JOB_RUNNING)
+        job_move(c, j, JOB_CANCELLING, &run->session->held, false);
+    arm_run(c, j);
+    return NULL;
+}
+
+static void add_error(struct core *c, struct job *j,
+                      const struct record_verdict *v, int64_t at_ms)
+{
+    struct extra *x = job_extra(c, j);
+    char *text = mem_alloc(v->class.len + v->message.len + v->detail.len);
+    struct job_error *e;
+
+    x->errors =
+        mem_realloc(x->errors, mem_mul(x->nerrors + 1, sizeof(*x->errors)));
+    e = &x->errors[x->nerrors++];
+    *e = (struct job_error){
+        .class = {text, v->class.len},
+        .message = {text + v->class.len, v->message.len},
+        .detail = {text + v->class.len + v->message.len, v->detail.len},
+        .attempt = j->attempt,
+        .at_ms = at_ms,
+    };
+    if (v->class.len)
+        memcpy(text, v->class.p, v->class.len);
+    if (v->message.len)
+        memcpy(text + v->class.len, v->message.p, v->message.len);
+    if (v->detail.len)
+        memcpy(text + v->class.len + v->message.len, v->detail.p,
+               v->detail.len);
+    account(c, (int64_t)(v->class.len + v->message.len + v->detail.len));
+}
+
+static const char *apply_joining(struct core *c, struct job *j,
+                                 const struct record *r)
+{
+    const struct record_verdict *v = &r->u.verdict;
+    struct run *run = j->u.run;
+
+    if (j->state != JOB_RUNNING && j->state != JOB_CANCELLING)
+        return "joining of a job that is not running";
+    if (v->kind >= VERDICT_COUNT)
+        return "unknown verdict";
+    run->verdict = v->kind;
+    if (v->has_error)
+        add_error(c, j, v, r->at_ms);
+    if (v->kind == VERDICT_OK) {
+        run->result = mem_dup(v->result.p, v->result.len);
+        run->result_len = (uint32_t)v->result.len;
+        account(c, run->result_len);
+    }
+    list_remove(&run->notice);
+    run->session = NULL;
+    job_move(c, j, JOB_JOINING, &c->joining, false);
+    arm_run(c, j);
+    return NULL;
+}
+
+static const char *apply_requeue(struct core *c, struct job *j,
+                                 const struct record *r)
+{
+    const struct record_verdict *v = &r->u.verdict;
+    struct extra *x;
+
+    if (!has_run(j->state) || j->u.run->live_groups)
+        return "requeue of a job that is not running";
+    if (v->kind >= VERDICT_COUNT || v->not_before_ms < 0)
+        return "requeue with an impossible verdict";
+    x = job_extra(c, j);
+    if (v->has_error)
+        add_error(c, j, v, r->at_ms);
+    if (v->kind == VERDICT_FAILED || v->kind == VERDICT_STOPPED)
+        x->failures++;
+    if (v->kind == VERDICT_LOST)
+        x->losses++;
+    run_free(c, j);
+    group_active(j->group, -1);
+    x->not_before_ms = v->not_before_ms;
+    if (v->not_before_ms)
+        job_move(c, j, JOB_DELAYED, &j->queue->delayed, false);
+    else
+        job_move(c, j, JOB_READY, &j->queue->ready[j->priority], true);
+    job_arm_queued(c, j);
+    return NULL;
+}
+
+static void count_retained(struct core *c, const struct job *j, int sign)
+{
+    c->retained_jobs += sign;
+    c->retained_bytes += sign * (int64_t)(sizeof(*j) + sizeof(struct end) +
+                                          j->u.end->result_len);
+}
+
+static const char *apply_end(struct core *c, struct job *j,
+                             const struct record *r)
+{
+    const struct record_verdict *v = &r->u.verdict;
+    struct group *g = j->group;
+    struct end *end;
+
+    if (j->state == JOB_FINISHED)
+        return "job ended twice";
+    if (v->outcome == OUTCOME_NONE || v->outcome >= OUTCOMES_COUNT ||
+        (has_run(j->state) && j->u.run->live_groups))
+        return "impossible end of a job";
+    end = pool_get(&c->end_pool);
+    end->job = j;
+    end->timer.kind = TIMER_KEEP;
+    end->outcome = v->outcome;
+    end->ended_ms = r->at_ms;
+    end->started_ms = CORE_NONE;
+    if (v->has_error)
+        add_error(c, j, v, r->at_ms);
+    if (v->reason.len)
+        set_reason(job_extra(c, j), v->reason);
+    if (v->outcome == OUTCOME_OK) {
+        end->result = mem_dup(v->result.p, v->result.len);
+        end->result_len = (uint32_t)v->result.len;
+    }
+    if (has_run(j->state)) {
+        end->started_ms = j->u.run->started_ms;
+        run_free(c, j);
+        group_active(g, -1);
+    }
+    if (j->extra)
+        timer_stop(c, &j->extra->timer);
+    job_move(c, j, JOB_FINISHED, &g->finished, false);
+    account(c, (int64_t)(sizeof(*end) + end->result_len) - j->payload_len);
+    c->payload_bytes -= j->payload_len;
+    mem_free(j->payload);
+    j->payload = NULL;
+    j->payload_len = 0;
+    j->u.end = end;
+    g->live--;
+    g->by_outcome[v->outcome]++;
+    if (g->id)
+        id_vector_push(c, &g->done, j->node.hash);
+    count_retained(c, j, +1);
+    timer_set(c, &end->timer, r->at_ms + j->options->keep_ms);
+    return NULL;
+}
+
+const char *job_apply(struct core *c, const struct record *r)
+{
+    struct job *j;
+
+    if (r->type == RECORD_JOB)
+        return apply_job(c, r);
+    j = find_job(c, (struct job_id){r->id});
+    if (!j)
+        return NULL; /* forgotten, its oldest segment removed */
+    switch (r->type) {
+    case RECORD_START:
+        return apply_start(c, j, r);
+    case RECORD_ASK:
+        return apply_ask(c, j, r);
+    case RECORD_JOINING:
+        return apply_joining(c, j, r);
+    case RECORD_REQUEUE:
+        return apply_requeue(c, j, r);
+    case RECORD_END:
+        return apply_end(c, j, r);
+    case RECORD_JOB:
+    case RECORD_QUEUE:
+    case RECORD_GROUP:
+    case RECORD_GROUP_CLOSE:
+    case RECORD_GROUP_CANCEL:
+    case RECORD_GROUP_END:
+        break;
+    }
+    BUG("not a record of a job");
+}
+
+void job_free(struct core *c, struct job *j)
+{
+    if (has_run(j->state)) {
+        list_init(&j->u.run->groups);
+        run_free(c, j);
+    } else if (j->state == JOB_FINISHED) {
+        timer_stop(c, &j->u.end->timer);
+        mem_free(j->u.end->result);
+        pool_put(&c->end_pool, j->u.end);
+    }
+    extra_free(c, j);
+    options_release(c, j->options);
+    mem_free(j->payload);
+    list_remove(&j->link);
+    pool_put(&c->job_pool, j);
+}
+
+void job_forget(struct core *c, struct job *j)
+{
+    struct end *end = j->u.end;
+    struct group *g = j->group;
+
+    ASSERT(j->state == JOB_FINISHED);
+    count_retained(c, j, -1);
+    count(c, j, -1);
+    list_remove(&j->link);
+    timer_stop(c, &end->timer);
+    account(c, -(int64_t)(sizeof(*end) + end->result_len) - job_bytes(j));
+    mem_free(end->result);
+    pool_put(&c->end_pool, end);
+    extra_free(c, j);
+    options_release(c, j->options);
+    segment_drop(c, j->segment);
+    map_remove(&c->jobs, &j->node);
+    pool_put(&c->job_pool, j);
+    group_member_forgotten(c, g);
+}
+
+/* ------------------------------------------------------------------ looking */
+
+struct group *job_cancelled_scope(const struct job *j)
+{
+    /* A group under a job is cancelled itself when the job is. */
+    for (struct group *g = j->group; g; g = g->parent)
+        if (g->cause != CAUSE_NONE)
+            return g;
+    return NULL;
+}
+
+struct group *job_full_group(const struct job *j)
+{
+    for (struct group *g = j->group; g; g = g->parent)
+        if (g->width != CORE_NONE && g->active >= g->width)
+            return g;
+    return NULL;
+}
+
+int64_t job_effective_deadline(const struct job *j)
+{
+    int64_t own = j->options->deadline_ms, above = j->group->effective_ms;
+
+    if (own == CORE_NONE || above == CORE_NONE)
+        return own == CORE_NONE ? above : own;
+    return min_i64(own, above);
+}
+
+/* --------------------------------------------------------------- decisions */
+
+/* After a record END: tell who waits, and let the scope act. */
+static void after_end(struct core *c, struct job *j, bool was_queued)
+{
+    struct queue *q = j->queue;
+    struct group *g = j->group;
+    struct client_id id;
+
+    c->totals.ok += j->u.end->outcome == OUTCOME_OK;
+    c->totals.failed += j->u.end->outcome == OUTCOME_FAILED;
+    c->totals.cancelled += j->u.end->outcome == OUTCOME_CANCELLED;
+    q->total[j->u.end->outcome]++;
+    if (j->extra) {
+        output_notify(c, j);
+        while (!list_empty(&j->extra->waiters)) {
+            struct waiter *w =
+                list_entry(list_first(&j->extra->waiters), struct waiter, link);
+
+            id = w->client->id;
+            show_outcome(c, reply_begin(c, id), j);
+            reply_end(c);
+            waiter_free(c, w);
+        }
+    }
+    if (g->id) {
+        group_notify_next(c, g);
+        group_settle(c, g);
+    }
+    if (was_queued)
+        queue_admit(c, q);
+    else
+        group_unpark(c, g);
+    retain_enforce(c);
+}
+
+static void end_with(struct core *c, struct job *j,
+                     const struct record_verdict *v)
+{
+    bool was_queued = job_not_started(j);
+
+    core_record(c, &(struct record){.type = RECORD_END,
+                                    .at_ms = c->now_ms,
+                                    .id = j->node.hash,
+                                    .u.verdict = *v});
+    after_end(c, j, was_queued);
+}
+
+static void end_failed(struct core *c, struct job *j, struct str class,
+                       struct str message)
+{
+    end_with(c, j,
+             &(struct record_verdict){.outcome = OUTCOME_FAILED,
+                                      .has_error = true,
+                                      .class = class,
+                                      .message = message});
+}
+
+void job_start(struct core *c, struct job *j, struct session *s)
+{
+    core_record(c, &(struct record){.type = RECORD_START,
+                                    .at_ms = c->now_ms,
+                                    .id = j->node.hash,
+                                    .u.start = {.attempt = j->attempt + 1,
+                                                .session = s->id}});
+    c->totals.started++;
+}
+
+/* Groups may end at once, and with the last of them a joining job, and its run:
+ * it is held until all have been told. */
+static void cancel_groups(struct core *c, struct job *j, struct str reason,
+                          int64_t grace_ms)
+{
+    struct run *run = j->u.run;
+
+    run->live_groups++;
+    list_foreach_safe (it, &run->groups)
+        group_cancel(c, list_entry(it, struct group, sibling), CAUSE_CANCEL,
+                     reason, grace_ms);
+    run->live_groups--;
+    job_child_ended(c, j);
+}
+
+/* Ask a running job to stop; everything below it is cancelled with it. */
+static void ask(struct core *c, struct job *j, enum cause cause,
+                struct str reason, int64_t grace_ms)
+{
+    struct run *run = j->u.run;
+
+    if (run->asked != CAUSE_NONE)
+        return;
+    if (grace_ms == CORE_UNSET)
+        grace_ms = j->options->grace_ms;
+    core_record(c, &(struct record){.type = RECORD_ASK,
+                                    .at_ms = c->now_ms,
+                                    .id = j->node.hash,
+                                    .u.ask = {.cause = (uint8_t)cause,
+                                              .grace_ms = grace_ms,
+                                              .reason = reason}});
+    if (run->session) {
+        list_push_back(&run->session->notices, &run->notice);
+        session_notify(c, run->session);
+    }
+    cancel_groups(c, j, reason, grace_ms);
+}
+
+void job_cancel(struct core *c, struct job *j, struct str reason,
+                int64_t grace_ms)
+{
+    if (j->state == JOB_FINISHED)
+        return;
+    if (has_run(j->state)) {
+        ask(c, j, CAUSE_CANCEL, reason, grace_ms);
+        return;
+    }
+    end_with(c, j,
+             &(struct record_verdict){.outcome = OUTCOME_CANCELLED,
+                                      .reason = reason});
+}
+
+static int64_t backoff(const struct core *c, const struct job *j,
+                       uint32_t failures)
+{
+    const struct options *o = j->options;
+    int64_t delay = o->backoff_base_ms;
+
+    for (uint32_t i = 1; i < failures && delay < o->backoff_cap_ms; i++)
+        delay = delay > INT64_MAX / 4 ? INT64_MAX / 4 : delay * 2;
+    delay = min_i64(min_i64(delay, o->backoff_cap_ms), INT64_C(1) << 40);
+    /* 0.5 to 1.5 of it, in whole numbers. */
+    return delay / 2 + (int64_t)((uint64_t)delay * (c->random % 1024) / 1024);
+}
+
+/* May the job run again after this verdict? *not_before_ms: when. */
+static bool will_run_again(const struct core *c, const struct job *j,
+                           enum verdict_kind kind, int64_t *not_before_ms)
+{
+    const struct extra *x = j->extra;
+    uint32_t failures = x ? x->failures : 0, losses = x ? x->losses : 0;
+    const struct run *run = j->u.run;
+
+    *not_before_ms = 0;
+    if (run->asked == CAUSE_CANCEL || run->asked == CAUSE_DEADLINE ||
+        job_cancelled_scope(j))
+        return false;
+    switch (kind) {
+    case VERDICT_RELEASED:
+        return true;
+    case VERDICT_LOST:
+        return losses < j->options->redeliver;
+    case VERDICT_STOPPED:
+        if (run->asked != CAUSE_TIMEOUT)
+            return false;
+        break;
+    case VERDICT_OK: /* a group under it failed */
+    case VERDICT_FAILED:
+        break;
+    case VERDICT_COUNT:
+        BUG("no verdict");
+    }
+    if (failures + 1 >= j->options->retry)
+        return false;
+    *not_before_ms = c->now_ms + backoff(c, j, failures + 1);
+    return j->options->deadline_ms == CORE_NONE ||
+           *not_before_ms < j->options->deadline_ms;
+}
+
+static void requeue(struct core *c, struct job *j,
+                    const struct record_verdict *v)
+{
+    struct queue *q = j->queue;
+    struct group *g = j->group;
+
+    core_record(c, &(struct record){.type = RECORD_REQUEUE,
+                                    .at_ms = c->now_ms,
+                                    .id = j->node.hash,
+                                    .u.verdict = *v});
+    c->totals.retried++;
+    group_unpark(c, g);
+    queue_dispatch(c, q);
+}
+
+/* A job that stopped because its own time was up has failed with that. */
+static void explain_stop(const struct run *run, struct record_verdict *v)
+{
+    if (v->kind != VERDICT_STOPPED)
+        return;
+    if (run->asked == CAUSE_TIMEOUT) {
+        v->has_error = true;
+        v->class = STR("timeout");
+        v->message = STR("the attempt took longer than its timeout");
+    } else if (run->asked == CAUSE_DEADLINE) {
+        v->has_error = true;
+        v->class = STR("deadline");
+        v->message = STR("the job's deadline passed");
+    }
+}
+
+/* The attempt is over and nothing is left below it: what becomes of the job?
+ * `v` has the error, unless it was kept when the job began to join. */
+static void attempt_over(struct core *c, struct job *j,
+                         struct record_verdict *v)
+{
+    const struct run *run = j->u.run;
+    enum verdict_kind kind = (enum verdict_kind)v->kind;
+    bool again;
+
+    if (kind == VERDICT_OK && run->asked != CAUSE_NONE &&
+        run->child_cancelled) {
+        /* The body was done; what was stopped was below it. */
+        kind = VERDICT_STOPPED;
+        v->kind = VERDICT_STOPPED;
+        v->result = (struct str){0};
+        explain_stop(run, v);
+    } else if (kind == VERDICT_OK && run->child_failed) {
+        kind = VERDICT_FAILED;
+        v->kind = VERDICT_FAILED;
+        v->has_error = true;
+        v->class = STR("group");
+        v->message = STR("a group under it failed");
+        v->result = (struct str){0};
+    }
+    if (kind == VERDICT_OK) {
+        v->outcome = OUTCOME_OK;
+        end_with(c, j, v);
+        return;
+    }
+    again = will_run_again(c, j, kind, &v->not_before_ms);
+    if (again) {
+        requeue(c, j, v);
+        return;
+    }
+    v->not_before_ms = 0;
+    v->outcome = OUTCOME_FAILED;
+    if (kind == VERDICT_STOPPED && run->asked != CAUSE_TIMEOUT &&
+        run->asked != CAUSE_DEADLINE)
+        v->outcome = OUTCOME_CANCELLED;
+    if (kind == VERDICT_RELEASED ||
+        (kind == VERDICT_LOST &&
+         (run->asked == CAUSE_CANCEL || job_cancelled_scope(j))))
+        v->outcome = OUTCOME_CANCELLED;
+    if (v->outcome == OUTCOME_CANCELLED && !v->reason.len &&
+        !(j->extra && j->extra->reason))
+        v->reason = STR("worker");
+    end_with(c, j, v);
+}
+
+void job_body_ended(struct core *c, struct job *j, const struct verdict *v)
+{
+    struct run *run = j->u.run;
+    struct record_verdict rv = {
+        .kind = (uint8_t)v->kind,
+        .result = v->result,
+        .has_error = v->kind == VERDICT_FAILED || v->kind == VERDICT_LOST,
+        .class = v->class,
+        .message = v->message,
+        .detail = v->detail,
+    };
+
+    explain_stop(run, &rv);
+    if (run->live_groups == 0) {
+        attempt_over(c, j, &rv);
+        return;
+    }
+    core_record(c, &(struct record){.type = RECORD_JOINING,
+                                    .at_ms = c->now_ms,
+                                    .id = j->node.hash,
+                                    .u.verdict = rv});
+    if (v->kind != VERDICT_OK) {
+        cancel_groups(c, j, STR(REASON_PARENT_FAILED), CORE_UNSET);
+        return;
+    }
+    run->live_groups++; /* as in cancel_groups */
+    list_foreach_safe (it, &run->groups)
+        group_close(c, list_entry(it, struct group, sibling));
+    run->live_groups--;
+    job_child_ended(c, j);
+}
+
+void job_child_ended(struct core *c, struct job *j)
+{
+    struct run *run = j->u.run;
+    struct record_verdict v = {0};
+    char *result;
+
+    if (j->state != JOB_JOINING || run->live_groups)
+        return;
+    v.kind = run->verdict;
+    v.result = (struct str){run->result, run->result_len};
+    /* The record is applied while its strings are read: keep them alive. */
+    result = run->result;
+    account(c, -(int64_t)run->result_len);
+    run->result = NULL;
+    run->result_len = 0;
+    attempt_over(c, j, &v);
+    mem_free(result);
+}
+
+/* ------------------------------------------------------------------- timers */
+
+void job_queued_timer(struct core *c, struct extra *x)
+{
+    struct job *j = x->job;
+    const struct options *o = j->options;
+
+    if (o->deadline_ms != CORE_NONE && c->now_ms >= o->deadline_ms) {
+        end_failed(c, j, STR("deadline"),
+                   STR("the deadline passed before the job was started"));
+        return;
+    }
+    if (o->expires_ms != CORE_NONE && j->attempt == 0 &&
+        c->now_ms >= o->expires_ms) {
+        end_failed(c, j, STR("expired"),
+                   STR("the job was queued for longer than EXPIRES allows"));
+        return;
+    }
+    if (j->state == JOB_DELAYED && c->now_ms >= x->not_before_ms)
+        job_move(c, j, JOB_READY, &j->queue->ready[j->priority], false);
+    job_arm_queued(c, j);
+    queue_dispatch(c, j->queue);
+}
+
+void job_run_timer(struct core *c, struct run *run)
+{
+    struct job *j = run->job;
+    const struct options *o = j->options;
+
+    if (o->deadline_ms != CORE_NONE && c->now_ms >= o->deadline_ms)
+        ask(c, j, CAUSE_DEADLINE, STR("deadline"), CORE_UNSET);
+    else if (o->timeout_ms != CORE_NONE &&
+             c->now_ms >= run->started_ms + o->timeout_ms)
+        ask(c, j, CAUSE_TIMEOUT, STR("timeout"), CORE_UNSET);
+    else
+        arm_run(c, j);
+}
+
+void job_keep_timer(struct core *c, struct end *end)
+{
+    job_forget(c, end->job);
+}
+
+/* Over the bound the oldest goes: a job of the root group, or a member of a
+ * group that has ended and was read. Members of other groups stay until their
+ * keep has passed. */
+void retain_enforce(struct core *c)
+{
+    while (c->retained_jobs > c->limits.retain_jobs ||
+           c->retained_bytes > c->limits.retain_bytes) {
+        struct list *first = list_first(&c->root.finished);
+        struct job *oldest = first ? list_entry(first, struct job, link) : NULL;
+
+        list_foreach (it, &c->ended_groups) {
+            struct group *g = list_entry(it, struct group, link);
+
+            if (!g->read || list_empty(&g->finished))
+                continue;
+            if (!oldest || g->ended_ms < oldest->u.end->ended_ms)
+                oldest = list_entry(list_first(&g->finished), struct job, link);
+            break;
+        }
+        if (!oldest)
+            return;
+        job_forget(c, oldest);
+    }
+}
+
+/* ------------------------------------------------------------------- events */
+
+void job_status(struct core *c, const struct core_event *ev)
+{
+    struct job *j = find_job_or_reply(c, ev->client, ev->u.job.id);
+
+    if (!j)
+        return;
+    show_job(c, reply_begin(c, ev->client), j);
+    reply_end(c);
+}
+
+void job_result(struct core *c, const struct core_event *ev)
+{
+    struct job *j = find_job_or_reply(c, ev->client, ev->u.job.id);
+    struct waiter *w;
+
+    if (!j)
+        return;
+    if (j->state == JOB_FINISHED) {
+        show_outcome(c, reply_begin(c, ev->client), j);
+        reply_end(c);
+        return;
+    }
+    if (ev->u.job.wait_ms == 0) {
+        reply_null(c, ev->client);
+        return;
+    }
+    w = waiter_new(c, ev->client, WAIT_JOB, ev->u.job.wait_ms, 0);
+    w->job = j;
+    list_push_back(&job_extra(c, j)->waiters, &w->link);
+}
+
+void job_cancel_event(struct core *c, const struct core_event *ev)
+{
+    struct str reason = ev->u.cancel.reason;
+
+    if (reason.len == 0)
+        reason = STR("cancelled");
+    if (reason.len > CORE_REASON_MAX) {
+        reply_error(c, ev->client, CORE_ERR_TOOBIG,
+                    "REASON is %zu bytes, at most %d are allowed", reason.len,
+                    CORE_REASON_MAX);
+        return;
+    }
+    if (ev->u.cancel.is_job) {
+        struct job *j = find_job_or_reply(c, ev->client, ev->u.cancel.job);
+
+        if (!j)
+            return;
+        job_cancel(c, j, reason, ev->u.cancel.grace_ms);
+    } else {
+        struct group *g =
+            find_group_or_reply(c, ev->client, ev->u.cancel.group);
+
+        if (!g)
+            return;
+        if (g == &c->root) {
+            reply_error(c, ev->client, CORE_ERR_GENERIC,
+                        "the root group cannot be cancelled");
+            return;
+        }
+        group_cancel(c, g, CAUSE_CANCEL, reason, ev->u.cancel.grace_ms);
+    }
+    reply_ok(c, ev->client);
+}

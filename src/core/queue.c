@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * queue - bounded lines of jobs, producers that wait for room, and workers
+ * that wait for jobs.
+ *
+ * max_jobs and max_bytes bound the jobs that have not started. Only new
+ * submits are held back by them: a job that comes back (retry, release, lost
+ * attempt) was accepted before and always finds its place.
+ */
+#include "core/internal.h"
+
+/* Bound of the table of queues, whatever queues-max says. */
+#define QUEUE_NUMBERS 65536u
+#define RUNS_MAX      1000 /* RETRY, REDELIVER: every error is kept */
+
+static bool name_ok(struct str name)
+{
+    if (name.len == 0 || name.len > CORE_QUEUE_NAME_MAX || name.p[0] == '-')
+        return false;
+    for (size_t i = 0; i < name.len; i++) {
+        char ch = name.p[i];
+
+        if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') ||
+              (ch >= '0' && ch <= '9') || ch == '_' || ch == '.' || ch == ':' ||
+              ch == '-'))
+            return false;
+    }
+    return true;
+}
+
+struct queue *queue_find(const struct core *c, struct str name)
+{
+    struct map_node *n = map_find(&c->queue_names, map_hash(name.p, name.len));
+
+    for (; n; n = map_next(n)) {
+        struct queue *q = container_of(n, struct queue, node);
+
+        if (q->name_len == name.len && memcmp(q->name, name.p, name.len) == 0)
+            return q;
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ apply */
+
+static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
+{
+    struct queue *q = mem_zalloc(sizeof(*q));
+
+    q->id = id;
+    if (id >= c->queue_count) {
+        c->queue_table = mem_realloc(c->queue_table,
+                                     mem_mul(id + 1, sizeof(*c->queue_table)));
+        while (c->queue_count <= id)
+            c->queue_table[c->queue_count++] = NULL;
+    }
+    c->queue_table[id] = q;
+    q->name = mem_dup_text(name.p, name.len);
+    q->name_len = (uint32_t)name.len;
+    for (size_t i = 0; i < CORE_PRIORITIES; i++)
+        list_init(&q->ready[i]);
+    list_init(&q->delayed);
+    list_init(&q->producers);
+    list_init(&q->fetchers);
+    q->node.hash = map_hash(name.p, name.len);
+    map_insert(&c->queue_names, &q->node);
+    list_push_back(&c->queues, &q->link);
+    return q;
+}
+
+void queue_free(struct core *c, struct queue *q)
+{
+    ASSERT(list_empty(&q->producers) && list_empty(&q->fetchers));
+    options_release(c, q->defaults);
+    mem_free(q->name);
+    mem_free(q);
+}
+
+static bool settings_ok(const struct queue_settings *s)
+{
+    return s->max_jobs >= 1 && s->max_bytes >= 1 && s->timeout_ms >= -1 &&
+           s->grace_ms >= 0 && s->retry >= 1 && s->retry <= RUNS_MAX &&
+           s->redeliver >= 0 && s->redeliver <= RUNS_MAX && s->keep_ms >= 0 &&
+           s->wait_ms >= -1;
+}
+
+const char *queue_apply(struct core *c, const struct record *r)
+{
+    const struct record_queue *rq = &r->u.queue;
+    struct queue *q = queue_find(c, rq->name);
+    struct options *o;
+
+    if (!name_ok(rq->name) || !settings_ok(&rq->settings))
+        return "queue with impossible settings";
+    if (!q) {
+        if (r->id >= QUEUE_NUMBERS ||
+            (r->id < c->queue_count && c->queue_table[r->id]))
+            return "queue with a number that is taken";
+        q = queue_new(c, (uint32_t)r->id, rq->name);
+    } else {
+        if (r->id != q->id)
+            return "queue with another number";
+        segment_drop(c, q->segment);
+    }
+    segment_hold(c, &q->segment);
+    q->settings = rq->settings;
+    q->paused = rq->paused;
+    if (q->defaults)
+        options_release(c, q->defaults);
+    o = mem_zalloc(sizeof(*o));
+    *o = (struct options){.refs = 1,
+                          .timeout_ms = rq->settings.timeout_ms,
+                          .deadline_ms = CORE_NONE,
+                          .grace_ms = rq->settings.grace_ms,
+                          .keep_ms = rq->settings.keep_ms,
+                          .expires_ms = CORE_NONE,
+                          .retry = rq->settings.retry,
+                          .backoff_base_ms = 1000,
+                          .backoff_cap_ms = 60000,
+                          .redeliver = rq->settings.redeliver};
+    q->defaults = o;
+    return NULL;
+}
+
+/* --------------------------------------------------------------- decisions */
+
+static void queue_record(struct core *c, uint32_t id, struct str name,
+                         const struct queue_settings *s, bool paused)
+{
+    core_record(
+        c, &(struct record){
+               .type = RECORD_QUEUE,
+               .at_ms = c->now_ms,
+               .id = id,
+               .u.queue = {.paused = paused, .settings = *s, .name = name}});
+}
+
+static struct str queue_name(const struct queue *q)
+{
+    return (struct str){.p = q->name, .len = q->name_len};
+}
+
+/* Their old segments can be removed once their images lie in the new one. */
+void queue_write_images(struct core *c)
+{
+    list_foreach (it, &c->queues) {
+        struct queue *q = list_entry(it, struct queue, link);
+
+        queue_record(c, q->id, queue_name(q), &q->settings, q->paused);
+    }
+}
+
+struct queue *queue_get(struct core *c, struct client_id client,
+                        struct str name)
+{
+    struct queue *q = queue_find(c, name);
+
+    if (LIKELY(q))
+        return q;
+    if (!name_ok(name)) {
+        reply_error(c, client, CORE_ERR_GENERIC,
+                    "'%.*s' is no name for a queue: 1 to %d of A-Z a-z 0-9 _ "
+                    ". : -, not starting with -",
+                    (int)(name.len < 80 ? name.len : 80), name.p,
+                    CORE_QUEUE_NAME_MAX);
+        return NULL;
+    }
+    if (c->queue_count >= c->limits.queues_max) {
+        reply_error(c, client, CORE_ERR_LIMIT,
+                    "there are %u queues already (queues-max)", c->queue_count);
+        return NULL;
+    }
+    queue_record(c, c->queue_count, name, &c->limits.queue_defaults, false);
+    return queue_find(c, name);
+}
+
+struct job *queue_next(struct core *c, struct queue *q)
+{
+    if (q->paused || c->draining)
+        return NULL;
+    while (q->ready_mask) {
+        int p = 31 - __builtin_clz(q->ready_mask);
+        struct job *j = list_entry(list_first(&q->ready[p]), struct job, link);
+        struct group *scope = job_cancelled_scope(j), *full;
+
+        if (UNLIKELY(scope)) {
+            job_cancel(c, j, str_from(scope->reason), scope->cancel_grace_ms);
+            continue;
+        }
+        full = job_full_group(j);
+        if (LIKELY(!full))
+            return j;
+        job_park(c, j, full);
+    }
+    return NULL;
+}
+
+void queue_dispatch(struct core *c, struct queue *q)
+{
+    while (!list_empty(&q->fetchers) && queue_next(c, q)) {
+        /* Looking may have served the last of them. */
+        struct list *first = list_first(&q->fetchers);
+
+        if (!first)
+            return;
+        worker_serve(c, list_entry(first, struct fetch_link, link)->waiter);
+    }
+}
+
+/* ------------------------------------------------------------------ submit */
+
+static bool has_room(const struct queue *q, size_t len)
+{
+    return q->jobs < q->settings.max_jobs &&
+           q->bytes + (int64_t)len <= q->settings.max_bytes;
+}
+
+static int64_t or_default(int64_t value, int64_t fallback)
+{
+    return value == CORE_UNSET ? fallback : value;
+}
+
+static int64_t after(const struct core *c, int64_t ms)
+{
+    return ms == CORE_NONE ? CORE_NONE : c->now_ms + ms;
+}
+
+static bool wants_options(const struct event_submit *s)
+{
+    return s->timeout_ms != CORE_UNSET || s->deadline_ms != CORE_UNSET ||
+           s->expires_ms != CORE_UNSET || s->grace_ms != CORE_UNSET ||
+           s->retry != CORE_UNSET || s->backoff_base_ms != CORE_UNSET ||
+           s->backoff_cap_ms != CORE_UNSET || s->redeliver != CORE_UNSET ||
+           s->keep_ms != CORE_UNSET;
+}
+
+static void fill_options(const struct core *c, const struct queue *q,
+                         const struct event_submit *s, struct options *o)
+{
+    const struct options *d = q->defaults;
+
+    *o = *d;
+    o->timeout_ms = or_default(s->timeout_ms, d->timeout_ms);
+    o->deadline_ms = or_default(s->deadline_ms, d->deadline_ms);
+    o->grace_ms = or_default(s->grace_ms, d->grace_ms);
+    o->keep_ms = or_default(s->keep_ms, d->keep_ms);
+    o->expires_ms = after(c, or_default(s->expires_ms, CORE_NONE));
+    o->retry = or_default(s->retry, d->retry);
+    o->backoff_base_ms = or_default(s->backoff_base_ms, d->backoff_base_ms);
+    o->backoff_cap_ms = or_default(s->backoff_cap_ms, d->backoff_cap_ms);
+    o->redeliver = or_default(s->redeliver, d->redeliver);
+}
+
+static void accept(struct core *c, struct client_id client, struct queue *q,
+                   const struct event_submit *s)
+{
+    struct record r = {
+        .type = RECORD_JOB,
+        .at_ms = c->now_ms,
+        .id = c->next_id,
+        .u.job = {.queue = q->id,
+                  .group = s->group.n,
+                  .priority =
+                      (uint8_t)or_default(s->priority, CORE_PRIORITY_DEFAULT),
+                  .own_options = wants_options(s),
+                  .name = s->name,
+                  .payload = s->payload},
+    };
+    int64_t delay = or_default(s->delay_ms, 0);
+
+    if (delay > 0)
+        r.u.job.not_before_ms = c->now_ms + delay;
+    if (r.u.job.own_options)
+        fill_options(c, q, s, &r.u.job.options);
+    core_record(c, &r);
+    c->totals.submitted++;
+    q->total_submitted++;
+    value_id(reply_begin(c, client), 'j', r.id, 0);
+    reply_end(c);
+}
+
+/* What a submit must satisfy apart from room. Answers the error. */
+static bool submit_allowed(struct core *c, struct client_id client,
+                           const struct event_submit *s)
+{
+    const struct group *g;
+
+    if (UNLIKELY(c->draining)) {
+        reply_error(c, client, CORE_ERR_DRAINING,
+                    "the daemon is shutting down");
+        return false;
+    }
+    if (UNLIKELY(c->disk_full)) {
+        reply_error(c, client, CORE_ERR_DISKFULL,
+                    "the journal cannot grow: the disk is full");
+        return false;
+    }
+    if (UNLIKELY(c->memory + (int64_t)s->payload.len > c->limits.memory_max)) {
+        reply_error(c, client, CORE_ERR_OOM,
+                    "memory-max (%lld bytes) is reached",
+                    (long long)c->limits.memory_max);
+        return false;
+    }
+    if (s->group.n == 0)
+        return true;
+    g = find_group_or_reply(c, client, s->group);
+    return g && group_accepts(c, client, g);
+}
+
+static bool submit_well_formed(struct core *c, struct client_id client,
+                               const struct event_submit *s)
+{
+    if (UNLIKELY((int64_t)s->payload.len > c->limits.payload_max)) {
+        reply_error(c, client, CORE_ERR_TOOBIG,
+                    "the payload is %zu bytes, payload-max is %lld",
+                    s->payload.len, (long long)c->limits.payload_max);
+        return false;
+    }
+    if (UNLIKELY(s->name.len > CORE_LABEL_MAX)) {
+        reply_error(c, client, CORE_ERR_TOOBIG,
+                    "NAME is %zu bytes, at most %d are allowed", s->name.len,
+                    CORE_LABEL_MAX);
+        return false;
+    }
+    if (UNLIKELY(s->retry > RUNS_MAX || s->redeliver > RUNS_MAX)) {
+        reply_error(c, client, CORE_ERR_GENERIC,
+                    "RETRY and REDELIVER are at most %d", RUNS_MAX);
+        return false;
+    }
+    if (UNLIKELY(s->keep_ms != CORE_UNSET &&
+                 s->keep_ms > c->limits.keep_max_ms)) {
+        reply_error(c, client, CORE_ERR_GENERIC,
+                    "KEEP is at most %lld ms (keep-max)",
+                    (long long)c->limits.keep_max_ms);
+        return false;
+    }
+    return true;
+}
+
+static struct str copy_into(char **to, struct str s)
+{
+    struct str copy = {.p = *to, .len = s.len};
+
+    if (s.len)
+        memcpy(*to, s.p, s.len);
+    *to += s.len;
+    return copy;
+}
+
+/* The producer waits at the end of the line; the daemon stops reading from
+ * its connection, so there is one such copy for a connection at most. */
+static void block_producer(struct core *c, const struct core_event *ev,
+                           struct queue *q, int64_t wait_ms)
+{
+    const struct event_submit *s = &ev->u.submit;
+    struct waiter *w = waiter_new(c, ev->client, WAIT_SUBMIT, wait_ms, 0);
+    char *strings;
+
+    w->queue = q;
+    w->submit_size = sizeof(*w->submit) + s->payload.len + s->name.len;
+    w->submit = mem_alloc(w->submit_size);
+    *w->submit = *s;
+    strings = (char *)(w->submit + 1);
+    w->submit->payload = copy_into(&strings, s->payload);
+    w->submit->name = copy_into(&strings, s->name);
+    w->submit->queue = (struct str){0};
+    account(c, (int64_t)w->submit_size);
+    list_push_back(&q->producers, &w->link);
+    q->nproducers++;
+}
+
+void queue_submit(struct core *c, const struct core_event *ev)
+{
+    const struct event_submit *s = &ev->u.submit;
+    struct queue *q;
+    int64_t wait_ms;
+
+    if (!submit_well_formed(c, ev->client, s) ||
+        !submit_allowed(c, ev->client, s)) {
+        c->totals.refused++;
+        return;
+    }
+    q = queue_get(c, ev->client, s->queue);
+    if (!q)
+        return;
+    if (UNLIKELY((int64_t)s->payload.len > q->settings.max_bytes)) {
+        reply_error(c, ev->client, CORE_ERR_TOOBIG,
+                    "the payload is %zu bytes, queue '%s' has max-bytes %lld",
+                    s->payload.len, q->name, (long long)q->settings.max_bytes);
+        return;
+    }
+    if (LIKELY(list_empty(&q->producers) && has_room(q, s->payload.len))) {
+        accept(c, ev->client, q, s);
+        if (!list_empty(&q->fetchers))
+            queue_dispatch(c, q);
+        return;
+    }
+    wait_ms = or_default(s->wait_ms, q->settings.wait_ms);
+    if (wait_ms == 0) {
+        c->totals.refused++;
+        reply_error(c, ev->client, CORE_ERR_QUEUEFULL,
+                    "queue '%s' is full (%lld of %lld jobs, %lld of %lld "
+                    "bytes)",
+                    q->name, (long long)q->jobs,
+                    (long long)q->settings.max_jobs, (long long)q->bytes,
+                    (long long)q->settings.max_bytes);
+        return;
+    }
+    block_producer(c, ev, q, wait_ms);
+}
+
+void queue_admit(struct core *c, struct queue *q)
+{
+    bool any = false;
+
+    while (!list_empty(&q->producers)) {
+        struct waiter *w =
+            list_entry(list_first(&q->producers), struct waiter, link);
+
+        if (!has_room(q, w->submit->payload.len))
+            break;
+        if (submit_allowed(c, w->client->id, w->submit))
+            accept(c, w->client->id, q, w->submit);
+        waiter_free(c, w);
+        any = true;
+    }
+    if (any)
+        queue_dispatch(c, q);
+}
+
+void queue_refuse_group(struct core *c, const struct group *g)
+{
+    list_foreach (qi, &c->queues) {
+        struct queue *q = list_entry(qi, struct queue, link);
+        bool any = false;
+
+        list_foreach_safe (it, &q->producers) {
+            struct waiter *w = list_entry(it, struct waiter, link);
+
+            if (w->submit->group.n != g->id)
+                continue;
+            (void)group_accepts(c, w->client->id, g);
+            waiter_free(c, w);
+            any = true;
+        }
+        if (any)
+            queue_admit(c, q);
+    }
+}
+
+/* ---------------------------------------------------------------- commands */
+
+void queue_list(struct core *c, const struct core_event *ev)
+{
+    struct buf *b = reply_begin(c, ev->client);
+
+    value_array(b, c->queue_count);
+    list_foreach (it, &c->queues)
+        value_str(b, queue_name(list_entry(it, struct queue, link)));
+    reply_end(c);
+}
+
+void queue_info(struct core *c, const struct core_event *ev)
+{
+    const struct queue *q = queue_find(c, ev->u.queue.name);
+    const struct queue_settings *s;
+    struct buf *b;
+
+    if (!q) {
+        reply_error(c, ev->client, CORE_ERR_NOQUEUE, "no queue of that name");
+        return;
+    }
+    s = &q->settings;
+    b = reply_begin(c, ev->client);
+    {
+        const struct {
+            const char *name;
+            int64_t value;
+        } rows[] = {
+            {"paused", q->paused},
+            {"max_jobs", s->max_jobs},
+            {"max_bytes", s->max_bytes},
+            {"jobs", q->jobs},
+            {"bytes", q->bytes},
+            {"ready", q->counts[JOB_READY]},
+            {"delayed", q->counts[JOB_DELAYED]},
+            {"parked", q->counts[JOB_PARKED]},
+            {"running", q->counts[JOB_RUNNING] + q->counts[JOB_CANCELLING] +
+                            q->counts[JOB_JOINING]},
+            {"waiting_producers", q->nproducers},
+            {"waiting_workers", q->nfetchers},
+            {"submitted", (int64_t)q->total_submitted},
+            {"ok", (int64_t)q->total[OUTCOME_OK]},
+            {"failed", (int64_t)q->total[OUTCOME_FAILED]},
+            {"cancelled", (int64_t)q->total[OUTCOME_CANCELLED]},
+            {"timeout", s->timeout_ms},
+            {"grace", s->grace_ms},
+            {"retry", s->retry},
+            {"redeliver", s->redeliver},
+            {"keep", s->keep_ms},
+            {"wait", s->wait_ms},
+        };
+
+        value_map(b, ARRAY_LEN(rows) + 1);
+        value_str(b, STR("name"));
+        value_str(b, queue_name(q));
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+            value_str(b, str_from(rows[i].name));
+            value_int(b, rows[i].value);
+        }
+    }
+    reply_end(c);
+}
+
+void queue_set(struct core *c, const struct core_event *ev)
+{
+    const struct queue_settings *n = &ev->u.queue.settings;
+    struct queue *q = queue_get(c, ev->client, ev->u.queue.name);
+    struct queue_settings s;
+
+    if (!q)
+        return;
+    s = q->settings;
+    s.max_jobs = or_default(n->max_jobs, s.max_jobs);
+    s.max_bytes = or_default(n->max_bytes, s.max_bytes);
+    s.timeout_ms = or_default(n->timeout_ms, s.timeout_ms);
+    s.grace_ms = or_default(n->grace_ms, s.grace_ms);
+    s.retry = or_default(n->retry, s.retry);
+    s.redeliver = or_default(n->redeliver, s.redeliver);
+    s.keep_ms = or_default(n->keep_ms, s.keep_ms);
+    s.wait_ms = or_default(n->wait_ms, s.wait_ms);
+    if (!settings_ok(&s) || s.keep_ms > c->limits.keep_max_ms) {
+        reply_error(c, ev->client, CORE_ERR_GENERIC,
+                    "QUEUE SET: MAX-JOBS, MAX-BYTES and RETRY are at least 1, "
+                    "TIMEOUT and WAIT at least -1, the rest at least 0, RETRY "
+                    "and REDELIVER at most %d, KEEP at most %lld",
+                    RUNS_MAX, (long long)c->limits.keep_max_ms);
+        return;
+    }
+    queue_record(c, q->id, queue_name(q), &s, q->paused);
+    reply_ok(c, ev->client);
+    queue_admit(c, q);
+}
+
+void queue_pause(struct core *c, const struct core_event *ev)
+{
+    struct queue *q = queue_find(c, ev->u.queue.name);
+
+    if (!q) {
+        reply_error(c, ev->client, CORE_ERR_NOQUEUE, "no queue of that name");
+        return;
+    }
+    if (q->paused != ev->u.queue.paused)
+        queue_record(c, q->id, queue_name(q), &q->settings, ev->u.queue.paused);
+    reply_ok(c, ev->client);
+    queue_dispatch(c, q);
+}

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * record - facts as bytes, and back.
+ *
+ *     u8 type | u32 length of the body | body
+ *
+ * The body is fixed little-endian fields, then strings (u32 length, bytes).
+ * New fields are added at the end of a body only: a reader stops at the fields
+ * it knows, and takes zero for those an older writer did not know.
+ */
+#include "core/internal.h"
+
+#define HEAD_BYTES 5
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "records are little endian; this machine would have to swap"
+#endif
+
+struct writer {
+    char *p;
+};
+
+static void put(struct writer *w, const void *v, size_t len)
+{
+    memcpy(w->p, v, len);
+    w->p += len;
+}
+
+static void put_u8(struct writer *w, uint8_t v)
+{
+    put(w, &v, sizeof(v));
+}
+
+static void put_u32(struct writer *w, uint32_t v)
+{
+    put(w, &v, sizeof(v));
+}
+
+static void put_u64(struct writer *w, uint64_t v)
+{
+    put(w, &v, sizeof(v));
+}
+
+static void put_i64(struct writer *w, int64_t v)
+{
+    put(w, &v, sizeof(v));
+}
+
+static void put_str(struct writer *w, struct str s)
+{
+    put_u32(w, (uint32_t)s.len);
+    if (s.len)
+        put(w, s.p, s.len);
+}
+
+struct reader {
+    const char *p, *end;
+    bool bad;
+};
+
+static void get(struct reader *r, void *v, size_t len)
+{
+    if ((size_t)(r->end - r->p) < len) {
+        /* A field that an older writer did not know reads as zero; half a
+         * field is damage. */
+        if (r->p != r->end)
+            r->bad = true;
+        memset(v, 0, len);
+        return;
+    }
+    memcpy(v, r->p, len);
+    r->p += len;
+}
+
+static uint8_t get_u8(struct reader *r)
+{
+    uint8_t v;
+
+    get(r, &v, sizeof(v));
+    return v;
+}
+
+static uint32_t get_u32(struct reader *r)
+{
+    uint32_t v;
+
+    get(r, &v, sizeof(v));
+    return v;
+}
+
+static uint64_t get_u64(struct reader *r)
+{
+    uint64_t v;
+
+    get(r, &v, sizeof(v));
+    return v;
+}
+
+static int64_t get_i64(struct reader *r)
+{
+    int64_t v;
+
+    get(r, &v, sizeof(v));
+    return v;
+}
+
+static bool get_bool(struct reader *r)
+{
+    uint8_t v = get_u8(r);
+
+    if (v > 1)
+        r->bad = true;
+    return v == 1;
+}
+
+static struct str get_str(struct reader *r)
+{
+    uint32_t len = get_u32(r);
+    struct str s = {.p = r->p, .len = len};
+
+    if ((size_t)(r->end - r->p) < len) {
+        r->bad = true;
+        return (struct str){0};
+    }
+    r->p += len;
+    return s;
+}
+
+static void put_settings(struct writer *w, const struct queue_settings *s)
+{
+    put_i64(w, s->max_jobs);
+    put_i64(w, s->max_bytes);
+    put_i64(w, s->timeout_ms);
+    put_i64(w, s->grace_ms);
+    put_i64(w, s->retry);
+    put_i64(w, s->redeliver);
+    put_i64(w, s->keep_ms);
+    put_i64(w, s->wait_ms);
+}
+
+static void get_settings(struct reader *r, struct queue_settings *s)
+{
+    s->max_jobs = get_i64(r);
+    s->max_bytes = get_i64(r);
+    s->timeout_ms = get_i64(r);
+    s->grace_ms = get_i64(r);
+    s->retry = get_i64(r);
+    s->redeliver = get_i64(r);
+    s->keep_ms = get_i64(r);
+    s->wait_ms = get_i64(r);
+}
+
+static void put_job(struct writer *w, const struct record_job *j)
+{
+    const struct options *o = &j->options;
+
+    put_u32(w, j->queue);
+    put_u64(w, j->group);
+    put_u8(w, j->priority);
+    put_u8(w, j->own_options);
+    put_i64(w, j->not_before_ms);
+    put_str(w, j->name);
+    put_str(w, j->payload);
+    if (!j->own_options)
+        return;
+    put_i64(w, o->timeout_ms);
+    put_i64(w, o->deadline_ms);
+    put_i64(w, o->grace_ms);
+    put_i64(w, o->keep_ms);
+    put_i64(w, o->expires_ms);
+    put_i64(w, o->retry);
+    put_i64(w, o->backoff_base_ms);
+    put_i64(w, o->backoff_cap_ms);
+    put_i64(w, o->redeliver);
+}
+
+static void get_job(struct reader *r, struct record_job *j)
+{
+    struct options *o = &j->options;
+
+    j->queue = get_u32(r);
+    j->group = get_u64(r);
+    j->priority = get_u8(r);
+    j->own_options = get_bool(r);
+    j->not_before_ms = get_i64(r);
+    j->name = get_str(r);
+    j->payload = get_str(r);
+    *o = (struct options){0};
+    if (!j->own_options)
+        return;
+    o->timeout_ms = get_i64(r);
+    o->deadline_ms = get_i64(r);
+    o->grace_ms = get_i64(r);
+    o->keep_ms = get_i64(r);
+    o->expires_ms = get_i64(r);
+    o->retry = get_i64(r);
+    o->backoff_base_ms = get_i64(r);
+    o->backoff_cap_ms = get_i64(r);
+    o->redeliver = get_i64(r);
+}
+
+static void put_verdict(struct writer *w, const struct record_verdict *v)
+{
+    put_u8(w, v->kind);
+    put_u8(w, v->outcome);
+    put_u8(w, v->has_error);
+    put_i64(w, v->not_before_ms);
+    put_str(w, v->reason);
+    put_str(w, v->result);
+    if (!v->has_error)
+        return;
+    put_str(w, v->class);
+    put_str(w, v->message);
+    put_str(w, v->detail);
+}
+
+static void get_verdict(struct reader *r, struct record_verdict *v)
+{
+    v->kind = get_u8(r);
+    v->outcome = get_u8(r);
+    v->has_error = get_bool(r);
+    v->not_before_ms = get_i64(r);
+    v->reason = get_str(r);
+    v->result = get_str(r);
+    if (!v->has_error)
+        return;
+    v->class = get_str(r);
+    v->message = get_str(r);
+    v->detail = get_str(r);
+}
+
+static void put_group(struct writer *w, const struct record_group *g)
+{
+    put_u8(w, g->parent_is_job);
+    put_u64(w, g->parent);
+    put_u64(w, g->parent_attempt);
+    put_u64(w, g->session);
+    put_i64(w, g->fail);
+    put_i64(w, g->succeed);
+    put_i64(w, g->width);
+    put_i64(w, g->deadline_ms);
+    put_i64(w, g->keep_ms);
+    put_str(w, g->name);
+}
+
+static void get_group(struct reader *r, struct record_group *g)
+{
+    g->parent_is_job = get_u8(r);
+    g->parent = get_u64(r);
+    g->parent_attempt = get_u64(r);
+    g->session = get_u64(r);
+    g->fail = get_i64(r);
+    g->succeed = get_i64(r);
+    g->width = get_i64(r);
+    g->deadline_ms = get_i64(r);
+    g->keep_ms = get_i64(r);
+    g->name = get_str(r);
+}
+
+/* No body is larger than this and its strings. */
+#define FIXED_BYTES_MAX 160
+
+static size_t strings_bytes(const struct record *r)
+{
+    switch (r->type) {
+    case RECORD_QUEUE:
+        return r->u.queue.name.len;
+    case RECORD_JOB:
+        return r->u.job.name.len + r->u.job.payload.len;
+    case RECORD_ASK:
+    case RECORD_GROUP_CANCEL:
+        return r->u.ask.reason.len;
+    case RECORD_JOINING:
+    case RECORD_REQUEUE:
+    case RECORD_END:
+        return r->u.verdict.reason.len + r->u.verdict.result.len +
+               r->u.verdict.class.len + r->u.verdict.message.len +
+               r->u.verdict.detail.len;
+    case RECORD_GROUP:
+        return r->u.group.name.len;
+    case RECORD_START:
+    case RECORD_GROUP_CLOSE:
+    case RECORD_GROUP_END:
+        return 0;
+    }
+    BUG("unknown record");
+}
+
+void record_encode(struct buf *to, const struct record *r)
+{
+    struct writer w;
+    char *body;
+
+    buf_reserve(to, HEAD_BYTES + FIXED_BYTES_MAX + strings_bytes(r));
+    body = to->data + to->len + HEAD_BYTES;
+    w.p = body;
+    put_i64(&w, r->at_ms);
+    put_u64(&w, r->id);
+    switch (r->type) {
+    case RECORD_QUEUE:
+        put_u8(&w, r->u.queue.paused);
+        put_settings(&w, &r->u.queue.settings);
+        put_str(&w, r->u.queue.name);
+        break;
+    case RECORD_JOB:
+        put_job(&w, &r->u.job);
+        break;
+    case RECORD_START:
+        put_u32(&w, r->u.start.attempt);
+        put_u64(&w, r->u.start.session);
+        break;
+    case RECORD_ASK:
+    case RECORD_GROUP_CANCEL:
+        put_u8(&w, r->u.ask.cause);
+        put_i64(&w, r->u.ask.grace_ms);
+        put_str(&w, r->u.ask.reason);
+        break;
+    case RECORD_JOINING:
+    case RECORD_REQUEUE:
+    case RECORD_END:
+        put_verdict(&w, &r->u.verdict);
+        break;
+    case RECORD_GROUP:
+        put_group(&w, &r->u.group);
+        break;
+    case RECORD_GROUP_END:
+        put_u8(&w, r->u.outcome);
+        break;
+    case RECORD_GROUP_CLOSE:
+        break;
+    }
+    to->data[to->len] = (char)r->type;
+    {
+        uint32_t len = (uint32_t)(w.p - body);
+
+        memcpy(to->data + to->len + 1, &len, sizeof(len));
+        to->len += HEAD_BYTES + len;
+    }
+    ASSERT(to->len <= to->cap);
+}
+
+const char *record_decode(const char *bytes, size_t len, size_t *at,
+                          struct record *out)
+{
+    struct reader r;
+    uint32_t body;
+
+    if (len - *at < HEAD_BYTES)
+        return "record is shorter than its head";
+    memcpy(&body, bytes + *at + 1, sizeof(body));
+    if (body > len - *at - HEAD_BYTES)
+        return "record is longer than its entry";
+    r = (struct reader){.p = bytes + *at + HEAD_BYTES};
+    r.end = r.p + body;
+    memset(out, 0, sizeof(*out));
+    out->type = (enum record_type)(unsigned char)bytes[*at];
+    *at += HEAD_BYTES + body;
+    out->at_ms = get_i64(&r);
+    out->id = get_u64(&r);
+    switch (out->type) {
+    case RECORD_QUEUE:
+        out->u.queue.paused = get_bool(&r);
+        get_settings(&r, &out->u.queue.settings);
+        out->u.queue.name = get_str(&r);
+        break;
+    case RECORD_JOB:
+        get_job(&r, &out->u.job);
+        break;
+    case RECORD_START:
+        out->u.start.attempt = get_u32(&r);
+        out->u.start.session = get_u64(&r);
+        break;
+    case RECORD_ASK:
+    case RECORD_GROUP_CANCEL:
+        out->u.ask.cause = get_u8(&r);
+        out->u.ask.grace_ms = get_i64(&r);
+        out->u.ask.reason = get_str(&r);
+        break;
+    case RECORD_JOINING:
+    case RECORD_REQUEUE:
+    case RECORD_END:
+        get_verdict(&r, &out->u.verdict);
+        break;
+    case RECORD_GROUP:
+        get_group(&r, &out->u.group);
+        break;
+    case RECORD_GROUP_END:
+        out->u.outcome = get_u8(&r);
+        break;
+    case RECORD_GROUP_CLOSE:
+        break;
+    default:
+        return "record of an unknown type (written by a newer version?)";
+    }
+    return r.bad ? "record with damaged fields" : NULL;
+}

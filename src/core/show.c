@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * show - jobs, groups and trees as maps for people and programs.
+ *
+ * The names of the fields are part of the protocol; see doc/protocol.md.
+ */
+#include "core/internal.h"
+
+#define LIST_DEFAULT 100
+#define LIST_MAX     10000
+#define TREE_DEFAULT 1000
+#define SCAN_MAX     20000
+
+static void field(struct buf *b, const char *name)
+{
+    value_str(b, str_from(name));
+}
+
+static void field_int(struct buf *b, const char *name, int64_t v)
+{
+    field(b, name);
+    value_int(b, v);
+}
+
+/* A time or number that is null when there is none. */
+static void field_opt(struct buf *b, const char *name, int64_t v)
+{
+    field(b, name);
+    if (v == CORE_NONE)
+        value_null(b);
+    else
+        value_int(b, v);
+}
+
+static void field_text(struct buf *b, const char *name, const char *text)
+{
+    field(b, name);
+    value_str_or_null(b, text ? str_from(text) : (struct str){0});
+}
+
+static void field_group(struct buf *b, const char *name, uint64_t id)
+{
+    field(b, name);
+    if (id)
+        value_id(b, 'g', id, 0);
+    else
+        value_str(b, STR("root"));
+}
+
+static bool has_run(const struct job *j)
+{
+    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
+           j->state == JOB_JOINING;
+}
+
+static const char *job_reason(const struct job *j)
+{
+    if (has_run(j) && j->u.run->asked == CAUSE_TIMEOUT)
+        return "timeout";
+    if (has_run(j) && j->u.run->asked == CAUSE_DEADLINE)
+        return "deadline";
+    return j->extra ? j->extra->reason : NULL;
+}
+
+static int64_t job_started(const struct job *j)
+{
+    if (has_run(j))
+        return j->u.run->started_ms;
+    return j->state == JOB_FINISHED ? j->u.end->started_ms : CORE_NONE;
+}
+
+void show_job(struct core *c, struct buf *b, const struct job *j)
+{
+    bool finished = j->state == JOB_FINISHED;
+
+    (void)c;
+    value_map(b, 17);
+    field(b, "id");
+    value_id(b, 'j', j->node.hash, 0);
+    field(b, "queue");
+    value_str(b, (struct str){j->queue->name, j->queue->name_len});
+    field_group(b, "group", j->group->id);
+    field_text(b, "name", j->extra ? j->extra->name : NULL);
+    field_text(b, "state", job_state_name((enum job_state)j->state));
+    field_text(b, "outcome",
+               finished ? outcome_name((enum outcome)j->u.end->outcome) : NULL);
+    field_int(b, "priority", j->priority);
+    field_int(b, "attempt", j->attempt);
+    field_int(b, "submitted", j->submitted_ms);
+    field_opt(b, "started", job_started(j));
+    field_opt(b, "ended", finished ? j->u.end->ended_ms : CORE_NONE);
+    /* After the end its group may be gone, and with it what was inherited. */
+    field_opt(b, "deadline",
+              finished ? j->options->deadline_ms : job_effective_deadline(j));
+    field_opt(b, "timeout", j->options->timeout_ms);
+    field_text(b, "reason", job_reason(j));
+    field_text(b, "progress", has_run(j) ? j->u.run->progress : NULL);
+    field_int(b, "errors", j->extra ? j->extra->nerrors : 0);
+    field_int(b, "payload_bytes", j->payload_len);
+}
+
+static void show_error(struct buf *b, struct str class, struct str message,
+                       struct str detail, int64_t attempt, int64_t at_ms)
+{
+    value_map(b, 5);
+    field(b, "class");
+    value_str(b, class);
+    field(b, "message");
+    value_str(b, message);
+    field_int(b, "attempt", attempt);
+    field_int(b, "time", at_ms);
+    field(b, "detail");
+    value_str(b, detail);
+}
+
+void show_outcome(struct core *c, struct buf *b, const struct job *j)
+{
+    const struct end *end = j->state == JOB_FINISHED ? j->u.end : NULL;
+    uint32_t n = j->extra ? j->extra->nerrors : 0;
+
+    (void)c;
+    value_map(b, 12);
+    field(b, "id");
+    value_id(b, 'j', j->node.hash, 0);
+    field_text(b, "kind", "job");
+    field_text(b, "name", j->extra ? j->extra->name : NULL);
+    field(b, "queue");
+    value_str(b, (struct str){j->queue->name, j->queue->name_len});
+    field_text(b, "outcome",
+               end ? outcome_name((enum outcome)end->outcome) : NULL);
+    field(b, "result");
+    if (end && end->outcome == OUTCOME_OK)
+        value_str(b, (struct str){end->result, end->result_len});
+    else
+        value_null(b);
+    field_text(b, "reason", job_reason(j));
+    field_int(b, "attempts", j->attempt);
+    field_int(b, "submitted", j->submitted_ms);
+    field_opt(b, "started", job_started(j));
+    field_opt(b, "ended", end ? end->ended_ms : CORE_NONE);
+    field(b, "errors");
+    value_array(b, n);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct job_error *e = &j->extra->errors[i];
+
+        show_error(b, e->class, e->message, e->detail, e->attempt, e->at_ms);
+    }
+}
+
+static void show_group_errors(struct buf *b, const struct group *g)
+{
+    field(b, "errors");
+    if (g->ended && g->cause == CAUSE_DEADLINE) {
+        value_array(b, 1);
+        show_error(b, STR("deadline"), STR("the group's deadline passed"),
+                   STR(""), 0, g->deadline_ms);
+    } else if (g->ended && g->outcome == OUTCOME_FAILED && g->succeed > 0 &&
+               g->by_outcome[OUTCOME_OK] < g->succeed) {
+        value_array(b, 1);
+        show_error(b, STR("policy"),
+                   STR("fewer members succeeded than SUCCEED asks for"),
+                   STR(""), 0, g->ended_ms);
+    } else {
+        value_array(b, 0);
+    }
+}
+
+void show_group(struct core *c, struct buf *b, const struct group *g)
+{
+    (void)c;
+    value_map(b, 20);
+    field_group(b, "id", g->id);
+    field_text(b, "kind", "group");
+    field(b, "parent");
+    if (g->parent_attempt)
+        value_id(b, 'j', g->parent_id, g->parent_attempt);
+    else if (g->id == 0)
+        value_null(b);
+    else if (g->parent_id)
+        value_id(b, 'g', g->parent_id, 0);
+    else
+        value_str(b, STR("root"));
+    field_text(b, "name", g->name);
+    field_text(b, "state",
+               g->ended                 ? "ended"
+               : g->cause != CAUSE_NONE ? "cancelling"
+               : g->closed              ? "closed"
+                                        : "open");
+    field_text(b, "outcome",
+               g->ended ? outcome_name((enum outcome)g->outcome) : NULL);
+    field_text(b, "reason", g->reason);
+    field_int(b, "fail", g->fail);
+    field_int(b, "succeed", g->succeed);
+    field_opt(b, "width", g->width);
+    field_opt(b, "deadline", g->effective_ms);
+    field_int(b, "members", g->members_total);
+    field_int(b, "queued", g->queued);
+    field_int(b, "running", g->running);
+    field_int(b, "ok", g->by_outcome[OUTCOME_OK]);
+    field_int(b, "failed", g->by_outcome[OUTCOME_FAILED]);
+    field_int(b, "cancelled", g->by_outcome[OUTCOME_CANCELLED]);
+    field_opt(b, "opened", g->opened_ms);
+    field_opt(b, "ended", g->ended_ms);
+    show_group_errors(b, g);
+}
+
+/* -------------------------------------------------------------------- JOBS */
+
+struct listing {
+    struct core *c;
+    struct buf *b;
+    const struct core_event *ev;
+    int64_t left;
+    uint32_t n;
+};
+
+static void list_job(struct listing *l, const struct job *j)
+{
+    const struct core_event *ev = l->ev;
+
+    if (l->left == 0)
+        return;
+    if (ev->u.jobs.has_group && j->group->id != ev->u.jobs.group.n)
+        return;
+    if (ev->u.jobs.queue.len &&
+        !str_eq(ev->u.jobs.queue,
+                (struct str){j->queue->name, j->queue->name_len}))
+        return;
+    if (ev->u.jobs.state.len &&
+        !str_eq(ev->u.jobs.state,
+                str_from(job_state_name((enum job_state)j->state))))
+        return;
+    show_job(l->c, l->b, j);
+    l->left--;
+    l->n++;
+}
+
+static void list_jobs(struct listing *l, const struct list *jobs)
+{
+    int64_t scanned = 0;
+
+    list_foreach (it, jobs) {
+        if (l->left == 0 || scanned++ == SCAN_MAX)
+            return;
+        list_job(l, list_entry(it, struct job, link));
+    }
+}
+
+static void list_queues(struct listing *l)
+{
+    list_foreach (it, &l->c->queues) {
+        const struct queue *q = list_entry(it, struct queue, link);
+
+        for (int p = CORE_PRIORITIES - 1; p >= 0; p--)
+            list_jobs(l, &q->ready[p]);
+        list_jobs(l, &q->delayed);
+    }
+}
+
+static void list_group(struct listing *l, const struct group *g)
+{
+    list_foreach (it, &g->lanes)
+        list_jobs(l, &list_entry(it, struct lane, of_group)->jobs);
+}
+
+static bool state_known(struct str state)
+{
+    if (state.len == 0)
+        return true;
+    for (int i = 0; i < JOB_STATES_COUNT; i++)
+        if (str_eq(state, str_from(job_state_name((enum job_state)i))))
+            return true;
+    return false;
+}
+
+void job_list(struct core *c, const struct core_event *ev)
+{
+    struct listing l = {.c = c, .ev = ev, .left = ev->u.jobs.count};
+    size_t at;
+
+    if (!state_known(ev->u.jobs.state)) {
+        reply_error(c, ev->client, CORE_ERR_GENERIC,
+                    "JOBS: STATE is one of delayed ready parked running "
+                    "cancelling joining finished");
+        return;
+    }
+    if (ev->u.jobs.has_group &&
+        !find_group_or_reply(c, ev->client, ev->u.jobs.group))
+        return;
+    if (l.left == CORE_UNSET)
+        l.left = LIST_DEFAULT;
+    l.left = min_i64(l.left, LIST_MAX);
+    l.b = reply_begin(c, ev->client);
+    at = value_array(l.b, 0);
+    list_foreach (it, &c->all_sessions)
+        list_jobs(&l, &list_entry(it, struct session, link)->held);
+    list_jobs(&l, &c->joining);
+    list_queues(&l);
+    list_group(&l, &c->root);
+    list_foreach (it, &c->all_groups)
+        list_group(&l, list_entry(it, struct group, link));
+    list_jobs(&l, &c->root.finished);
+    list_foreach (it, &c->all_groups)
+        list_jobs(&l, &list_entry(it, struct group, link)->finished);
+    list_foreach (it, &c->ended_groups)
+        list_jobs(&l, &list_entry(it, struct group, link)->finished);
+    value_set_count(l.b, at, l.n);
+    reply_end(c);
+}
+
+/* -------------------------------------------------------------------- tree */
+
+struct tree {
+    struct core *c;
+    struct buf *b;
+    int64_t left;
+    uint32_t n;
+};
+
+static void tree_group(struct tree *t, const struct group *g, int64_t depth);
+
+static bool tree_entry(struct tree *t, int64_t depth)
+{
+    if (t->left == 0)
+        return false;
+    t->left--;
+    t->n++;
+    value_array(t->b, 2);
+    value_int(t->b, depth);
+    return true;
+}
+
+static void tree_job(struct tree *t, const struct job *j, int64_t depth)
+{
+    if (!tree_entry(t, depth))
+        return;
+    show_job(t->c, t->b, j);
+    if (!has_run(j))
+        return;
+    list_foreach (it, &j->u.run->groups)
+        tree_group(t, list_entry(it, struct group, sibling), depth + 1);
+}
+
+/* What moves, then what failed, then the rest. */
+static int tree_class(const struct job *j)
+{
+    if (has_run(j))
+        return 0;
+    if (j->state == JOB_FINISHED && j->u.end->outcome == OUTCOME_FAILED)
+        return 1;
+    return 2;
+}
+
+static void tree_members(struct tree *t, const struct group *g, int64_t depth)
+{
+    for (int class = 0; class < 3; class ++) {
+        for (size_t i = 0; i < g->members.len && i < SCAN_MAX; i++) {
+            uint64_t id = g->members.ids[i];
+            const struct job *j;
+
+            if (t->left == 0)
+                return;
+            if (id & ID_GROUP) {
+                const struct group *m =
+                    find_group(t->c, (struct group_id){id & ~ID_GROUP});
+
+                if (m && class == 0)
+                    tree_group(t, m, depth);
+                continue;
+            }
+            j = find_job(t->c, (struct job_id){id});
+            if (j && tree_class(j) == class)
+                tree_job(t, j, depth);
+        }
+    }
+}
+
+/* The root has no list of its members: it is a long-lived scope of very many.
+ */
+static void tree_root(struct tree *t)
+{
+    struct core *c = t->c;
+
+    list_foreach (it, &c->root.groups)
+        tree_group(t, list_entry(it, struct group, sibling), 1);
+    list_foreach (it, &c->ended_groups) {
+        const struct group *g = list_entry(it, struct group, link);
+
+        if (g->parent_id == 0)
+            tree_group(t, g, 1);
+    }
+    list_foreach (si, &c->all_sessions) {
+        list_foreach (it, &list_entry(si, struct session, link)->held) {
+            const struct job *j = list_entry(it, struct job, link);
+
+            if (j->group == &c->root)
+                tree_job(t, j, 1);
+        }
+    }
+    list_foreach (it, &c->joining) {
+        const struct job *j = list_entry(it, struct job, link);
+
+        if (j->group == &c->root)
+            tree_job(t, j, 1);
+    }
+}
+
+static void tree_group(struct tree *t, const struct group *g, int64_t depth)
+{
+    if (!tree_entry(t, depth))
+        return;
+    show_group(t->c, t->b, g);
+    if (g->id)
+        tree_members(t, g, depth + 1);
+    else
+        tree_root(t);
+}
+
+void show_tree(struct core *c, const struct core_event *ev)
+{
+    const struct group *g = find_group_or_reply(c, ev->client, ev->u.group.id);
+    struct tree t = {.c = c, .left = ev->u.group.count};
+    size_t at;
+
+    if (!g)
+        return;
+    if (t.left == CORE_UNSET || t.left == 0)
+        t.left = TREE_DEFAULT;
+    t.left = min_i64(t.left, LIST_MAX);
+    t.b = reply_begin(c, ev->client);
+    at = value_array(t.b, 0);
+    tree_group(&t, g, 0);
+    value_set_count(t.b, at, t.n);
+    reply_end(c);
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * tables - the lists of the core: states with their legal successors, records,
+ * causes of a cancel. Everything else about them is generated from here.
+ */
+#ifndef YOKE_CORE_TABLES_H
+#define YOKE_CORE_TABLES_H
+
+#define TO(state) (1u << JOB_##state)
+
+/*
+ * id, name, legal next states.
+ *
+ *   DELAYED --> READY <--> PARKED
+ *      |         |  ^         |
+ *      |         v  |         |
+ *      |      RUNNING --> CANCELLING
+ *      |         |  |         |
+ *      |         |  +-> JOINING (body done, groups below it not)
+ *      v         v            v
+ *      +-----> FINISHED <-----+
+ *
+ * RUNNING, CANCELLING and JOINING also go back to READY or DELAYED when an
+ * attempt is released, lost or retried.
+ */
+#define JOB_STATES(X)                                                        \
+    X(DELAYED, "delayed", TO(READY) | TO(FINISHED))                          \
+    X(READY, "ready", TO(PARKED) | TO(RUNNING) | TO(FINISHED))               \
+    X(PARKED, "parked", TO(READY) | TO(FINISHED))                            \
+    X(RUNNING, "running",                                                    \
+      TO(CANCELLING) | TO(JOINING) | TO(FINISHED) | TO(READY) | TO(DELAYED)) \
+    X(CANCELLING, "cancelling",                                              \
+      TO(JOINING) | TO(FINISHED) | TO(READY) | TO(DELAYED))                  \
+    X(JOINING, "joining", TO(FINISHED) | TO(READY) | TO(DELAYED))            \
+    X(FINISHED, "finished", 0)
+
+enum job_state {
+#define X(id, name, next) JOB_##id,
+    JOB_STATES(X)
+#undef X
+        JOB_STATES_COUNT
+};
+
+#define OUTCOMES(X)     \
+    X(NONE, "none")     \
+    X(OK, "ok")         \
+    X(FAILED, "failed") \
+    X(CANCELLED, "cancelled")
+
+enum outcome {
+#define X(id, name) OUTCOME_##id,
+    OUTCOMES(X)
+#undef X
+        OUTCOMES_COUNT
+};
+
+/* Why a job or group was asked to stop. */
+#define CAUSES(X)                                                   \
+    X(NONE, "none")                                                 \
+    X(CANCEL, "cancel")           /* from outside, or from above */ \
+    X(TIMEOUT, "timeout")         /* the attempt took too long */   \
+    X(DEADLINE, "deadline")       /* its own deadline passed */     \
+    X(FAIL, "fail")               /* group: FAIL was reached */     \
+    X(SUCCEED, "succeed")         /* group: SUCCEED was reached */  \
+    X(UNREACHABLE, "unreachable") /* group: SUCCEED can no longer be */
+
+enum cause {
+#define X(id, name) CAUSE_##id,
+    CAUSES(X)
+#undef X
+        CAUSES_COUNT
+};
+
+/* How the body of an attempt ended. */
+enum verdict_kind {
+    VERDICT_OK,
+    VERDICT_FAILED,
+    VERDICT_STOPPED,  /* it stopped because it was asked to */
+    VERDICT_RELEASED, /* given back unharmed */
+    VERDICT_LOST,     /* its worker is gone */
+    VERDICT_COUNT
+};
+
+/* Facts about one entity; the numbers are on disk and never change meaning. */
+#define RECORDS(X)                                                       \
+    X(QUEUE, 1)         /* image: name, settings, paused */              \
+    X(JOB, 2)           /* image: accepted */                            \
+    X(START, 3)         /* an attempt began */                           \
+    X(ASK, 4)           /* a running job was asked to stop */            \
+    X(JOINING, 5)       /* the body ended, groups below it have not */   \
+    X(REQUEUE, 6)       /* the attempt is over, there will be another */ \
+    X(END, 7)           /* the job ended */                              \
+    X(GROUP, 8)         /* image: opened */                              \
+    X(GROUP_CLOSE, 9)   /* takes no more members */                      \
+    X(GROUP_CANCEL, 10) /* cancelled */                                  \
+    X(GROUP_END, 11)    /* ended */
+
+enum record_type {
+#define X(id, number) RECORD_##id = number,
+    RECORDS(X)
+#undef X
+};
+
+#endif

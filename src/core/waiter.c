@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * waiter - commands that block until something happens or their time is up.
+ *
+ * All of it is volatile: a crash ends the connections that wait. A client
+ * waits for one thing at a time.
+ */
+#include "core/internal.h"
+
+struct waiter *waiter_new(struct core *c, struct client_id client,
+                          enum waiter_kind kind, int64_t wait_ms, size_t nlinks)
+{
+    struct client *cl = client_get(c, client);
+    struct waiter *w =
+        mem_zalloc(sizeof(*w) + mem_mul(nlinks, sizeof(w->links[0])));
+
+    ASSERT(!cl->waiter);
+    cl->waiter = w;
+    w->kind = kind;
+    w->client = cl;
+    w->nlinks = nlinks;
+    w->timer.kind = TIMER_WAITER;
+    list_init(&w->link);
+    for (size_t i = 0; i < nlinks; i++)
+        list_init(&w->links[i].link);
+    if (wait_ms != CORE_NONE)
+        timer_set(c, &w->timer, c->now_ms + wait_ms);
+    c->nblocked++;
+    return w;
+}
+
+void waiter_free(struct core *c, struct waiter *w)
+{
+    struct client *cl = w->client;
+
+    timer_stop(c, &w->timer);
+    list_remove(&w->link);
+    for (size_t i = 0; i < w->nlinks; i++) {
+        list_remove(&w->links[i].link);
+        w->links[i].queue->nfetchers--;
+    }
+    if (w->kind == WAIT_SUBMIT) {
+        w->queue->nproducers--;
+        account(c, -(int64_t)w->submit_size);
+        mem_free(w->submit);
+    }
+    mem_free(w);
+    c->nblocked--;
+    cl->waiter = NULL;
+    client_drop_if_idle(c, cl);
+}
+
+/* An empty page: [cursor, [], over]. */
+static void empty_page(struct core *c, const struct waiter *w)
+{
+    struct buf *b = reply_begin(c, w->client->id);
+    char cursor[24];
+
+    (void)snprintf(cursor, sizeof(cursor), "%lld", (long long)w->cursor);
+    value_array(b, 3);
+    value_str(b, str_from(cursor));
+    value_array(b, 0);
+    value_int(b, 0);
+    reply_end(c);
+}
+
+void waiter_give_up(struct core *c, struct waiter *w)
+{
+    struct client_id id = w->client->id;
+
+    switch (w->kind) {
+    case WAIT_SUBMIT:
+        c->totals.refused++;
+        reply_error(c, id, CORE_ERR_QUEUEFULL,
+                    "queue '%s' is still full (%lld of %lld jobs) after the "
+                    "wait",
+                    w->queue->name, (long long)w->queue->jobs,
+                    (long long)w->queue->settings.max_jobs);
+        break;
+    case WAIT_JOB:
+    case WAIT_GROUP:
+        reply_null(c, id);
+        break;
+    case WAIT_LOGS:
+    case WAIT_NEXT:
+        empty_page(c, w);
+        break;
+    case WAIT_FETCH:
+        value_array(reply_begin(c, id), 0);
+        reply_end(c);
+        break;
+    }
+    waiter_free(c, w);
+}
+
+void waiter_timer(struct core *c, struct waiter *w)
+{
+    struct queue *q = w->kind == WAIT_SUBMIT ? w->queue : NULL;
+
+    waiter_give_up(c, w);
+    /* The one behind may fit where this one did not. */
+    if (q)
+        queue_admit(c, q);
+}

@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * worker - clients, sessions, leases, FETCH and the reports of attempts.
+ *
+ * A session outlives its connection: what it fetched stays its own until its
+ * lease ends, counted from its last sign of life, and the groups it opened
+ * until its grace is over. A worker that is cut off knows the lease and stops
+ * its jobs within it, so no job runs twice at once.
+ */
+#include "core/internal.h"
+
+/* Most jobs of one FETCH. */
+#define FETCH_MAX 1000
+
+/* ----------------------------------------------------------------- clients */
+
+struct client *client_find(const struct core *c, struct client_id id)
+{
+    struct map_node *n = map_find(&c->clients, id.n);
+
+    return n ? container_of(n, struct client, node) : NULL;
+}
+
+struct client *client_get(struct core *c, struct client_id id)
+{
+    struct client *cl = client_find(c, id);
+
+    if (cl)
+        return cl;
+    ASSERT(id.n);
+    cl = mem_zalloc(sizeof(*cl));
+    cl->id = id;
+    cl->node.hash = id.n;
+    map_insert(&c->clients, &cl->node);
+    list_push_back(&c->all_clients, &cl->link);
+    account(c, sizeof(*cl));
+    return cl;
+}
+
+void client_drop_if_idle(struct core *c, struct client *cl)
+{
+    if (cl->session || cl->waiter)
+        return;
+    map_remove(&c->clients, &cl->node);
+    list_remove(&cl->link);
+    account(c, -(int64_t)sizeof(*cl));
+    mem_free(cl);
+}
+
+/* ---------------------------------------------------------------- sessions */
+
+static struct session *session_find(const struct core *c, uint64_t id)
+{
+    struct map_node *n = map_find(&c->sessions, id);
+
+    return n ? container_of(n, struct session, node) : NULL;
+}
+
+struct session *session_get(struct core *c, uint64_t id)
+{
+    struct session *s = session_find(c, id);
+
+    if (s)
+        return s;
+    s = mem_zalloc(sizeof(*s));
+    s->id = id;
+    s->node.hash = id;
+    s->timer.kind = TIMER_SESSION;
+    s->gone_ms = c->now_ms;
+    s->seen_ms = c->now_ms;
+    list_init(&s->held);
+    list_init(&s->groups);
+    list_init(&s->notices);
+    map_insert(&c->sessions, &s->node);
+    list_push_back(&c->all_sessions, &s->link);
+    c->nsessions++;
+    account(c, sizeof(*s));
+    return s;
+}
+
+struct session *session_of(struct core *c, struct client_id id)
+{
+    struct client *cl = client_get(c, id);
+    uint64_t sid = c->random;
+
+    if (cl->session)
+        return cl->session;
+    while (sid == 0 || session_find(c, sid))
+        sid = sid * 6364136223846793005u + 1442695040888963407u;
+    cl->session = session_get(c, sid);
+    cl->session->client = cl;
+    cl->session->gone_ms = CORE_NONE;
+    return cl->session;
+}
+
+void session_free(struct core *c, struct session *s)
+{
+    ASSERT(list_empty(&s->held) && list_empty(&s->groups) && !s->client);
+    timer_stop(c, &s->timer);
+    map_remove(&c->sessions, &s->node);
+    list_remove(&s->link);
+    c->nsessions--;
+    account(c, -(int64_t)sizeof(*s));
+    mem_free(s);
+}
+
+/* The timer is set when there is something to lose, and is not moved at each
+ * sign of life: it looks again when it fires. */
+void session_arm(struct core *c, struct session *s)
+{
+    int64_t lease_ends = s->seen_ms + c->limits.lease_ms;
+    int64_t at = INT64_MAX;
+
+    if (!list_empty(&s->held))
+        at = lease_ends;
+    if (!s->client) {
+        int64_t grace_ends = s->gone_ms + c->limits.session_grace_ms;
+
+        at = min_i64(
+            at, list_empty(&s->groups) && at != INT64_MAX ? at : grace_ends);
+    }
+    if (at == INT64_MAX)
+        timer_stop(c, &s->timer);
+    else if (!heap_has(&s->timer.node) ||
+             heap_at(&c->timers, &s->timer.node) > at)
+        timer_set(c, &s->timer, at);
+}
+
+static void lose_all(struct core *c, struct session *s)
+{
+    while (!list_empty(&s->held)) {
+        struct job *j = list_entry(list_first(&s->held), struct job, link);
+
+        c->totals.lost++;
+        job_body_ended(c, j,
+                       &(struct verdict){
+                           .kind = VERDICT_LOST,
+                           .class = STR("lost"),
+                           .message = STR("the worker is gone"),
+                       });
+    }
+}
+
+static void release_all(struct core *c, struct session *s)
+{
+    while (!list_empty(&s->held))
+        job_body_ended(c, list_entry(list_first(&s->held), struct job, link),
+                       &(struct verdict){.kind = VERDICT_RELEASED});
+}
+
+static void orphan_groups(struct core *c, struct session *s)
+{
+    while (!list_empty(&s->groups)) {
+        struct group *g =
+            list_entry(list_first(&s->groups), struct group, owned);
+
+        list_remove(&g->owned);
+        g->owner = NULL;
+        group_cancel(c, g, CAUSE_CANCEL, STR(REASON_OWNER_LOST), CORE_UNSET);
+    }
+}
+
+void session_timer(struct core *c, struct session *s)
+{
+    int64_t now = c->now_ms;
+
+    if (!list_empty(&s->held) && now >= s->seen_ms + c->limits.lease_ms)
+        lose_all(c, s);
+    if (!s->client && now >= s->gone_ms + c->limits.session_grace_ms) {
+        orphan_groups(c, s);
+        if (list_empty(&s->held)) {
+            session_free(c, s);
+            return;
+        }
+    }
+    session_arm(c, s);
+}
+
+void session_notify(struct core *c, struct session *s)
+{
+    struct waiter *w = s->client ? s->client->waiter : NULL;
+
+    if (w && w->kind == WAIT_FETCH)
+        worker_serve(c, w);
+}
+
+static void detach(struct core *c, struct client *cl)
+{
+    struct session *s = cl->session;
+
+    cl->session = NULL;
+    s->client = NULL;
+    s->gone_ms = c->now_ms;
+}
+
+void worker_session(struct core *c, const struct core_event *ev)
+{
+    struct session *s = session_of(c, ev->client);
+
+    s->seen_ms = c->now_ms;
+    value_id(reply_begin(c, ev->client), 's', s->id, 0);
+    reply_end(c);
+}
+
+void worker_resume(struct core *c, const struct core_event *ev)
+{
+    struct session *s = session_find(c, ev->u.session.n);
+    struct client *cl;
+
+    if (!s) {
+        reply_error(c, ev->client, CORE_ERR_NOSESSION,
+                    "no such session: never existed, or gone past its grace");
+        return;
+    }
+    cl = client_get(c, ev->client);
+    if (cl->session && cl->session != s) {
+        struct session *old = cl->session;
+
+        detach(c, cl);
+        session_arm(c, old);
+    }
+    /* The old connection may not have noticed yet that it is dead. */
+    if (s->client && s->client != cl) {
+        struct client *before = s->client;
+
+        before->session = NULL;
+        client_drop_if_idle(c, before);
+    }
+    cl->session = s;
+    s->client = cl;
+    s->gone_ms = CORE_NONE;
+    s->seen_ms = c->now_ms;
+    session_arm(c, s);
+    reply_ok(c, ev->client);
+}
+
+void worker_alive(struct core *c, const struct core_event *ev)
+{
+    struct client *cl = client_find(c, ev->client);
+
+    if (cl && cl->session)
+        cl->session->seen_ms = c->now_ms;
+}
+
+void worker_disconnect(struct core *c, const struct core_event *ev)
+{
+    struct client *cl = client_find(c, ev->client);
+    struct session *s;
+
+    if (!cl)
+        return;
+    s = cl->session;
+    if (cl->waiter) {
+        struct queue *q =
+            cl->waiter->kind == WAIT_SUBMIT ? cl->waiter->queue : NULL;
+
+        /* Keep the client: its session is dealt with below. */
+        waiter_free(c, cl->waiter);
+        if (q)
+            queue_admit(c, q);
+        if (!s)
+            return;
+    }
+    if (s)
+        detach(c, cl);
+    client_drop_if_idle(c, cl);
+    if (!s)
+        return;
+    switch (ev->u.disconnect) {
+    case DISCONNECT_BROKEN:
+        if (list_empty(&s->held) && list_empty(&s->groups))
+            session_free(c, s);
+        else
+            session_arm(c, s);
+        return;
+    case DISCONNECT_CLEAN:
+        release_all(c, s);
+        break;
+    case DISCONNECT_DEAD:
+        lose_all(c, s);
+        break;
+    }
+    orphan_groups(c, s);
+    session_free(c, s);
+}
+
+/* ------------------------------------------------------------------- fetch */
+
+static void show_notice(struct buf *b, const struct run *run)
+{
+    const struct job *j = run->job;
+    const char *reason = j->extra && j->extra->reason ? j->extra->reason : NULL;
+
+    if (run->asked == CAUSE_TIMEOUT)
+        reason = "timeout";
+    if (run->asked == CAUSE_DEADLINE)
+        reason = "deadline";
+    value_array(b, 4);
+    value_str(b, STR("cancel"));
+    value_id(b, 'j', j->node.hash, j->attempt);
+    value_str(b, str_from(reason ? reason : "cancelled"));
+    value_int(b, run->grace_ms);
+}
+
+static void show_work(struct buf *b, const struct job *j)
+{
+    value_array(b, 5);
+    value_str(b, STR("job"));
+    value_id(b, 'j', j->node.hash, j->attempt);
+    value_str(b, (struct str){j->queue->name, j->queue->name_len});
+    value_str(b, (struct str){j->payload, j->payload_len});
+    value_map(b, 6);
+    value_str(b, STR("attempt"));
+    value_int(b, j->attempt);
+    value_str(b, STR("timeout"));
+    value_int(b, j->options->timeout_ms);
+    value_str(b, STR("deadline"));
+    value_int(b, job_effective_deadline(j));
+    value_str(b, STR("grace"));
+    value_int(b, j->options->grace_ms);
+    value_str(b, STR("group"));
+    if (j->group->id)
+        value_id(b, 'g', j->group->id, 0);
+    else
+        value_str(b, STR("root"));
+    value_str(b, STR("name"));
+    value_str_or_null(b, j->extra && j->extra->name ? str_from(j->extra->name)
+                                                    : (struct str){0});
+}
+
+/* Starts what the queues have for the worker, in the order given. Ending a
+ * cancelled job on the way may answer other clients, so nothing is written
+ * yet. */
+static size_t take_jobs(struct core *c, struct session *s, int64_t count,
+                        struct queue *const *queues, size_t n,
+                        struct job **jobs)
+{
+    size_t taken = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct job *j;
+
+        while ((int64_t)taken < count && (j = queue_next(c, queues[i]))) {
+            job_start(c, j, s);
+            jobs[taken++] = j;
+        }
+    }
+    return taken;
+}
+
+void worker_serve(struct core *c, struct waiter *w)
+{
+    struct session *s = w->client->session;
+    struct client_id id = w->client->id;
+    struct queue *queues[CORE_QUEUES_PER_FETCH];
+    struct job *jobs[FETCH_MAX];
+    size_t n = w->nlinks, taken, at;
+    int64_t count = w->count;
+    uint32_t entries = 0;
+    struct buf *b;
+
+    for (size_t i = 0; i < n; i++)
+        queues[i] = w->links[i].queue;
+    /* First: serving may lead back here. */
+    waiter_free(c, w);
+    taken = take_jobs(c, s, count, queues, n, jobs);
+    b = reply_begin(c, id);
+    at = value_array(b, 0);
+    while (!list_empty(&s->notices)) {
+        struct run *run =
+            list_entry(list_first(&s->notices), struct run, notice);
+
+        list_remove(&run->notice);
+        show_notice(b, run);
+        entries++;
+    }
+    for (size_t i = 0; i < taken; i++)
+        show_work(b, jobs[i]);
+    value_set_count(b, at, entries + (uint32_t)taken);
+    reply_end(c);
+    for (size_t i = 0; i < n && taken; i++)
+        queue_admit(c, queues[i]);
+}
+
+static bool anything_for(struct core *c, const struct session *s, int64_t count,
+                         struct queue *const *queues, size_t n)
+{
+    if (!list_empty(&s->notices))
+        return true;
+    for (size_t i = 0; i < n && count > 0; i++)
+        if (queue_next(c, queues[i]))
+            return true;
+    return false;
+}
+
+void worker_fetch(struct core *c, const struct core_event *ev)
+{
+    struct queue *queues[CORE_QUEUES_PER_FETCH];
+    size_t n = ev->u.fetch.nqueues;
+    int64_t count = min_i64(ev->u.fetch.count, FETCH_MAX);
+    struct session *s = session_of(c, ev->client);
+    struct waiter *w;
+
+    ASSERT(n <= CORE_QUEUES_PER_FETCH);
+    s->seen_ms = c->now_ms;
+    for (size_t i = 0; i < n; i++) {
+        queues[i] = queue_get(c, ev->client, ev->u.fetch.queues[i]);
+        if (!queues[i])
+            return;
+    }
+    if (ev->u.fetch.wait_ms == 0 && !anything_for(c, s, count, queues, n)) {
+        value_array(reply_begin(c, ev->client), 0);
+        reply_end(c);
+        return;
+    }
+    w = waiter_new(c, ev->client, WAIT_FETCH, ev->u.fetch.wait_ms, n);
+    w->count = count;
+    for (size_t i = 0; i < n; i++) {
+        w->links[i].waiter = w;
+        w->links[i].queue = queues[i];
+        queues[i]->nfetchers++;
+        if (count > 0)
+            list_push_back(&queues[i]->fetchers, &w->links[i].link);
+    }
+    if (!anything_for(c, s, count, queues, n))
+        return;
+    /* Looking may have ended a cancelled job, and that may have served it. */
+    w = client_get(c, ev->client)->waiter;
+    if (w)
+        worker_serve(c, w);
+}
+
+/* ----------------------------------------------------------------- reports */
+
+/* The job whose current attempt the token names; else the error is answered. */
+static struct job *current(struct core *c, const struct core_event *ev)
+{
+    const struct token *t = &ev->u.report.token;
+    struct job *j = find_job_or_reply(c, ev->client, t->job);
+
+    if (!j)
+        return NULL;
+    if (j->attempt == t->attempt &&
+        (j->state == JOB_RUNNING || j->state == JOB_CANCELLING))
+        return j;
+    c->totals.stale++;
+    reply_error(c, ev->client, CORE_ERR_STALE,
+                "attempt %u is not running (the job is %s, its last attempt "
+                "is %u); nothing was changed",
+                t->attempt, job_state_name((enum job_state)j->state),
+                j->attempt);
+    return NULL;
+}
+
+static bool within(struct core *c, const struct core_event *ev,
+                   const char *what, size_t len, int64_t max)
+{
+    if ((int64_t)len <= max)
+        return true;
+    reply_error(c, ev->client, CORE_ERR_TOOBIG,
+                "the %s is %zu bytes, at most %lld are allowed", what, len,
+                (long long)max);
+    return false;
+}
+
+void worker_report(struct core *c, const struct core_event *ev)
+{
+    struct job *j = current(c, ev);
+    struct verdict v = {.kind = VERDICT_RELEASED};
+
+    if (!j)
+        return;
+    if (ev->kind == EVENT_DONE) {
+        if (!within(c, ev, "result", ev->u.report.result.len,
+                    c->limits.result_max))
+            return;
+        v.kind = VERDICT_OK;
+        v.result = ev->u.report.result;
+    } else if (ev->kind == EVENT_FAIL) {
+        if (!within(c, ev, "class", ev->u.report.class.len, CORE_CLASS_MAX) ||
+            !within(c, ev, "message", ev->u.report.message.len,
+                    CORE_MESSAGE_MAX) ||
+            !within(c, ev, "detail", ev->u.report.detail.len, CORE_DETAIL_MAX))
+            return;
+        v.kind = str_eq(ev->u.report.class, STR("cancelled")) ? VERDICT_STOPPED
+                                                              : VERDICT_FAILED;
+        v.class = ev->u.report.class;
+        v.message = ev->u.report.message;
+        v.detail = ev->u.report.detail;
+    }
+    reply_ok(c, ev->client);
+    job_body_ended(c, j, &v);
+}
+
+void worker_touch(struct core *c, const struct core_event *ev)
+{
+    struct job *j = current(c, ev);
+    int64_t at = CORE_NONE;
+    struct run *run;
+    struct buf *b;
+
+    if (!j || !within(c, ev, "progress", ev->u.report.progress.len,
+                      CORE_PROGRESS_MAX))
+        return;
+    run = j->u.run;
+    if (ev->u.report.progress.p) {
+        mem_free(run->progress);
+        run->progress =
+            mem_dup_text(ev->u.report.progress.p, ev->u.report.progress.len);
+    }
+    if (run->session)
+        run->session->seen_ms = c->now_ms;
+    at = job_effective_deadline(j);
+    if (j->options->timeout_ms != CORE_NONE) {
+        int64_t end = run->started_ms + j->options->timeout_ms;
+
+        at = at == CORE_NONE ? end : min_i64(at, end);
+    }
+    b = reply_begin(c, ev->client);
+    value_array(b, 3);
+    value_int(b, run->asked != CAUSE_NONE);
+    value_int(b, at == CORE_NONE ? CORE_NONE : max_i64(0, at - c->now_ms));
+    value_str_or_null(b, run->asked == CAUSE_TIMEOUT    ? STR("timeout")
+                         : run->asked == CAUSE_DEADLINE ? STR("deadline")
+                         : j->extra && j->extra->reason
+                             ? str_from(j->extra->reason)
+                             : (struct str){0});
+    reply_end(c);
+}
