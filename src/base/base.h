@@ -18,22 +18,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ARRAY_LEN(a)    (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a)      (sizeof(a) / sizeof((a)[0]))
 #define ATTR_PRINTF(f, a) __attribute__((format(printf, f, a)))
-#define ATTR_NORETURN   __attribute__((noreturn))
-#define LIKELY(x)       __builtin_expect(!!(x), 1)
-#define UNLIKELY(x)     __builtin_expect(!!(x), 0)
+#define ATTR_NORETURN     __attribute__((noreturn))
+#define LIKELY(x)         __builtin_expect(!!(x), 1)
+#define UNLIKELY(x)       __builtin_expect(!!(x), 0)
 
-#define container_of(ptr, type, member)                                        \
+#define container_of(ptr, type, member) \
     ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Ends the process after saying on stderr which assertion failed, where. */
 void base_bug(const char *file, int line, const char *what) ATTR_NORETURN;
 
-#define ASSERT(cond)                                                           \
-    do {                                                                       \
-        if (UNLIKELY(!(cond)))                                                 \
-            base_bug(__FILE__, __LINE__, #cond);                               \
+#define ASSERT(cond)                             \
+    do {                                         \
+        if (UNLIKELY(!(cond)))                   \
+            base_bug(__FILE__, __LINE__, #cond); \
     } while (0)
 
 /* A place that cannot be reached. */

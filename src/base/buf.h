@@ -20,7 +20,7 @@ struct buf {
 };
 
 void buf_init(struct buf *b);
-void buf_clear(struct buf *b);             /* frees */
+void buf_clear(struct buf *b); /* frees */
 void buf_reserve_slow(struct buf *b, size_t room);
 void buf_printf(struct buf *b, const char *fmt, ...) ATTR_PRINTF(2, 3);
 /* Give back memory beyond `keep` bytes if the buffer is empty. */

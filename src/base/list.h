@@ -63,12 +63,12 @@ static inline struct list *list_first(const struct list *head)
 
 #define list_entry(link, type, member) container_of(link, type, member)
 
-#define list_foreach(it, head)                                                 \
+#define list_foreach(it, head) \
     for (struct list *it = (head)->next; it != (head); it = it->next)
 
 /* The body may remove `it`, and nothing else. */
-#define list_foreach_safe(it, head)                                            \
-    for (struct list *it = (head)->next, *it##_next = it->next; it != (head);  \
+#define list_foreach_safe(it, head)                                           \
+    for (struct list *it = (head)->next, *it##_next = it->next; it != (head); \
          it = it##_next, it##_next = it->next)
 
 #endif

@@ -22,10 +22,10 @@ struct map_node {
 
 struct map {
     struct map_node **buckets;
-    size_t len;     /* nodes */
-    size_t active;  /* buckets in use */
-    size_t cap;     /* buckets allocated */
-    uint64_t mask;  /* hash & mask, or hash & (mask >> 1) when not split yet */
+    size_t len;    /* nodes */
+    size_t active; /* buckets in use */
+    size_t cap;    /* buckets allocated */
+    uint64_t mask; /* hash & mask, or hash & (mask >> 1) when not split yet */
 };
 
 void map_init(struct map *m);

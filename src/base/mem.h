@@ -11,12 +11,12 @@
 
 #include "base/base.h"
 
-void *mem_alloc(size_t size);               /* contents undefined */
-void *mem_zalloc(size_t size);              /* zeroed */
-void *mem_realloc(void *old, size_t size);  /* old may be NULL */
+void *mem_alloc(size_t size);                /* contents undefined */
+void *mem_zalloc(size_t size);               /* zeroed */
+void *mem_realloc(void *old, size_t size);   /* old may be NULL */
 void *mem_dup(const void *data, size_t len); /* len 0 gives a unique pointer */
 char *mem_dup_text(const void *data, size_t len); /* adds a NUL */
-void mem_free(void *p);                     /* NULL is allowed */
+void mem_free(void *p);                           /* NULL is allowed */
 
 /* Multiplication for sizes; an overflow ends the process. */
 size_t mem_mul(size_t n, size_t size);
@@ -28,11 +28,11 @@ size_t mem_mul(size_t n, size_t size);
  * after release is seen.
  */
 struct pool {
-    size_t size;        /* of one object, a multiple of 8 */
-    void *free;         /* released objects, linked through their first word */
-    void *chunks;       /* chunks, linked through their first word */
-    char *next, *end;   /* unused room of the newest chunk */
-    size_t used;        /* objects handed out and not yet released */
+    size_t size;      /* of one object, a multiple of 8 */
+    void *free;       /* released objects, linked through their first word */
+    void *chunks;     /* chunks, linked through their first word */
+    char *next, *end; /* unused room of the newest chunk */
+    size_t used;      /* objects handed out and not yet released */
 };
 
 void pool_init(struct pool *p, size_t size);
