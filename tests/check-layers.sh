@@ -117,6 +117,15 @@ if [ -f "$library" ]; then
 else
     complain "$library is not built"
 fi
+# What the static library must not hide it marks as its own.
+archive=$build/.libs/libyoke.a
+if [ -f "$archive" ]; then
+    for symbol in $("$nm" -g --defined-only "$archive" |
+        awk 'NF == 3 { print $3 }'); do
+        [[ $symbol =~ ^(yoke|yk)_|^__ ]] ||
+            complain "libyoke.a defines $symbol, which is not prefixed"
+    done
+fi
 
 if [ "$bad" -gt 0 ]; then
     echo "layers: $bad violations" >&2
