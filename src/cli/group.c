@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * group - groups for scripts: opened by one command, used by others.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/argument.h"
+#include "cli/cli.h"
+#include "cli/output.h"
+#include "cli/report.h"
+#include "cli/submission.h"
+#include "cli/text.h"
+
+enum {
+    OPTION_PARENT = 400,
+    OPTION_HALT,
+    OPTION_DEADLINE,
+    OPTION_KEEP,
+    OPTION_NAME,
+    OPTION_ERRORS,
+    OPTION_CLASS,
+};
+
+const struct option_row group_open_options[] = {
+    {OPTION_PARENT, "parent", "ID", "a group (inside a job: that job)"},
+    {OPTION_HALT, "halt", "WHEN",
+     "fail=N, success=N (comma for both) or never (fail=1)"},
+    {'w', "width", "N", "most of its jobs running at once"},
+    {OPTION_DEADLINE, "deadline", "D", "most time from now to its end"},
+    {OPTION_KEEP, "keep", "D", "how long it is kept after its end (1h)"},
+    {OPTION_NAME, "name", "TEXT", "a label for people"},
+    {0, NULL, NULL, NULL},
+};
+
+const struct option_row group_wait_options[] = {
+    {'t', "timeout", "D", "most time to wait; then exit with 124"},
+    {0, NULL, NULL, NULL},
+};
+
+const struct option_row group_results_options[] = {
+    {OPTION_ERRORS, "errors", NULL, "only those that failed"},
+    {0, NULL, NULL, NULL},
+};
+
+const struct option_row group_errors_options[] = {
+    {OPTION_CLASS, "class", "GLOB", "only errors of these classes: 'exit:*'"},
+    {0, NULL, NULL, NULL},
+};
+
+int group_open_main(struct cli *c)
+{
+    struct yoke_group_options options;
+    char group[YOKE_ID_SIZE];
+    int status, id;
+    yoke *y;
+
+    yoke_group_options_init(&options);
+    options.parent = submission_scope();
+    while ((id = options_next(c)) != 0) {
+        switch (id) {
+        case OPTION_PARENT:
+            options.parent = c->value;
+            break;
+        case OPTION_HALT:
+            if (!argument_halt(c->value, &options.fail, &options.succeed))
+                cli_usage(c, "--halt: '%s' is not " ARGUMENT_WANTS_HALT,
+                          c->value);
+            break;
+        case 'w':
+            options.width = options_integer(c, 1, INT32_MAX);
+            break;
+        case OPTION_DEADLINE:
+            options.timeout_ms = options_duration(c);
+            break;
+        case OPTION_KEEP:
+            options.keep_ms = options_duration(c);
+            break;
+        case OPTION_NAME:
+            options.name = c->value;
+            break;
+        }
+    }
+    options_operands(c, 0, 0);
+    /* this command's session ends at once */
+    options.detached = true;
+    y = cli_connect(c);
+    status = yoke_group_open(y, &options, group);
+    if (status != 0)
+        cli_fail(c, y, status, "cannot open a group");
+    yoke_close(y);
+    if (c->json)
+        output_json(json_pack("{s:s}", "id", group));
+    else
+        puts(group);
+    return 0;
+}
+
+/* The one operand, which must be a group's id. */
+static const char *group_operand(struct cli *c)
+{
+    options_operands(c, 1, 1);
+    if (!cli_is_group(c->argv[0]))
+        cli_usage(c, "'%s' is no group's id; those begin with g", c->argv[0]);
+    return c->argv[0];
+}
+
+int group_close_main(struct cli *c)
+{
+    const char *group;
+    int status;
+    yoke *y;
+
+    while (options_next(c) != 0)
+        continue;
+    group = group_operand(c);
+    y = cli_connect(c);
+    status = yoke_group_close(y, group);
+    if (status != 0)
+        cli_fail(c, y, status, "cannot close %s", group);
+    yoke_close(y);
+    return 0;
+}
+
+static struct yoke_error_tree *get_errors(struct cli *c, yoke *y,
+                                          const char *group)
+{
+    struct yoke_error_tree *tree = NULL;
+    int status = yoke_group_errors(y, group, &tree);
+
+    if (status != 0)
+        cli_fail(c, y, status, "cannot get the errors of %s", group);
+    return tree;
+}
+
+int group_wait_main(struct cli *c)
+{
+    struct yoke_outcome_info *info = NULL;
+    int64_t wait_ms = YOKE_NONE;
+    const char *group;
+    int status, result;
+    yoke *y;
+
+    while (options_next(c) != 0)
+        wait_ms = options_duration(c);
+    group = group_operand(c);
+    y = cli_connect(c);
+    status = yoke_group_wait(y, group, wait_ms, &info);
+    if (status == YOKE_ERR_TIMEOUT) {
+        cli_warn("%s has not ended after %lld ms", group, (long long)wait_ms);
+        exit(EXIT_TIMED_OUT);
+    }
+    if (status != 0)
+        cli_fail(c, y, status, "cannot wait for %s", group);
+    result = info->outcome == YOKE_SUCCEEDED ? 0 : EXIT_FAILED;
+    if (c->json) {
+        output_json(output_json_value(info->raw));
+    } else if (result != 0 || info->failed > 0) {
+        struct yoke_error_tree *tree = get_errors(c, y, group);
+
+        report_tree(stderr, info, tree, 0);
+        yoke_error_tree_free(tree);
+    }
+    yoke_outcome_free(info);
+    yoke_close(y);
+    return result;
+}
+
+/* ---------------------------------------------------------------- results */
+
+static void print_member(const struct yoke_outcome_info *o)
+{
+    char *why = report_why(o);
+    struct text line = {0};
+
+    printf("%s  %s", o->id, why);
+    free(why);
+    if (o->name[0] != '\0') {
+        output_clean(&line, o->name, strlen(o->name));
+        printf("  (%s)", text_str(&line));
+        text_clear(&line);
+    }
+    if (o->result.data != NULL)
+        printf("  %zu bytes", o->result.len);
+    putchar('\n');
+}
+
+static void print_page(struct cli *c, const struct yoke_page *page,
+                       bool *printed)
+{
+    for (size_t i = 0; i < page->count; i++) {
+        if (!c->json) {
+            print_member(page->members[i]);
+            continue;
+        }
+        /* one array, but never all of it in memory */
+        if (*printed)
+            fputs(",\n", stdout);
+        *printed = true;
+        json_t *json = output_json_value(page->members[i]->raw);
+        (void)json_dumpf(json, stdout, 0); /* stdout keeps its error */
+        json_decref(json);
+    }
+}
+
+int group_results_main(struct cli *c)
+{
+    bool errors_only = false, over = false, printed = false;
+    char cursor[YOKE_ID_SIZE] = "0";
+    const char *group;
+    yoke *y;
+
+    while (options_next(c) != 0)
+        errors_only = true;
+    group = group_operand(c);
+    y = cli_connect(c);
+    if (c->json)
+        putchar('[');
+    while (!over) {
+        struct yoke_page *page = NULL;
+        int status =
+            yoke_group_results(y, group, cursor, errors_only, 32, &page);
+
+        if (status != 0)
+            cli_fail(c, y, status, "cannot get the results of %s", group);
+        print_page(c, page, &printed);
+        over = page->over || page->count == 0;
+        memcpy(cursor, page->cursor, sizeof(cursor));
+        yoke_page_free(page);
+    }
+    if (c->json)
+        puts("]");
+    yoke_close(y);
+    return 0;
+}
+
+/* ----------------------------------------------------------------- errors */
+
+static json_t *error_json(const struct yoke_job_error *e)
+{
+    json_t *json = json_object();
+
+    output_json_bytes(
+        json, "class",
+        (struct yoke_bytes){e->class_name, strlen(e->class_name)});
+    output_json_bytes(json, "message",
+                      (struct yoke_bytes){e->message, strlen(e->message)});
+    output_json_bytes(json, "detail",
+                      (struct yoke_bytes){e->detail, strlen(e->detail)});
+    (void)json_object_set_new(json, "attempt", json_integer(e->attempt));
+    (void)json_object_set_new(json, "time", json_integer(e->time_ms));
+    return json;
+}
+
+static json_t *tree_json(const struct yoke_error_tree *tree)
+{
+    json_t *json, *errors = json_array(), *members = json_array();
+
+    for (size_t i = 0; i < tree->nerrors; i++)
+        (void)json_array_append_new(errors, error_json(&tree->errors[i]));
+    for (size_t i = 0; i < tree->nchildren; i++)
+        (void)json_array_append_new(members, tree_json(tree->children[i]));
+    json = json_pack("{s:s, s:s}", "id", tree->id, "kind",
+                     tree->is_group ? "group" : "job");
+    if (tree->name != NULL)
+        output_json_bytes(json, "name",
+                          (struct yoke_bytes){tree->name, strlen(tree->name)});
+    (void)json_object_set_new(json, "errors", errors);
+    (void)json_object_set_new(json, "members", members);
+    return json;
+}
+
+int group_errors_main(struct cli *c)
+{
+    struct yoke_error_tree *tree, *match = NULL;
+    const char *group, *glob = NULL;
+    int status;
+    yoke *y;
+
+    while (options_next(c) != 0)
+        glob = c->value;
+    group = group_operand(c);
+    y = cli_connect(c);
+    tree = get_errors(c, y, group);
+    if (tree != NULL && glob != NULL) {
+        status = yoke_error_tree_split(tree, glob, &match, NULL);
+        if (status != 0)
+            cli_fail(c, NULL, status, "cannot split the errors");
+        yoke_error_tree_free(tree);
+        tree = match;
+    }
+    if (c->json)
+        output_json(tree != NULL ? tree_json(tree) : json_null());
+    else if (tree != NULL)
+        report_tree(stdout, NULL, tree, 0);
+    yoke_error_tree_free(tree);
+    yoke_close(y);
+    return 0;
+}

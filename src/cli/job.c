@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * job - what is asked of jobs (and groups) by their ids: wait, result, status,
+ * cancel.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/output.h"
+#include "cli/report.h"
+#include "cli/text.h"
+
+enum { OPTION_REASON = 400, OPTION_GRACE, OPTION_WAIT };
+
+const struct option_row wait_options[] = {
+    {'t', "timeout", "D", "most time to wait; then exit with 124"},
+    {0, NULL, NULL, NULL},
+};
+
+const struct option_row result_options[] = {
+    {'t', "timeout", "D", "wait for the end for at most this time (0)"},
+    {0, NULL, NULL, NULL},
+};
+
+const struct option_row cancel_options[] = {
+    {OPTION_REASON, "reason", "TEXT", "kept with the job, for people"},
+    {OPTION_GRACE, "grace", "D", "between asking to stop and killing"},
+    {OPTION_WAIT, "wait", NULL, "return when they have really ended"},
+    {0, NULL, NULL, NULL},
+};
+
+static const char *outcome_word(enum yoke_outcome outcome)
+{
+    switch (outcome) {
+    case YOKE_SUCCEEDED:
+        return "ok";
+    case YOKE_FAILED:
+        return "failed";
+    case YOKE_CANCELLED:
+        return "cancelled";
+    case YOKE_PENDING:
+        break;
+    }
+    return "not ended";
+}
+
+/* -1 or the time left until then. */
+static int64_t left(int64_t until)
+{
+    int64_t rest;
+
+    if (until < 0)
+        return YOKE_NONE;
+    rest = until - cli_monotonic_ms();
+    return rest > 0 ? rest : 0;
+}
+
+static int wait_for(yoke *y, const char *id, int64_t wait_ms,
+                    struct yoke_outcome_info **out)
+{
+    return cli_is_group(id) ? yoke_group_wait(y, id, wait_ms, out)
+                            : yoke_job_wait(y, id, wait_ms, out);
+}
+
+static void print_outcome(const struct yoke_outcome_info *o)
+{
+    const char *word = outcome_word(o->outcome);
+    struct text line = {0};
+    char *why;
+
+    printf("%s  %s%s%s", o->id, output_color(stdout, output_state_color(word)),
+           word, output_color(stdout, COLOR_NONE));
+    if (o->outcome != YOKE_SUCCEEDED) {
+        why = report_why(o);
+        printf("  %s", strncmp(why, "cancelled: ", 11) == 0 ? why + 11 : why);
+        free(why);
+    }
+    if (o->name[0] != '\0') {
+        output_clean(&line, o->name, strlen(o->name));
+        printf("  (%s)", text_str(&line));
+        text_clear(&line);
+    }
+    putchar('\n');
+    (void)fflush(stdout); /* the next one may take its time */
+}
+
+int wait_main(struct cli *c)
+{
+    int64_t timeout_ms = -1, until;
+    int result = 0, id;
+    json_t *array = json_array();
+    yoke *y;
+
+    while ((id = options_next(c)) != 0)
+        timeout_ms = options_duration(c);
+    options_operands(c, 1, -1);
+    y = cli_connect(c);
+    until = timeout_ms < 0 ? -1 : cli_monotonic_ms() + timeout_ms;
+    for (int i = 0; i < c->argc; i++) {
+        struct yoke_outcome_info *o = NULL;
+        int status = wait_for(y, c->argv[i], left(until), &o);
+
+        if (status == YOKE_ERR_TIMEOUT) {
+            cli_warn("%s has not ended after %lld ms", c->argv[i],
+                     (long long)timeout_ms);
+            result = EXIT_TIMED_OUT;
+            continue;
+        }
+        if (status != 0)
+            cli_fail(c, y, status, "cannot wait for %s", c->argv[i]);
+        if (o->outcome != YOKE_SUCCEEDED && result == 0)
+            result = EXIT_FAILED;
+        if (c->json)
+            (void)json_array_append_new(array, output_json_value(o->raw));
+        else
+            print_outcome(o);
+        yoke_outcome_free(o);
+    }
+    if (c->json)
+        output_json(array);
+    else
+        json_decref(array);
+    yoke_close(y);
+    return result;
+}
+
+static void report_job(const struct yoke_outcome_info *o)
+{
+    struct yoke_error_tree node = {
+        .name = (char *)o->name, .nerrors = o->nerrors, .errors = o->errors};
+    struct yoke_error_tree *children[] = {&node};
+    struct yoke_error_tree root = {.nchildren = 1, .children = children};
+    char *why = report_why(o);
+
+    cli_warn("%s has no result: %s", o->id, why);
+    free(why);
+    (void)snprintf(node.id, sizeof(node.id), "%s", o->id);
+    if (o->nerrors > 0)
+        report_tree(stderr, NULL, &root, 0);
+}
+
+int result_main(struct cli *c)
+{
+    struct yoke_outcome_info *o = NULL;
+    int64_t wait_ms = 0;
+    int status, id, result;
+    yoke *y;
+
+    while ((id = options_next(c)) != 0)
+        wait_ms = options_duration(c);
+    options_operands(c, 1, 1);
+    if (cli_is_group(c->argv[0]))
+        cli_usage(c, "%s is a group; see 'yoke group results'", c->argv[0]);
+    y = cli_connect(c);
+    status = yoke_job_wait(y, c->argv[0], wait_ms, &o);
+    if (status == YOKE_ERR_TIMEOUT) {
+        cli_warn("%s has not ended; 'yoke wait %s' waits for it", c->argv[0],
+                 c->argv[0]);
+        exit(EXIT_TIMED_OUT);
+    }
+    if (status != 0)
+        cli_fail(c, y, status, "cannot get the result of %s", c->argv[0]);
+    result = o->outcome == YOKE_SUCCEEDED ? 0 : EXIT_FAILED;
+    if (c->json)
+        output_json(output_json_value(o->raw));
+    else if (result == 0)
+        (void)fwrite(o->result.data, 1, o->result.len, stdout); /* see finish */
+    else
+        report_job(o);
+    yoke_outcome_free(o);
+    yoke_close(y);
+    return result;
+}
+
+/* -------------------------------------------------------------- status */
+
+/* Whether a number of the daemon's is a time, a duration, or just that. */
+static void describe_int(struct text *t, const char *key, int64_t i)
+{
+    static const char *const moments[] = {"submitted", "started", "ended",
+                                          "deadline", "opened"};
+    static const char *const durations[] = {"timeout"};
+
+    for (size_t k = 0; k < sizeof(moments) / sizeof(moments[0]); k++) {
+        if (strcmp(key, moments[k]) != 0)
+            continue;
+        if (i < 0) {
+            text_adds(t, "none");
+            return;
+        }
+        output_moment(t, i);
+        text_adds(t, i <= cli_now_ms() ? "  (" : "  (in ");
+        output_duration(t, llabs(cli_now_ms() - i));
+        text_adds(t, i <= cli_now_ms() ? " ago)" : ")");
+        return;
+    }
+    for (size_t k = 0; k < sizeof(durations) / sizeof(durations[0]); k++) {
+        if (strcmp(key, durations[k]) != 0)
+            continue;
+        if (i < 0)
+            text_adds(t, "none");
+        else
+            output_duration(t, i);
+        return;
+    }
+    text_addf(t, "%lld", (long long)i);
+}
+
+static void describe_errors(const struct yoke_value *errors)
+{
+    for (size_t i = 0; i < errors->count; i++) {
+        const struct yoke_value *e = &errors->items[i];
+        struct text t = {0};
+
+        text_addf(&t, "%s: %s", output_str(e, "class"),
+                  output_str(e, "message"));
+        output_field("error", text_str(&t));
+        text_clear(&t);
+    }
+}
+
+static void describe(const struct yoke_value *map)
+{
+    for (size_t i = 0; i < map->count; i++) {
+        const char *key = map->items[2 * i].s.data;
+        const struct yoke_value *value = &map->items[2 * i + 1];
+        struct text t = {0};
+
+        if (value->kind == YOKE_ARRAY) {
+            describe_errors(value);
+            continue;
+        }
+        if (value->kind == YOKE_NULL)
+            continue;
+        if (value->kind == YOKE_INT)
+            describe_int(&t, key, value->i);
+        else if (value->kind == YOKE_STR)
+            output_clean(&t, value->s.data, value->s.len);
+        output_field(key, text_str(&t));
+        text_clear(&t);
+    }
+}
+
+int status_main(struct cli *c)
+{
+    json_t *array = json_array();
+    yoke *y;
+
+    while (options_next(c) != 0)
+        continue;
+    options_operands(c, 1, -1);
+    y = cli_connect(c);
+    for (int i = 0; i < c->argc; i++) {
+        const char *id = c->argv[i];
+        struct yoke_value *v = NULL;
+        int status = cli_is_group(id) ? yoke_commandl(y, &v, "GROUP", "INFO",
+                                                      id, (char *)NULL)
+                                      : yoke_job_status(y, id, &v);
+
+        if (status != 0)
+            cli_fail(c, y, status, "cannot get the status of %s", id);
+        if (c->json) {
+            (void)json_array_append_new(array, output_json_value(v));
+        } else {
+            if (i > 0)
+                putchar('\n');
+            describe(v);
+        }
+        yoke_value_free(v);
+    }
+    /* one id, one object: what scripts expect */
+    if (c->json && c->argc == 1)
+        output_json(json_incref(json_array_get(array, 0)));
+    else if (c->json)
+        output_json(json_incref(array));
+    json_decref(array);
+    yoke_close(y);
+    return 0;
+}
+
+/* -------------------------------------------------------------- cancel */
+
+int cancel_main(struct cli *c)
+{
+    const char *reason = NULL;
+    int64_t grace_ms = YOKE_DEFAULT;
+    bool wait = false;
+    int id;
+    yoke *y;
+
+    while ((id = options_next(c)) != 0) {
+        if (id == OPTION_REASON)
+            reason = c->value;
+        else if (id == OPTION_GRACE)
+            grace_ms = options_duration(c);
+        else
+            wait = true;
+    }
+    options_operands(c, 1, -1);
+    y = cli_connect(c);
+    for (int i = 0; i < c->argc; i++) {
+        int status = yoke_cancel(y, c->argv[i], reason, grace_ms);
+
+        if (status != 0)
+            cli_fail(c, y, status, "cannot cancel %s", c->argv[i]);
+    }
+    for (int i = 0; wait && i < c->argc; i++) {
+        struct yoke_outcome_info *o = NULL;
+        int status = wait_for(y, c->argv[i], YOKE_NONE, &o);
+
+        if (status != 0)
+            cli_fail(c, y, status, "cannot wait for %s", c->argv[i]);
+        yoke_outcome_free(o);
+    }
+    yoke_close(y);
+    return 0;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/argument.h"
+#include "cli/cli.h"
+
+#define ROWS_MAX 48
+
+enum { OPTION_SERVER = 1000, OPTION_PASSWORD_FILE, OPTION_JSON, OPTION_HELP };
+
+const struct option_row options_global[] = {
+    {OPTION_SERVER, "server", "ADDR",
+     "the daemon: /path/to/socket, host:port, host (or $YOKE_SERVER)"},
+    {OPTION_PASSWORD_FILE, "password-file", "FILE",
+     "its first line is the password (or $YOKE_PASSWORD_FILE)"},
+    {OPTION_JSON, "json", NULL, "print data as JSON"},
+    {OPTION_HELP, "help", NULL, "show what the verb takes"},
+    {0, NULL, NULL, NULL},
+};
+
+/* getopt's two forms of a verb's rows and of the global ones. */
+struct forms {
+    char letters[2 * ROWS_MAX + 3];
+    struct option longs[ROWS_MAX + 1];
+    size_t nletters, nlongs;
+};
+
+static void forms_add(struct forms *f, const struct option_row *row)
+{
+    for (; row != NULL && row->id != 0; row++) {
+        if (f->nlongs == ROWS_MAX)
+            abort();
+        f->longs[f->nlongs++] = (struct option){
+            .name = row->name,
+            .has_arg = row->value != NULL ? required_argument : no_argument,
+            .val = row->id,
+        };
+        if (row->id >= 256)
+            continue;
+        f->letters[f->nletters++] = (char)row->id;
+        if (row->value != NULL)
+            f->letters[f->nletters++] = ':';
+    }
+}
+
+static void forms_make(struct forms *f, const struct verb *verb)
+{
+    *f = (struct forms){0};
+    if (verb == NULL || verb->in_order)
+        f->letters[f->nletters++] = '+';
+    f->letters[f->nletters++] = ':';
+    if (verb != NULL)
+        forms_add(f, verb->options);
+    forms_add(f, options_global);
+}
+
+static void forms_wrong(struct cli *c, int id)
+{
+    if (id == ':')
+        cli_usage(c, "%s needs a value", c->argv[optind - 1]);
+    if (optopt > 0 && optopt < 256 &&
+        strncmp(c->argv[optind - 1], "--", 2) != 0)
+        cli_usage(c, "unknown option -%c", optopt);
+    if (optopt != 0)
+        cli_usage(c, "%s takes no value", c->argv[optind - 1]);
+    cli_usage(c, "unknown or ambiguous option %s", c->argv[optind - 1]);
+}
+
+static void show_help(const struct cli *c)
+{
+    char *words[] = {(char *)"help",
+                     (char *)(c->verb != NULL ? c->verb->name : NULL), NULL};
+    struct cli help = {.argc = c->verb != NULL ? 2 : 1, .argv = words};
+
+    for (const struct verb *v = verbs; v->name != NULL; v++)
+        if (strcmp(v->name, "help") == 0)
+            exit(v->run(&help));
+}
+
+int options_next(struct cli *c)
+{
+    struct forms forms;
+
+    forms_make(&forms, c->verb);
+    for (;;) {
+        int id =
+            getopt_long(c->argc, c->argv, forms.letters, forms.longs, NULL);
+
+        c->value = optarg;
+        switch (id) {
+        case OPTION_SERVER:
+            c->server = optarg;
+            break;
+        case OPTION_PASSWORD_FILE:
+            c->password_file = optarg;
+            break;
+        case OPTION_JSON:
+            c->json = true;
+            break;
+        case OPTION_HELP:
+            show_help(c);
+            break;
+        case '?':
+        case ':':
+            forms_wrong(c, id);
+            break;
+        case -1:
+            c->argc -= optind;
+            c->argv += optind;
+            return 0;
+        default:
+            return id;
+        }
+    }
+}
+
+/* The word that the value just read was given to. */
+static const char *option_word(const struct cli *c)
+{
+    const char *word = c->argv[optind - 1];
+
+    if (word == c->value && optind >= 2)
+        word = c->argv[optind - 2];
+    return word;
+}
+
+static void value_wrong(struct cli *c, const char *wants)
+{
+    const char *word = option_word(c);
+
+    cli_usage(c, "%.*s: '%s' is not %s", (int)strcspn(word, "="), word,
+              c->value, wants);
+}
+
+int64_t options_duration(struct cli *c)
+{
+    int64_t value = 0;
+
+    if (!argument_duration(c->value, &value))
+        value_wrong(c, ARGUMENT_WANTS_DURATION);
+    return value;
+}
+
+int64_t options_moment(struct cli *c)
+{
+    int64_t value = 0;
+
+    if (!argument_moment(c->value, cli_now_ms(), &value))
+        value_wrong(c, ARGUMENT_WANTS_MOMENT);
+    return value;
+}
+
+int64_t options_integer(struct cli *c, int64_t min, int64_t max)
+{
+    int64_t value = 0;
+    char wants[80];
+
+    if (argument_integer(c->value, min, max, &value))
+        return value;
+    if (max == INT64_MAX || max == INT32_MAX)
+        (void)snprintf(wants, sizeof(wants), "a whole number from %lld",
+                       (long long)min);
+    else
+        (void)snprintf(wants, sizeof(wants), "a whole number from %lld to %lld",
+                       (long long)min, (long long)max);
+    value_wrong(c, wants);
+    return 0;
+}
+
+int64_t options_size(struct cli *c)
+{
+    int64_t value = 0;
+
+    if (!argument_size(c->value, &value))
+        value_wrong(c, ARGUMENT_WANTS_SIZE);
+    return value;
+}
+
+void options_operands(struct cli *c, int min, int max)
+{
+    if (c->argc < min)
+        cli_usage(c, "%s is missing", c->verb->operands);
+    if (max >= 0 && c->argc > max)
+        cli_usage(c, "'%s' is one too many; it takes %s", c->argv[max],
+                  max == 0 ? "no operands" : c->verb->operands);
+}
+
+void options_help(const struct option_row *row)
+{
+    for (; row != NULL && row->id != 0; row++) {
+        char left[64], letter[8] = "    ";
+
+        if (row->id < 256)
+            (void)snprintf(letter, sizeof(letter), "-%c, ", row->id);
+        (void)snprintf(left, sizeof(left), "%s--%s%s%s", letter, row->name,
+                       row->value != NULL ? " " : "",
+                       row->value != NULL ? row->value : "");
+        printf("  %-28s %s\n", left, row->help);
+    }
+}

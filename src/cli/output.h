@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * output - how things look: tables, colours, durations, JSON.
+ *
+ * Knows:     the terminal, the locale, the shapes of the daemon's answers.
+ * Never:     asks the network.
+ * Errors:    what stdout does not take is found by its stream's error flag
+ *            when the program ends; output_write says so at once.
+ */
+#ifndef CLI_OUTPUT_H
+#define CLI_OUTPUT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <yoke.h>
+
+#include "cli/text.h"
+
+/* ---------------------------------------------------------- the terminal */
+
+enum color {
+    COLOR_NONE,
+    COLOR_BOLD,
+    COLOR_DIM,
+    COLOR_RED,
+    COLOR_GREEN,
+    COLOR_YELLOW,
+    COLOR_BLUE,
+};
+
+/* The sequence that begins a colour, or ends it (COLOR_NONE); "" where the
+ * stream is no terminal, or NO_COLOR is set. */
+const char *output_color(FILE *to, enum color color);
+/* The colour of a state or an outcome. */
+enum color output_state_color(const char *state);
+bool output_is_utf8(void);
+/* Columns of the terminal behind a stream; 0: it is none. */
+int output_columns(FILE *to);
+/* Writes all of it to a descriptor; 0 or -errno. */
+int output_write(int fd, const void *data, size_t len);
+
+/* -------------------------------------------------------------- the words */
+
+/* "350ms", "12.3s", "1m12s", "2h05m", "3d04h". */
+void output_duration(struct text *t, int64_t ms);
+/* "1.5 MiB". */
+void output_size(struct text *t, int64_t bytes);
+/* "2026-11-22 17:03:22", local time. */
+void output_moment(struct text *t, int64_t ms);
+/* Bytes that others chose, made harmless for a terminal: what is not
+ * printable becomes '?', a line's end too. */
+void output_clean(struct text *t, const char *s, size_t len);
+/* Columns that s takes. */
+size_t output_width(const char *s);
+
+/* ------------------------------------------------------------- the answers */
+
+/* The parts of a map; where there is none or it is null: fallback, "". */
+int64_t output_int(const struct yoke_value *map, const char *key,
+                   int64_t fallback);
+const char *output_str(const struct yoke_value *map, const char *key);
+bool output_is_null(const struct yoke_value *map, const char *key);
+
+/* A reply as JSON, the names kept. Bytes that are not UTF-8 stand as
+ * KEY_base64 in a map, and as {"base64": ...} in an array. */
+json_t *output_json_value(const struct yoke_value *v);
+/* Bytes as the pair KEY or KEY_base64 of an object. */
+void output_json_bytes(json_t *object, const char *key, struct yoke_bytes b);
+/* Prints one JSON text and a line's end; takes it. */
+void output_json(json_t *json);
+
+/* ------------------------------------------------------------- the tables */
+
+#define OUTPUT_COLUMNS_MAX 12
+
+struct table {
+    size_t ncolumns, ncells;
+    bool right[OUTPUT_COLUMNS_MAX];
+    char **cells;
+    enum color *colors;
+};
+
+/* Headings, NULL-terminated; one that begins with '>' is aligned right. */
+void table_begin(struct table *t, const char *const *headings);
+/* The next cell, row by row; copied. */
+void table_cell(struct table *t, const char *s);
+void table_cell_color(struct table *t, const char *s, enum color color);
+void table_cell_int(struct table *t, int64_t i);
+/* Prints to stdout, aligned, and frees. */
+void table_end(struct table *t);
+
+/* One "  name  value" line of a description. */
+void output_field(const char *name, const char *value);
+
+#endif

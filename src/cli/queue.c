@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * queue - the queues: what is in them, their bounds and defaults.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/argument.h"
+#include "cli/cli.h"
+#include "cli/output.h"
+#include "cli/text.h"
+
+/* A setting of a queue: its option, its word in the protocol, its key. */
+#define SETTINGS(X)                                                   \
+    X(MAX_JOBS, "max-jobs", "MAX-JOBS", "max_jobs", INTEGER, "N",     \
+      "most jobs that wait in it")                                    \
+    X(MAX_BYTES, "max-bytes", "MAX-BYTES", "max_bytes", SIZE, "SIZE", \
+      "most bytes of their payloads")                                 \
+    X(TIMEOUT, "timeout", "TIMEOUT", "timeout", DURATION, "D",        \
+      "most time of one attempt, or none")                            \
+    X(GRACE, "grace", "GRACE", "grace", DURATION, "D",                \
+      "between asking a job to stop and killing it")                  \
+    X(RETRY, "retry", "RETRY", "retry", INTEGER, "N",                 \
+      "attempts in all when they fail")                               \
+    X(REDELIVER, "redeliver", "REDELIVER", "redeliver", INTEGER, "N", \
+      "attempts that may be lost with their worker")                  \
+    X(KEEP, "keep", "KEEP", "keep", DURATION, "D",                    \
+      "how long outcomes are kept")                                   \
+    X(WAIT, "wait", "WAIT", "wait", DURATION, "D",                    \
+      "how long a submit waits for room, or none: for ever")
+
+enum setting_kind { INTEGER, SIZE, DURATION };
+
+#define SETTING_ID(id, option, word, key, kind, value, help) SETTING_##id,
+enum { SETTING_NONE = 399, SETTINGS(SETTING_ID) SETTING_END };
+#define NSETTINGS (SETTING_END - SETTING_NONE - 1)
+
+#define SETTING_OPTION(id, option, word, key, kind, value, help) \
+    {SETTING_##id, option, value, help},
+const struct option_row queue_set_options[] = {
+    SETTINGS(SETTING_OPTION){0, NULL, NULL, NULL},
+};
+
+#define SETTING_ROW(id, option, word, key, kind, value, help) {word, key, kind},
+static const struct {
+    const char *word, *key;
+    enum setting_kind kind;
+} settings[] = {SETTINGS(SETTING_ROW)};
+
+static void no_options(struct cli *c)
+{
+    while (options_next(c) != 0)
+        continue;
+}
+
+static struct yoke_value *get_info(struct cli *c, yoke *y, const char *name)
+{
+    struct yoke_value *info = NULL;
+    int status = yoke_commandl(y, &info, "QUEUE", "INFO", name, (char *)NULL);
+
+    if (status != 0)
+        cli_fail(c, y, status, "cannot look at queue '%s'", name);
+    return info;
+}
+
+static void print_row(struct table *table, const struct yoke_value *info)
+{
+    bool paused = output_int(info, "paused", 0) != 0;
+
+    table_cell(table, output_str(info, "name"));
+    table_cell_color(table, paused ? "paused" : "open",
+                     output_state_color(paused ? "paused" : "open"));
+    table_cell_int(table, output_int(info, "jobs", 0));
+    table_cell_int(table, output_int(info, "max_jobs", 0));
+    table_cell_int(table, output_int(info, "running", 0));
+    table_cell_int(table, output_int(info, "waiting_producers", 0));
+    table_cell_int(table, output_int(info, "waiting_workers", 0));
+    table_cell_int(table, output_int(info, "ok", 0));
+    table_cell_int(table, output_int(info, "failed", 0));
+    table_cell_int(table, output_int(info, "cancelled", 0));
+}
+
+static json_t *list_json(struct cli *c, yoke *y, const struct yoke_value *names)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < names->count; i++) {
+        struct yoke_value *info = get_info(c, y, names->items[i].s.data);
+
+        (void)json_array_append_new(array, output_json_value(info));
+        yoke_value_free(info);
+    }
+    return array;
+}
+
+static void print_list(struct cli *c, yoke *y, const struct yoke_value *names)
+{
+    static const char *const headings[] = {
+        "QUEUE",    ">STATE", ">QUEUED", ">MAX",       ">RUNNING", ">PRODUCERS",
+        ">WORKERS", ">OK",    ">FAILED", ">CANCELLED", NULL};
+    struct table table;
+
+    table_begin(&table, headings);
+    for (size_t i = 0; i < names->count; i++) {
+        struct yoke_value *info = get_info(c, y, names->items[i].s.data);
+
+        print_row(&table, info);
+        yoke_value_free(info);
+    }
+    table_end(&table);
+}
+
+int queue_list_main(struct cli *c)
+{
+    struct yoke_value *names = NULL;
+    int status;
+    yoke *y;
+
+    no_options(c);
+    options_operands(c, 0, 0);
+    y = cli_connect(c);
+    status = yoke_commandl(y, &names, "QUEUE", "LIST", (char *)NULL);
+    if (status != 0)
+        cli_fail(c, y, status, "cannot list the queues");
+    if (c->json)
+        output_json(list_json(c, y, names));
+    else if (names->count == 0)
+        cli_warn("no queues yet; the first submit or 'yoke queue set' makes "
+                 "one");
+    else
+        print_list(c, y, names);
+    yoke_value_free(names);
+    yoke_close(y);
+    return 0;
+}
+
+static enum setting_kind kind_of(const char *key)
+{
+    for (size_t i = 0; i < NSETTINGS; i++)
+        if (strcmp(settings[i].key, key) == 0)
+            return settings[i].kind;
+    return strcmp(key, "bytes") == 0 ? SIZE : INTEGER;
+}
+
+static void describe(const char *key, const struct yoke_value *value)
+{
+    struct text t = {0};
+
+    if (value->kind == YOKE_STR)
+        text_adds(&t, value->s.data);
+    else if (value->kind != YOKE_INT)
+        text_adds(&t, "none");
+    else if (strcmp(key, "paused") == 0)
+        text_adds(&t, value->i != 0 ? "yes" : "no");
+    else if (kind_of(key) == DURATION && value->i < 0)
+        text_adds(&t, "none");
+    else if (kind_of(key) == DURATION)
+        output_duration(&t, value->i);
+    else if (kind_of(key) == SIZE)
+        output_size(&t, value->i);
+    else
+        text_addf(&t, "%" PRId64, value->i);
+    output_field(key, text_str(&t));
+    text_clear(&t);
+}
+
+int queue_info_main(struct cli *c)
+{
+    struct yoke_value *info;
+    yoke *y;
+
+    no_options(c);
+    options_operands(c, 1, 1);
+    y = cli_connect(c);
+    info = get_info(c, y, c->argv[0]);
+    if (c->json)
+        output_json(output_json_value(info));
+    else
+        for (size_t i = 0; i < info->count; i++)
+            describe(info->items[2 * i].s.data, &info->items[2 * i + 1]);
+    yoke_value_free(info);
+    yoke_close(y);
+    return 0;
+}
+
+static int64_t setting_value(struct cli *c, enum setting_kind kind)
+{
+    switch (kind) {
+    case INTEGER:
+        return options_integer(c, 0, INT64_MAX);
+    case SIZE:
+        return options_size(c);
+    case DURATION:
+        break;
+    }
+    return strcmp(c->value, "none") == 0 ? YOKE_NONE : options_duration(c);
+}
+
+int queue_set_main(struct cli *c)
+{
+    char digits[NSETTINGS][24];
+    bool given[NSETTINGS] = {false};
+    struct yoke_bytes argv[3 + 2 * NSETTINGS] = {{"QUEUE", 5}, {"SET", 3}};
+    size_t argc = 3;
+    int status, id;
+    yoke *y;
+
+    while ((id = options_next(c)) != 0) {
+        size_t i = (size_t)(id - SETTING_NONE - 1);
+
+        given[i] = true;
+        (void)snprintf(digits[i], sizeof(digits[i]), "%" PRId64,
+                       setting_value(c, settings[i].kind));
+    }
+    options_operands(c, 1, 1);
+    argv[2] = (struct yoke_bytes){c->argv[0], strlen(c->argv[0])};
+    for (size_t i = 0; i < NSETTINGS; i++) {
+        if (!given[i])
+            continue;
+        argv[argc++] =
+            (struct yoke_bytes){settings[i].word, strlen(settings[i].word)};
+        argv[argc++] = (struct yoke_bytes){digits[i], strlen(digits[i])};
+    }
+    y = cli_connect(c);
+    status = yoke_command(y, argc, argv, NULL);
+    if (status != 0)
+        cli_fail(c, y, status, "cannot set queue '%s'", c->argv[0]);
+    yoke_close(y);
+    return 0;
+}
+
+static int queue_verb(struct cli *c, const char *word)
+{
+    int status;
+    yoke *y;
+
+    no_options(c);
+    options_operands(c, 1, 1);
+    y = cli_connect(c);
+    status = yoke_commandl(y, NULL, "QUEUE", word, c->argv[0], (char *)NULL);
+    if (status != 0)
+        cli_fail(c, y, status, "queue '%s'", c->argv[0]);
+    yoke_close(y);
+    return 0;
+}
+
+int queue_pause_main(struct cli *c)
+{
+    return queue_verb(c, "PAUSE");
+}
+
+int queue_resume_main(struct cli *c)
+{
+    return queue_verb(c, "RESUME");
+}

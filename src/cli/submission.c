@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cli/submission.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/argument.h"
+#include "cli/output.h"
+#include "cli/text.h"
+
+#define LABEL_MAX 128
+
+void submission_init(struct submission *s)
+{
+    *s = (struct submission){0};
+    yoke_submit_init(&s->submit);
+}
+
+void submission_clear(struct submission *s)
+{
+    for (size_t i = 0; i < s->nenv; i++)
+        free(s->env[i]);
+    free(s->env);
+    free(s->dir);
+    *s = (struct submission){0};
+}
+
+/* NAME=value as it stands, NAME with the value it has here. */
+static void add_env(struct cli *c, struct submission *s)
+{
+    size_t len = strcspn(c->value, "=");
+    const char *value;
+    struct text pair = {0};
+
+    if (len == 0)
+        cli_usage(c, "--env: '%s' has no name", c->value);
+    text_adds(&pair, c->value);
+    if (c->value[len] == '\0') {
+        value = getenv(c->value);
+        if (value == NULL)
+            cli_usage(c, "--env: %s is not set here; give it a value: %s=...",
+                      c->value, c->value);
+        text_addf(&pair, "=%s", value);
+    }
+    s->env = text_grow(s->env, s->nenv + 2, sizeof(*s->env));
+    s->env[s->nenv++] = pair.data;
+    s->env[s->nenv] = NULL;
+}
+
+static void set_backoff(struct cli *c, struct yoke_submit *submit)
+{
+    char *base = text_copy(c->value);
+    char *cap = strchr(base, ',');
+
+    if (cap != NULL)
+        *cap++ = '\0';
+    if (!argument_duration(base, &submit->backoff_base_ms) ||
+        (cap != NULL && !argument_duration(cap, &submit->backoff_cap_ms)))
+        cli_usage(c,
+                  "--backoff: '%s' is not D or D,CAP, with D and CAP "
+                  "being " ARGUMENT_WANTS_DURATION,
+                  c->value);
+    if (cap == NULL)
+        submit->backoff_cap_ms =
+            submit->backoff_base_ms > 60000 ? submit->backoff_base_ms : 60000;
+    free(base);
+}
+
+static void set_dir(struct cli *c, struct submission *s)
+{
+    free(s->dir);
+    s->dir = realpath(c->value, NULL);
+    if (s->dir == NULL)
+        cli_usage(c, "--dir: '%s': %s", c->value, strerror(errno));
+}
+
+bool submission_option(struct cli *c, int id, struct submission *s)
+{
+    struct yoke_submit *submit = &s->submit;
+
+    switch (id) {
+    case 'q':
+        submit->queue = c->value;
+        return true;
+    case 't':
+        submit->timeout_ms = options_duration(c);
+        return true;
+    case SUBMISSION_PRIORITY:
+        submit->priority = options_integer(c, 0, 9);
+        return true;
+    case SUBMISSION_EXPIRES:
+        submit->expires_ms = options_duration(c);
+        return true;
+    case SUBMISSION_GRACE:
+        submit->grace_ms = options_duration(c);
+        return true;
+    case SUBMISSION_RETRY:
+        submit->retry = options_integer(c, 1, INT32_MAX);
+        return true;
+    case SUBMISSION_BACKOFF:
+        set_backoff(c, submit);
+        return true;
+    case SUBMISSION_REDELIVER:
+        submit->redeliver = options_integer(c, 0, INT32_MAX);
+        return true;
+    case SUBMISSION_KEEP:
+        submit->keep_ms = options_duration(c);
+        return true;
+    case SUBMISSION_WAIT:
+        submit->wait_ms = options_duration(c);
+        return true;
+    case SUBMISSION_ENV:
+        add_env(c, s);
+        return true;
+    case SUBMISSION_DIR:
+        set_dir(c, s);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void submission_payload(struct cli *c, const struct submission *s,
+                        char *const *argv, struct yoke_bytes input,
+                        struct yoke_bytes *out)
+{
+    char here[PATH_MAX];
+    const char *dir = s->dir;
+    int status;
+
+    if (dir == NULL)
+        dir = getcwd(here, sizeof(here));
+    if (dir == NULL) {
+        cli_warn("the current directory has no name: %s; give one by --dir",
+                 strerror(errno));
+        exit(cli_own_failure(c));
+    }
+    status = yoke_command_payload(dir, (const char *const *)s->env,
+                                  (const char *const *)argv, input, out);
+    if (status != 0)
+        cli_fail(c, NULL, status, "cannot put the command into a job");
+}
+
+char *submission_label(const char *s)
+{
+    struct text label = {0};
+
+    output_clean(&label, s, strlen(s));
+    if (label.len > LABEL_MAX) {
+        size_t len = LABEL_MAX - 3;
+
+        /* not in the middle of a character */
+        while (len > 0 && (label.data[len] & 0xc0) == 0x80)
+            len--;
+        label.len = len;
+        text_adds(&label, "...");
+    }
+    return label.data;
+}
+
+const char *submission_scope(void)
+{
+    const char *scope = getenv(SUBMISSION_ENV_SCOPE);
+
+    return scope != NULL && scope[0] != '\0' ? scope : NULL;
+}
+
+void submission_read(struct cli *c, int fd, const char *name, size_t most,
+                     struct yoke_bytes *out)
+{
+    struct text all = {0};
+    char part[65536];
+
+    text_add(&all, "", 0);
+    for (;;) {
+        ssize_t n = read(fd, part, sizeof(part));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            cli_warn("cannot read %s: %s", name, strerror(errno));
+            exit(cli_own_failure(c));
+        }
+        if (n == 0)
+            break;
+        text_add(&all, part, (size_t)n);
+        if (all.len > most) {
+            cli_warn("%s is longer than %zu bytes, too much for a payload",
+                     name, most);
+            exit(cli_own_failure(c));
+        }
+    }
+    *out = (struct yoke_bytes){.data = all.data, .len = all.len};
+}
