@@ -74,18 +74,25 @@ void text_addc(struct text *t, char c)
 
 void text_addf(struct text *t, const char *fmt, ...)
 {
-    va_list args;
-    int len;
+    size_t room = 64;
 
-    va_start(args, fmt);
-    len = vsnprintf(NULL, 0, fmt, args);
-    va_end(args);
-    if (len < 0)
-        return;
-    va_start(args, fmt);
-    (void)vsnprintf(text_room(t, (size_t)len), (size_t)len + 1, fmt, args);
-    va_end(args);
-    t->len += (size_t)len;
+    for (;;) {
+        char *at = text_room(t, room);
+        va_list args;
+        int len;
+
+        va_start(args, fmt);
+        len = vsnprintf(at, room + 1, fmt, args);
+        va_end(args);
+        if (len < 0)
+            len = 0; /* not representable in the locale: nothing */
+        if ((size_t)len <= room) {
+            t->len += (size_t)len;
+            t->data[t->len] = '\0';
+            return;
+        }
+        room = (size_t)len;
+    }
 }
 
 const char *text_str(const struct text *t)
