@@ -69,7 +69,7 @@ int engine_replay(struct engine *e,
 void engine_configure(struct engine *e, const struct engine_options *options);
 
 /* Makes or changes a queue, as QUEUE SET does; CORE_UNSET keeps what holds.
- * Changes nothing if all is as it should be. 0, or -EINVAL and a text. */
+ * 0, or -EINVAL and a text. */
 int engine_queue_set(struct engine *e, const char *name,
                      const struct queue_settings *settings,
                      char text[STORE_TEXT_MAX]);

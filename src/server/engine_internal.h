@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * engine_internal - what engine.c (turns) and figures.c (INFO) share.
+ */
+#ifndef YOKE_ENGINE_INTERNAL_H
+#define YOKE_ENGINE_INTERNAL_H
+
+#include <ev.h>
+
+#include "base/list.h"
+#include "server/client.h"
+#include "server/command.h"
+#include "server/engine.h"
+
+/* One connection. `touched` and `flight` are the two lists of clients with
+ * replies that wait for the disk: since the last commit, and for the one under
+ * way (up to flight_end of the output). A client can be in both. */
+struct connection {
+    struct client client;
+    struct command_peer peer;
+    struct list touched, flight;
+    uint64_t flight_end;
+    bool held; /* has replies that wait for the disk */
+    bool adopted;
+};
+
+/* A place for a connection. Its index and `generation` make the client's id. */
+struct slot {
+    struct connection *connection; /* NULL: free, or its socket is gone */
+    uint64_t generation;
+    bool adopted; /* taken until engine_dead, socket or not */
+};
+
+#define RANDOM_WORDS 64
+
+struct engine {
+    struct engine_options options;
+    struct core *core;
+    struct core_effects effects;
+    struct command_server server;
+
+    struct client_set clients;
+    struct slot *slots;
+    uint32_t *free_slots; /* a stack */
+    uint32_t slots_len, slots_cap, free_len;
+    uint64_t generation;
+    uint64_t accepted, rejected, cut_for_output;
+
+    struct list touched, flight;
+    uint64_t flight_pos;   /* where the commit under way ends */
+    uint64_t trim_pos;     /* when that is durable ... */
+    uint32_t trim_segment; /* ... this may be trimmed; 0: nothing */
+    size_t batch_bytes;    /* appended since the last commit */
+    uint32_t segment;      /* as the core knows it */
+    bool full;             /* likewise */
+
+    struct connection *asking; /* whose request is in the core now */
+    struct command_call *call; /* that request */
+    bool answered;
+
+    int64_t now_ms;   /* as the core is told; Unix */
+    int64_t moved_us; /* monotonic, when now_ms last moved */
+    int64_t started_ms;
+    int64_t turn_us;   /* monotonic, when this turn began */
+    int64_t commit_us; /* likewise, of the turn whose commit is under way; 0 */
+    int64_t tick_ms;   /* what tick_timer is set for */
+    uint64_t turns;
+    int64_t turn_us_last, turn_us_max;
+    int64_t turn_us_minute, turn_us_window; /* max of the last full minute, of
+                                             * the one that began at .. */
+    int64_t window_us;
+
+    uint64_t seed[2];              /* for what need not be secret */
+    uint64_t secret[RANDOM_WORDS]; /* from the kernel */
+    unsigned secret_left;
+
+    ev_prepare prepare;
+    ev_check check;
+    ev_idle idle;
+    ev_timer tick_timer, second_timer;
+    ev_io store_io;
+
+    void (*drained)(void *arg);
+    void *drained_arg;
+    bool stopping;
+    int64_t stop_us;
+    int status;
+    char run_id[COMMAND_RUN_ID_LEN + 1];
+};
+
+/* For command_server. */
+void figures_info(void *engine, const struct str *sections, size_t n,
+                  struct buf *out);
+void figures_clients(void *engine, const struct command_peer *peer,
+                     struct buf *out);
+
+#endif
