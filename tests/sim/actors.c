@@ -1,0 +1,635 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "actors.h"
+
+#define LIVE_JOBS_MAX   60
+#define USED_JOBS_MAX   300
+#define LIVE_GROUPS_MAX 24
+#define USED_GROUPS_MAX 100
+
+static const struct str queue_names[] = {
+    {.p = "a", .len = 1}, {.p = "b", .len = 1}, {.p = "c:d.e", .len = 5}};
+
+void actors_init(struct actors *a, struct world *w)
+{
+    *a = (struct actors){.world = w};
+    for (int i = 0; i < ACTORS; i++)
+        a->list[i].worker = i % 2 == 0;
+}
+
+static int64_t below(struct actors *a, int64_t n)
+{
+    return world_below(a->world, n);
+}
+
+static bool chance(struct actors *a, int percent)
+{
+    return world_chance(a->world, percent);
+}
+
+/* ------------------------------------------------------------- knowledge */
+
+static struct actor *actor_of(struct actors *a, uint64_t client)
+{
+    for (int i = 0; i < ACTORS; i++)
+        if (client && a->list[i].client == client)
+            return &a->list[i];
+    return NULL;
+}
+
+static void token_add(struct actor *c, uint64_t job, uint32_t attempt)
+{
+    if (c->ntokens == ACTOR_TOKENS)
+        memmove(c->tokens, c->tokens + 1,
+                (size_t)(--c->ntokens) * sizeof(c->tokens[0]));
+    c->tokens[c->ntokens++] =
+        (struct actor_token){.job = job, .attempt = attempt};
+}
+
+/* Forgets a token, or remembers it for a late report. */
+static void token_drop(struct actor *c, int i)
+{
+    if (c->nstale == ACTOR_TOKENS)
+        memmove(c->stale, c->stale + 1,
+                (size_t)(--c->nstale) * sizeof(c->stale[0]));
+    c->stale[c->nstale++] = c->tokens[i];
+    c->tokens[i] = c->tokens[--c->ntokens];
+}
+
+static void page_member(struct actor *c, uint64_t id)
+{
+    for (int i = 0; i < c->nseen; i++)
+        if (c->seen[i] == id)
+            violation("GROUP NEXT gave member %llx twice",
+                      (unsigned long long)id);
+    if (c->nseen < ACTOR_SEEN)
+        c->seen[c->nseen++] = id;
+}
+
+static void take(struct actors *a, struct actor *c, const struct delivery *d)
+{
+    switch (d->kind) {
+    case DELIVERY_JOB:
+        a->jobs[a->njobs++ % KNOWN] = d->id;
+        break;
+    case DELIVERY_GROUP:
+        a->groups[a->ngroups++ % KNOWN] = d->id;
+        break;
+    case DELIVERY_SESSION:
+        c->session = d->id;
+        break;
+    case DELIVERY_NO_SESSION:
+        c->session = 0;
+        while (c->ntokens > 0)
+            token_drop(c, 0);
+        break;
+    case DELIVERY_TOKEN:
+        token_add(c, d->id, d->attempt);
+        break;
+    case DELIVERY_ASKED:
+        for (int i = 0; i < c->ntokens; i++)
+            if (c->tokens[i].job == d->id && c->tokens[i].attempt == d->attempt)
+                c->tokens[i].asked = true;
+        break;
+    case DELIVERY_MEMBER:
+        page_member(c, d->id);
+        break;
+    case DELIVERY_CURSOR:
+        c->page_cursor = d->id;
+        c->page_over = d->attempt != 0;
+        break;
+    case DELIVERY_END:
+        c->waiting = c->resuming = c->submitting = false;
+        break;
+    }
+}
+
+static void take_all(struct actors *a)
+{
+    struct world *w = a->world;
+
+    for (int i = 0; i < w->nvisible; i++) {
+        struct actor *c = actor_of(a, w->deliveries[i].client);
+
+        if (c)
+            take(a, c, &w->deliveries[i]);
+    }
+    w->ndeliveries -= w->nvisible;
+    memmove(w->deliveries, w->deliveries + w->nvisible,
+            (size_t)w->ndeliveries * sizeof(w->deliveries[0]));
+    w->nvisible = 0;
+}
+
+static void ask(struct actors *a, struct actor *c, struct core_event *ev)
+{
+    struct core_event alive = {.kind = EVENT_ALIVE, .client = {c->client}};
+
+    world_step(a->world, &alive);
+    ev->client.n = c->client;
+    c->waiting = true;
+    c->submitting = ev->kind == EVENT_SUBMIT;
+    world_step(a->world, ev);
+}
+
+static uint64_t known(struct actors *a, const uint64_t *ids, uint64_t n)
+{
+    uint64_t newest = n < KNOWN ? n : KNOWN;
+
+    if (n == 0 || chance(a, 2))
+        return world_random(a->world) >> 8; /* nobody ever got that id */
+    if (chance(a, 60))
+        newest = newest < 6 ? newest : 6;
+    return ids[(n - 1 - (uint64_t)below(a, (int64_t)newest)) % KNOWN];
+}
+
+/* -------------------------------------------------------------- producers */
+
+static int64_t sometimes(struct actors *a, int percent, int64_t value)
+{
+    return chance(a, percent) ? value : CORE_UNSET;
+}
+
+static void do_submit(struct actors *a, struct actor *c)
+{
+    char payload[256], name[16];
+    struct world *w = a->world;
+    int len;
+    struct core_event ev = {
+        .kind = EVENT_SUBMIT,
+        .u.submit = {
+            .queue = queue_names[below(a, (int64_t)ARRAY_LEN(queue_names))],
+            .priority = sometimes(a, 30, below(a, CORE_PRIORITIES)),
+            .timeout_ms = sometimes(a, 20, 1 + below(a, 2500)),
+            .deadline_ms = sometimes(a, 15, w->now + 1 + below(a, 4000)),
+            .expires_ms = sometimes(a, 10, 1 + below(a, 2000)),
+            .grace_ms = sometimes(a, 20, below(a, 500)),
+            .delay_ms = sometimes(a, 15, below(a, 1500)),
+            .retry = sometimes(a, 30, 1 + below(a, 4)),
+            .backoff_base_ms = sometimes(a, 70, below(a, 400)),
+            .backoff_cap_ms = sometimes(a, 30, 1 + below(a, 500)),
+            .redeliver = sometimes(a, 30, below(a, 3)),
+            .keep_ms = sometimes(a, 50, 1 + below(a, 4000)),
+            .wait_ms = sometimes(a, 60, below(a, 900)),
+        }};
+
+    len = snprintf(name, sizeof(name), "%u", ++a->tag);
+    ev.u.submit.name = (struct str){.p = name, .len = (size_t)len};
+    ev.u.submit.payload.len =
+        (size_t)(chance(a, 3) ? 195 + below(a, 12) : 4 + below(a, 100));
+    ev.u.submit.payload.p = payload;
+    model_bytes(payload, ev.u.submit.payload.len, a->tag);
+    if (chance(a, 20))
+        ev.u.submit.wait_ms = 0;
+    if (a->ngroups && chance(a, 70))
+        ev.u.submit.group.n = known(a, a->groups, a->ngroups);
+    ask(a, c, &ev);
+}
+
+static void do_open(struct actors *a, struct actor *c,
+                    const struct actor_token *under)
+{
+    struct core_event ev = {
+        .kind = EVENT_GROUP_OPEN,
+        .u.group_open = {
+            .fail = sometimes(a, 50, below(a, 3)),
+            .succeed = sometimes(a, 25, below(a, 4)),
+            .width = sometimes(a, 30, 1 + below(a, 3)),
+            .timeout_ms = sometimes(a, 15, 1 + below(a, 4000)),
+            .deadline_ms = sometimes(a, 10, a->world->now + 1 + below(a, 4000)),
+            .keep_ms = 1 + below(a, 4000),
+            .detached = chance(a, 40),
+        }};
+
+    if (under) {
+        ev.u.group_open.parent.is_job = true;
+        ev.u.group_open.parent.token =
+            (struct token){.job = {under->job}, .attempt = under->attempt};
+    } else if (a->ngroups && chance(a, 40)) {
+        ev.u.group_open.parent.group.n = known(a, a->groups, a->ngroups);
+    }
+    ask(a, c, &ev);
+}
+
+static void do_cancel(struct actors *a, struct actor *c)
+{
+    char text[16];
+    bool is_job = chance(a, 60);
+    int len = snprintf(text, sizeof(text), "because-%d", (int)below(a, 99));
+    struct core_event ev = {
+        .kind = EVENT_CANCEL,
+        .u.cancel = {.is_job = is_job,
+                     .reason = {.p = text, .len = (size_t)len},
+                     .grace_ms = sometimes(a, 30, below(a, 900))}};
+
+    if (is_job)
+        ev.u.cancel.job.n = known(a, a->jobs, a->njobs);
+    else
+        ev.u.cancel.group.n = known(a, a->groups, a->ngroups);
+    ask(a, c, &ev);
+}
+
+static int64_t some_wait(struct actors *a)
+{
+    return chance(a, 30) ? 0 : chance(a, 10) ? CORE_NONE : below(a, 900);
+}
+
+static void do_next(struct actors *a, struct actor *c)
+{
+    struct core_event ev = {.kind = EVENT_GROUP_NEXT};
+
+    if (c->page_group == 0 || c->page_over || c->nseen == ACTOR_SEEN ||
+        chance(a, 10)) {
+        c->page_group = known(a, a->groups, a->ngroups);
+        c->page_cursor = 0;
+        c->nseen = 0;
+        c->page_over = false;
+    }
+    ev.u.group.id.n = c->page_group;
+    ev.u.group.cursor = (int64_t)c->page_cursor;
+    ev.u.group.count = 1 + below(a, 4);
+    ev.u.group.wait_ms = some_wait(a);
+    ask(a, c, &ev);
+}
+
+static void do_watch(struct actors *a, struct actor *c)
+{
+    struct core_event ev = {.kind = EVENT_RESULT};
+
+    switch (below(a, 4)) {
+    case 0:
+    case 1:
+        ev.u.job.id.n = known(a, a->jobs, a->njobs);
+        ev.u.job.wait_ms = some_wait(a);
+        break;
+    case 2:
+        ev.kind = EVENT_GROUP_INFO;
+        ev.u.group.id.n = known(a, a->groups, a->ngroups);
+        ev.u.group.wait_ms = some_wait(a);
+        break;
+    default:
+        do_next(a, c);
+        return;
+    }
+    ask(a, c, &ev);
+}
+
+static void do_close(struct actors *a, struct actor *c)
+{
+    struct core_event ev = {.kind = EVENT_GROUP_CLOSE};
+
+    ev.u.group.id.n = known(a, a->groups, a->ngroups);
+    ask(a, c, &ev);
+}
+
+static void produce(struct actors *a, struct actor *c)
+{
+    int64_t live = 0, used = 0, groups = 0, groups_used = 0, n = below(a, 100);
+    const struct model *m = a->world->model;
+
+    for (int i = 0; i < MODEL_JOBS; i++) {
+        used += m->jobs[i].used;
+        live += m->jobs[i].used && m->jobs[i].state != MODEL_ENDED;
+    }
+    for (int i = 0; i < MODEL_GROUPS; i++) {
+        groups_used += m->groups[i].used;
+        groups += m->groups[i].used && !m->groups[i].ended;
+    }
+    if (n < 50 && live < LIVE_JOBS_MAX && used < USED_JOBS_MAX)
+        do_submit(a, c);
+    else if (n < 62 && groups < LIVE_GROUPS_MAX &&
+             groups_used < USED_GROUPS_MAX)
+        do_open(a, c, NULL);
+    else if (n < 72)
+        do_close(a, c);
+    else if (n < 78)
+        do_cancel(a, c);
+    else
+        do_watch(a, c);
+}
+
+/* ---------------------------------------------------------------- workers */
+
+static void do_report(struct actors *a, struct actor *c,
+                      struct actor_token token, enum core_event_kind kind,
+                      struct str class)
+{
+    char result[200];
+    struct core_event ev = {.kind = kind};
+    int i = model_job_find(a->world->model, token.job);
+
+    ev.u.report.token =
+        (struct token){.job = {token.job}, .attempt = token.attempt};
+    if (kind == EVENT_DONE && i >= 0) {
+        ev.u.report.result.len = (size_t)below(a, 120);
+        ev.u.report.result.p = result;
+        model_bytes(result, ev.u.report.result.len,
+                    a->world->model->jobs[i].payload_tag + 1);
+    }
+    if (kind == EVENT_FAIL) {
+        ev.u.report.class = class;
+        ev.u.report.message = STR("it did not work");
+    }
+    if (kind == EVENT_LOG) {
+        ev.u.report.stream = 1 + below(a, 2);
+        ev.u.report.data = STR("a line of output\n");
+    }
+    if (kind == EVENT_TOUCH)
+        ev.u.report.progress = STR("half way");
+    ask(a, c, &ev);
+}
+
+static void do_fetch(struct actors *a, struct actor *c, int64_t count,
+                     int64_t wait_ms)
+{
+    struct str queues[ARRAY_LEN(queue_names)];
+    size_t n = 1 + (size_t)below(a, (int64_t)ARRAY_LEN(queue_names));
+    size_t from = (size_t)below(a, (int64_t)ARRAY_LEN(queue_names));
+    struct core_event ev = {
+        .kind = EVENT_FETCH,
+        .u.fetch = {.count = count, .wait_ms = wait_ms, .queues = queues}};
+
+    for (size_t i = 0; i < n; i++)
+        queues[i] = queue_names[(from + i) % ARRAY_LEN(queue_names)];
+    ev.u.fetch.nqueues = n;
+    ask(a, c, &ev);
+}
+
+static const struct str classes[] = {{.p = "exit:1", .len = 6},
+                                     {.p = "signal:TERM", .len = 11},
+                                     {.p = "cancelled", .len = 9}};
+
+static void work_on(struct actors *a, struct actor *c, int i)
+{
+    struct actor_token t = c->tokens[i];
+    int64_t n = below(a, 100);
+
+    if (t.asked && n < 70) {
+        token_drop(c, i);
+        if (n < 8)
+            do_report(a, c, t, EVENT_DONE, STR(""));
+        else
+            do_report(a, c, t, EVENT_FAIL, classes[n < 20 ? 0 : 2]);
+    } else if (n < 45) {
+        token_drop(c, i);
+        do_report(a, c, t, EVENT_DONE, STR(""));
+    } else if (n < 60) {
+        token_drop(c, i);
+        do_report(a, c, t, EVENT_FAIL, classes[below(a, 10) < 9 ? n % 2 : 2]);
+    } else if (n < 65) {
+        token_drop(c, i);
+        do_report(a, c, t, EVENT_RELEASE, STR(""));
+    } else if (n < 77) {
+        do_report(a, c, t, EVENT_TOUCH, STR(""));
+    } else if (n < 82) {
+        do_report(a, c, t, EVENT_LOG, STR(""));
+    } else if (n < 95) {
+        do_open(a, c, &t);
+    } else {
+        c->stalled_until =
+            a->world->now + below(a, 2 * a->world->limits.lease_ms);
+    }
+}
+
+static void work(struct actors *a, struct actor *c)
+{
+    static const enum core_event_kind kinds[] = {
+        EVENT_DONE, EVENT_FAIL, EVENT_RELEASE, EVENT_TOUCH, EVENT_LOG};
+
+    if (a->world->now < c->stalled_until)
+        return;
+    if (chance(a, 4) && c->nstale > 0) { /* late, with a token of old */
+        do_report(a, c, c->stale[below(a, c->nstale)],
+                  kinds[below(a, (int64_t)ARRAY_LEN(kinds))], classes[0]);
+    } else if (chance(a, 1)) { /* a token that nobody ever got */
+        struct actor_token t = {.job = known(a, a->jobs, a->njobs),
+                                .attempt = 50};
+
+        do_report(a, c, t, kinds[below(a, (int64_t)ARRAY_LEN(kinds))],
+                  classes[0]);
+    } else if (c->ntokens > 0 && (c->ntokens > 6 || chance(a, 60))) {
+        work_on(a, c, (int)below(a, c->ntokens));
+    } else {
+        do_fetch(a, c, below(a, 4), some_wait(a));
+    }
+}
+
+/* ------------------------------------------------------------ connections */
+
+static void disconnect(struct actors *a, struct actor *c,
+                       enum core_disconnect how)
+{
+    struct core_event ev = {
+        .kind = EVENT_DISCONNECT, .client = {c->client}, .u.disconnect = how};
+
+    world_step(a->world, &ev);
+    c->client = 0;
+    c->waiting = c->resuming = c->submitting = false;
+    if (how != DISCONNECT_BROKEN) {
+        c->session = 0;
+        while (c->ntokens > 0)
+            token_drop(c, 0);
+    }
+}
+
+static void connect_again(struct actors *a, struct actor *c)
+{
+    struct core_event ev = {.kind = EVENT_SESSION};
+
+    c->client = ++a->clients;
+    if (c->session) {
+        ev.kind = EVENT_SESSION_RESUME;
+        ev.u.session.n = c->session;
+        c->resuming = true;
+    }
+    ask(a, c, &ev);
+}
+
+static void act_waiting(struct actors *a, struct actor *c)
+{
+    int64_t n = below(a, 100);
+
+    if (n < 6) {
+        disconnect(a, c, (enum core_disconnect)below(a, 3));
+    } else if (n < 25 && !c->submitting &&
+               model_blocked(a->world->model, c->client)) {
+        struct core_event ev = {.kind = EVENT_UNBLOCK, .client = {c->client}};
+
+        world_step(a->world, &ev);
+    }
+}
+
+static void act_admin(struct actors *a)
+{
+    struct core_event ev = {.kind = EVENT_QUEUE_PAUSE,
+                            .client = {UINT64_C(1) << 40}};
+
+    switch (below(a, 6)) {
+    case 0:
+    case 1:
+    case 2:
+        ev.u.queue.name = queue_names[below(a, 3)];
+        ev.u.queue.paused = chance(a, 30);
+        break;
+    case 3:
+        ev.kind = EVENT_QUEUE_SET;
+        ev.u.queue.name = queue_names[below(a, 3)];
+        for (size_t i = 0; i < sizeof(ev.u.queue.settings) / 8; i++)
+            ((int64_t *)&ev.u.queue.settings)[i] = CORE_UNSET;
+        ev.u.queue.settings.max_jobs = 1 + below(a, 15);
+        break;
+    case 4:
+        if (!a->disk_full && chance(a, 70))
+            return;
+        ev = (struct core_event){.kind = EVENT_DISK_FULL};
+        ev.u.on = a->disk_full = !a->disk_full;
+        break;
+    default:
+        if (!a->draining && chance(a, 85))
+            return;
+        ev = (struct core_event){.kind = EVENT_DRAIN};
+        ev.u.on = a->draining = !a->draining;
+        break;
+    }
+    world_step(a->world, &ev);
+}
+
+void actors_act(struct actors *a)
+{
+    struct actor *c = &a->list[below(a, ACTORS)];
+
+    take_all(a);
+    if (chance(a, 40))
+        world_advance(a->world, 1 + below(a, chance(a, 5) ? 2000 : 60));
+    if (chance(a, 2)) {
+        act_admin(a);
+        return;
+    }
+    if (!c->client)
+        connect_again(a, c);
+    else if (c->waiting)
+        act_waiting(a, c);
+    else if (chance(a, 1))
+        disconnect(a, c, (enum core_disconnect)below(a, 3));
+    else if (!c->session)
+        connect_again(a, c);
+    else if (c->worker)
+        work(a, c);
+    else
+        produce(a, c);
+}
+
+void actors_restart(struct actors *a)
+{
+    take_all(a);
+    a->disk_full = a->draining = false;
+    for (int i = 0; i < ACTORS; i++) {
+        a->list[i].client = 0;
+        a->list[i].waiting = a->list[i].resuming = false;
+        a->list[i].submitting = false;
+    }
+}
+
+/* ---------------------------------------------------------------- the end */
+
+static void faults_stop(struct actors *a)
+{
+    struct core_event ev = {.kind = EVENT_DISK_FULL};
+
+    world_step(a->world, &ev);
+    ev = (struct core_event){.kind = EVENT_DRAIN};
+    world_step(a->world, &ev);
+    a->disk_full = a->draining = false;
+    for (size_t i = 0; i < ARRAY_LEN(queue_names); i++) {
+        ev = (struct core_event){.kind = EVENT_QUEUE_PAUSE,
+                                 .client = {UINT64_C(1) << 40}};
+        ev.u.queue.name = queue_names[i];
+        world_step(a->world, &ev);
+    }
+}
+
+static void close_groups(struct actors *a, struct actor *c)
+{
+    const struct model *m = a->world->model;
+
+    for (int i = 0; i < MODEL_GROUPS; i++) {
+        struct core_event ev = {.kind = EVENT_GROUP_CLOSE};
+
+        if (!m->groups[i].used || m->groups[i].closed || m->groups[i].ended)
+            continue;
+        ev.u.group.id.n = m->groups[i].id;
+        ask(a, c, &ev);
+        return;
+    }
+}
+
+static void finish_one(struct actors *a, struct actor *c)
+{
+    if (!c->client || (!c->waiting && !c->session)) {
+        connect_again(a, c);
+    } else if (c->waiting) {
+        if (!c->submitting && model_blocked(a->world->model, c->client)) {
+            struct core_event ev = {.kind = EVENT_UNBLOCK,
+                                    .client = {c->client}};
+
+            world_step(a->world, &ev);
+        }
+    } else if (c->ntokens > 0) {
+        struct actor_token t = c->tokens[0];
+
+        token_drop(c, 0);
+        do_report(a, c, t, t.asked ? EVENT_FAIL : EVENT_DONE, classes[2]);
+    } else if (c->worker) {
+        do_fetch(a, c, 3, 0);
+    } else {
+        close_groups(a, c);
+    }
+}
+
+static void check_empty(struct world *w)
+{
+    struct core_stats s;
+
+    core_stats(w->core, &s);
+    if (s.jobs || s.delayed || s.ready || s.parked || s.running ||
+        s.cancelling || s.joining || s.finished || s.payload_bytes ||
+        s.retained_bytes || s.log_bytes || s.clients_blocked)
+        violation("all is over, and the core counts jobs %lld finished %lld "
+                  "payload %lld retained %lld logs %lld blocked %lld",
+                  (long long)s.jobs, (long long)s.finished,
+                  (long long)s.payload_bytes, (long long)s.retained_bytes,
+                  (long long)s.log_bytes, (long long)s.clients_blocked);
+    for (int i = 0; i < MODEL_GROUPS; i++)
+        if (w->model->groups[i].used && !w->model->groups[i].forgotten)
+            violation("all is over, and group %llx is still kept",
+                      (unsigned long long)w->model->groups[i].id);
+}
+
+static bool nobody_submits(const struct actors *a)
+{
+    for (int i = 0; i < ACTORS; i++)
+        if (a->list[i].client && a->list[i].submitting)
+            return false;
+    return true;
+}
+
+void actors_finish(struct actors *a)
+{
+    struct world *w = a->world;
+
+    faults_stop(a);
+    for (int i = 0; !model_at_rest(w->model) || !nobody_submits(a); i++) {
+        if (i > 20000)
+            violation("the faults have stopped and something never ends");
+        take_all(a);
+        world_commit(w);
+        take_all(a);
+        finish_one(a, &a->list[i % ACTORS]);
+        world_advance(w, 1 + below(a, 20));
+    }
+    world_commit(w);
+    take_all(a);
+    for (int i = 0; i < ACTORS; i++)
+        if (a->list[i].client)
+            disconnect(a, &a->list[i], DISCONNECT_CLEAN);
+    world_advance(w, 4 * w->limits.keep_max_ms);
+    check_empty(w);
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * compare - looks at all that the core shows and at what the model expects.
+ */
+#include "model.h"
+#include "rules.h"
+
+static enum view_state state_expected(const struct model *m,
+                                      const struct model_job *j,
+                                      const struct job_view *v)
+{
+    switch (j->state) {
+    case MODEL_DELAYED:
+        return VIEW_DELAYED;
+    case MODEL_QUEUED:
+        return v->state == VIEW_PARKED && rules_group_has_width(m, j->group)
+                   ? VIEW_PARKED
+                   : VIEW_READY;
+    case MODEL_RUNNING:
+        return VIEW_RUNNING;
+    case MODEL_CANCELLING:
+        return VIEW_CANCELLING;
+    case MODEL_JOINING:
+        return VIEW_JOINING;
+    case MODEL_ENDED:
+        return VIEW_FINISHED;
+    }
+    BUG("no such state");
+}
+
+static bool reason_matches(bool has, const char *want, struct str seen)
+{
+    return !has || (seen.p && str_eq(seen, str_from(want)));
+}
+
+static void compare_live(struct model *m, const struct model_job *j,
+                         const struct job_view *v)
+{
+    int64_t deadline = rules_job_deadline(m, j);
+
+    if (v->deadline != deadline)
+        violation("job %llx: deadline %lld, expected %lld",
+                  (unsigned long long)j->id, (long long)v->deadline,
+                  (long long)deadline);
+    if (v->ended != CORE_NONE || v->outcome != VIEW_NONE)
+        violation("job %llx has an end although it is alive",
+                  (unsigned long long)j->id);
+    if (j->cancelled &&
+        (!v->reason.p || !reason_matches(j->has_reason, j->reason, v->reason)))
+        violation("job %llx is cancelled because of '%.*s', expected '%s'",
+                  (unsigned long long)j->id, (int)v->reason.len, v->reason.p,
+                  j->has_reason ? j->reason : "any reason");
+    if (v->reason.p && !j->cancelled && !j->timed_out && !j->deadline_hit &&
+        !j->murky)
+        violation("job %llx has the reason '%.*s' and nobody cancelled it",
+                  (unsigned long long)j->id, (int)v->reason.len, v->reason.p);
+}
+
+/* An ended job that is not there: was its time over, or room short? */
+static bool job_may_be_gone(const struct model *m, const struct model_job *j)
+{
+    int64_t retained = 0;
+
+    if (m->now >= j->ended + j->keep)
+        return j->group < 0 || m->groups[j->group].ended ||
+               m->groups[j->group].forgotten;
+    for (int i = 0; i < MODEL_JOBS; i++)
+        retained += m->jobs[i].used && m->jobs[i].state == MODEL_ENDED;
+    return retained > m->limits.retain_jobs;
+}
+
+static void compare_job(struct model *m, struct model_eyes *eyes,
+                        struct model_job *j)
+{
+    struct job_view v = rules_job_look(m, eyes, j);
+    uint64_t group = j->group >= 0 ? m->groups[j->group].id : 0;
+
+    if (!v.found) {
+        if (j->state != MODEL_ENDED || !job_may_be_gone(m, j))
+            violation("job %llx was lost: state %d, ended %lld, keep %lld",
+                      (unsigned long long)j->id, (int)j->state,
+                      (long long)j->ended, (long long)j->keep);
+        j->used = false;
+        return;
+    }
+    if (v.state != state_expected(m, j, &v))
+        violation("job %llx is in state %d, expected %d",
+                  (unsigned long long)j->id, (int)v.state,
+                  (int)state_expected(m, j, &v));
+    if (v.attempt != j->attempt || v.priority != j->priority ||
+        v.group != group || v.submitted != j->submitted ||
+        v.timeout != j->timeout || v.payload_bytes != j->payload_len ||
+        !str_eq(v.queue, str_from(m->queues[j->queue].name)))
+        violation("the map of job %llx is wrong", (unsigned long long)j->id);
+    if (v.started != j->started_first && v.started != j->started_last)
+        violation("job %llx started at %lld, not at %lld",
+                  (unsigned long long)j->id, (long long)v.started,
+                  (long long)j->started_last);
+    if (v.errors != j->errors)
+        violation("job %llx has %lld errors, expected %lld",
+                  (unsigned long long)j->id, (long long)v.errors,
+                  (long long)j->errors);
+    if (j->state != MODEL_ENDED) {
+        compare_live(m, j, &v);
+        return;
+    }
+    if (v.outcome != j->outcome || v.ended != j->ended)
+        violation("job %llx ended as %d, was %d", (unsigned long long)j->id,
+                  (int)v.outcome, (int)j->outcome);
+    if (j->group < 0 && m->now > j->ended + j->keep)
+        violation("job %llx is kept past its time by %lld ms",
+                  (unsigned long long)j->id,
+                  (long long)(m->now - j->ended - j->keep));
+}
+
+static void group_forget(struct model *m, int g)
+{
+    m->groups[g].forgotten = true;
+    for (int i = 0; i < MODEL_JOBS; i++)
+        if (m->jobs[i].used && m->jobs[i].group == g)
+            return;
+    for (int i = 0; i < MODEL_GROUPS; i++)
+        if (m->groups[i].used && i != g && !m->groups[i].parent_is_job &&
+            m->groups[i].parent == g)
+            return;
+    m->groups[g].used = false;
+}
+
+static void compare_counts(struct model *m, int i, const struct group_view *v)
+{
+    struct model_group *g = &m->groups[i];
+    int64_t queued = 0, running = 0, others = 0;
+
+    for (int k = 0; k < MODEL_JOBS; k++) {
+        const struct model_job *j = &m->jobs[k];
+
+        if (!rules_job_live(j) || j->group != i)
+            continue;
+        if (j->state == MODEL_QUEUED || j->state == MODEL_DELAYED)
+            queued++;
+        else if (j->state == MODEL_JOINING)
+            others++;
+        else
+            running++;
+    }
+    others += rules_group_live_members(m, i) - queued - running - others;
+    if (v->members != g->members || v->queued != queued ||
+        v->running < running || v->running > running + others)
+        violation("group %llx counts members %lld queued %lld running %lld, "
+                  "expected %lld, %lld, %lld to %lld",
+                  (unsigned long long)g->id, (long long)v->members,
+                  (long long)v->queued, (long long)v->running,
+                  (long long)g->members, (long long)queued, (long long)running,
+                  (long long)(running + others));
+    if (g->murky ? v->ok + v->failed + v->cancelled !=
+                       g->ok + g->failed + g->cancelled_members
+                 : v->ok != g->ok || v->failed != g->failed ||
+                       v->cancelled != g->cancelled_members)
+        violation("group %llx counts ok %lld failed %lld cancelled %lld, "
+                  "expected %lld, %lld, %lld",
+                  (unsigned long long)g->id, (long long)v->ok,
+                  (long long)v->failed, (long long)v->cancelled,
+                  (long long)g->ok, (long long)g->failed,
+                  (long long)g->cancelled_members);
+}
+
+static void compare_group(struct model *m, struct model_eyes *eyes, int i)
+{
+    struct model_group *g = &m->groups[i];
+    struct group_view v = rules_group_look(m, eyes, g);
+
+    if (!v.found) {
+        if (!g->forgotten && (!g->ended || m->now < g->ended_at + g->keep))
+            violation("group %llx was lost: ended %d at %lld, keep %lld",
+                      (unsigned long long)g->id, g->ended,
+                      (long long)g->ended_at, (long long)g->keep);
+        group_forget(m, i);
+        return;
+    }
+    if (g->forgotten)
+        violation("group %llx came back", (unsigned long long)g->id);
+    if (v.ended_state != g->ended || v.outcome != g->outcome ||
+        (v.open && g->closed) || (v.closed && !g->closed && !g->cancelled))
+        violation("group %llx: open %d closed %d ended %d outcome %d, expected "
+                  "closed %d ended %d outcome %d",
+                  (unsigned long long)g->id, v.open, v.closed, v.ended_state,
+                  (int)v.outcome, g->closed, g->ended, (int)g->outcome);
+    if (v.fail != g->fail || v.succeed != g->succeed || v.width != g->width ||
+        v.opened != g->opened)
+        violation("the map of group %llx is wrong", (unsigned long long)g->id);
+    if (g->ended && v.ended != g->ended_at)
+        violation("group %llx ended at %lld, not %lld",
+                  (unsigned long long)g->id, (long long)v.ended,
+                  (long long)g->ended_at);
+    if (!g->ended && v.deadline != rules_group_deadline(m, i))
+        violation("group %llx: deadline %lld, expected %lld",
+                  (unsigned long long)g->id, (long long)v.deadline,
+                  (long long)rules_group_deadline(m, i));
+    if (g->outside && !v.reason.p && !g->ended)
+        violation("group %llx is cancelled without a reason",
+                  (unsigned long long)g->id);
+    if (g->outside && g->has_reason && v.reason.p && !g->deadline_hit &&
+        !reason_matches(true, g->reason, v.reason))
+        violation("group %llx is cancelled because of '%.*s', expected '%s'",
+                  (unsigned long long)g->id, (int)v.reason.len, v.reason.p,
+                  g->reason);
+    if (v.reason.p && !g->cancelled)
+        violation("group %llx has the reason '%.*s' and nobody cancelled it",
+                  (unsigned long long)g->id, (int)v.reason.len, v.reason.p);
+    compare_counts(m, i, &v);
+}
+
+static void compare_queue(struct model *m, struct model_eyes *eyes, int i)
+{
+    const struct model_queue *q = &m->queues[i];
+    struct core_event ev = {.kind = EVENT_QUEUE_INFO,
+                            .now_ms = m->now,
+                            .client = {VIEW_CLIENT},
+                            .u.queue.name = str_from(q->name)};
+    const struct node *map = view_ask(eyes->core, eyes->arena, &ev);
+    int64_t jobs = 0, bytes = 0, delayed = 0, running = 0, joining = 0;
+    int64_t producers = 0;
+
+    if (node_is_error(map, CORE_ERR_NOQUEUE)) {
+        for (int k = 0; k < MODEL_JOBS; k++)
+            if (rules_job_live(&m->jobs[k]) && m->jobs[k].queue == i)
+                violation("queue %s is gone and its jobs are not", q->name);
+        return;
+    }
+    for (int k = 0; k < MODEL_JOBS; k++) {
+        const struct model_job *j = &m->jobs[k];
+
+        if (!rules_job_live(j) || j->queue != i)
+            continue;
+        if (j->state == MODEL_QUEUED || j->state == MODEL_DELAYED) {
+            jobs++;
+            bytes += j->payload_len;
+            delayed += j->state == MODEL_DELAYED;
+        } else if (j->state == MODEL_JOINING) {
+            joining++;
+        } else {
+            running++;
+        }
+    }
+    for (int k = 0; k < MODEL_CLIENTS; k++)
+        producers += m->clients[k].used &&
+                     m->clients[k].request.kind == REQUEST_SUBMIT &&
+                     m->clients[k].request.job.queue == i;
+    if (node_int(node_get(map, "jobs")) != jobs ||
+        node_int(node_get(map, "bytes")) != bytes ||
+        node_int(node_get(map, "delayed")) != delayed ||
+        node_int(node_get(map, "ready")) + node_int(node_get(map, "parked")) !=
+            jobs - delayed ||
+        node_int(node_get(map, "running")) < running ||
+        node_int(node_get(map, "running")) > running + joining ||
+        node_int(node_get(map, "waiting_producers")) != producers ||
+        node_int(node_get(map, "max_jobs")) != q->set.max_jobs ||
+        node_int(node_get(map, "max_bytes")) != q->set.max_bytes ||
+        node_int(node_get(map, "paused")) != q->paused) {
+        char text[1024];
+
+        node_print(map, text, sizeof(text));
+        violation("queue %s: %s; expected jobs %lld bytes %lld delayed %lld "
+                  "running %lld (joining %lld) producers %lld paused %d",
+                  q->name, text, (long long)jobs, (long long)bytes,
+                  (long long)delayed, (long long)running, (long long)joining,
+                  (long long)producers, q->paused);
+    }
+}
+
+static void compare_stats(const struct model *m, struct model_eyes *eyes)
+{
+    int64_t n[MODEL_ENDED + 1] = {0};
+    struct core_stats s;
+
+    core_stats(eyes->core, &s);
+    for (int i = 0; i < MODEL_JOBS; i++)
+        if (m->jobs[i].used)
+            n[m->jobs[i].state]++;
+    if (s.delayed != n[MODEL_DELAYED] ||
+        s.ready + s.parked != n[MODEL_QUEUED] ||
+        s.running != n[MODEL_RUNNING] || s.cancelling != n[MODEL_CANCELLING] ||
+        s.joining != n[MODEL_JOINING] || s.finished != n[MODEL_ENDED])
+        violation("the core counts delayed %lld queued %lld running %lld "
+                  "cancelling %lld joining %lld finished %lld, expected %lld "
+                  "%lld %lld %lld %lld %lld",
+                  (long long)s.delayed, (long long)(s.ready + s.parked),
+                  (long long)s.running, (long long)s.cancelling,
+                  (long long)s.joining, (long long)s.finished,
+                  (long long)n[MODEL_DELAYED], (long long)n[MODEL_QUEUED],
+                  (long long)n[MODEL_RUNNING], (long long)n[MODEL_CANCELLING],
+                  (long long)n[MODEL_JOINING], (long long)n[MODEL_ENDED]);
+}
+
+static uint64_t member_seq(const struct model *m, int group,
+                           const struct node *map)
+{
+    bool is_job = str_eq(node_str(node_get(map, "kind")), STR("job"));
+    uint64_t id = node_id(node_get(map, "id"), is_job ? 'j' : 'g');
+    int i = is_job ? model_job_find(m, id) : model_group_find(m, id);
+
+    if (i < 0 || (is_job ? m->jobs[i].group : m->groups[i].parent) != group)
+        violation("GROUP RESULTS lists %llx, which is no member",
+                  (unsigned long long)id);
+    if (view_outcome_read(node_get(map, "outcome")) !=
+        (is_job ? m->jobs[i].outcome : m->groups[i].outcome))
+        violation("GROUP RESULTS gives member %llx a wrong outcome",
+                  (unsigned long long)id);
+    return is_job ? m->jobs[i].submit_seq : m->groups[i].submit_seq;
+}
+
+/* All members, in order of submission; with errors_only the failed ones. */
+static void compare_results(struct model *m, struct model_eyes *eyes, int i,
+                            bool errors_only)
+{
+    struct core_event ev = {.kind = EVENT_GROUP_RESULTS,
+                            .now_ms = m->now,
+                            .client = {VIEW_CLIENT},
+                            .u.group = {.id = {m->groups[i].id},
+                                        .count = 10000,
+                                        .errors_only = errors_only}};
+    const struct node *page = view_ask(eyes->core, eyes->arena, &ev);
+    const struct node *entries = node_item(page, 1);
+    uint32_t expected = 0;
+    uint64_t last = 0;
+
+    for (int k = 0; k < MODEL_JOBS; k++)
+        expected += m->jobs[k].used && m->jobs[k].group == i &&
+                    (!errors_only || m->jobs[k].outcome == VIEW_FAILED);
+    for (int k = 0; k < MODEL_GROUPS; k++)
+        expected += m->groups[k].used && !m->groups[k].forgotten &&
+                    !m->groups[k].parent_is_job && m->groups[k].parent == i &&
+                    (!errors_only || m->groups[k].outcome == VIEW_FAILED);
+    for (uint32_t k = 0; k < entries->v.count; k++) {
+        uint64_t seq = member_seq(m, i, node_item(entries, k));
+
+        if (seq <= last)
+            violation("GROUP RESULTS is not in order of submission");
+        last = seq;
+    }
+    if (entries->v.count != expected)
+        violation("GROUP RESULTS of %llx%s has %u entries, expected %u",
+                  (unsigned long long)m->groups[i].id,
+                  errors_only ? " ERRORS" : "", entries->v.count, expected);
+}
+
+void model_compare(struct model *m, struct model_eyes *eyes)
+{
+    size_t len = eyes->arena->len, bytes = eyes->arena->bytes.len;
+
+#define RELEASE_ARENA() (eyes->arena->len = len, eyes->arena->bytes.len = bytes)
+    for (int i = 0; i < MODEL_JOBS; i++, RELEASE_ARENA())
+        if (m->jobs[i].used)
+            compare_job(m, eyes, &m->jobs[i]);
+    for (int i = 0; i < MODEL_GROUPS; i++, RELEASE_ARENA())
+        if (m->groups[i].used)
+            compare_group(m, eyes, i);
+    for (int i = 0; i < MODEL_QUEUES; i++, RELEASE_ARENA())
+        if (m->queues[i].used)
+            compare_queue(m, eyes, i);
+    for (int i = 0; i < MODEL_GROUPS; i++, RELEASE_ARENA())
+        if (m->groups[i].used && !m->groups[i].forgotten &&
+            (m->step + (uint64_t)i) % 8 == 0)
+            compare_results(m, eyes, i, m->step % 16 < 8);
+#undef RELEASE_ARENA
+    compare_stats(m, eyes);
+    for (int i = 0; i < MODEL_CLIENTS; i++)
+        if (m->clients[i].used &&
+            core_blocked(eyes->core, (struct client_id){m->clients[i].id}) !=
+                model_blocked(m, m->clients[i].id))
+            violation("client %llu: the core says blocked %d",
+                      (unsigned long long)m->clients[i].id,
+                      !model_blocked(m, m->clients[i].id));
+}

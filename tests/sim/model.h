@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * model - the rules of doc/protocol.md once more, with arrays and scans.
+ *
+ * Knows:     what each event may be answered with and what must be so after.
+ * Never:     lists, heaps, hashes, records: nothing that the core is made of.
+ * Errors:    what the core did and the rules do not allow is a violation.
+ *
+ * Written from the rules alone. Where they leave several answers open (which
+ * waiting worker gets a job, how long a jittered back-off lasts, whether a job
+ * whose group's deadline passed failed or was cancelled) the model looks at
+ * what the core did, checks that it is one of them, and goes on from there.
+ *
+ * Flat, without pointers: a copy is a snapshot.
+ */
+#ifndef SIM_MODEL_H
+#define SIM_MODEL_H
+
+#include "view.h"
+
+#define MODEL_JOBS     384
+#define MODEL_GROUPS   128
+#define MODEL_QUEUES   4
+#define MODEL_CLIENTS  16
+#define MODEL_SESSIONS 64
+#define MODEL_SEEN     256
+#define MODEL_FOREVER  INT64_MAX
+
+enum model_state {
+    MODEL_DELAYED,
+    MODEL_QUEUED, /* ready or parked */
+    MODEL_RUNNING,
+    MODEL_CANCELLING,
+    MODEL_JOINING,
+    MODEL_ENDED,
+};
+
+enum model_body {
+    BODY_NONE,
+    BODY_OK,
+    BODY_FAIL,
+    BODY_CANCELLED,
+    BODY_LOST,
+    BODY_RELEASED,
+};
+
+struct model_job {
+    bool used;
+    uint64_t id;
+    int group; /* index; -1: root */
+    int queue, session;
+    enum model_state state;
+    enum view_outcome outcome;
+    enum model_body body;
+    char class[16]; /* of the body's FAIL */
+    uint32_t attempt, payload_tag, result_tag;
+    int64_t payload_len, result_len;
+    int64_t priority, timeout, deadline, expires_at, grace, retry, redeliver;
+    int64_t base, cap, keep;
+    int64_t delay_lo, delay_hi; /* DELAYED: until somewhere between */
+    int64_t fails, losts, errors;
+    int64_t submitted, started_first, started_last, ended;
+    uint64_t submit_seq, ready_seq, end_step;
+    bool ahead; /* was released: goes before its priority's others */
+    bool loose; /* its place among its priority's others is open */
+    bool cancelled, timed_out, deadline_hit, inherited, group_failed, joined;
+    bool murky; /* two causes met: the rules do not say which one wins */
+    bool notice_due, notice_may;
+    bool has_reason;
+    char reason[24];
+    int64_t cancel_grace;
+};
+
+struct model_group {
+    bool used, forgotten;
+    uint64_t id;
+    bool parent_is_job;
+    int parent; /* index of a group or job; -1: root */
+    uint64_t parent_id;
+    uint32_t parent_attempt;
+    int session; /* -1: detached */
+    int64_t fail, succeed, width, deadline, keep;
+    bool closed, cancelled, outside, fail_reached, succeed_reached;
+    bool deadline_hit, inherited, ended, maybe_unreachable;
+    bool murky; /* a failed `collect` group was counted */
+    enum view_outcome outcome;
+    int64_t members, ok, failed, cancelled_members, fails;
+    int64_t opened, ended_at;
+    uint64_t submit_seq, end_step;
+    bool has_reason;
+    char reason[24];
+};
+
+struct model_queue {
+    bool used, paused;
+    char name[16];
+    struct queue_settings set;
+};
+
+struct model_session {
+    bool used;
+    uint64_t id;
+    uint64_t client;  /* 0: broken */
+    int64_t alive;    /* last sign of life */
+    int64_t lease_lo; /* an attempt may be lost from here on */
+    int64_t gone_lo, gone_hi;
+    bool restarted; /* leases are not known since the last crash */
+};
+
+enum model_request_kind {
+    REQUEST_NONE,
+    REQUEST_SUBMIT,
+    REQUEST_RESULT,
+    REQUEST_GROUP_WAIT,
+    REQUEST_NEXT,
+    REQUEST_FETCH,
+};
+
+struct model_request {
+    enum model_request_kind kind;
+    bool answered, idle, unblocked;
+    int64_t until; /* when it must be answered at the latest */
+    int64_t wait_ms, count, cursor;
+    uint64_t id;
+    uint64_t line; /* SUBMIT: place in line */
+    int queues[MODEL_QUEUES], nqueues;
+    struct model_job job; /* SUBMIT: as it would be */
+    uint64_t group_id;
+    uint32_t errors; /* SUBMIT: bit per code that is due at once */
+};
+
+struct model_client {
+    bool used;
+    uint64_t id;
+    int session; /* -1: none */
+    struct model_request request;
+};
+
+struct model {
+    struct core_limits limits;
+    int64_t now;
+    uint64_t step, seq;
+    bool disk_full, draining;
+    struct model_job jobs[MODEL_JOBS];
+    struct model_group groups[MODEL_GROUPS];
+    struct model_queue queues[MODEL_QUEUES];
+    struct model_client clients[MODEL_CLIENTS];
+    struct model_session sessions[MODEL_SESSIONS];
+};
+
+struct model_reply {
+    uint64_t client;
+    const struct node *n;
+    uint32_t at; /* FETCH: entries that were dealt with */
+    bool done;
+};
+
+/* What the model may look at to follow the core where the rules are open. */
+struct model_eyes {
+    struct core *core;
+    struct arena *arena;
+};
+
+void model_init(struct model *m, const struct core_limits *limits);
+
+/* One event, all replies that came of it (those of ticks that were due at
+ * once included). */
+void model_step(struct model *m, struct model_eyes *eyes,
+                const struct core_event *ev, struct model_reply *replies,
+                size_t nreplies);
+
+/* Does the core look as the model says? */
+void model_compare(struct model *m, struct model_eyes *eyes);
+
+/* The daemon was started again: connections, waits and leases are gone. */
+void model_restart(struct model *m, int64_t now);
+
+/* What the world may ask; -1 when there is none. */
+int model_job_find(const struct model *m, uint64_t id);
+int model_group_find(const struct model *m, uint64_t id);
+int model_client_find(const struct model *m, uint64_t id);
+int model_session_find(const struct model *m, uint64_t id);
+bool model_blocked(const struct model *m, uint64_t client);
+/* Nothing is left to be done by anybody. */
+bool model_at_rest(const struct model *m);
+
+/* Bytes that are recognised again. */
+void model_bytes(char *to, size_t len, uint32_t tag);
+
+#endif

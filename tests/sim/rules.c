@@ -1,0 +1,801 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "rules.h"
+
+enum { /* where an attempt may lead to */
+       TO_OK = 1,
+       TO_FAILED = 2,
+       TO_CANCELLED = 4,
+       TO_QUEUED = 8,
+       TO_DELAYED = 16,
+       TO_AGAIN = TO_QUEUED | TO_DELAYED,
+};
+
+bool rules_job_live(const struct model_job *j)
+{
+    return j->used && j->state != MODEL_ENDED;
+}
+
+static bool group_live(const struct model_group *g)
+{
+    return g->used && !g->ended;
+}
+
+struct job_view rules_job_look(struct model *m, struct model_eyes *eyes,
+                               const struct model_job *j)
+{
+    return view_job(eyes->core, eyes->arena, m->now, j->id);
+}
+
+struct group_view rules_group_look(struct model *m, struct model_eyes *eyes,
+                                   const struct model_group *g)
+{
+    return view_group(eyes->core, eyes->arena, m->now, g->id);
+}
+
+static int64_t time_min(int64_t a, int64_t b)
+{
+    if (a == CORE_NONE)
+        return b;
+    return b == CORE_NONE ? a : min_i64(a, b);
+}
+
+int64_t rules_group_deadline(const struct model *m, int g)
+{
+    const struct model_group *group;
+
+    if (g < 0)
+        return CORE_NONE;
+    group = &m->groups[g];
+    return time_min(group->deadline,
+                    group->parent_is_job
+                        ? rules_job_deadline(m, &m->jobs[group->parent])
+                        : rules_group_deadline(m, group->parent));
+}
+
+int64_t rules_job_deadline(const struct model *m, const struct model_job *j)
+{
+    return time_min(j->deadline, rules_group_deadline(m, j->group));
+}
+
+bool rules_group_has_width(const struct model *m, int g)
+{
+    for (; g >= 0; g = m->groups[g].parent) {
+        if (m->groups[g].width != CORE_NONE)
+            return true;
+        if (m->groups[g].parent_is_job)
+            return false;
+    }
+    return false;
+}
+
+/* Is `g` inside `outer`, by groups alone? */
+static bool group_inside(const struct model *m, int g, int outer)
+{
+    for (; g >= 0; g = m->groups[g].parent) {
+        if (g == outer)
+            return true;
+        if (m->groups[g].parent_is_job)
+            return false;
+    }
+    return false;
+}
+
+static int64_t group_running(const struct model *m, int g, bool strict)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < MODEL_JOBS; i++) {
+        const struct model_job *j = &m->jobs[i];
+
+        if (!j->used || !group_inside(m, j->group, g))
+            continue;
+        if (j->state == MODEL_RUNNING || j->state == MODEL_CANCELLING ||
+            (strict && j->state == MODEL_JOINING))
+            n++;
+    }
+    return n;
+}
+
+bool rules_group_has_room(const struct model *m, int g, bool strict)
+{
+    for (; g >= 0; g = m->groups[g].parent) {
+        if (m->groups[g].width != CORE_NONE &&
+            group_running(m, g, strict) >= m->groups[g].width)
+            return false;
+        if (m->groups[g].parent_is_job)
+            return true;
+    }
+    return true;
+}
+
+int64_t rules_group_live_members(const struct model *m, int g)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < MODEL_JOBS; i++)
+        n += rules_job_live(&m->jobs[i]) && m->jobs[i].group == g;
+    for (int i = 0; i < MODEL_GROUPS; i++)
+        n += group_live(&m->groups[i]) && !m->groups[i].parent_is_job &&
+             m->groups[i].parent == g;
+    return n;
+}
+
+static bool job_has_groups(const struct model *m, const struct model_job *j)
+{
+    for (int i = 0; i < MODEL_GROUPS; i++)
+        if (group_live(&m->groups[i]) && m->groups[i].parent_is_job &&
+            &m->jobs[m->groups[i].parent] == j)
+            return true;
+    return false;
+}
+
+/* ------------------------------------------------------------------ ends */
+
+static void group_policy(struct model_group *g)
+{
+    if (g->fail > 0 && g->fails >= g->fail) {
+        g->fail_reached = true;
+        g->cancelled = true;
+    }
+    if (g->succeed > 0 && g->ok >= g->succeed) {
+        g->succeed_reached = true;
+        g->cancelled = true;
+    }
+}
+
+/* A member of `g` has ended. `counts` is false for a failed collect group,
+ * which never fails its parent. */
+static void group_count(struct model *m, int g, enum view_outcome outcome,
+                        bool counts)
+{
+    struct model_group *group;
+
+    if (g < 0)
+        return;
+    group = &m->groups[g];
+    if (outcome == VIEW_OK)
+        group->ok++;
+    else if (outcome == VIEW_CANCELLED)
+        group->cancelled_members++;
+    else
+        group->failed++;
+    if (outcome == VIEW_FAILED && counts)
+        group->fails++;
+    if (outcome == VIEW_FAILED && !counts)
+        group->murky = true;
+    group_policy(group);
+}
+
+static void job_end(struct model *m, struct model_job *j,
+                    enum view_outcome outcome)
+{
+    j->state = MODEL_ENDED;
+    j->outcome = outcome;
+    j->ended = m->now;
+    j->end_step = m->step;
+    j->notice_due = j->notice_may = false;
+    group_count(m, j->group, outcome, true);
+}
+
+/* Which of the allowed ways did the core go? */
+static unsigned job_went(struct model_job *j, const struct job_view *v,
+                         unsigned allowed)
+{
+    unsigned went = 0;
+
+    if (!v->found)
+        violation("job %llx was forgotten as it ended",
+                  (unsigned long long)j->id);
+    switch (v->state) {
+    case VIEW_DELAYED:
+        went = TO_DELAYED;
+        break;
+    case VIEW_READY:
+    case VIEW_PARKED:
+        went = TO_QUEUED;
+        break;
+    case VIEW_RUNNING:
+    case VIEW_CANCELLING:
+        went = v->attempt == (int64_t)j->attempt + 1 ? TO_QUEUED : 0;
+        break;
+    case VIEW_JOINING:
+        went = 0;
+        break;
+    case VIEW_FINISHED:
+        went = v->outcome == VIEW_OK       ? TO_OK
+               : v->outcome == VIEW_FAILED ? TO_FAILED
+                                           : TO_CANCELLED;
+        break;
+    }
+    if (!(went & allowed))
+        violation("job %llx: the core went %u (state %d, outcome %d, attempt "
+                  "%lld) of which the rules allow %u (1 ok, 2 failed, 4 "
+                  "cancelled, 8 queued, 16 delayed); body %d class '%s' "
+                  "cancelled %d timed_out %d deadline %d group_failed %d",
+                  (unsigned long long)j->id, went, (int)v->state,
+                  (int)v->outcome, (long long)v->attempt, allowed, (int)j->body,
+                  j->class, j->cancelled, j->timed_out, j->deadline_hit,
+                  j->group_failed);
+    return went;
+}
+
+/* The classes that the last error of a failed job may have. */
+static void job_check_class(struct model *m, struct model_eyes *eyes,
+                            const struct model_job *j)
+{
+    struct core_event ev = {.kind = EVENT_RESULT,
+                            .now_ms = m->now,
+                            .client = {VIEW_CLIENT},
+                            .u.job.id = {j->id}};
+    const struct node *map = view_ask(eyes->core, eyes->arena, &ev);
+    const struct node *errors = node_get(map, "errors");
+    struct str class;
+
+    if (errors->v.count == 0)
+        violation("job %llx failed without an error",
+                  (unsigned long long)j->id);
+    class = node_str(node_get(node_item(errors, errors->v.count - 1), "class"));
+    if (j->body == BODY_FAIL && str_eq(class, str_from(j->class)))
+        return;
+    if (j->timed_out && str_eq(class, STR("timeout")))
+        return;
+    if (j->deadline_hit && str_eq(class, STR("deadline")))
+        return;
+    if (j->body == BODY_LOST && str_eq(class, STR("lost")))
+        return;
+    if (j->expires_at != CORE_NONE && j->expires_at <= m->now &&
+        j->attempt == 0 && str_eq(class, STR("expired")))
+        return;
+    if (j->body == BODY_CANCELLED && !j->timed_out && !j->deadline_hit &&
+        str_eq(class, STR("cancelled")))
+        return;
+    violation("job %llx failed with class '%.*s', body %d '%s' timed_out %d "
+              "deadline %d",
+              (unsigned long long)j->id, (int)class.len, class.p, (int)j->body,
+              j->class, j->timed_out, j->deadline_hit);
+}
+
+/* A job that has not started ends: cancelled, or by a time. */
+static void job_end_queued(struct model *m, struct model_eyes *eyes,
+                           struct model_job *j, unsigned allowed)
+{
+    struct job_view v = rules_job_look(m, eyes, j);
+
+    (void)job_went(j, &v, allowed);
+    if (v.outcome == VIEW_FAILED) {
+        job_check_class(m, eyes, j);
+        j->errors = v.errors;
+    }
+    job_end(m, j, v.outcome);
+}
+
+static int64_t backoff(const struct model_job *j, int64_t i)
+{
+    int64_t d = j->base;
+
+    for (; i > 1 && d < j->cap; i--)
+        d *= 2;
+    return min_i64(d, j->cap);
+}
+
+static unsigned job_after_failure(const struct model *m,
+                                  const struct model_job *j)
+{
+    int64_t deadline = rules_job_deadline(m, j);
+    int64_t most = max_i64(backoff(j, j->fails), backoff(j, j->attempt));
+    unsigned to = TO_DELAYED;
+
+    if (j->fails >= j->retry)
+        return TO_FAILED;
+    if (most == 0)
+        to |= TO_QUEUED;
+    if (deadline != CORE_NONE && m->now + most + most / 2 + 1 >= deadline)
+        to |= TO_FAILED;
+    return to;
+}
+
+static unsigned job_ways(const struct model *m, const struct model_job *j)
+{
+    unsigned deadline = TO_FAILED | (j->inherited ? (unsigned)TO_CANCELLED : 0);
+
+    if (j->murky)
+        return (j->body == BODY_OK ? (unsigned)TO_OK : 0) | TO_FAILED |
+               (j->cancelled || j->deadline_hit ? (unsigned)TO_CANCELLED
+                                                : (unsigned)TO_AGAIN) |
+               (j->body == BODY_CANCELLED ? (unsigned)TO_CANCELLED : 0);
+    switch (j->body) {
+    case BODY_NONE:
+        BUG("an attempt ends without a word");
+    case BODY_OK:
+        if (j->group_failed)
+            return j->cancelled || j->deadline_hit ? TO_FAILED | TO_CANCELLED
+                                                   : job_after_failure(m, j);
+        if (j->joined && j->deadline_hit)
+            return TO_OK | TO_FAILED | TO_CANCELLED;
+        return j->joined && j->cancelled ? TO_OK | TO_CANCELLED : TO_OK;
+    case BODY_FAIL:
+        if (j->cancelled)
+            return TO_FAILED | TO_CANCELLED;
+        return j->deadline_hit ? deadline : job_after_failure(m, j);
+    case BODY_CANCELLED:
+        if (j->cancelled)
+            return TO_CANCELLED |
+                   (j->deadline_hit || j->timed_out ? (unsigned)TO_FAILED : 0);
+        if (j->deadline_hit)
+            return deadline;
+        return j->timed_out ? job_after_failure(m, j)
+                            : TO_CANCELLED | TO_FAILED;
+    case BODY_LOST:
+        if (j->cancelled)
+            return TO_CANCELLED |
+                   (j->deadline_hit || j->timed_out ? (unsigned)TO_FAILED : 0);
+        if (j->deadline_hit)
+            return deadline;
+        if (j->timed_out)
+            return TO_AGAIN | TO_FAILED;
+        return j->losts <= j->redeliver ? TO_QUEUED : TO_FAILED;
+    case BODY_RELEASED:
+        if (j->cancelled || j->deadline_hit)
+            return TO_CANCELLED | (j->deadline_hit ? (unsigned)TO_FAILED : 0);
+        return j->timed_out ? TO_AGAIN | TO_FAILED : TO_QUEUED;
+    }
+    BUG("no such body");
+}
+
+static void job_again(struct model *m, struct model_job *j, unsigned went)
+{
+    int64_t a = backoff(j, j->fails), b = backoff(j, j->attempt);
+
+    if (went == TO_DELAYED) {
+        j->state = MODEL_DELAYED;
+        j->delay_lo = m->now + min_i64(a, b) / 2;
+        j->delay_hi = m->now + max_i64(a, b) + max_i64(a, b) / 2 + 1;
+    } else {
+        j->state = MODEL_QUEUED;
+    }
+    j->ready_seq = ++m->seq;
+    j->ahead = j->body == BODY_RELEASED && went == TO_QUEUED && !j->timed_out;
+    j->loose = !j->ahead;
+    j->notice_due = j->notice_may = false;
+    j->timed_out = j->group_failed = j->joined = j->murky = false;
+    j->body = BODY_NONE;
+    j->session = -1;
+}
+
+/* Attempt and all below it are over: what becomes of the job? */
+static void job_finish(struct model *m, struct model_eyes *eyes,
+                       struct model_job *j)
+{
+    struct job_view v = rules_job_look(m, eyes, j);
+    bool failure = j->body == BODY_FAIL || j->group_failed ||
+                   (j->body == BODY_CANCELLED && j->timed_out);
+    unsigned went;
+
+    if (failure)
+        j->fails++;
+    went = job_went(j, &v, job_ways(m, j));
+    if (v.errors < j->errors || v.errors > j->errors + 2)
+        violation("job %llx had %lld errors, has %lld",
+                  (unsigned long long)j->id, (long long)j->errors,
+                  (long long)v.errors);
+    if (((went == TO_OK && !j->timed_out && !j->deadline_hit) ||
+         (j->body == BODY_RELEASED && went == TO_QUEUED && !j->timed_out)) &&
+        v.errors != j->errors)
+        violation("job %llx kept an error of an attempt that did not fail",
+                  (unsigned long long)j->id);
+    j->errors = v.errors;
+    if (went & (TO_QUEUED | TO_DELAYED)) {
+        job_again(m, j, went);
+        return;
+    }
+    if (went == TO_FAILED && !j->murky && !j->group_failed && !j->cancelled)
+        job_check_class(m, eyes, j);
+    job_end(m, j, v.outcome);
+}
+
+void rules_job_close_attempt(struct model *m, struct model_eyes *eyes,
+                             struct model_job *j)
+{
+    j->notice_due = j->notice_may = false;
+    if (j->body == BODY_LOST)
+        j->losts++;
+    if (!job_has_groups(m, j)) {
+        job_finish(m, eyes, j);
+        return;
+    }
+    j->state = MODEL_JOINING;
+    j->joined = true;
+    for (int i = 0; i < MODEL_GROUPS; i++) {
+        struct model_group *g = &m->groups[i];
+
+        if (!group_live(g) || !g->parent_is_job || &m->jobs[g->parent] != j)
+            continue;
+        if (j->body == BODY_OK)
+            g->closed = true;
+        else
+            rules_group_cancel(m, g, NULL);
+    }
+}
+
+void rules_job_start(struct model *m, struct model_job *j, int session)
+{
+    j->state = MODEL_RUNNING;
+    j->attempt++;
+    j->session = session;
+    j->started_last = m->now;
+    if (j->attempt == 1)
+        j->started_first = m->now;
+    j->ahead = false;
+}
+
+static unsigned group_ways(const struct model *m, const struct model_group *g)
+{
+    unsigned ways = TO_OK;
+    bool short_of = g->succeed > 0 && !g->succeed_reached;
+
+    (void)m;
+    if (g->murky)
+        return TO_OK | TO_FAILED | TO_CANCELLED;
+    if (g->fail_reached)
+        ways = TO_FAILED | (g->succeed_reached ? (unsigned)TO_OK : 0);
+    else if (g->deadline_hit)
+        ways = TO_FAILED | (g->inherited ? (unsigned)TO_CANCELLED : 0);
+    else if (g->succeed_reached)
+        ways = TO_OK;
+    else if (short_of)
+        ways = TO_FAILED;
+    else if (g->outside)
+        ways = TO_CANCELLED;
+    /* cancelled from outside while it was about to end by itself */
+    if (g->outside && (short_of || g->succeed_reached || g->deadline_hit))
+        ways |= TO_CANCELLED;
+    if (g->deadline_hit && g->succeed_reached)
+        ways |= TO_OK;
+    return ways;
+}
+
+static void group_end(struct model *m, struct model_group *g,
+                      const struct group_view *v)
+{
+    unsigned went = v->outcome == VIEW_OK       ? TO_OK
+                    : v->outcome == VIEW_FAILED ? TO_FAILED
+                                                : TO_CANCELLED;
+    bool collect = g->fail == 0 && g->succeed == 0;
+
+    if (!(went & group_ways(m, g)))
+        violation("group %llx: outcome %d, the rules allow %u (1 ok, 2 failed, "
+                  "4 cancelled); fail_reached %d succeed_reached %d outside "
+                  "%d deadline %d ok %lld fails %lld of %lld",
+                  (unsigned long long)g->id, (int)v->outcome, group_ways(m, g),
+                  g->fail_reached, g->succeed_reached, g->outside,
+                  g->deadline_hit, (long long)g->ok, (long long)g->fails,
+                  (long long)g->members);
+    g->ended = true;
+    g->outcome = v->outcome;
+    g->ended_at = m->now;
+    g->end_step = m->step;
+    if (!g->parent_is_job)
+        group_count(m, g->parent, v->outcome, !collect);
+    else if (v->outcome == VIEW_FAILED && !collect)
+        m->jobs[g->parent].group_failed = true;
+}
+
+/* --------------------------------------------------------------- cancels */
+
+static void reason_set(bool *has, char *to, const char *reason)
+{
+    *has = reason != NULL;
+    if (reason)
+        (void)snprintf(to, 24, "%s", reason);
+}
+
+void rules_job_cancel(struct model *m, struct model_job *j, const char *reason)
+{
+    (void)m;
+    if (j->cancelled || !rules_job_live(j))
+        return;
+    j->cancelled = true;
+    reason_set(&j->has_reason, j->reason, reason);
+    if (j->timed_out || j->deadline_hit)
+        j->has_reason = false; /* the first reason stays: theirs */
+    if (j->state == MODEL_RUNNING) {
+        j->state = MODEL_CANCELLING;
+        j->notice_due = true;
+    } else if (j->state == MODEL_CANCELLING) {
+        j->notice_may = true;
+    }
+}
+
+void rules_group_cancel(struct model *m, struct model_group *g,
+                        const char *reason)
+{
+    (void)m;
+    if (!group_live(g))
+        return;
+    g->outside = true;
+    if (g->cancelled)
+        return;
+    g->cancelled = true;
+    reason_set(&g->has_reason, g->reason, reason);
+}
+
+void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
+                       enum model_body body, bool certain)
+{
+    for (int i = 0; i < MODEL_JOBS; i++) {
+        struct model_job *j = &m->jobs[i];
+
+        if (!j->used || j->session != s ||
+            (j->state != MODEL_RUNNING && j->state != MODEL_CANCELLING))
+            continue;
+        j->body = body;
+        rules_job_close_attempt(m, eyes, j);
+        j->session = -1;
+    }
+    for (int i = 0; i < MODEL_GROUPS; i++) {
+        struct model_group *g = &m->groups[i];
+        struct group_view v;
+
+        if (!group_live(g) || g->session != s)
+            continue;
+        v = rules_group_look(m, eyes, g);
+        if (certain || !v.found || v.reason.p || v.ended_state)
+            rules_group_cancel(m, g, "owner-lost");
+    }
+}
+
+/* ------------------------------------------------------------------ time */
+
+static void job_ask(struct model_job *j)
+{
+    if (j->state == MODEL_RUNNING) {
+        j->state = MODEL_CANCELLING;
+        j->notice_due = true;
+    } else if (j->state == MODEL_CANCELLING) {
+        j->notice_may = true;
+        j->murky = true;
+    } else if (j->state == MODEL_JOINING) {
+        j->murky = true;
+    }
+}
+
+static void job_time_queued(struct model *m, struct model_eyes *eyes,
+                            struct model_job *j)
+{
+    int64_t deadline = rules_job_deadline(m, j);
+    bool expired = j->expires_at != CORE_NONE && j->expires_at <= m->now &&
+                   j->attempt == 0;
+
+    if (deadline != CORE_NONE && deadline <= m->now) {
+        j->inherited = deadline != j->deadline;
+        j->deadline_hit = true;
+    }
+    if (j->deadline_hit || expired) {
+        job_end_queued(m, eyes, j,
+                       TO_FAILED | (j->inherited ? (unsigned)TO_CANCELLED : 0));
+        return;
+    }
+    if (j->state == MODEL_DELAYED && j->delay_lo <= m->now) {
+        struct job_view v = rules_job_look(m, eyes, j);
+
+        if (j->delay_hi > m->now && v.state == VIEW_DELAYED)
+            return;
+        if (v.state == VIEW_DELAYED)
+            violation("job %llx is delayed past its time by %lld ms",
+                      (unsigned long long)j->id,
+                      (long long)(m->now - j->delay_hi));
+        j->state = MODEL_QUEUED;
+        j->ready_seq = ++m->seq;
+        j->loose = true;
+    }
+}
+
+static void job_time_running(struct model *m, struct model_job *j)
+{
+    int64_t deadline = rules_job_deadline(m, j);
+
+    if (deadline != CORE_NONE && deadline <= m->now && !j->deadline_hit) {
+        j->deadline_hit = true;
+        j->inherited = deadline != j->deadline;
+        if (j->cancelled || j->timed_out)
+            j->murky = true;
+        job_ask(j);
+    }
+    if (j->timeout != CORE_NONE && j->started_last + j->timeout <= m->now &&
+        !j->timed_out) {
+        j->timed_out = true;
+        if (j->state == MODEL_RUNNING)
+            job_ask(j);
+        else
+            j->murky = true;
+    }
+}
+
+/* Has the session's silence cost the job this attempt? */
+static void job_time_lease(struct model *m, struct model_eyes *eyes,
+                           struct model_job *j)
+{
+    struct model_session *s = &m->sessions[j->session];
+    int64_t lease = m->limits.lease_ms;
+    int64_t hi = max_i64(s->alive, j->started_last) + lease;
+    struct job_view v;
+
+    if (s->restarted)
+        hi = s->gone_hi;
+    hi = min_i64(hi, s->gone_hi);
+    if (m->now < min_i64(s->lease_lo, s->gone_lo))
+        return;
+    v = rules_job_look(m, eyes, j);
+    if (m->now < hi && v.found && v.attempt == (int64_t)j->attempt &&
+        (v.state == VIEW_RUNNING || v.state == VIEW_CANCELLING))
+        return;
+    j->body = BODY_LOST;
+    rules_job_close_attempt(m, eyes, j);
+    j->session = -1;
+}
+
+static void group_time(struct model *m, int i)
+{
+    struct model_group *g = &m->groups[i];
+    int64_t deadline = rules_group_deadline(m, i);
+
+    if (g->deadline_hit || deadline == CORE_NONE || deadline > m->now)
+        return;
+    g->deadline_hit = true;
+    g->inherited = deadline != g->deadline || g->cancelled;
+    if (g->cancelled && !g->outside)
+        g->murky = true;
+    g->cancelled = true;
+}
+
+/* A session in the window of its grace: did the core give it up? */
+static void session_time(struct model *m, struct model_eyes *eyes, int i)
+{
+    struct model_session *s = &m->sessions[i];
+    bool gone = m->now >= s->gone_hi;
+
+    if (m->now < s->gone_lo)
+        return;
+    for (int k = 0; k < MODEL_GROUPS && !gone; k++) {
+        struct model_group *g = &m->groups[k];
+        struct group_view v;
+
+        if (!group_live(g) || g->session != i || g->cancelled)
+            continue;
+        v = rules_group_look(m, eyes, g);
+        gone = !v.found || str_eq(v.reason, STR("owner-lost"));
+    }
+    if (!gone)
+        return;
+    rules_session_end(m, eyes, i, BODY_LOST, true);
+    s->used = false;
+}
+
+void rules_time(struct model *m, struct model_eyes *eyes)
+{
+    for (int i = 0; i < MODEL_GROUPS; i++)
+        if (group_live(&m->groups[i]))
+            group_time(m, i);
+    for (int i = 0; i < MODEL_JOBS; i++) {
+        struct model_job *j = &m->jobs[i];
+
+        if (!rules_job_live(j))
+            continue;
+        if (j->state == MODEL_QUEUED || j->state == MODEL_DELAYED)
+            job_time_queued(m, eyes, j);
+        else
+            job_time_running(m, j);
+    }
+    for (int i = 0; i < MODEL_SESSIONS; i++)
+        if (m->sessions[i].used)
+            session_time(m, eyes, i);
+    for (int i = 0; i < MODEL_JOBS; i++) {
+        struct model_job *j = &m->jobs[i];
+
+        if (j->used && j->session >= 0 &&
+            (j->state == MODEL_RUNNING || j->state == MODEL_CANCELLING))
+            job_time_lease(m, eyes, j);
+    }
+}
+
+/* ---------------------------------------------------------------- settle */
+
+static bool settle_group_cancel(struct model *m, struct model_eyes *eyes,
+                                struct model_group *g)
+{
+    const struct model_job *job = g->parent_is_job ? &m->jobs[g->parent] : NULL;
+    bool due = job ? job->cancelled || job->deadline_hit
+                   : g->parent >= 0 && m->groups[g->parent].cancelled;
+    bool may = job && (job->murky || job->timed_out || job->group_failed);
+    struct group_view v;
+
+    if (g->outside || (g->cancelled && !due))
+        return false;
+    if (!due && !may &&
+        !(g->closed && g->succeed > g->ok + rules_group_live_members(
+                                                m, (int)(g - m->groups))))
+        return false;
+    if (!due) {
+        v = rules_group_look(m, eyes, g);
+        if (v.found && !v.reason.p && !v.ended_state)
+            return false;
+        if (!may) { /* SUCCEED is out of reach: an early end is allowed */
+            g->cancelled = true;
+            return true;
+        }
+    }
+    rules_group_cancel(m, g, NULL);
+    return true;
+}
+
+static bool settle_job(struct model *m, struct model_eyes *eyes,
+                       struct model_job *j)
+{
+    bool queued = j->state == MODEL_QUEUED || j->state == MODEL_DELAYED;
+
+    if (j->group >= 0 && m->groups[j->group].cancelled && !j->cancelled) {
+        rules_job_cancel(m, j, NULL);
+        if (!queued)
+            return true;
+    }
+    if (queued && j->cancelled) {
+        job_end_queued(m, eyes, j, TO_CANCELLED);
+        return true;
+    }
+    if (j->state == MODEL_JOINING && !job_has_groups(m, j)) {
+        job_finish(m, eyes, j);
+        return true;
+    }
+    if (j->state == MODEL_RUNNING && j->group_failed && !j->murky) {
+        struct job_view v = rules_job_look(m, eyes, j);
+
+        if (v.state != VIEW_CANCELLING)
+            return false;
+        j->murky = true;
+        job_ask(j);
+        return true;
+    }
+    return false;
+}
+
+static bool settle_group_end(struct model *m, struct model_eyes *eyes,
+                             struct model_group *g)
+{
+    struct group_view v;
+
+    if (!g->closed && !g->cancelled)
+        return false;
+    if (rules_group_live_members(m, (int)(g - m->groups)) > 0)
+        return false;
+    v = rules_group_look(m, eyes, g);
+    if (!v.found)
+        violation("group %llx was forgotten as it ended",
+                  (unsigned long long)g->id);
+    if (!v.ended_state) {
+        /* a cancelled group may still wait for its CLOSE */
+        if (g->closed)
+            violation("group %llx is closed and empty and has not ended",
+                      (unsigned long long)g->id);
+        return false;
+    }
+    group_end(m, g, &v);
+    return true;
+}
+
+void rules_settle(struct model *m, struct model_eyes *eyes)
+{
+    bool changed;
+
+    do {
+        changed = false;
+        for (int i = 0; i < MODEL_GROUPS; i++)
+            if (group_live(&m->groups[i]))
+                changed |= settle_group_cancel(m, eyes, &m->groups[i]);
+        for (int i = 0; i < MODEL_JOBS; i++)
+            if (rules_job_live(&m->jobs[i]))
+                changed |= settle_job(m, eyes, &m->jobs[i]);
+        for (int i = 0; i < MODEL_GROUPS; i++)
+            if (group_live(&m->groups[i]))
+                changed |= settle_group_end(m, eyes, &m->groups[i]);
+    } while (changed);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * rules - how jobs and groups of the model begin, are cancelled, and end.
+ *
+ * Knows:     the model's arrays; the core's view where the rules are open.
+ * Never:     requests and replies (model.c), the comparison (compare.c).
+ */
+#ifndef SIM_RULES_H
+#define SIM_RULES_H
+
+#include "model.h"
+
+bool rules_job_live(const struct model_job *j);
+struct job_view rules_job_look(struct model *m, struct model_eyes *eyes,
+                               const struct model_job *j);
+struct group_view rules_group_look(struct model *m, struct model_eyes *eyes,
+                                   const struct model_group *g);
+
+/* CORE_NONE: none. */
+int64_t rules_group_deadline(const struct model *m, int g);
+int64_t rules_job_deadline(const struct model *m, const struct model_job *j);
+bool rules_group_has_width(const struct model *m, int g);
+/* Is there room for one more running job? `strict` counts joining ones. */
+bool rules_group_has_room(const struct model *m, int g, bool strict);
+int64_t rules_group_live_members(const struct model *m, int g);
+
+void rules_job_cancel(struct model *m, struct model_job *j, const char *reason);
+void rules_group_cancel(struct model *m, struct model_group *g,
+                        const char *reason);
+/* The current attempt is over, j->body says how. */
+void rules_job_close_attempt(struct model *m, struct model_eyes *eyes,
+                             struct model_job *j);
+void rules_job_start(struct model *m, struct model_job *j, int session);
+/* A session's presence is over. */
+void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
+                       enum model_body body, bool certain);
+
+/* What is due by now happens. */
+void rules_time(struct model *m, struct model_eyes *eyes);
+/* What follows from what happened, until nothing more does. */
+void rules_settle(struct model *m, struct model_eyes *eyes);
+
+#endif

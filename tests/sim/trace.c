@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+
+#include "world.h"
+
+#define TRACE_LINES 160
+#define TRACE_WIDTH 256
+
+static struct {
+    uint64_t seed, lines;
+    int64_t start_ms;
+    char text[TRACE_LINES][TRACE_WIDTH];
+} trace;
+
+void trace_reset(uint64_t seed)
+{
+    trace.seed = seed;
+    trace.lines = 0;
+    trace.start_ms = 0;
+}
+
+void trace_note(const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(trace.text[trace.lines++ % TRACE_LINES], TRACE_WIDTH, fmt,
+                    ap);
+    va_end(ap);
+}
+
+void trace_print(void)
+{
+    uint64_t from = trace.lines > TRACE_LINES ? trace.lines - TRACE_LINES : 0;
+
+    for (uint64_t i = from; i < trace.lines; i++)
+        fprintf(stderr, "  %s\n", trace.text[i % TRACE_LINES]);
+}
+
+static const char *opt(char *to, const char *name, int64_t v)
+{
+    to[0] = '\0';
+    if (v != CORE_UNSET)
+        (void)snprintf(to, 32, " %s=%lld", name, (long long)v);
+    return to;
+}
+
+static void trace_submit(const char *at, const struct event_submit *s)
+{
+    char o[12][32];
+
+    trace_note("%sSUBMIT %.*s %zu bytes group=%llx%s%s%s%s%s%s%s%s%s%s%s", at,
+               (int)s->queue.len, s->queue.p, s->payload.len,
+               (unsigned long long)s->group.n, opt(o[0], "prio", s->priority),
+               opt(o[1], "timeout", s->timeout_ms),
+               opt(o[2], "deadline", s->deadline_ms),
+               opt(o[3], "expires", s->expires_ms),
+               opt(o[4], "delay", s->delay_ms), opt(o[5], "retry", s->retry),
+               opt(o[6], "base", s->backoff_base_ms),
+               opt(o[7], "cap", s->backoff_cap_ms),
+               opt(o[8], "redeliver", s->redeliver),
+               opt(o[9], "keep", s->keep_ms), opt(o[10], "wait", s->wait_ms));
+}
+
+static void trace_open(const char *at, const struct event_group_open *g)
+{
+    char o[6][32];
+
+    trace_note("%sGROUP OPEN parent=%s%llx.%u%s%s%s%s%s%s%s", at,
+               g->parent.is_job ? "j" : "g",
+               (unsigned long long)(g->parent.is_job ? g->parent.token.job.n
+                                                     : g->parent.group.n),
+               g->parent.is_job ? g->parent.token.attempt : 0,
+               opt(o[0], "fail", g->fail), opt(o[1], "succeed", g->succeed),
+               opt(o[2], "width", g->width),
+               opt(o[3], "timeout", g->timeout_ms),
+               opt(o[4], "deadline", g->deadline_ms),
+               opt(o[5], "keep", g->keep_ms), g->detached ? " detached" : "");
+}
+
+static void trace_report(const char *at, const struct core_event *ev)
+{
+    static const char *const names[] = {"DONE", "FAIL", "RELEASE", "TOUCH",
+                                        "LOG"};
+
+    trace_note("%s%s j%llx.%u %.*s", at, names[ev->kind - EVENT_DONE],
+               (unsigned long long)ev->u.report.token.job.n,
+               ev->u.report.token.attempt, (int)ev->u.report.class.len,
+               ev->u.report.class.p);
+}
+
+static void trace_fetch(const char *at, const struct core_event *ev)
+{
+    char names[64] = "";
+    size_t len = 0;
+
+    for (size_t i = 0; i < ev->u.fetch.nqueues && len < sizeof(names); i++)
+        len += (size_t)snprintf(names + len, sizeof(names) - len, " %.*s",
+                                (int)ev->u.fetch.queues[i].len,
+                                ev->u.fetch.queues[i].p);
+    trace_note("%sFETCH %lld wait=%lld%s", at, (long long)ev->u.fetch.count,
+               (long long)ev->u.fetch.wait_ms, names);
+}
+
+void trace_event(const struct core_event *ev)
+{
+    char at[48];
+
+    if (!trace.start_ms)
+        trace.start_ms = ev->now_ms;
+    (void)snprintf(at, sizeof(at),
+                   "%6lld c%llu: ", (long long)(ev->now_ms - trace.start_ms),
+                   (unsigned long long)ev->client.n);
+    switch (ev->kind) {
+    case EVENT_SUBMIT:
+        trace_submit(at, &ev->u.submit);
+        break;
+    case EVENT_GROUP_OPEN:
+        trace_open(at, &ev->u.group_open);
+        break;
+    case EVENT_DONE:
+    case EVENT_FAIL:
+    case EVENT_RELEASE:
+    case EVENT_TOUCH:
+    case EVENT_LOG:
+        trace_report(at, ev);
+        break;
+    case EVENT_FETCH:
+        trace_fetch(at, ev);
+        break;
+    case EVENT_RESULT:
+        trace_note("%sRESULT/WAIT j%llx wait=%lld", at,
+                   (unsigned long long)ev->u.job.id.n,
+                   (long long)ev->u.job.wait_ms);
+        break;
+    case EVENT_CANCEL:
+        trace_note("%sCANCEL %s%llx reason=%.*s grace=%lld", at,
+                   ev->u.cancel.is_job ? "j" : "g",
+                   (unsigned long long)(ev->u.cancel.is_job
+                                            ? ev->u.cancel.job.n
+                                            : ev->u.cancel.group.n),
+                   (int)ev->u.cancel.reason.len, ev->u.cancel.reason.p,
+                   (long long)ev->u.cancel.grace_ms);
+        break;
+    case EVENT_GROUP_CLOSE:
+    case EVENT_GROUP_INFO:
+    case EVENT_GROUP_NEXT:
+        trace_note(
+            "%sGROUP %s g%llx cursor=%lld wait=%lld count=%lld", at,
+            ev->kind == EVENT_GROUP_CLOSE  ? "CLOSE"
+            : ev->kind == EVENT_GROUP_INFO ? "INFO/WAIT"
+                                           : "NEXT",
+            (unsigned long long)ev->u.group.id.n, (long long)ev->u.group.cursor,
+            (long long)ev->u.group.wait_ms, (long long)ev->u.group.count);
+        break;
+    case EVENT_QUEUE_SET:
+        trace_note("%sQUEUE SET %.*s max_jobs=%lld", at,
+                   (int)ev->u.queue.name.len, ev->u.queue.name.p,
+                   (long long)ev->u.queue.settings.max_jobs);
+        break;
+    case EVENT_QUEUE_PAUSE:
+        trace_note("%sQUEUE %s %.*s", at,
+                   ev->u.queue.paused ? "PAUSE" : "RESUME",
+                   (int)ev->u.queue.name.len, ev->u.queue.name.p);
+        break;
+    case EVENT_SESSION:
+        trace_note("%sSESSION", at);
+        break;
+    case EVENT_SESSION_RESUME:
+        trace_note("%sSESSION RESUME s%llx", at,
+                   (unsigned long long)ev->u.session.n);
+        break;
+    case EVENT_ALIVE:
+        trace_note("%sALIVE", at);
+        break;
+    case EVENT_UNBLOCK:
+        trace_note("%sUNBLOCK", at);
+        break;
+    case EVENT_DISCONNECT:
+        trace_note("%sDISCONNECT %s", at,
+                   ev->u.disconnect == DISCONNECT_BROKEN  ? "broken"
+                   : ev->u.disconnect == DISCONNECT_CLEAN ? "clean"
+                                                          : "dead");
+        break;
+    case EVENT_START:
+        trace_note("%sSTART", at);
+        break;
+    case EVENT_TICK:
+        trace_note("%sTICK", at);
+        break;
+    case EVENT_SEGMENT:
+        trace_note("%sSEGMENT %u", at, ev->u.segment);
+        break;
+    case EVENT_DISK_FULL:
+        trace_note("%sDISK_FULL %d", at, ev->u.on);
+        break;
+    case EVENT_DRAIN:
+        trace_note("%sDRAIN %d", at, ev->u.on);
+        break;
+    default: /* questions are not traced */
+        trace_note("%sevent %d", at, (int)ev->kind);
+        break;
+    }
+}
+
+void trace_reply(uint64_t client, const struct node *n)
+{
+    char text[TRACE_WIDTH - 32];
+
+    node_print(n, text, sizeof(text));
+    trace_note("           c%llu <- %s", (unsigned long long)client, text);
+}

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "world.h"
+
+#include <errno.h>
+
+#include "base/mem.h"
+
+#define ARENA_BYTES     ((size_t)4 << 20)
+#define SEGMENT_ENTRIES 60
+#define TICKS_AT_ONCE   1000
+
+uint64_t world_random(struct world *w)
+{
+    uint64_t z = (w->random += UINT64_C(0x9e3779b97f4a7c15));
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+int64_t world_below(struct world *w, int64_t n)
+{
+    return (int64_t)(world_random(w) % (uint64_t)n);
+}
+
+bool world_chance(struct world *w, int percent)
+{
+    return world_below(w, 100) < percent;
+}
+
+/* --------------------------------------------------------------- entries */
+
+static void snapshot_take(struct world *w)
+{
+    struct world_snapshot *s;
+
+    if (w->nsnapshots == WORLD_SNAPSHOTS)
+        world_commit(w);
+    s = &w->snapshots[w->nsnapshots++];
+    s->entries = w->nentries;
+    memcpy(s->model, w->model, sizeof(*w->model));
+}
+
+static void entry_append(struct world *w)
+{
+    size_t len = buf_size(&w->effects.records);
+    struct world_entry *e;
+    uint64_t pos;
+
+    w->digest = core_digest(w->core);
+    if (w->nentries == w->entries_cap) {
+        w->entries_cap = w->entries_cap ? w->entries_cap * 2 : 1024;
+        w->entries = mem_realloc(w->entries,
+                                 mem_mul(w->entries_cap, sizeof(*w->entries)));
+    }
+    e = &w->entries[w->nentries++];
+    *e = (struct world_entry){
+        .data = mem_dup(buf_front(&w->effects.records), len),
+        .len = len,
+        .segment = w->segment,
+        .digest = w->digest,
+    };
+    if (w->journal && store_append(w->store, e->data, e->len, &pos) != 0)
+        violation("the journal did not take an entry");
+}
+
+static void entries_trim(struct world *w)
+{
+    if (w->journal && w->trim)
+        store_trim(w->store, w->trim);
+    while (!w->journal && w->first < w->nentries &&
+           w->entries[w->first].segment < w->trim)
+        w->first++;
+    w->trim = 0;
+}
+
+void world_commit(struct world *w)
+{
+    int last = -1;
+
+    if (w->journal) {
+        char text[STORE_TEXT_MAX];
+
+        store_commit(w->store);
+        store_tick(w->store);
+        if (store_error(w->store, text) != 0)
+            violation("the journal failed: %s", text);
+        if (w->store->durable != w->store->appended)
+            violation("a commit without a thread left something behind");
+    }
+    w->durable = w->nentries;
+    w->nvisible = w->ndeliveries;
+    for (int i = 0; i < w->nsnapshots; i++)
+        if (w->snapshots[i].entries <= w->durable)
+            last = i;
+    if (last > 0) {
+        struct world_snapshot keep = w->snapshots[last];
+
+        w->snapshots[last] = w->snapshots[0];
+        w->snapshots[0] = keep;
+        w->nsnapshots = 1;
+    }
+    entries_trim(w);
+}
+
+/* ------------------------------------------------------------ deliveries */
+
+static void deliver(struct world *w, const struct delivery *d)
+{
+    ASSERT(w->ndeliveries < WORLD_DELIVERIES);
+    w->deliveries[w->ndeliveries++] = *d;
+}
+
+static void deliver_fetch(struct world *w, struct delivery d,
+                          const struct node *n)
+{
+    for (uint32_t i = 0; i < n->v.count; i++) {
+        const struct node *e = node_item(n, i);
+
+        d.kind = str_eq(node_str(node_item(e, 0)), STR("job")) ? DELIVERY_TOKEN
+                                                               : DELIVERY_ASKED;
+        d.id = node_item(e, 1)->v.id;
+        d.attempt = node_item(e, 1)->v.attempt;
+        deliver(w, &d);
+    }
+}
+
+static void deliver_page(struct world *w, struct delivery d,
+                         const struct node *n)
+{
+    const struct node *entries = node_item(n, 1);
+
+    d.kind = DELIVERY_MEMBER;
+    for (uint32_t i = 0; i < entries->v.count; i++) {
+        d.id = node_get(node_item(entries, i), "id")->v.id;
+        deliver(w, &d);
+    }
+    d.kind = DELIVERY_CURSOR;
+    d.id = (uint64_t)node_int(node_item(n, 0));
+    d.attempt = (uint32_t)node_int(node_item(n, 2));
+    deliver(w, &d);
+}
+
+static void deliver_reply(struct world *w, uint64_t client,
+                          const struct node *n)
+{
+    int slot = model_client_find(w->model, client);
+    struct delivery d = {.client = client};
+
+    if (slot < 0)
+        return;
+    d.event = w->asked[slot];
+    if (n->v.kind == VALUE_ERROR && d.event == EVENT_SESSION_RESUME) {
+        d.kind = DELIVERY_NO_SESSION;
+        deliver(w, &d);
+    } else if (n->v.kind == VALUE_ID && n->v.id_kind != 0) {
+        d.kind = n->v.id_kind == 'j'   ? DELIVERY_JOB
+                 : n->v.id_kind == 'g' ? DELIVERY_GROUP
+                                       : DELIVERY_SESSION;
+        d.id = n->v.id;
+        deliver(w, &d);
+    } else if (d.event == EVENT_FETCH && n->v.kind == VALUE_ARRAY) {
+        deliver_fetch(w, d, n);
+    } else if (d.event == EVENT_GROUP_NEXT && n->v.kind == VALUE_ARRAY) {
+        deliver_page(w, d, n);
+    }
+    d.kind = DELIVERY_END;
+    deliver(w, &d);
+}
+
+/* ----------------------------------------------------------------- steps */
+
+static size_t core_event_run(struct world *w, const struct core_event *ev,
+                             struct model_reply *replies, size_t n, size_t max)
+{
+    uint64_t before = w->digest;
+
+    trace_event(ev);
+    core_effects_reset(&w->effects);
+    core_step(w->core, ev, &w->effects);
+    core_check(w->core);
+    if (buf_size(&w->effects.records))
+        entry_append(w);
+    else if (core_digest(w->core) != before)
+        violation("the durable state changed without a record");
+    for (size_t i = 0; i < w->effects.len; i++) {
+        const struct core_effect *e = &w->effects.list[i];
+        struct buf *bytes = &w->arena.bytes;
+        size_t at = bytes->len;
+
+        if (e->kind == EFFECT_TRIM)
+            w->trim = e->segment > w->trim ? e->segment : w->trim;
+        if (e->kind != EFFECT_REPLY)
+            continue;
+        if (n == max || e->len > bytes->cap - at)
+            violation("too many replies in one step");
+        buf_append(bytes, w->effects.values.data + e->at, e->len);
+        replies[n] = (struct model_reply){
+            .client = e->client.n,
+            .n = node_read(&w->arena, bytes->data + at, e->len),
+        };
+        trace_reply(e->client.n, replies[n].n);
+        n++;
+    }
+    return n;
+}
+
+static void step_checked(struct world *w, struct core_event *ev)
+{
+    struct model_reply replies[64];
+    size_t before = w->nentries, n;
+    struct core_event tick = {.kind = EVENT_TICK, .now_ms = w->now};
+    int ticks = 0, slot;
+
+    w->steps++;
+    arena_reset(&w->arena);
+    n = core_event_run(w, ev, replies, 0, ARRAY_LEN(replies));
+    while (core_next_ms(w->core) <= w->now) {
+        if (++ticks > TICKS_AT_ONCE)
+            violation("core_next_ms stays in the past");
+        tick.random = world_random(w);
+        n = core_event_run(w, &tick, replies, n, ARRAY_LEN(replies));
+    }
+    model_step(w->model, &w->eyes, ev, replies, n);
+    slot = model_client_find(w->model, ev->client.n);
+    if (slot >= 0 && ev->kind != EVENT_ALIVE && ev->kind != EVENT_UNBLOCK)
+        w->asked[slot] = ev->kind;
+    for (size_t i = 0; i < n; i++)
+        deliver_reply(w, replies[i].client, replies[i].n);
+    model_compare(w->model, &w->eyes);
+    if (w->nentries > before)
+        snapshot_take(w);
+}
+
+static void segment_roll(struct world *w)
+{
+    struct core_event ev = {.kind = EVENT_SEGMENT, .now_ms = w->now};
+
+    if (w->journal) {
+        if (w->store->segment == w->segment)
+            return;
+        w->segment = w->store->segment;
+    } else {
+        if (w->nentries == 0 || w->nentries % SEGMENT_ENTRIES != 0)
+            return;
+        w->segment++;
+    }
+    ev.u.segment = w->segment;
+    ev.random = world_random(w);
+    step_checked(w, &ev);
+}
+
+void world_step(struct world *w, struct core_event *ev)
+{
+    size_t before = w->nentries;
+
+    ev->now_ms = w->now;
+    ev->random = world_random(w);
+    step_checked(w, ev);
+    if (w->nentries > before)
+        segment_roll(w);
+}
+
+void world_advance(struct world *w, int64_t ms)
+{
+    int64_t target = w->now + ms;
+
+    while (w->now < target) {
+        int64_t next = core_next_ms(w->core);
+        struct core_event tick = {.kind = EVENT_TICK};
+
+        if (next > target) {
+            w->now = target;
+            return;
+        }
+        if (next <= w->now)
+            violation("core_next_ms is in the past after its tick");
+        w->now = next;
+        world_step(w, &tick);
+    }
+}
+
+/* --------------------------------------------------------------- crashes */
+
+static void replay_one(struct world *w, struct core *c, size_t i)
+{
+    char text[128] = "";
+    const struct world_entry *e = &w->entries[i];
+
+    if (core_replay(c, e->data, e->len, e->segment, text) != 0)
+        violation("entry %zu does not replay: %s", i, text);
+    w->replayed++;
+}
+
+/* A daemon that was stopped after `n` entries looks as it did then. */
+static struct core *replay_prefix(struct world *w, size_t n)
+{
+    struct core *c = core_new(&w->limits);
+
+    for (size_t i = w->first; i < n; i++)
+        replay_one(w, c, i);
+    core_check(c);
+    if (n > 0 && core_digest(c) != w->entries[n - 1].digest)
+        violation("after a replay of entries %zu to %zu the digest is another "
+                  "than it was then",
+                  w->first, n);
+    return c;
+}
+
+struct replay_arg {
+    struct world *w;
+    size_t next;
+    bool begun;
+};
+
+static int replay_check(void *arg, const void *data, size_t len,
+                        uint32_t segment)
+{
+    struct replay_arg *r = arg;
+    struct world *w = r->w;
+    const struct world_entry *e;
+
+    (void)segment;   /* the core gets the one that was told at the append */
+    if (!r->begun) { /* trimmed segments may be gone, or not yet */
+        while (r->next < w->nentries &&
+               (w->entries[r->next].len != len ||
+                memcmp(w->entries[r->next].data, data, len) != 0))
+            r->next++;
+        r->begun = true;
+        w->first = r->next;
+    }
+    if (r->next >= w->nentries)
+        violation("the journal invented an entry");
+    e = &w->entries[r->next++];
+    if (e->len != len || memcmp(e->data, data, len) != 0)
+        violation("entry %zu came back from the journal changed", r->next - 1);
+    return 0;
+}
+
+static void journal_open(struct world *w)
+{
+    struct store_journal_options options = {.dir = "/journal",
+                                            .sync = STORE_SYNC_ALWAYS,
+                                            .segment_bytes = 1 << 20,
+                                            .threaded = false,
+                                            .io = &w->disk->io};
+    char text[STORE_TEXT_MAX] = "";
+
+    if (store_journal_open(&options, &w->store, text) != 0)
+        violation("the journal does not open: %s", text);
+}
+
+/* How many entries survived. */
+static size_t journal_crash(struct world *w)
+{
+    struct replay_arg arg = {.w = w};
+    char text[STORE_TEXT_MAX] = "";
+
+    disk_fail(w->disk);
+    store_close(w->store);
+    disk_crash(w->disk);
+    journal_open(w);
+    if (store_replay(w->store, replay_check, &arg, text) != 0)
+        violation("the journal does not replay after a crash: %s", text);
+    if (arg.next < w->durable)
+        violation("%zu entries were durable, %zu came back", w->durable,
+                  arg.next);
+    return arg.next;
+}
+
+static void start(struct world *w)
+{
+    struct core_event ev = {.kind = EVENT_START};
+
+    world_step(w, &ev);
+    ev = (struct core_event){.kind = EVENT_SEGMENT, .u.segment = w->segment};
+    world_step(w, &ev);
+}
+
+void world_crash(struct world *w)
+{
+    int snapshot = -1;
+    size_t n;
+
+    if (w->nsnapshots == 0)
+        return;
+    if (w->journal) {
+        n = journal_crash(w);
+    } else {
+        n = w->durable +
+            (size_t)world_below(w, (int64_t)(w->nentries - w->durable) + 1);
+    }
+    for (int i = 0; i < w->nsnapshots; i++)
+        if (w->snapshots[i].entries == n)
+            snapshot = i;
+    core_free(w->core);
+    w->core = replay_prefix(w, n);
+    w->crashes_done++;
+    trace_note("---- crash: %zu of %zu entries are kept, %zu were durable", n,
+               w->nentries, w->durable);
+    while (w->nentries > n)
+        mem_free(w->entries[--w->nentries].data);
+    w->digest = core_digest(w->core);
+    w->ndeliveries = w->nvisible;
+    w->trim = 0;
+    w->eyes.core = w->core;
+    if (snapshot < 0) { /* between an event and its ticks: checked, no more */
+        w->over = true;
+        return;
+    }
+    memcpy(w->model, w->snapshots[snapshot].model, sizeof(*w->model));
+    w->nsnapshots = 0;
+    w->durable = n;
+    w->now += 1 + world_below(w, 3000);
+    if (w->journal)
+        w->segment = w->store->segment;
+    else if (w->nentries)
+        w->segment = w->entries[w->nentries - 1].segment;
+    model_restart(w->model, w->now);
+    snapshot_take(w);
+    start(w);
+}
+
+/* ------------------------------------------------------------------ life */
+
+static void limits_choose(struct world *w)
+{
+    struct core_limits *l = &w->limits;
+    struct queue_settings *q = &l->queue_defaults;
+
+    core_limits_init(l);
+    l->payload_max = 200;
+    l->result_max = 200;
+    l->lease_ms = 1000 + world_below(w, 3000);
+    l->session_grace_ms = 200 + world_below(w, 3000);
+    l->keep_max_ms = 5000;
+    q->max_jobs = 4 + world_below(w, 12);
+    q->max_bytes = 600 + world_below(w, 1000);
+    q->timeout_ms = world_chance(w, 50) ? CORE_NONE : 1500;
+    q->grace_ms = 100;
+    q->retry = 1 + world_below(w, 3);
+    q->redeliver = world_below(w, 3);
+    q->keep_ms = 1 + world_below(w, 3000);
+    q->wait_ms = world_chance(w, 50) ? CORE_NONE : world_below(w, 1000);
+}
+
+void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
+{
+    memset(w, 0, sizeof(*w));
+    w->seed = seed;
+    w->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    w->crashes = crashes;
+    w->journal = journal;
+    w->now = INT64_C(1700000000000);
+    w->segment = 1;
+    trace_reset(seed);
+    limits_choose(w);
+    core_effects_init(&w->effects);
+    arena_init(&w->arena, ARENA_BYTES);
+    w->model = mem_alloc(sizeof(*w->model));
+    model_init(w->model, &w->limits);
+    for (int i = 0; i < WORLD_SNAPSHOTS; i++)
+        w->snapshots[i].model = mem_alloc(sizeof(*w->model));
+    if (journal) {
+        struct replay_arg arg = {.w = w};
+        char text[STORE_TEXT_MAX];
+
+        w->disk = mem_alloc(sizeof(*w->disk));
+        disk_init(w->disk, world_random(w));
+        journal_open(w);
+        if (store_replay(w->store, replay_check, &arg, text) != 0)
+            violation("an empty journal does not replay: %s", text);
+        w->segment = w->store->segment;
+    }
+    w->core = core_new(&w->limits);
+    w->eyes = (struct model_eyes){.core = w->core, .arena = &w->arena};
+    w->digest = core_digest(w->core);
+    snapshot_take(w);
+    start(w);
+}
+
+void world_clear(struct world *w)
+{
+    core_free(w->core);
+    core_effects_clear(&w->effects);
+    arena_clear(&w->arena);
+    mem_free(w->model);
+    for (int i = 0; i < WORLD_SNAPSHOTS; i++)
+        mem_free(w->snapshots[i].model);
+    for (size_t i = 0; i < w->nentries; i++)
+        mem_free(w->entries[i].data);
+    mem_free(w->entries);
+    store_close(w->store);
+    if (w->disk) {
+        disk_clear(w->disk);
+        mem_free(w->disk);
+    }
+}

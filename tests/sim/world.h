@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * world - a daemon without a network: core, model, store, clock, crashes.
+ *
+ * Knows:     steps, records, what is durable, which replies may be seen.
+ * Never:     what clients want (actors.c).
+ *
+ * One step is an event and the ticks that are due at once. Its replies are
+ * checked by the model at once, and delivered to the clients once the records
+ * so far are durable. A crash goes back to any entry at or past the last
+ * durable one; the model goes back with it.
+ */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include "disk.h"
+#include "model.h"
+
+#define WORLD_SNAPSHOTS  16
+#define WORLD_DELIVERIES 512
+
+struct world_entry {
+    char *data;
+    size_t len;
+    uint32_t segment;
+    uint64_t digest; /* of the core after it */
+};
+
+struct world_snapshot {
+    size_t entries;
+    struct model *model;
+};
+
+enum delivery_kind {
+    DELIVERY_JOB,     /* a submit was accepted */
+    DELIVERY_GROUP,   /* a group was opened */
+    DELIVERY_SESSION, /* here is, or was resumed, a session */
+    DELIVERY_NO_SESSION,
+    DELIVERY_TOKEN,
+    DELIVERY_ASKED,  /* a cancel notice */
+    DELIVERY_MEMBER, /* of a page of GROUP NEXT; id */
+    DELIVERY_CURSOR, /* the page's cursor, attempt: over */
+    DELIVERY_END,    /* the request is answered */
+};
+
+struct delivery {
+    enum delivery_kind kind;
+    enum core_event_kind event; /* what was asked */
+    uint64_t client, id;
+    uint32_t attempt;
+};
+
+struct world {
+    uint64_t seed, random;
+    int64_t now;
+    uint64_t steps;
+    bool crashes, journal;
+    struct core_limits limits;
+    struct core *core;
+    struct core_effects effects;
+    struct arena arena;
+    struct model_eyes eyes;
+    struct model *model;
+    struct world_entry *entries;
+    size_t nentries, entries_cap, durable;
+    size_t first; /* entries before it are not replayed any more */
+    uint32_t segment;
+    uint64_t digest;
+    uint32_t trim; /* segments before it go at the next commit */
+    struct world_snapshot snapshots[WORLD_SNAPSHOTS];
+    int nsnapshots;
+    struct delivery deliveries[WORLD_DELIVERIES];
+    int ndeliveries, nvisible; /* visible: all before them is durable */
+    enum core_event_kind asked[MODEL_CLIENTS]; /* by slot of the model */
+    struct disk *disk;
+    struct store *store;
+    bool over; /* a crash in the middle of a step: nothing to compare with */
+    uint64_t crashes_done, replayed;
+};
+
+void world_init(struct world *w, uint64_t seed, bool crashes, bool journal);
+void world_clear(struct world *w);
+
+uint64_t world_random(struct world *w);
+/* 0 .. n-1 */
+int64_t world_below(struct world *w, int64_t n);
+bool world_chance(struct world *w, int percent);
+
+/* One event at w->now. */
+void world_step(struct world *w, struct core_event *ev);
+/* The clock goes on; what is due happens at its time. */
+void world_advance(struct world *w, int64_t ms);
+/* What was appended is durable: replies may be seen. */
+void world_commit(struct world *w);
+/* Power is lost; the daemon starts again. */
+void world_crash(struct world *w);
+
+/* trace.c: the last events, for people */
+void trace_reset(uint64_t seed);
+void trace_event(const struct core_event *ev);
+void trace_reply(uint64_t client, const struct node *n);
+void trace_note(const char *fmt, ...) ATTR_PRINTF(1, 2);
+void trace_print(void);
+
+#endif
