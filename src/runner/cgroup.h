@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * cgroup - a cgroup of its own for each job.
+ *
+ *     where the runner was started/
+ *         supervisor/                 the runner itself, unless that is the
+ * root yoke-NAME-PID/              locked (flock) while that runner lives
+ *             job-1/ job-2/ ...       one for each job that runs
+ *
+ * Directories of jobs are used again when a job ended by itself and left its
+ * cgroup empty and as it was: making and removing one costs a tenth of a short
+ * job. One that had to be killed is removed.
+ *
+ * Knows:     cgroup v2, its mounts and files.
+ * Never:     jobs, processes other than by cgroup.
+ */
+#ifndef RUNNER_CGROUP_H
+#define RUNNER_CGROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#define CGROUP_PATH_MAX 4096
+
+/* The cgroup of one job. */
+struct cgroup_leaf {
+    TAILQ_ENTRY(cgroup_leaf) link;
+    int dir;    /* for CLONE_INTO_CGROUP */
+    int events; /* cgroup.events */
+    int watch;  /* of inotify; -1: none */
+    unsigned long number;
+    void *owner; /* the user's; given back by cgroup_next_event */
+    char *path;  /* as in /proc/PID/cgroup */
+};
+
+struct cgroup {
+    int base;        /* yoke-NAME-PID; -1: there are no cgroups */
+    int notify;      /* inotify: readable when a watched cgroup changed */
+    char *base_file; /* path of the base in the file system */
+    char *base_path; /* the same as in /proc/PID/cgroup */
+    char *home; /* file system path of where we were started, if we moved */
+    unsigned long last;
+    TAILQ_HEAD(, cgroup_leaf) idle;
+    TAILQ_HEAD(, cgroup_leaf) busy;
+    size_t idle_count;
+};
+
+/*
+ * Find a place, kill what dead runners left there, and make the base. `place`
+ * is "auto" or a directory. 0, or -errno with a sentence in `why`.
+ */
+int cgroup_init(struct cgroup *c, const char *place, const char *name,
+                char *why, size_t why_size);
+/* Removes everything and moves back. No job may be left. */
+void cgroup_clear(struct cgroup *c);
+
+/* An empty cgroup; NULL with errno set. */
+struct cgroup_leaf *cgroup_take(struct cgroup *c);
+/* Give an empty one back. `kept` says that it may be used again. */
+void cgroup_put(struct cgroup *c, struct cgroup_leaf *leaf, bool kept);
+/* Whether a process is left in it or below. */
+bool cgroup_populated(const struct cgroup_leaf *leaf);
+/* Whether processes are listed in it: one that is just going away still
+ * populates its cgroup, but is not listed. */
+bool cgroup_has_members(const struct cgroup_leaf *leaf);
+/* Kill every process in it and below. 0 or -errno. */
+int cgroup_kill(const struct cgroup_leaf *leaf);
+/* Have c->notify become readable when it becomes empty. */
+void cgroup_watch(struct cgroup *c, struct cgroup_leaf *leaf);
+/* The owner of the next watched cgroup that changed, or NULL: no more. */
+void *cgroup_next_event(struct cgroup *c);
+
+/* ------------------------------------------------- pure parts, for tests */
+
+/* Where cgroup v2 is mounted according to the text of a mountinfo file, and
+ * which of its cgroups is the root of that mount. The first one counts. */
+bool cgroup_parse_mount(const char *mountinfo, char *point, char *root,
+                        size_t size);
+/* The own cgroup according to the text of /proc/self/cgroup. */
+bool cgroup_parse_self(const char *text, char *path, size_t size);
+/* The file of a cgroup below a mount, or false if it cannot be seen there. */
+bool cgroup_file(const char *point, const char *root, const char *path,
+                 char *out, size_t size);
+
+#endif

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "runner/job.h"
+
+#include "runner/memory.h"
+#include "runner/message.h"
+#include "runner/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+/* Looks at what a job has left begin and end at these distances. */
+#define JOB_WAIT_MIN_MS 1
+#define JOB_WAIT_MAX_MS 100
+/* When a job that cannot be killed is worth a warning. */
+#define JOB_STUCK_MS 10000
+
+static void job_step(struct job *j);
+
+int64_t job_now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void on_piece(void *arg, int stream, const char *data, size_t len)
+{
+    struct job *j = arg;
+
+    j->host->piece(j->host->arg, j, stream, data, len);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    job_step(timer->data);
+}
+
+struct job *job_new(struct job_host *host, const struct yoke_work *work,
+                    const struct settings_queue *queue)
+{
+    struct job *j = memory_new(sizeof(*j));
+
+    j->host = host;
+    j->queue = queue;
+    j->held_ms = job_now_ms();
+    snprintf(j->token, sizeof(j->token), "%s", work->token);
+    j->payload = memory_text(work->payload.data, work->payload.len);
+    j->payload_len = work->payload.len;
+    j->attempt = work->attempt;
+    j->timeout_ms = work->timeout_ms;
+    j->deadline_ms = work->deadline_ms;
+    j->grace_ms = work->grace_ms;
+    ev_timer_init(&j->timer, on_timer, 0., 0.);
+    j->timer.data = j;
+    return j;
+}
+
+void job_free(struct job *j)
+{
+    if (!j)
+        return;
+    ev_timer_stop(j->host->loop, &j->timer);
+    if (j->has_output)
+        output_clear(&j->output);
+    free(j->payload);
+    free(j->reason);
+    free(j);
+}
+
+/* --------------------------------------------------------------------- end */
+
+static void job_end(struct job *j)
+{
+    enum job_state was = j->state;
+
+    ev_timer_stop(j->host->loop, &j->timer);
+    j->state = JOB_ENDED;
+    j->host->ended(j->host->arg, j, was);
+}
+
+/* Says in the log of the job that its result is not all it has printed. */
+static void job_note_cut(struct job *j)
+{
+    char line[128];
+    int len = snprintf(line, sizeof(line),
+                       "yoke-runner: the result was cut at %zu bytes\n",
+                       j->output.result_max);
+
+    j->host->piece(j->host->arg, j, 2, line, (size_t)len);
+}
+
+/* Everything is gone: take the last output and the status. */
+static void job_finish(struct job *j)
+{
+    siginfo_t end = {0};
+
+    sweep_remove(&j->host->sweep, &j->scope);
+    /* Until now the zombie kept its pid, and with it its session and process
+     * group, from being used again. */
+    if (waitid(P_PID, (id_t)j->scope.main, &end, WEXITED | __WALL) < 0) {
+        snprintf(j->class_name, sizeof(j->class_name), "lost");
+        snprintf(j->text, sizeof(j->text), "its status was lost: %s",
+                 strerror(errno));
+    } else {
+        process_outcome(&end, j->class_name, sizeof(j->class_name), j->text,
+                        sizeof(j->text));
+    }
+    output_finish(&j->output);
+    if (j->output.result_cut)
+        job_note_cut(j);
+    if (j->leaf)
+        cgroup_put(&j->host->cgroup, j->leaf, !j->killed);
+    j->leaf = NULL;
+    job_end(j);
+}
+
+static bool job_is_gone(struct job *j)
+{
+    return j->scope.main_ended && !(j->leaf && cgroup_populated(j->leaf)) &&
+           sweep_empty(&j->host->sweep, &j->scope);
+}
+
+/* Whether somebody is left who is not just going away by himself. */
+static bool job_has_leftovers(struct job *j)
+{
+    return (j->leaf && cgroup_has_members(j->leaf)) ||
+           !sweep_empty(&j->host->sweep, &j->scope);
+}
+
+static void job_kill_now(struct job *j)
+{
+    size_t denied = 0;
+
+    j->killed = true;
+    if (j->leaf && cgroup_populated(j->leaf)) {
+        int rc = cgroup_kill(j->leaf);
+
+        if (rc < 0 && !j->warned)
+            message_warn("cgroup.kill failed job=%s error=\"%s\"", j->token,
+                         strerror(-rc));
+    }
+    /* Same user, same rights: a process may have left its cgroup. */
+    sweep_kill(&j->host->sweep, &j->scope, &denied);
+    if (!j->warned &&
+        (denied > 0 || job_now_ms() - j->kill_at_ms > JOB_STUCK_MS)) {
+        message_warn("a job has processes that do not die job=%s denied=%zu",
+                     j->token, denied);
+        j->warned = true;
+    }
+}
+
+static void job_look_again(struct job *j)
+{
+    int64_t wait_ms = j->wait_ms, left_ms;
+
+    if (j->scope.main_ended || j->state == JOB_KILLING) {
+        if (j->leaf)
+            cgroup_watch(&j->host->cgroup, j->leaf);
+        j->wait_ms *= 2;
+        if (j->wait_ms > JOB_WAIT_MAX_MS)
+            j->wait_ms = JOB_WAIT_MAX_MS;
+    } else {
+        wait_ms = INT64_MAX;
+    }
+    if (j->state == JOB_STOPPING) {
+        left_ms = j->kill_at_ms - job_now_ms();
+        if (left_ms < wait_ms)
+            wait_ms = left_ms > 0 ? left_ms : 0;
+    }
+    if (wait_ms == INT64_MAX)
+        return;
+    ev_timer_stop(j->host->loop, &j->timer);
+    ev_timer_set(&j->timer, (double)wait_ms / 1000., 0.);
+    ev_timer_start(j->host->loop, &j->timer);
+}
+
+/* The one place where a job moves towards its end. */
+static void job_step(struct job *j)
+{
+    if (j->state == JOB_ENDED || j->state == JOB_HELD)
+        return;
+    if (job_is_gone(j)) {
+        job_finish(j);
+        return;
+    }
+    if (j->state == JOB_STOPPING && job_now_ms() >= j->kill_at_ms) {
+        j->state = JOB_KILLING;
+        j->wait_ms = JOB_WAIT_MIN_MS;
+    }
+    if (j->state == JOB_RUNNING && j->scope.main_ended &&
+        job_has_leftovers(j)) {
+        j->state = JOB_KILLING;
+        j->kill_at_ms = job_now_ms();
+    }
+    if (j->state == JOB_KILLING) {
+        job_kill_now(j);
+        if (job_is_gone(j)) {
+            job_finish(j);
+            return;
+        }
+    }
+    job_look_again(j);
+}
+
+void job_check(struct job *j)
+{
+    job_step(j);
+}
+
+static void on_exited(struct ev_loop *loop, ev_io *io, int events)
+{
+    struct job *j = io->data;
+
+    (void)events;
+    ev_io_stop(loop, io);
+    close(io->fd);
+    j->scope.main_ended = true;
+    j->wait_ms = JOB_WAIT_MIN_MS;
+    job_step(j);
+}
+
+/* ------------------------------------------------------------------- start */
+
+/* A file that holds the input, read from its beginning: nothing has to be
+ * written while the job runs. Returns a descriptor or -errno. */
+static int input_file(const char *data, size_t len)
+{
+    int fd = memfd_create("stdin", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+
+    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+        fd = memfd_create("stdin", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    for (size_t at = 0; at < len;) {
+        ssize_t n = pwrite(fd, data + at, len - at, (off_t)at);
+
+        if (n < 0) {
+            int rc = -errno;
+
+            close(fd);
+            return rc;
+        }
+        at += (size_t)n;
+    }
+    return fd;
+}
+
+/* The variables by which a job knows itself. */
+struct self {
+    char *list[8];
+    size_t count;
+    char room[8][160];
+    struct buffer server;
+};
+
+static void self_add(struct self *s, const char *name, const char *value)
+{
+    char *to = s->room[s->count];
+
+    snprintf(to, sizeof(s->room[0]), "%s=%s", name, value);
+    s->list[s->count++] = to;
+}
+
+static void self_add_number(struct self *s, const char *name, int64_t value)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    self_add(s, name, text);
+}
+
+static void self_make(struct self *s, const struct job *j)
+{
+    char id[YOKE_ID_SIZE];
+
+    s->count = 0;
+    s->server = (struct buffer){0};
+    snprintf(id, sizeof(id), "%.*s", (int)strcspn(j->token, "."), j->token);
+    self_add(s, "YOKE_JOB", id);
+    /* The token: it is new for each attempt, so it tells whose an orphan is. */
+    self_add(s, "YOKE_SCOPE", j->token);
+    self_add(s, "YOKE_QUEUE", j->queue->name);
+    self_add_number(s, "YOKE_ATTEMPT", j->attempt);
+    if (j->deadline_ms >= 0)
+        self_add_number(s, "YOKE_DEADLINE", j->deadline_ms);
+    if (j->timeout_ms >= 0)
+        self_add_number(s, "YOKE_TIMEOUT", j->timeout_ms);
+    if (j->host->server) {
+        /* An address may be longer than the others. */
+        buffer_append(&s->server, "YOKE_SERVER=", 12);
+        buffer_append(&s->server, j->host->server, strlen(j->host->server) + 1);
+        s->list[s->count++] = s->server.data;
+    }
+}
+
+static int job_spawn(struct job *j, const struct command *command,
+                     struct process *out)
+{
+    struct process_plan plan = {
+        .argv = j->queue->command.argc ? j->queue->command.argv : command->argv,
+        .dir = command->dir       ? command->dir
+               : j->queue->dir[0] ? j->queue->dir
+                                  : "/",
+        .in = j->host->nothing,
+        .umask_bits = (mode_t)j->host->settings->umask_bits,
+        .cgroup = j->leaf ? j->leaf->dir : -1,
+        .files = &j->host->files,
+    };
+    int ends[2], rc = 0;
+    struct self self;
+    char **env;
+
+    if (command->input_len > 0)
+        plan.in = input_file(command->input, command->input_len);
+    if (plan.in < 0) {
+        snprintf(j->text, sizeof(j->text), "cannot make its standard input: %s",
+                 strerror(-plan.in));
+        return plan.in;
+    }
+    rc = output_init(&j->output, j->host->loop,
+                     (size_t)j->host->settings->result_max, on_piece, j, ends);
+    if (rc < 0) {
+        snprintf(j->text, sizeof(j->text), "cannot make its pipes: %s",
+                 strerror(-rc));
+    } else {
+        j->has_output = true;
+        plan.out = ends[0];
+        plan.err = ends[1];
+        self_make(&self, j);
+        env = environment_make(&j->host->environment, self.list, self.count,
+                               command->env, command->envc);
+        plan.env = env;
+        rc = process_start(&plan, out, j->text, sizeof(j->text));
+        free(env);
+        buffer_clear(&self.server);
+        close(ends[0]);
+        close(ends[1]);
+    }
+    if (plan.in != j->host->nothing)
+        close(plan.in);
+    return rc;
+}
+
+/* Reads the payload as the queue wants it. */
+static int job_command(struct job *j, struct command *out)
+{
+    char why[256];
+
+    *out = (struct command){0};
+    if (j->queue->command.argc > 0) {
+        out->input = j->payload;
+        out->input_len = j->payload_len;
+        return 0;
+    }
+    if (command_parse(j->payload, j->payload_len, out, why, sizeof(why)) < 0) {
+        snprintf(j->text, sizeof(j->text),
+                 "the payload is not a command line: %s", why);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+void job_start(struct job *j)
+{
+    struct job_host *host = j->host;
+    struct command command;
+    struct process process;
+    int rc = job_command(j, &command);
+
+    j->state = JOB_RUNNING;
+    if (rc == 0 && host->cgroup.base >= 0) {
+        j->leaf = cgroup_take(&host->cgroup);
+        if (!j->leaf) {
+            rc = -errno;
+            snprintf(j->text, sizeof(j->text), "cannot make its cgroup: %s",
+                     strerror(errno));
+        } else {
+            j->leaf->owner = j;
+        }
+    }
+    if (rc == 0)
+        rc = job_spawn(j, &command, &process);
+    command_clear(&command);
+    if (rc < 0) {
+        if (j->leaf)
+            cgroup_put(&host->cgroup, j->leaf, true);
+        j->leaf = NULL;
+        snprintf(j->class_name, sizeof(j->class_name), "spawn");
+        job_end(j);
+        return;
+    }
+    free(j->payload);
+    j->payload = NULL;
+    j->began_ms = job_now_ms();
+    j->scope.main = process.pid;
+    j->scope.cgroup = j->leaf ? j->leaf->path : NULL;
+    snprintf(j->scope.marker, sizeof(j->scope.marker), "YOKE_SCOPE=%s",
+             j->token);
+    sweep_add(&host->sweep, &j->scope);
+    ev_io_init(&j->exited, on_exited, process.pidfd, EV_READ);
+    j->exited.data = j;
+    ev_io_start(host->loop, &j->exited);
+    output_watch(&j->output, true);
+}
+
+/* -------------------------------------------------------------------- stop */
+
+/* TERM to all of the job: to the process group of its main process, which its
+ * zombie keeps from being anybody else's, and to those that have left it. A
+ * stopped process gets it, too, once it continues. */
+static void job_terminate(struct job *j)
+{
+    (void)kill(-j->scope.main, SIGTERM); /* fails when the group is empty */
+    (void)kill(-j->scope.main, SIGCONT);
+    sweep_signal_others(&j->host->sweep, &j->scope, SIGTERM);
+    sweep_signal_others(&j->host->sweep, &j->scope, SIGCONT);
+}
+
+void job_stop(struct job *j, enum job_cause cause, const char *reason,
+              int64_t grace_ms)
+{
+    int64_t kill_at = job_now_ms() + (grace_ms > 0 ? grace_ms : 0);
+    bool first = j->state == JOB_RUNNING;
+
+    if (j->state == JOB_ENDED)
+        return;
+    /* What has ended by itself was not stopped. */
+    if (cause == JOB_LOST ||
+        (j->cause == JOB_NOT_STOPPED && !j->scope.main_ended)) {
+        j->cause = cause;
+        if (reason && !j->reason)
+            j->reason = memory_text(reason, strlen(reason));
+    }
+    if (j->state == JOB_HELD) {
+        snprintf(j->class_name, sizeof(j->class_name), "cancelled");
+        snprintf(j->text, sizeof(j->text), "it was not started");
+        job_end(j);
+        return;
+    }
+    if (j->state == JOB_KILLING)
+        return;
+    if (first || kill_at < j->kill_at_ms)
+        j->kill_at_ms = kill_at;
+    j->state = JOB_STOPPING;
+    j->wait_ms = JOB_WAIT_MIN_MS;
+    if (first && grace_ms > 0)
+        job_terminate(j);
+    job_step(j);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * job - one attempt that this runner holds, from its arrival to the moment
+ * when the last of its processes is gone.
+ *
+ *     HELD ---> RUNNING ---> STOPPING ---> KILLING ---> ENDED
+ *       |          |  \          \            ^           ^
+ *       |          |   `----------`-----------|-----------|
+ *       `----------'   what the main process left is killed
+ *
+ * A job has ended when its main process has and nothing that it started is
+ * left: by then its cgroup is empty, and the sweep finds no orphan of it.
+ *
+ * Knows:     processes, cgroups, sweep, output of one job.
+ * Never:     the connection, other jobs.
+ */
+#ifndef RUNNER_JOB_H
+#define RUNNER_JOB_H
+
+#include "runner/cgroup.h"
+#include "runner/command.h"
+#include "runner/environment.h"
+#include "runner/output.h"
+#include "runner/settings.h"
+#include "runner/sweep.h"
+
+#include <sys/resource.h>
+#include <yoke.h>
+
+struct job;
+
+enum job_state { JOB_HELD, JOB_RUNNING, JOB_STOPPING, JOB_KILLING, JOB_ENDED };
+
+/* What all jobs of a runner share. */
+struct job_host {
+    struct ev_loop *loop;
+    struct sweep sweep;
+    struct cgroup cgroup; /* base -1: none */
+    struct environment environment;
+    const struct settings *settings;
+    const char *server;  /* YOKE_SERVER of the jobs; NULL: none */
+    struct rlimit files; /* RLIMIT_NOFILE of the jobs */
+    int nothing;         /* /dev/null */
+    void *arg;           /* of the callbacks */
+    /* A piece of the log of a job. */
+    void (*piece)(void *arg, struct job *job, int stream, const char *data,
+                  size_t len);
+    /* The job is in JOB_ENDED; `was` tells whether its process had been
+     * started or tried (JOB_RUNNING and later) or not. Free it later, not in
+     * this call. */
+    void (*ended)(void *arg, struct job *job, enum job_state was);
+};
+
+/* Why a job was stopped; the first reason stays, except that one which is
+ * lost is not reported any more. */
+enum job_cause {
+    JOB_NOT_STOPPED,
+    JOB_CANCELLED, /* the daemon asked */
+    JOB_RETURNED,  /* the runner is stopping */
+    JOB_LOST,      /* the attempt is no longer ours */
+};
+
+struct job {
+    TAILQ_ENTRY(job) link; /* the owner's */
+    struct job_host *host;
+    const struct settings_queue *queue;
+    enum job_state state;
+    enum job_cause cause;
+    int64_t held_ms;  /* when it arrived (job_now_ms) */
+    int64_t began_ms; /* when its process was started */
+
+    char token[YOKE_ID_SIZE];
+    char *payload;
+    size_t payload_len;
+    char *reason; /* of the cancel */
+    int64_t attempt, timeout_ms, deadline_ms, grace_ms;
+
+    struct sweep_scope scope;
+    struct cgroup_leaf *leaf;
+    struct output output;
+    bool has_output;
+    ev_io exited; /* on the pidfd */
+    ev_timer timer;
+    int64_t kill_at_ms; /* end of the grace */
+    int64_t wait_ms;    /* until the next look at what is left */
+    bool killed;        /* a kill was needed */
+    bool warned;
+
+    /* How it ended: class "" is success. */
+    char class_name[32];
+    char text[512];
+};
+
+/* Milliseconds of a clock that goes on while the machine sleeps. */
+int64_t job_now_ms(void);
+
+/* Copies what it needs. */
+struct job *job_new(struct job_host *host, const struct yoke_work *work,
+                    const struct settings_queue *queue);
+/* Only before the start or after the end. */
+void job_free(struct job *j);
+
+/* Start its process. A failure ends the job with class `spawn`. */
+void job_start(struct job *j);
+/* TERM now, and kill what is left after grace_ms (0: at once). A job that is
+ * only held ends at once. Asking again can only make the end come earlier.
+ * reason may be NULL. */
+void job_stop(struct job *j, enum job_cause cause, const char *reason,
+              int64_t grace_ms);
+/* Look now whether it has ended: its cgroup has changed. */
+void job_check(struct job *j);
+
+#endif

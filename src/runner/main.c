@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * yoke-runner - the worker that ships with yoke: runs jobs as processes.
+ */
+#include "runner/memory.h"
+#include "runner/message.h"
+#include "runner/runner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <yoke.h>
+
+#define EXIT_USAGE   2
+#define PASSWORD_MAX 512
+
+/* What the command line says. */
+struct arguments {
+    const char *address, *config, *name, *slots, *password_file;
+    const char **overrides, **queues;
+    size_t noverrides, nqueues;
+    int fd;
+    bool allow_commands, check;
+};
+
+static void print_help(void)
+{
+    printf(
+        "Usage: yoke-runner [options]\n"
+        "Fetches jobs from a yoke daemon and runs them as processes.\n"
+        "\n"
+        "  --connect ADDRESS    the daemon: /path/to/socket, host:port\n"
+        "                       (default: $YOKE_SERVER, else %s)\n"
+        "  --fd N               use this connected socket; end with it\n"
+        "  -c, --config FILE    read [runner] and [run QUEUE] from FILE\n"
+        "  -o SECTION.KEY=VALUE set one value, over the file's\n"
+        "  --check-config       check the configuration and end\n"
+        "  --name NAME          shown by CLIENT LIST (default: the host's)\n"
+        "  --slots N            jobs at once (default: processors)\n"
+        "  --queue NAME         serve this queue alone (may be repeated)\n"
+        "  --allow-commands     run the command lines that payloads carry\n"
+        "  --password-file FILE authenticate with the first line of FILE\n"
+        "  --version, --help\n"
+        "\n"
+        "TERM stops: jobs are asked to stop, given back, and run elsewhere;\n"
+        "a second TERM kills them at once. See yoke-runner(8).\n",
+        YOKE_SOCKET);
+}
+
+static const char **add(const char **list, size_t *n, const char *text)
+{
+    list = memory_resize(list, *n + 1, sizeof(*list));
+    list[(*n)++] = text;
+    return list;
+}
+
+static bool parse_fd(const char *text, int *out)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+
+    if (end == text || *end || n < 3 || n > 1 << 20 ||
+        fcntl((int)n, F_GETFD) < 0)
+        return false;
+    *out = (int)n;
+    return true;
+}
+
+enum {
+    OPT_CONNECT = 256,
+    OPT_FD,
+    OPT_CHECK,
+    OPT_NAME,
+    OPT_SLOTS,
+    OPT_QUEUE,
+    OPT_ALLOW,
+    OPT_PASSWORD,
+    OPT_VERSION,
+    OPT_HELP
+};
+
+/* -1 to go on, else the exit status. */
+static int parse_arguments(int argc, char **argv, struct arguments *a)
+{
+    static const struct option options[] = {
+        {"connect", required_argument, NULL, OPT_CONNECT},
+        {"fd", required_argument, NULL, OPT_FD},
+        {"config", required_argument, NULL, 'c'},
+        {"check-config", no_argument, NULL, OPT_CHECK},
+        {"name", required_argument, NULL, OPT_NAME},
+        {"slots", required_argument, NULL, OPT_SLOTS},
+        {"queue", required_argument, NULL, OPT_QUEUE},
+        {"allow-commands", no_argument, NULL, OPT_ALLOW},
+        {"password-file", required_argument, NULL, OPT_PASSWORD},
+        {"version", no_argument, NULL, OPT_VERSION},
+        {"help", no_argument, NULL, OPT_HELP},
+        {NULL, 0, NULL, 0},
+    };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "c:o:h", options, NULL)) >= 0) {
+        switch (c) {
+        case OPT_CONNECT:
+            a->address = optarg;
+            break;
+        case OPT_FD:
+            if (!parse_fd(optarg, &a->fd)) {
+                fprintf(stderr,
+                        "yoke-runner: --fd %s: expected the number of "
+                        "an open descriptor above 2\n",
+                        optarg);
+                return EXIT_USAGE;
+            }
+            break;
+        case 'c':
+            a->config = optarg;
+            break;
+        case 'o':
+            a->overrides = add(a->overrides, &a->noverrides, optarg);
+            break;
+        case OPT_CHECK:
+            a->check = true;
+            break;
+        case OPT_NAME:
+            a->name = optarg;
+            break;
+        case OPT_SLOTS:
+            a->slots = optarg;
+            break;
+        case OPT_QUEUE:
+            a->queues = add(a->queues, &a->nqueues, optarg);
+            break;
+        case OPT_ALLOW:
+            a->allow_commands = true;
+            break;
+        case OPT_PASSWORD:
+            a->password_file = optarg;
+            break;
+        case OPT_VERSION:
+            printf("yoke-runner %s\n", yoke_version());
+            return 0;
+        case OPT_HELP:
+        case 'h':
+            print_help();
+            return 0;
+        default:
+            fprintf(stderr, "Try yoke-runner --help.\n");
+            return EXIT_USAGE;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "yoke-runner: unexpected argument '%s'; try --help\n",
+                argv[optind]);
+        return EXIT_USAGE;
+    }
+    return -1;
+}
+
+/* An option that stands for a setting. */
+static int override(struct settings *s, const char *key, const char *value,
+                    char *why)
+{
+    struct buffer text = {0};
+    int rc;
+
+    if (!value)
+        return 0;
+    buffer_append(&text, key, strlen(key));
+    buffer_append(&text, value, strlen(value) + 1);
+    rc = settings_override(s, text.data, why);
+    buffer_clear(&text);
+    return rc;
+}
+
+static int make_settings(const struct arguments *a, struct settings *s,
+                         char *why)
+{
+    enum message_level level = MESSAGE_INFO;
+    int rc = a->config ? settings_load(s, a->config, why) : 0;
+
+    for (size_t i = 0; i < a->noverrides && rc == 0; i++)
+        rc = settings_override(s, a->overrides[i], why);
+    if (rc == 0)
+        rc = override(s, "runner.name=", a->name, why);
+    if (rc == 0)
+        rc = override(s, "runner.slots=", a->slots, why);
+    if (rc == 0)
+        rc = override(
+            s, "runner.allow-commands=", a->allow_commands ? "yes" : NULL, why);
+    if (rc == 0)
+        rc = settings_finish(s, a->queues, a->nqueues, why);
+    if (rc == 0 && message_parse_level(s->log_level, &level) == 0)
+        message_set_level(level);
+    return rc;
+}
+
+/* The first line of a file that nobody else may read; NULL with a message. */
+static char *read_password(const char *file)
+{
+    char text[PASSWORD_MAX + 2];
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    ssize_t n;
+
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        message_error("%s: %s", file, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return NULL;
+    }
+    if (st.st_mode & 077) {
+        message_error("%s: others may read it; expected mode 0600 or 0400",
+                      file);
+        close(fd);
+        return NULL;
+    }
+    n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    text[strcspn(text, "\r\n")] = '\0';
+    if (!*text || strlen(text) > PASSWORD_MAX) {
+        message_error("%s: expected a password of 1 to %d bytes in its first "
+                      "line",
+                      file, PASSWORD_MAX);
+        return NULL;
+    }
+    return memory_text(text, strlen(text));
+}
+
+/* Nothing of who started us: descriptors 0-2 open, default signals (PIPE is
+ * ignored: a log that nobody reads is no reason to end), empty mask. */
+static bool clean_process(void)
+{
+    sigset_t none;
+    int fd;
+
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd < 3);
+    if (fd < 0)
+        return false;
+    close(fd);
+    for (int i = 1; i < NSIG; i++)
+        (void)signal(i, SIG_DFL); /* KILL, STOP and two others refuse */
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = {.fd = -1};
+    struct runner_options options = {.fd = -1};
+    struct settings settings;
+    char why[SETTINGS_WHY_SIZE];
+    char *password = NULL;
+    int status;
+
+    if (!clean_process())
+        return 1;
+    status = parse_arguments(argc, argv, &a);
+    settings_init(&settings);
+    if (status < 0 && make_settings(&a, &settings, why) < 0) {
+        fprintf(stderr, "yoke-runner: %s\n", why);
+        status = EXIT_USAGE;
+    } else if (status < 0 && a.check) {
+        status = 0;
+    } else if (status < 0 && settings.nqueues == 0) {
+        fprintf(stderr, "yoke-runner: there is no queue to serve; expected a "
+                        "[run QUEUE] section, or [runner] allow-commands = "
+                        "yes (--allow-commands)\n");
+        status = EXIT_USAGE;
+    }
+    if (status < 0 && a.password_file) {
+        password = read_password(a.password_file);
+        status = password ? -1 : EXIT_USAGE;
+    }
+    if (status < 0) {
+        if (a.fd >= 0)
+            (void)fcntl(a.fd, F_SETFD, FD_CLOEXEC);
+        options.settings = &settings;
+        options.address = a.address;
+        options.password = password;
+        options.fd = a.fd;
+        status = runner_main(&options);
+    }
+    if (password)
+        explicit_bzero(password, strlen(password));
+    free(password);
+    settings_clear(&settings);
+    free(a.overrides);
+    free(a.queues);
+    return status;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "runner/memory.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *memory_new(size_t size)
+{
+    void *p = calloc(1, size ? size : 1);
+
+    if (!p)
+        abort();
+    return p;
+}
+
+void *memory_resize(void *old, size_t count, size_t size)
+{
+    void *p = reallocarray(old, count ? count : 1, size);
+
+    if (!p)
+        abort();
+    return p;
+}
+
+char *memory_text(const void *data, size_t len)
+{
+    char *p = memory_resize(NULL, len + 1, 1);
+
+    if (len)
+        memcpy(p, data, len);
+    p[len] = '\0';
+    return p;
+}
+
+void buffer_append(struct buffer *b, const void *data, size_t len)
+{
+    if (len == 0)
+        return;
+    if (b->cap - b->len < len) {
+        size_t cap = b->cap ? b->cap : 256;
+
+        while (cap - b->len < len)
+            cap *= 2;
+        b->data = memory_resize(b->data, cap, 1);
+        b->cap = cap;
+    }
+    memcpy(b->data + b->len, data, len);
+    b->len += len;
+}
+
+void buffer_printf(struct buffer *b, const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    if (n < 0)
+        return;
+    buffer_append(b, text,
+                  (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+}
+
+void buffer_clear(struct buffer *b)
+{
+    free(b->data);
+    *b = (struct buffer){0};
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "runner/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What a job may have in a pipe that it has made as large as it could; a bound
+ * on the last reading, as somebody else may be writing. */
+#define OUTPUT_LAST_MAX ((size_t)4 << 20)
+
+static void keep_result(struct output *o, const char *data, size_t len)
+{
+    size_t room = o->result_max - o->result.len;
+
+    if (len > room) {
+        o->result_cut = true;
+        len = room;
+    }
+    buffer_append(&o->result, data, len);
+}
+
+static void keep_tail(struct output *o, const char *data, size_t len)
+{
+    buffer_append(&o->tail, data, len);
+    if (o->tail.len > 2 * OUTPUT_TAIL_MAX) {
+        memmove(o->tail.data, o->tail.data + o->tail.len - OUTPUT_TAIL_MAX,
+                OUTPUT_TAIL_MAX);
+        o->tail.len = OUTPUT_TAIL_MAX;
+        o->tail_cut = true;
+    }
+}
+
+void output_flush(struct output *o)
+{
+    if (o->waiting.len > 0)
+        o->piece(o->arg, o->waiting_stream, o->waiting.data, o->waiting.len);
+    o->waiting.len = 0;
+    ev_timer_stop(o->loop, &o->delay);
+}
+
+static void on_delay(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    output_flush(timer->data);
+}
+
+static void take(struct output *o, int stream, const char *data, size_t len)
+{
+    if (stream == 1)
+        keep_result(o, data, len);
+    else
+        keep_tail(o, data, len);
+    /* One piece has one stream, and pieces stay in order. */
+    if (o->waiting.len > 0 && (o->waiting_stream != stream ||
+                               o->waiting.len + len > OUTPUT_PIECE_MAX))
+        output_flush(o);
+    o->waiting_stream = stream;
+    buffer_append(&o->waiting, data, len);
+    if (!ev_is_active(&o->delay)) {
+        ev_timer_set(&o->delay, OUTPUT_DELAY_MS / 1000., 0.);
+        ev_timer_start(o->loop, &o->delay);
+    }
+}
+
+static void stop(struct output *o, int which)
+{
+    if (o->io[which].fd < 0)
+        return;
+    /* Our end is the only one of its kind: the child closed its copy before
+     * the runner went on, so closing takes it out of epoll, too. */
+    ev_io_stop(o->loop, &o->io[which]);
+    close(o->io[which].fd);
+    o->io[which].fd = -1;
+}
+
+/* One read; false when there is nothing more for now. */
+static bool read_some(struct output *o, int which)
+{
+    static char data[OUTPUT_PIECE_MAX];
+    ssize_t n;
+
+    if (o->io[which].fd < 0)
+        return false;
+    n = read(o->io[which].fd, data, sizeof(data));
+    if (n > 0)
+        take(o, which + 1, data, (size_t)n);
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        stop(o, which);
+    return n > 0;
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *io, int events)
+{
+    struct output *o = io->data;
+
+    (void)loop;
+    (void)events;
+    read_some(o, io == &o->io[1]);
+}
+
+int output_init(struct output *o, struct ev_loop *loop, size_t result_max,
+                output_piece_fn *piece, void *arg, int ends[2])
+{
+    int fds[2][2];
+
+    for (int i = 0; i < 2; i++) {
+        if (pipe2(fds[i], O_CLOEXEC) < 0) {
+            int rc = -errno;
+
+            if (i == 1) {
+                close(fds[0][0]);
+                close(fds[0][1]);
+            }
+            return rc;
+        }
+    }
+    *o = (struct output){
+        .loop = loop, .piece = piece, .arg = arg, .result_max = result_max};
+    ev_timer_init(&o->delay, on_delay, 0., 0.);
+    o->delay.data = o;
+    for (int i = 0; i < 2; i++) {
+        (void)fcntl(fds[i][0], F_SETFL, O_NONBLOCK); /* cannot fail on a pipe */
+        ev_io_init(&o->io[i], on_readable, fds[i][0], EV_READ);
+        o->io[i].data = o;
+        ends[i] = fds[i][1];
+    }
+    return 0;
+}
+
+void output_watch(struct output *o, bool on)
+{
+    for (int i = 0; i < 2; i++) {
+        if (o->io[i].fd < 0)
+            continue;
+        if (on)
+            ev_io_start(o->loop, &o->io[i]);
+        else
+            ev_io_stop(o->loop, &o->io[i]);
+    }
+}
+
+void output_finish(struct output *o)
+{
+    for (int i = 0; i < 2; i++) {
+        for (size_t n = 0; n < OUTPUT_LAST_MAX / OUTPUT_PIECE_MAX; n++) {
+            if (!read_some(o, i))
+                break;
+        }
+        stop(o, i);
+    }
+    output_flush(o);
+}
+
+const char *output_tail(const struct output *o, size_t *len)
+{
+    const char *data = o->tail.data;
+    size_t n = o->tail.len;
+    bool cut = o->tail_cut;
+
+    if (n > OUTPUT_TAIL_MAX) {
+        data += n - OUTPUT_TAIL_MAX;
+        n = OUTPUT_TAIL_MAX;
+        cut = true;
+    }
+    if (cut) {
+        const char *line = memchr(data, '\n', n);
+
+        if (line && (size_t)(line + 1 - data) < n) {
+            n -= (size_t)(line + 1 - data);
+            data = line + 1;
+        }
+    }
+    *len = n;
+    return data;
+}
+
+void output_clear(struct output *o)
+{
+    stop(o, 0);
+    stop(o, 1);
+    ev_timer_stop(o->loop, &o->delay);
+    buffer_clear(&o->waiting);
+    buffer_clear(&o->result);
+    buffer_clear(&o->tail);
+}

@@ -1,0 +1,1007 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "runner/runner.h"
+
+#include "runner/job.h"
+#include "runner/memory.h"
+#include "runner/message.h"
+#include "runner/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* No more output is read while so much waits to be sent. */
+#define UNSENT_HIGH ((size_t)1 << 20)
+#define UNSENT_LOW  (UNSENT_HIGH / 2)
+/* Jobs are fetched ahead when they take less than this on average. */
+#define SHORT_JOB_US 20000
+/* A job that was fetched ahead and has not started by then is given back. */
+#define HOLD_MS 100
+/* What a job is given to stop when the connection broke: the daemon may give
+ * its attempts to others as soon as the session's grace is over. */
+#define LOST_GRACE_MS 1000
+/* Between attempts to connect. */
+#define RETRY_MIN_MS 100
+#define RETRY_MAX_MS 10000
+#define CONNECT_MS   2000
+/* How long the daemon may take to take leave. */
+#define QUIT_MS 2000
+/* After an error in answer to a FETCH. */
+#define FETCH_PAUSE_MS 1000
+/* Turns of work before other events are looked at. */
+#define TURNS_MAX 16
+
+TAILQ_HEAD(job_list, job);
+TAILQ_HEAD(request_list, request);
+
+enum request_kind { REQUEST_FETCH, REQUEST_LOG, REQUEST_REPORT, REQUEST_QUIT };
+
+/* What was sent and is not answered yet. */
+struct request {
+    TAILQ_ENTRY(request) link;
+    struct runner *runner;
+    enum request_kind kind;
+    int64_t sent_ms;
+    size_t count;             /* FETCH: of jobs asked for */
+    bool last_resort;         /* REPORT: nothing else can be tried */
+    char token[YOKE_ID_SIZE]; /* LOG, REPORT */
+};
+
+struct runner {
+    const struct runner_options *options;
+    const struct settings *settings;
+    struct job_host host;
+    int exit_status;
+
+    /* The connection; y is NULL while there is none. */
+    yoke *y;
+    int64_t lease_ms;
+    int64_t alive_ms; /* the daemon has heard from us since then */
+    struct request_list requests;
+    size_t reserved; /* jobs that unanswered FETCHes have asked for */
+    bool fetch_open; /* the last request is a FETCH without an answer */
+    int64_t retry_ms;
+    struct yoke_bytes *fetch; /* room for the words of a FETCH */
+
+    struct job_list held, running, ended;
+    size_t nheld, nrunning;
+    size_t *queue_running; /* for each queue of the settings */
+    bool queues_bounded;   /* some queue has slots of its own */
+    int64_t average_us;    /* of the jobs' times */
+    bool outputs_paused;
+    int stopping; /* signals received */
+    bool quit_sent;
+
+    ev_io connection;
+    ev_io notify; /* cgroups that changed */
+    ev_prepare prepare;
+    ev_idle again;  /* there is more to do at once */
+    ev_timer house; /* leases and zombies, while jobs are held */
+    ev_timer hold;  /* gives back what waits too long */
+    ev_timer retry; /* connects again */
+    ev_timer pause; /* no FETCH while it runs */
+    ev_timer quit;  /* does not wait for ever for the leave */
+    ev_signal signals[3];
+};
+
+static void runner_lost(struct runner *r, const char *why);
+static void on_reply(yoke *y, int status, const struct yoke_value *reply,
+                     void *arg);
+
+/* ---------------------------------------------------------------- requests */
+
+static struct yoke_bytes bytes_of(const char *text)
+{
+    return (struct yoke_bytes){.data = text, .len = strlen(text)};
+}
+
+/* Sends words; an error is met again by yoke_process. */
+static struct request *request_send(struct runner *r, enum request_kind kind,
+                                    size_t argc, const struct yoke_bytes *argv)
+{
+    struct request *q = memory_new(sizeof(*q));
+
+    q->runner = r;
+    q->kind = kind;
+    q->sent_ms = job_now_ms();
+    TAILQ_INSERT_TAIL(&r->requests, q, link);
+    /* Whatever is sent ends a FETCH that is open. */
+    r->fetch_open = kind == REQUEST_FETCH;
+    if (yoke_send(r->y, argc, argv, on_reply, q) < 0) {
+        TAILQ_REMOVE(&r->requests, q, link);
+        free(q);
+        r->fetch_open = false;
+        return NULL;
+    }
+    return q;
+}
+
+static void request_free(struct request *q)
+{
+    struct runner *r = q->runner;
+
+    if (q->kind == REQUEST_FETCH) {
+        r->reserved -= q->count;
+        if (TAILQ_LAST(&r->requests, request_list) == q)
+            r->fetch_open = false;
+    }
+    TAILQ_REMOVE(&r->requests, q, link);
+    free(q);
+}
+
+static void send_report(struct runner *r, const char *token, size_t argc,
+                        const struct yoke_bytes *argv, bool last_resort)
+{
+    struct request *q = request_send(r, REQUEST_REPORT, argc, argv);
+
+    if (q) {
+        snprintf(q->token, sizeof(q->token), "%s", token);
+        q->last_resort = last_resort;
+    }
+}
+
+static void send_fail(struct runner *r, const char *token,
+                      const char *class_name, const char *text,
+                      struct yoke_bytes detail, bool last_resort)
+{
+    struct yoke_bytes argv[] = {bytes_of("FAIL"), bytes_of(token),
+                                bytes_of(class_name), bytes_of(text), detail};
+
+    send_report(r, token, detail.len > 0 ? 5 : 4, argv, last_resort);
+}
+
+static void send_release(struct runner *r, const char *token)
+{
+    struct yoke_bytes argv[] = {bytes_of("RELEASE"), bytes_of(token)};
+
+    send_report(r, token, 2, argv, true);
+}
+
+static void send_done(struct runner *r, const char *token,
+                      struct yoke_bytes result)
+{
+    struct yoke_bytes argv[] = {bytes_of("DONE"), bytes_of(token), result};
+
+    send_report(r, token, result.len > 0 ? 3 : 2, argv, false);
+}
+
+static void send_log(struct runner *r, const char *token, int stream,
+                     const char *data, size_t len)
+{
+    struct yoke_bytes argv[] = {bytes_of("LOG"),
+                                bytes_of(token),
+                                bytes_of(stream == 1 ? "1" : "2"),
+                                {.data = data, .len = len}};
+    struct request *q = request_send(r, REQUEST_LOG, 4, argv);
+
+    if (q)
+        snprintf(q->token, sizeof(q->token), "%s", token);
+}
+
+/* ------------------------------------------------------------------ fetch */
+
+/* How many jobs may be asked for beyond those that run. */
+static size_t lookahead(const struct runner *r)
+{
+    return !r->queues_bounded && r->average_us < SHORT_JOB_US
+               ? (size_t)r->settings->slots
+               : 0;
+}
+
+/* Whether one more job of a queue may run. */
+static bool queue_has_room(const struct runner *r,
+                           const struct settings_queue *q)
+{
+    return q->slots == 0 ||
+           r->queue_running[q - r->settings->queues] < (size_t)q->slots;
+}
+
+/* Puts the queues that have room behind the other words of the FETCH, and
+ * bounds *count by the room that each of them has. */
+static size_t fetch_queues(struct runner *r, size_t *count)
+{
+    size_t argc = 3;
+
+    for (size_t i = 0; i < r->settings->nqueues; i++) {
+        const struct settings_queue *q = &r->settings->queues[i];
+        size_t taken = r->queue_running[i] + r->nheld + r->reserved;
+
+        if (q->slots > 0 && taken >= (size_t)q->slots)
+            continue;
+        if (q->slots > 0 && *count > (size_t)q->slots - taken)
+            *count = (size_t)q->slots - taken;
+        r->fetch[argc++] = bytes_of(q->name);
+    }
+    if (argc == 3) {
+        /* Cancels alone; the command wants a queue all the same. */
+        *count = 0;
+        r->fetch[argc++] = bytes_of(r->settings->queues[0].name);
+    }
+    return argc;
+}
+
+/* What the open FETCH asks for. */
+static size_t open_count(const struct runner *r)
+{
+    return TAILQ_LAST(&r->requests, request_list)->count;
+}
+
+/*
+ * Jobs that an unanswered FETCH has asked for may be on their way, so the next
+ * one asks for the others alone. When it is an open one that asks for too few
+ * or too many, it is first ended by one that asks for none.
+ */
+static void send_fetch(struct runner *r)
+{
+    size_t limit = (size_t)r->settings->slots + lookahead(r);
+    size_t taken = r->nheld + r->nrunning + r->reserved;
+    size_t count = taken < limit && !r->stopping ? limit - taken : 0;
+    char number[24], wait[24];
+    struct request *q;
+    size_t argc;
+
+    if (ev_is_active(&r->pause))
+        return;
+    argc = fetch_queues(r, &count);
+    if (r->fetch_open) {
+        if (open_count(r) > 0 ? count == 0 && !r->stopping
+                              : count == 0 || r->reserved > 0)
+            return;
+        if (open_count(r) > 0)
+            count = 0;
+    }
+    snprintf(number, sizeof(number), "%zu", count);
+    /* The next sign of life comes when this wait is over. */
+    snprintf(wait, sizeof(wait), "%lld", (long long)(r->lease_ms / 4));
+    r->fetch[0] = bytes_of("FETCH");
+    r->fetch[1] = bytes_of(number);
+    r->fetch[2] = bytes_of(wait);
+    q = request_send(r, REQUEST_FETCH, argc, r->fetch);
+    if (q) {
+        q->count = count;
+        r->reserved += count;
+    }
+}
+
+/* ------------------------------------------------------------------- jobs */
+
+static struct job *find_job(struct runner *r, const char *token)
+{
+    struct job *j;
+
+    TAILQ_FOREACH(j, &r->running, link)
+    {
+        if (strcmp(j->token, token) == 0)
+            return j;
+    }
+    TAILQ_FOREACH(j, &r->held, link)
+    {
+        if (strcmp(j->token, token) == 0)
+            return j;
+    }
+    return NULL;
+}
+
+static const struct settings_queue *find_queue(const struct runner *r,
+                                               const char *name)
+{
+    for (size_t i = 0; i < r->settings->nqueues; i++) {
+        if (strcmp(r->settings->queues[i].name, name) == 0)
+            return &r->settings->queues[i];
+    }
+    return NULL;
+}
+
+/* The job leaves the list it is in. */
+static void job_unlink(struct runner *r, struct job *j, enum job_state was)
+{
+    if (was == JOB_HELD) {
+        TAILQ_REMOVE(&r->held, j, link);
+        r->nheld--;
+    } else {
+        TAILQ_REMOVE(&r->running, j, link);
+        r->nrunning--;
+        r->queue_running[j->queue - r->settings->queues]--;
+    }
+}
+
+static void start_job(struct runner *r, struct job *j)
+{
+    job_unlink(r, j, JOB_HELD);
+    TAILQ_INSERT_TAIL(&r->running, j, link);
+    r->nrunning++;
+    r->queue_running[j->queue - r->settings->queues]++;
+    job_start(j);
+    if (r->outputs_paused && j->has_output)
+        output_watch(&j->output, false);
+}
+
+static void give_back(struct runner *r, struct job *j)
+{
+    job_unlink(r, j, JOB_HELD);
+    send_release(r, j->token);
+    job_free(j);
+}
+
+/* A callback of the job: it is freed later, in report_ended. */
+static void on_ended(void *arg, struct job *j, enum job_state was)
+{
+    struct runner *r = arg;
+
+    job_unlink(r, j, was);
+    TAILQ_INSERT_TAIL(&r->ended, j, link);
+}
+
+static void on_piece(void *arg, struct job *j, int stream, const char *data,
+                     size_t len)
+{
+    struct runner *r = arg;
+
+    if (!r->y || j->cause == JOB_LOST)
+        return;
+    send_log(r, j->token, stream, data, len);
+    if (!r->outputs_paused && yoke_unsent(r->y) > UNSENT_HIGH) {
+        r->outputs_paused = true;
+        TAILQ_FOREACH(j, &r->running, link)
+        {
+            if (j->has_output)
+                output_watch(&j->output, false);
+        }
+    }
+}
+
+static void resume_outputs(struct runner *r)
+{
+    struct job *j;
+
+    if (!r->outputs_paused || (r->y && yoke_unsent(r->y) > UNSENT_LOW))
+        return;
+    r->outputs_paused = false;
+    TAILQ_FOREACH(j, &r->running, link)
+    {
+        if (j->has_output)
+            output_watch(&j->output, true);
+    }
+}
+
+static void report(struct runner *r, struct job *j)
+{
+    struct yoke_bytes detail = {0};
+    char text[600];
+
+    if (j->has_output)
+        detail.data = output_tail(&j->output, &detail.len);
+    if (j->cause == JOB_LOST || !r->y) {
+        message_info("a job was given up job=%s", j->token);
+    } else if (j->class_name[0] == '\0') {
+        send_done(r, j->token,
+                  (struct yoke_bytes){.data = j->output.result.data,
+                                      .len = j->output.result.len});
+    } else if (j->cause == JOB_RETURNED) {
+        send_release(r, j->token);
+    } else if (j->cause == JOB_CANCELLED) {
+        snprintf(text, sizeof(text), "%s%s%s", j->text,
+                 j->reason ? " after the cancel: " : "",
+                 j->reason ? j->reason : "");
+        send_fail(r, j->token, "cancelled", text, detail, false);
+    } else {
+        send_fail(r, j->token, j->class_name, j->text, detail, false);
+    }
+}
+
+static void report_ended(struct runner *r)
+{
+    struct job *j;
+
+    while ((j = TAILQ_FIRST(&r->ended))) {
+        TAILQ_REMOVE(&r->ended, j, link);
+        report(r, j);
+        if (j->began_ms) {
+            int64_t us = (job_now_ms() - j->began_ms) * 1000;
+
+            r->average_us += (us - r->average_us) / 8;
+        }
+        job_free(j);
+    }
+}
+
+static void start_held(struct runner *r)
+{
+    struct job *j, *next;
+
+    for (j = TAILQ_FIRST(&r->held);
+         j && r->nrunning < (size_t)r->settings->slots && !r->stopping;
+         j = next) {
+        next = TAILQ_NEXT(j, link);
+        if (queue_has_room(r, j->queue))
+            start_job(r, j);
+    }
+    if (r->nheld > 0 && !ev_is_active(&r->hold)) {
+        ev_timer_set(&r->hold, HOLD_MS / 1000., 0.);
+        ev_timer_start(r->host.loop, &r->hold);
+    }
+}
+
+static void on_hold(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct runner *r = timer->data;
+    int64_t now = job_now_ms();
+    struct job *j, *next;
+
+    (void)loop;
+    (void)events;
+    for (j = TAILQ_FIRST(&r->held); j && r->y; j = next) {
+        next = TAILQ_NEXT(j, link);
+        if (now - j->held_ms >= HOLD_MS) {
+            give_back(r, j);
+            /* Jobs are not that short at the moment. */
+            r->average_us = 10 * SHORT_JOB_US;
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- replies */
+
+static void take_job(struct runner *r, const struct yoke_work *work)
+{
+    const struct settings_queue *queue = find_queue(r, work->queue);
+    struct job *j;
+
+    if (!queue || r->stopping) {
+        send_release(r, work->token);
+        return;
+    }
+    j = job_new(&r->host, work, queue);
+    TAILQ_INSERT_TAIL(&r->held, j, link);
+    r->nheld++;
+}
+
+static void take_cancel(struct runner *r, const struct yoke_work *work)
+{
+    struct job *j = find_job(r, work->token);
+
+    /* One that is not there has ended meanwhile: its report is on its way. */
+    if (j)
+        job_stop(j, JOB_CANCELLED, work->reason,
+                 work->grace_ms >= 0 ? work->grace_ms : j->grace_ms);
+}
+
+static void take_work(struct runner *r, const struct yoke_value *reply)
+{
+    struct yoke_work_list *list;
+
+    if (yoke_work_parse(reply, &list) < 0) {
+        message_error("an answer to FETCH cannot be read");
+        return;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].notice == YOKE_NOTICE_JOB)
+            take_job(r, &list->items[i]);
+        else
+            take_cancel(r, &list->items[i]);
+    }
+    yoke_work_free(list);
+}
+
+/* The daemon refused a report. */
+static void report_refused(struct runner *r, const struct request *q,
+                           int status)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text), "%s", yoke_error_text(r->y));
+    if (status == YOKE_ERR_STALE || status == YOKE_ERR_NOJOB) {
+        message_info("the attempt is no longer ours job=%s", q->token);
+    } else if (q->last_resort) {
+        message_error("a report was refused job=%s error=\"%s\"", q->token,
+                      text);
+    } else if (status == YOKE_ERR_TOOBIG) {
+        char note[] = "yoke-runner: the result was too big and is dropped\n";
+        struct yoke_bytes argv[] = {bytes_of("DONE"), bytes_of(q->token)};
+
+        send_log(r, q->token, 2, note, sizeof(note) - 1);
+        send_report(r, q->token, 2, argv, true);
+    } else {
+        send_fail(r, q->token, "lost", text, (struct yoke_bytes){0}, true);
+    }
+}
+
+static bool is_connection_error(int status)
+{
+    return status > YOKE_ERR_GENERIC;
+}
+
+static void on_reply(yoke *y, int status, const struct yoke_value *reply,
+                     void *arg)
+{
+    struct request *q = arg;
+    struct runner *r = q->runner;
+    struct request copy = *q;
+    struct job *j;
+
+    request_free(q);
+    if (y != r->y || (status < 0 && is_connection_error(status)))
+        return; /* what it means for all is seen by yoke_process's caller */
+    if (copy.sent_ms > r->alive_ms)
+        r->alive_ms = copy.sent_ms;
+    switch (copy.kind) {
+    case REQUEST_FETCH:
+        if (status == 0) {
+            take_work(r, reply);
+        } else {
+            message_warn("FETCH was refused error=\"%s\"", yoke_error_text(y));
+            ev_timer_set(&r->pause, FETCH_PAUSE_MS / 1000., 0.);
+            ev_timer_start(r->host.loop, &r->pause);
+        }
+        break;
+    case REQUEST_LOG:
+        /* Full logs are the daemon's to count; an attempt that is not ours is
+         * to be stopped. */
+        j = status == YOKE_ERR_STALE ? find_job(r, copy.token) : NULL;
+        if (j)
+            job_stop(j, JOB_LOST, NULL, 0);
+        break;
+    case REQUEST_REPORT:
+        if (status < 0)
+            report_refused(r, &copy, status);
+        break;
+    case REQUEST_QUIT:
+        ev_break(r->host.loop, EVBREAK_ALL);
+        break;
+    }
+}
+
+/* -------------------------------------------------------------- connection */
+
+/* Stops every job for one cause; each gets its grace, at most `most_ms`. */
+static void stop_all(struct runner *r, enum job_cause cause, int64_t most_ms)
+{
+    struct job *j, *next;
+
+    for (j = TAILQ_FIRST(&r->held); j; j = next) {
+        next = TAILQ_NEXT(j, link);
+        if (cause == JOB_RETURNED && r->y)
+            give_back(r, j);
+        else
+            job_stop(j, cause, NULL, 0);
+    }
+    for (j = TAILQ_FIRST(&r->running); j; j = next) {
+        int64_t grace_ms = j->grace_ms >= 0 ? j->grace_ms : most_ms;
+
+        next = TAILQ_NEXT(j, link);
+        job_stop(j, cause, NULL, grace_ms < most_ms ? grace_ms : most_ms);
+    }
+}
+
+static void drop_connection(struct runner *r)
+{
+    struct request *q;
+    yoke *y = r->y;
+
+    ev_io_stop(r->host.loop, &r->connection);
+    r->y = NULL;
+    yoke_abandon(y);
+    while ((q = TAILQ_FIRST(&r->requests)))
+        request_free(q);
+    r->fetch_open = false;
+    r->quit_sent = false;
+}
+
+/* The daemon cannot be reached any more: what runs is stopped before it may be
+ * given to somebody else. */
+static void runner_lost(struct runner *r, const char *why)
+{
+    int64_t left = r->alive_ms + r->lease_ms * 9 / 10 - job_now_ms();
+
+    message_warn("the connection is lost, jobs are stopped: %s running=%zu",
+                 why, r->nrunning);
+    drop_connection(r);
+    if (left > LOST_GRACE_MS)
+        left = LOST_GRACE_MS;
+    /* A daemon that started us may be started again at once, and start
+     * another one like us. */
+    if (r->options->fd >= 0 || left < 0)
+        left = 0;
+    stop_all(r, JOB_LOST, left);
+    if (r->options->fd >= 0)
+        r->exit_status = 1;
+    r->retry_ms = RETRY_MIN_MS;
+}
+
+static void connected(struct runner *r, yoke *y)
+{
+    r->y = y;
+    r->lease_ms = yoke_lease_ms(y);
+    if (r->lease_ms < 100)
+        r->lease_ms = 100;
+    r->alive_ms = job_now_ms();
+    ev_io_set(&r->connection, yoke_fd(y), EV_READ);
+    ev_io_start(r->host.loop, &r->connection);
+    ev_timer_stop(r->host.loop, &r->house);
+    r->house.repeat =
+        (double)(r->lease_ms < 10000 ? r->lease_ms / 10 : 1000) / 1000.;
+    message_info("connected session=%s slots=%lld cgroups=%s",
+                 yoke_session(y) ? yoke_session(y) : "-",
+                 (long long)r->settings->slots,
+                 r->host.cgroup.base >= 0 ? "yes" : "no");
+}
+
+/* 0, 1 to try again, or -1 when that would not help. */
+static int try_connect(struct runner *r)
+{
+    struct yoke_options o = {
+        .password = r->options->password,
+        .name = r->settings->name,
+        .connect_timeout_ms = CONNECT_MS,
+        .fd = r->options->fd >= 0 ? r->options->fd : 0,
+    };
+    int64_t before = job_now_ms();
+    yoke *y = NULL;
+    int status = yoke_open(r->options->address, &o, &y);
+
+    if (status == 0) {
+        connected(r, y);
+        r->alive_ms = before;
+        r->retry_ms = RETRY_MIN_MS;
+        return 0;
+    }
+    message_warn("%s", y ? yoke_error_text(y) : yoke_status_name(status));
+    yoke_close(y);
+    return r->options->fd >= 0 || status == YOKE_ERR_NOAUTH ||
+                   status == YOKE_ERR_WRONGPASS || status == YOKE_ERR_ARGUMENT
+               ? -1
+               : 1;
+}
+
+static void on_retry(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct runner *r = timer->data;
+
+    (void)events;
+    switch (try_connect(r)) {
+    case 0:
+        return;
+    case 1:
+        r->retry_ms *= 2;
+        if (r->retry_ms > RETRY_MAX_MS)
+            r->retry_ms = RETRY_MAX_MS;
+        return; /* set up again by the next turn */
+    default:
+        r->exit_status = 1;
+        ev_break(loop, EVBREAK_ALL);
+    }
+}
+
+/* Sends and receives; false when the connection is gone. */
+static bool exchange(struct runner *r)
+{
+    int status = yoke_process(r->y);
+    short want;
+
+    if (status < 0) {
+        char why[256];
+
+        snprintf(why, sizeof(why), "%s", yoke_error_text(r->y));
+        if (r->quit_sent) {
+            ev_break(r->host.loop, EVBREAK_ALL);
+            drop_connection(r);
+        } else {
+            runner_lost(r, why);
+        }
+        return false;
+    }
+    want = yoke_events(r->y);
+    want = (short)((want & POLLIN ? EV_READ : 0) |
+                   (want & POLLOUT ? EV_WRITE : 0));
+    if (want != (r->connection.events & (EV_READ | EV_WRITE))) {
+        ev_io_stop(r->host.loop, &r->connection);
+        ev_io_set(&r->connection, r->connection.fd, want);
+        ev_io_start(r->host.loop, &r->connection);
+    }
+    return true;
+}
+
+static void on_connection(struct ev_loop *loop, ev_io *io, int events)
+{
+    struct runner *r = io->data;
+
+    (void)loop;
+    (void)events;
+    if (r->y)
+        exchange(r);
+}
+
+/* ------------------------------------------------------------------- turns */
+
+static void take_leave(struct runner *r)
+{
+    struct yoke_bytes argv[] = {bytes_of("QUIT")};
+
+    if (!r->y) {
+        ev_break(r->host.loop, EVBREAK_ALL);
+        return;
+    }
+    if (r->quit_sent)
+        return;
+    r->quit_sent = true;
+    request_send(r, REQUEST_QUIT, 1, argv);
+    ev_timer_set(&r->quit, QUIT_MS / 1000., 0.);
+    ev_timer_start(r->host.loop, &r->quit);
+}
+
+static bool is_idle(const struct runner *r)
+{
+    return r->nheld + r->nrunning == 0 && TAILQ_EMPTY(&r->ended);
+}
+
+static void turn(struct runner *r)
+{
+    bool idle;
+
+    start_held(r);
+    report_ended(r);
+    resume_outputs(r);
+    idle = is_idle(r);
+    if (!idle && !ev_is_active(&r->house))
+        ev_timer_again(r->host.loop, &r->house);
+    else if (idle && ev_is_active(&r->house))
+        ev_timer_stop(r->host.loop, &r->house);
+
+    if (idle && (r->stopping || (!r->y && r->options->fd >= 0))) {
+        take_leave(r);
+    } else if (r->y) {
+        send_fetch(r);
+    } else if (idle && !ev_is_active(&r->retry)) {
+        ev_timer_set(&r->retry, (double)r->retry_ms / 1000., 0.);
+        ev_timer_start(r->host.loop, &r->retry);
+    }
+}
+
+/* Before the loop waits: everything that came up is done, and what is to be
+ * sent goes out in one write. */
+static void on_prepare(struct ev_loop *loop, ev_prepare *prepare, int events)
+{
+    struct runner *r = prepare->data;
+    bool more = true;
+
+    (void)events;
+    for (int i = 0; i < TURNS_MAX && more; i++) {
+        turn(r);
+        if (r->y && yoke_unsent(r->y) > 0)
+            exchange(r);
+        more = !TAILQ_EMPTY(&r->ended) ||
+               (r->nheld > 0 && !r->queues_bounded && !r->stopping &&
+                r->nrunning < (size_t)r->settings->slots) ||
+               (r->y && !r->fetch_open && !r->quit_sent &&
+                !ev_is_active(&r->pause));
+    }
+    if (more)
+        ev_idle_start(loop, &r->again);
+    else
+        ev_idle_stop(loop, &r->again);
+}
+
+static void on_again(struct ev_loop *loop, ev_idle *idle, int events)
+{
+    /* That it is active keeps the loop from waiting. */
+    (void)loop;
+    (void)idle;
+    (void)events;
+}
+
+/* The lease may end while the daemon, or the way to it, is silent. */
+static void on_house(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct runner *r = timer->data;
+
+    (void)loop;
+    (void)events;
+    sweep_reap(&r->host.sweep);
+    if (r->y && job_now_ms() - r->alive_ms > r->lease_ms * 2 / 3)
+        runner_lost(r, "the daemon does not answer");
+}
+
+static void on_notify(struct ev_loop *loop, ev_io *io, int events)
+{
+    struct runner *r = io->data;
+    struct job *j;
+
+    (void)loop;
+    (void)events;
+    while ((j = cgroup_next_event(&r->host.cgroup)))
+        job_check(j);
+}
+
+static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)
+{
+    struct runner *r = signal->data;
+
+    (void)events;
+    r->stopping++;
+    message_info("stopping signal=%s running=%zu now=%s",
+                 sigabbrev_np(signal->signum), r->nrunning,
+                 r->stopping > 1 ? "yes" : "no");
+    stop_all(r, JOB_RETURNED, r->stopping > 1 ? 0 : r->settings->stop_grace_ms);
+    if (r->stopping > 1 && is_idle(r))
+        ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_pause(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    /* The turn that follows does what was put off. */
+    (void)loop;
+    (void)timer;
+    (void)events;
+}
+
+static void on_quit(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)timer;
+    (void)events;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+/* ------------------------------------------------------------------- start */
+
+static int host_init(struct runner *r)
+{
+    const struct settings *s = r->settings;
+    struct job_host *h = &r->host;
+    struct rlimit files;
+    char why[512];
+    int rc;
+
+    h->settings = s;
+    h->arg = r;
+    h->piece = on_piece;
+    h->ended = on_ended;
+    h->server =
+        r->options->address ? r->options->address : getenv(YOKE_ENV_SERVER);
+    if (!h->server && r->options->fd < 0)
+        h->server = YOKE_SOCKET;
+    environment_init(&h->environment, s->pass_env.argv, s->pass_env.argc);
+
+    /* Each job takes up to five descriptors of ours; jobs keep the limit. */
+    if (getrlimit(RLIMIT_NOFILE, &h->files) == 0) {
+        files = h->files;
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files); /* fewer jobs at once, then */
+    }
+    h->nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+    rc = h->nothing < 0 ? -errno : process_init();
+    if (rc == 0)
+        rc = sweep_init(&h->sweep);
+    if (rc < 0) {
+        message_error("cannot start: %s", strerror(-rc));
+        return rc;
+    }
+    h->cgroup = (struct cgroup){.base = -1, .notify = -1};
+    if (strcmp(s->cgroup, "off") == 0)
+        return 0;
+    rc = cgroup_init(&h->cgroup, s->cgroup, s->name, why, sizeof(why));
+    if (rc == 0)
+        return 0;
+    if (strcmp(s->cgroup, "auto") != 0) {
+        message_error("cgroup: %s", why);
+        return rc;
+    }
+    message_info("no cgroups, jobs are swept by their descent: %s", why);
+    return 0;
+}
+
+static void watchers_init(struct runner *r)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    struct ev_loop *loop = r->host.loop;
+
+    ev_init(&r->connection, on_connection);
+    r->connection.data = r;
+    ev_prepare_init(&r->prepare, on_prepare);
+    r->prepare.data = r;
+    ev_prepare_start(loop, &r->prepare);
+    ev_idle_init(&r->again, on_again);
+    ev_init(&r->house, on_house);
+    r->house.data = r;
+    ev_init(&r->hold, on_hold);
+    r->hold.data = r;
+    ev_init(&r->retry, on_retry);
+    r->retry.data = r;
+    ev_init(&r->pause, on_pause);
+    ev_init(&r->quit, on_quit);
+    for (size_t i = 0; i < 3; i++) {
+        ev_signal_init(&r->signals[i], on_signal, numbers[i]);
+        r->signals[i].data = r;
+        ev_signal_start(loop, &r->signals[i]);
+    }
+    if (r->host.cgroup.notify >= 0) {
+        ev_io_init(&r->notify, on_notify, r->host.cgroup.notify, EV_READ);
+        r->notify.data = r;
+        ev_io_start(loop, &r->notify);
+    }
+}
+
+/* Whether the cgroups can really be entered: rights and filters of system
+ * calls are only known after having tried. */
+static void probe_cgroup(struct runner *r)
+{
+    struct cgroup *c = &r->host.cgroup;
+    struct cgroup_leaf *leaf;
+    int rc;
+
+    if (c->base < 0)
+        return;
+    leaf = cgroup_take(c);
+    rc = leaf ? process_probe(leaf->dir) : -errno;
+    if (leaf)
+        cgroup_put(c, leaf, true);
+    if (rc == 0)
+        return;
+    message_warn("cgroups cannot be entered, jobs are swept by their descent: "
+                 "%s",
+                 strerror(-rc));
+    cgroup_clear(c);
+}
+
+static void runner_clear(struct runner *r)
+{
+    struct job_host *h = &r->host;
+
+    if (r->y)
+        drop_connection(r);
+    /* Nothing is left of any job by now, whatever way here was taken. */
+    sweep_strangers(&h->sweep, 1000);
+    cgroup_clear(&h->cgroup);
+    sweep_clear(&h->sweep);
+    environment_clear(&h->environment);
+    process_clear();
+    if (h->nothing >= 0)
+        close(h->nothing);
+    free(r->queue_running);
+    free(r->fetch);
+    if (h->loop)
+        ev_loop_destroy(h->loop);
+}
+
+int runner_main(const struct runner_options *options)
+{
+    struct runner r = {.options = options,
+                       .settings = options->settings,
+                       .average_us = 10 * SHORT_JOB_US,
+                       .retry_ms = RETRY_MIN_MS};
+    size_t n = options->settings->nqueues;
+
+    TAILQ_INIT(&r.requests);
+    TAILQ_INIT(&r.held);
+    TAILQ_INIT(&r.running);
+    TAILQ_INIT(&r.ended);
+    r.host.nothing = -1;
+    r.host.sweep.children = -1;
+    r.queue_running = memory_new(n * sizeof(*r.queue_running));
+    r.fetch = memory_new((n + 4) * sizeof(*r.fetch));
+    for (size_t i = 0; i < n; i++)
+        r.queues_bounded |= options->settings->queues[i].slots > 0;
+    /* Never the default loop, which takes the ends of all children, and
+     * signals by descriptor: no handler may run in a child that shares our
+     * memory. */
+    r.host.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_SIGNALFD | EVFLAG_NOENV);
+    if (!r.host.loop || host_init(&r) < 0) {
+        runner_clear(&r);
+        return 1;
+    }
+    /* Where the runner replaces one that died in its place (exec), that one's
+     * children are ours. */
+    sweep_strangers(&r.host.sweep, 5000);
+    probe_cgroup(&r);
+    watchers_init(&r);
+    if (try_connect(&r) < 0)
+        r.exit_status = 1;
+    else
+        ev_run(r.host.loop, 0);
+    runner_clear(&r);
+    return r.exit_status;
+}

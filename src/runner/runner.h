@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * runner - a worker of the daemon that runs its jobs as processes.
+ *
+ * One connection, and on it one FETCH that is always open: for as many jobs as
+ * there are free slots, or for cancels alone. Reports and a new FETCH go out
+ * in one write. When jobs are short, some more are asked for than can run, so
+ * that the next one starts without a round trip; one that would have to wait
+ * is given back.
+ *
+ * A runner that has lost its daemon stops its jobs before its lease can end.
+ *
+ * Knows:     libyoke, the loop, jobs by their contract.
+ * Never:     processes.
+ */
+#ifndef RUNNER_RUNNER_H
+#define RUNNER_RUNNER_H
+
+#include "runner/settings.h"
+
+struct runner_options {
+    const struct settings *settings; /* finished; at least one queue */
+    const char *address;             /* NULL: as yoke_open decides */
+    const char *password;            /* NULL: none */
+    int fd;                          /* a connected socket, or -1 */
+};
+
+/* Serve until a signal ends it or, with fd, the daemon is gone. Returns the
+ * exit status: 0 stopped as asked, 1 otherwise. */
+int runner_main(const struct runner_options *options);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * settings - what the administrator decides, from a file and from options.
+ *
+ * Knows:     the sections [runner] and [run QUEUE] of yoked.ini(5). All other
+ *            sections belong to yoked and are skipped.
+ * Errors:    0, or -errno with a sentence in `why` that names the file and
+ *            line (or the option), what is wrong and what would be right.
+ */
+#ifndef RUNNER_SETTINGS_H
+#define RUNNER_SETTINGS_H
+
+#include "runner/command.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SETTINGS_WHY_SIZE   512
+#define SETTINGS_NAME_MAX   64
+#define SETTINGS_QUEUES_MAX 256
+
+/*
+ * The keys of [runner]: name, member, type, default as text, least and most
+ * (of text: bytes; of words: words).
+ */
+#define SETTINGS_RUNNER(X)                                                    \
+    X("start", start, BOOL, "no", 0, 0)                                       \
+    X("name", name, TEXT, "", 0, SETTINGS_NAME_MAX)                           \
+    X("slots", slots, COUNT, "0", 0, 4096)                                    \
+    X("allow-commands", allow_commands, BOOL, "no", 0, 0)                     \
+    X("command-queues", command_queues, WORDS, "run", 0, SETTINGS_QUEUES_MAX) \
+    X("cgroup", cgroup, TEXT, "auto", 1, 4000)                                \
+    X("result-max", result_max, SIZE, "1M", 0, 1 << 30)                       \
+    X("stop-grace", stop_grace_ms, DURATION, "10s", 0, 86400000)              \
+    X("pass-env", pass_env, WORDS, "", 0, 1000)                               \
+    X("umask", umask_bits, OCTAL, "022", 0, 0777)                             \
+    X("log-level", log_level, TEXT, "info", 4, 5)
+
+/* The keys of [run QUEUE]. */
+#define SETTINGS_RUN(X)                                   \
+    X("command", command, ARGV, "", 1, COMMAND_WORDS_MAX) \
+    X("dir", dir, TEXT, "", 0, 4000)                      \
+    X("slots", slots, COUNT, "0", 0, 4096)
+
+/* A queue whose jobs are served. */
+struct settings_queue {
+    char name[SETTINGS_NAME_MAX + 1];
+    struct command command; /* argc 0: payloads carry command lines */
+    char *dir;              /* "" or an absolute path */
+    int64_t slots;          /* most of its jobs at once; 0: no own bound */
+    unsigned seen;          /* which keys the file has set */
+};
+
+struct settings {
+    bool start;    /* read by yoked alone */
+    char *name;    /* "": the host's name */
+    int64_t slots; /* 0: as many as there are processors */
+    bool allow_commands;
+    struct command command_queues; /* argv: names */
+    char *cgroup;                  /* auto, off, or a directory */
+    int64_t result_max;
+    int64_t stop_grace_ms;
+    struct command pass_env; /* argv: names; a * at the end stands for all */
+    int64_t umask_bits;
+    char *log_level;
+    unsigned seen; /* which keys of [runner] the file has set */
+
+    struct settings_queue *queues; /* in the order of the file */
+    size_t nqueues;
+};
+
+/* The defaults. */
+void settings_init(struct settings *s);
+void settings_clear(struct settings *s);
+
+int settings_load(struct settings *s, const char *file, char *why);
+/* "section.key=value", as after -o; overrides the file. */
+int settings_override(struct settings *s, const char *text, char *why);
+/*
+ * Serve these queues alone (n 0: those of the file and of command-queues), and
+ * check that every queue served has something to run. Fills in name and slots
+ * where they were left to the machine.
+ */
+int settings_finish(struct settings *s, const char *const *queues, size_t n,
+                    char *why);
+/* Whether a name may be that of a queue. */
+bool settings_queue_name_ok(const char *name);
+
+#endif
