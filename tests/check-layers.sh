@@ -3,11 +3,12 @@
 #
 # Who may include whom, what the core may call, what libyoke exports.
 # Run by make check, or by hand in a build directory.
+# shellcheck disable=SC2086 # nm is a command with options
 set -u
 export LC_ALL=C
 src=${YOKE_SRCDIR:-$(cd "$(dirname "$0")/.." && pwd)}
 build=${YOKE_BUILDDIR:-.}
-nm=${NM:-nm}
+nm=${NM:-nm} # may carry options
 bad=0
 
 complain() {
@@ -71,8 +72,8 @@ done < <(includes core | grep '<')
 # What another object of the archive defines is no call out of it.
 core_calls() {
     {
-        "$nm" --defined-only "$1" | awk 'NF == 3 { print "D", $3 }'
-        "$nm" -u "$1" | awk '$1 == "U" { print "U", $2 }'
+        $nm --defined-only "$1" | awk 'NF == 3 { print "D", $3 }'
+        $nm -u "$1" | awk '$1 == "U" { print "U", $2 }'
     } | awk '$1 == "D" { defined[$2] = 1 } $1 == "U" { used[$2] = 1 }
              END { for (s in used) if (!(s in defined)) print s }' | sort
 }
@@ -109,7 +110,7 @@ differ() {
     differ "yoke.h (<) and libyoke.sym (>) differ" \
         "$declared" "$(sort "$symbols")"
 if [ -f "$library" ]; then
-    exported=$("$nm" -D --defined-only "$library" |
+    exported=$($nm -D --defined-only "$library" |
         awk '$2 != "A" { print $3 }' | sort)
     [ "$exported" = "$declared" ] ||
         differ "libyoke.so (<) and yoke.h (>) differ" \
@@ -120,7 +121,7 @@ fi
 # What the static library must not hide it marks as its own.
 archive=$build/.libs/libyoke.a
 if [ -f "$archive" ]; then
-    for symbol in $("$nm" -g --defined-only "$archive" |
+    for symbol in $($nm -g --defined-only "$archive" |
         awk 'NF == 3 { print $3 }'); do
         [[ $symbol =~ ^(yoke|yk)_|^__ ]] ||
             complain "libyoke.a defines $symbol, which is not prefixed"
