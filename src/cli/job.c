@@ -224,7 +224,7 @@ static void describe_errors(const struct yoke_value *errors)
 
 static void describe(const struct yoke_value *map)
 {
-    for (size_t i = 0; i < map->count; i++) {
+    for (size_t i = 0; i < output_pairs(map); i++) {
         const char *key = map->items[2 * i].s.data;
         const struct yoke_value *value = &map->items[2 * i + 1];
         struct text t = {0};

@@ -210,7 +210,7 @@ static bool is_entry(const struct yoke_value *v)
 {
     return v->kind == YOKE_ARRAY && v->count == 2 &&
            v->items[0].kind == YOKE_INT && v->items[0].i >= 0 &&
-           v->items[1].kind == YOKE_MAP;
+           output_pairs(&v->items[1]) > 0;
 }
 
 /* Whether a later entry hangs at the same place as entry i. */

@@ -122,8 +122,7 @@ void cli_fail(struct cli *c, const yoke *y, int status, const char *fmt, ...)
     va_start(args, fmt);
     say(fmt, args);
     va_end(args);
-    fprintf(stderr, "%s%s\n", fmt[0] != '\0' ? ": " : "",
-            why[0] != '\0' ? why : yoke_status_name(status));
+    fprintf(stderr, ": %s\n", why[0] != '\0' ? why : yoke_status_name(status));
     exit(status == YOKE_ERR_TIMEOUT ? EXIT_TIMED_OUT : cli_own_failure(c));
 }
 
@@ -175,8 +174,11 @@ yoke *cli_connect(struct cli *c)
     if (file != NULL && file[0] != '\0')
         options.password = read_password(c, file);
     status = yoke_open(c->server, &options, &y);
-    if (status != 0)
-        cli_fail(c, y, status, "%s", "");
+    if (status != 0) {
+        cli_warn("%s",
+                 y != NULL ? yoke_error_text(y) : yoke_status_name(status));
+        exit(cli_own_failure(c));
+    }
     return y;
 }
 
@@ -275,11 +277,22 @@ static const struct verb *find_verb(struct cli *c, int argc, char **argv,
     cli_usage(c, "there is no verb '%s'", argv[0]);
 }
 
+static const char map_places[] =
+    "\n  {}    the input             a/b.tar.gz   {/}   its last part   "
+    "b.tar.gz\n"
+    "  {.}   without extension     a/b.tar      {/.}  both            b.tar\n"
+    "  {//}  its directory         a            {#}   its number      1\n\n"
+    "The template is one word with blanks, split as a shell would, or several "
+    "words;\nno shell is run. Without any of these the input is the last "
+    "argument.\nInputs follow ::: or come from standard input, one a line.";
+
 static void help_verb(const struct verb *v)
 {
-    printf("usage: yoke %s%s%s%s\n\n%s%s\n", v->name,
+    printf("usage: yoke %s%s%s%s\n\n%s\n", v->name,
            v->options != NULL ? " [OPTION...]" : "",
-           v->operands[0] != '\0' ? " " : "", v->operands, v->summary, ".");
+           v->operands[0] != '\0' ? " " : "", v->operands, v->summary);
+    if (v->run == map_main)
+        puts(map_places);
     if (v->options != NULL) {
         puts("");
         options_help(v->options);
@@ -317,6 +330,7 @@ static int help_main(struct cli *c)
             return 0;
         }
     }
+    c->verb = NULL; /* what is wrong is not about help */
     help_verb(find_verb(c, c->argc, c->argv, &words));
     return 0;
 }

@@ -182,7 +182,7 @@ int64_t options_size(struct cli *c)
 void options_operands(struct cli *c, int min, int max)
 {
     if (c->argc < min)
-        cli_usage(c, "%s is missing", c->verb->operands);
+        cli_usage(c, "something is missing; it takes %s", c->verb->operands);
     if (max >= 0 && c->argc > max)
         cli_usage(c, "'%s' is one too many; it takes %s", c->argv[max],
                   max == 0 ? "no operands" : c->verb->operands);

@@ -101,6 +101,8 @@ void output_duration(struct text *t, int64_t ms)
         ms = s = 0;
     if (ms < 1000)
         text_addf(t, "%" PRId64 "ms", ms);
+    else if (ms < 60000 && ms % 1000 < 100)
+        text_addf(t, "%" PRId64 "s", s);
     else if (ms < 60000)
         text_addf(t, "%" PRId64 ".%" PRId64 "s", s, ms % 1000 / 100);
     else if (s < 3600)
@@ -215,6 +217,18 @@ bool output_is_null(const struct yoke_value *map, const char *key)
     return v == NULL || v->kind == YOKE_NULL;
 }
 
+size_t output_pairs(const struct yoke_value *v)
+{
+    if (v->kind == YOKE_MAP)
+        return v->count;
+    if (v->kind != YOKE_ARRAY || v->count % 2 != 0)
+        return 0;
+    for (size_t i = 0; i < v->count; i += 2)
+        if (v->items[i].kind != YOKE_STR)
+            return 0;
+    return v->count / 2;
+}
+
 static void base64(struct text *t, const unsigned char *p, size_t len)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -261,7 +275,7 @@ static json_t *json_map(const struct yoke_value *v)
 {
     json_t *object = json_object();
 
-    for (size_t i = 0; i < v->count; i++) {
+    for (size_t i = 0; i < output_pairs(v); i++) {
         const struct yoke_value *key = &v->items[2 * i];
         const struct yoke_value *value = &v->items[2 * i + 1];
 
@@ -291,6 +305,8 @@ json_t *output_json_value(const struct yoke_value *v)
         }
         return json;
     case YOKE_ARRAY:
+        if (output_pairs(v) > 0)
+            return json_map(v);
         json = json_array();
         for (size_t i = 0; i < v->count; i++)
             (void)json_array_append_new(json, output_json_value(&v->items[i]));

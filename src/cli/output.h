@@ -64,6 +64,12 @@ int64_t output_int(const struct yoke_value *map, const char *key,
 const char *output_str(const struct yoke_value *map, const char *key);
 bool output_is_null(const struct yoke_value *map, const char *key);
 
+/* The pairs of a map, at items[2 * i] and the place behind it; 0: it is none.
+ * What travels as RESP2 has maps as flat arrays of names and values: an array
+ * that could be one is one, since no answer but QUEUE LIST's is a plain list of
+ * strings. */
+size_t output_pairs(const struct yoke_value *v);
+
 /* A reply as JSON, the names kept. Bytes that are not UTF-8 stand as
  * KEY_base64 in a map, and as {"base64": ...} in an array. */
 json_t *output_json_value(const struct yoke_value *v);

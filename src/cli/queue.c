@@ -98,8 +98,8 @@ static json_t *list_json(struct cli *c, yoke *y, const struct yoke_value *names)
 static void print_list(struct cli *c, yoke *y, const struct yoke_value *names)
 {
     static const char *const headings[] = {
-        "QUEUE",    ">STATE", ">QUEUED", ">MAX",       ">RUNNING", ">PRODUCERS",
-        ">WORKERS", ">OK",    ">FAILED", ">CANCELLED", NULL};
+        "QUEUE",    "STATE", ">QUEUED", ">MAX",       ">RUNNING", ">PRODUCERS",
+        ">WORKERS", ">OK",   ">FAILED", ">CANCELLED", NULL};
     struct table table;
 
     table_begin(&table, headings);
@@ -178,7 +178,7 @@ int queue_info_main(struct cli *c)
     if (c->json)
         output_json(output_json_value(info));
     else
-        for (size_t i = 0; i < info->count; i++)
+        for (size_t i = 0; i < output_pairs(info); i++)
             describe(info->items[2 * i].s.data, &info->items[2 * i + 1]);
     yoke_value_free(info);
     yoke_close(y);

@@ -74,9 +74,8 @@ static void print_info(json_t *all)
 
             (void)snprintf(digits, sizeof(digits), "%lld",
                            (long long)json_integer_value(value));
-            fputs("  ", stdout);
-            output_field(key, json_is_string(value) ? json_string_value(value)
-                                                    : digits);
+            printf("  %-24s %s\n", key,
+                   json_is_string(value) ? json_string_value(value) : digits);
         }
     }
 }
