@@ -78,6 +78,7 @@ struct run {
     struct session *session; /* NULL once the body has ended */
     struct timer timer;      /* TIMER_RUN */
     uint8_t asked;           /* enum cause; NONE: nobody asked it to stop */
+    bool asked_late;         /* ... after its body had ended */
     bool child_failed;       /* a group under it failed */
     bool child_cancelled;    /* a group under it was cancelled */
     uint8_t verdict;         /* JOINING: enum verdict_kind */

@@ -336,6 +336,7 @@ static const char *apply_ask(struct core *c, struct job *j,
         r->u.ask.cause == CAUSE_NONE || r->u.ask.cause >= CAUSES_COUNT)
         return "ask of a job that cannot be asked";
     run->asked = r->u.ask.cause;
+    run->asked_late = j->state == JOB_JOINING;
     run->grace_ms = r->u.ask.grace_ms;
     if (r->u.ask.cause == CAUSE_CANCEL)
         set_reason(job_extra(c, j), r->u.ask.reason);
@@ -785,8 +786,7 @@ static void attempt_over(struct core *c, struct job *j,
     enum verdict_kind kind = (enum verdict_kind)v->kind;
     bool again;
 
-    if (kind == VERDICT_OK && run->asked != CAUSE_NONE &&
-        run->child_cancelled) {
+    if (kind == VERDICT_OK && run->asked_late && run->child_cancelled) {
         /* The body was done; what was stopped was below it. */
         kind = VERDICT_STOPPED;
         v->kind = VERDICT_STOPPED;

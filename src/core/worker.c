@@ -223,6 +223,8 @@ void worker_resume(struct core *c, const struct core_event *ev)
     if (s->client && s->client != cl) {
         struct client *before = s->client;
 
+        if (before->waiter && before->waiter->kind == WAIT_FETCH)
+            waiter_give_up(c, before->waiter);
         before->session = NULL;
         client_drop_if_idle(c, before);
     }
