@@ -77,6 +77,15 @@ struct yoke {
     char in[YK_READ_BYTES];
 };
 
+/* ----------------------------------------------------------------- memory */
+
+/* As malloc, calloc, reallocarray: NULL when memory is short. Everything is
+ * given back with free(). A seam: a test that links the archive puts functions
+ * of its own in the place of memory.c. */
+void *yk_alloc(size_t size);
+void *yk_zalloc(size_t n, size_t size);
+void *yk_resize(void *old, size_t n, size_t size);
+
 /* ----------------------------------------------------------------- status */
 
 /* Keeps the words and returns the status. */
@@ -203,10 +212,6 @@ int yk_outcome_wait(yoke *y, struct yk_args *a, const char *id, int64_t wait_ms,
                     struct yoke_outcome_info **out);
 /* A page of them; takes v, also on failure. */
 int yk_page_parse(struct yoke_value *v, struct yoke_page **out);
-/* The errors of an outcome map as an array that one free() frees; the strings
- * belong to v. */
-int yk_errors_parse(struct yoke_value *v, struct yoke_job_error **out,
-                    size_t *count);
 /* The words for a failure of these; returns the status. */
 int yk_parse_failed(yoke *y, int status, const char *command);
 

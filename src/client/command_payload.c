@@ -62,7 +62,7 @@ int yoke_command_payload(const char *dir, const char *const *env,
             return YOKE_ERR_ARGUMENT;
 
     put_command(&w, dir, env, argv, input);
-    w.to = malloc(w.len + 1);
+    w.to = yk_alloc(w.len + 1);
     if (!w.to)
         return YOKE_ERR_NOMEM;
     w.len = 0;

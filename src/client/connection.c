@@ -297,7 +297,7 @@ int yoke_open(const char *address, const struct yoke_options *options,
               yoke **out)
 {
     const struct yoke_options none = {.password = NULL};
-    yoke *y = calloc(1, sizeof(*y));
+    yoke *y = yk_zalloc(1, sizeof(*y));
     int status;
 
     if (!options)

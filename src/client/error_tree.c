@@ -46,7 +46,7 @@ static bool copy_errors(struct yoke_error_tree *to, size_t n,
     }
     if (count == 0)
         return true;
-    to->errors = malloc(size);
+    to->errors = yk_alloc(size);
     if (!to->errors)
         return false;
     at = (char *)(to->errors + count);
@@ -67,17 +67,19 @@ static bool copy_errors(struct yoke_error_tree *to, size_t n,
 static struct yoke_error_tree *node_new(const char *id, const char *name,
                                         bool is_group)
 {
-    struct yoke_error_tree *t = calloc(1, sizeof(*t));
+    struct yoke_error_tree *t = yk_zalloc(1, sizeof(*t));
+    size_t size = strlen(name) + 1;
 
     if (!t)
         return NULL;
-    (void)snprintf(t->id, sizeof(t->id), "%s", id); /* was checked to fit */
-    t->is_group = is_group;
-    t->name = strdup(name);
+    t->name = yk_alloc(size);
     if (!t->name) {
         free(t);
         return NULL;
     }
+    memcpy(t->name, name, size);
+    (void)snprintf(t->id, sizeof(t->id), "%s", id); /* no id is longer */
+    t->is_group = is_group;
     return t;
 }
 
@@ -94,8 +96,8 @@ static bool node_adopt(struct yoke_error_tree *t, struct yoke_error_tree *child)
         return true;
     }
     if ((n & (n - 1)) == 0) { /* 0, 1, 2, 4 …: the room is used up */
-        grown = reallocarray(t->children, n ? 2 * n : 1,
-                             sizeof(struct yoke_error_tree *));
+        grown = yk_resize(t->children, n ? 2 * n : 1,
+                          sizeof(struct yoke_error_tree *));
         if (!grown) {
             yoke_error_tree_free(child);
             return false;

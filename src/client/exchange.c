@@ -55,7 +55,7 @@ static bool out_reserve(yoke *y, size_t room)
             return false;
         cap *= 2;
     }
-    grown = realloc(y->out, cap);
+    grown = yk_resize(y->out, cap, 1);
     if (!grown)
         return false;
     y->out = grown;
@@ -93,7 +93,7 @@ static bool ring_reserve(yoke *y)
 
     if (y->ring_count < y->ring_cap)
         return true;
-    grown = reallocarray(NULL, cap, sizeof(*grown));
+    grown = yk_resize(NULL, cap, sizeof(*grown));
     if (!grown)
         return false;
     for (size_t i = 0; i < y->ring_count; i++)

@@ -263,7 +263,7 @@ static int fill_log_page(struct yoke_log_page *p, const struct yoke_value *v)
         return YOKE_ERR_PROTOCOL;
     if (entries->count == 0)
         return 0;
-    p->chunks = calloc(entries->count, sizeof(*p->chunks));
+    p->chunks = yk_zalloc(entries->count, sizeof(*p->chunks));
     if (!p->chunks)
         return YOKE_ERR_NOMEM;
     for (size_t i = 0; i < entries->count; i++) {
@@ -301,7 +301,7 @@ int yoke_job_logs(yoke *y, const char *id, int64_t cursor, int64_t wait_ms,
     status = yk_call_waiting(y, &a, 3, wait_ms, &v);
     if (status < 0)
         return status;
-    p = calloc(1, sizeof(*p));
+    p = yk_zalloc(1, sizeof(*p));
     if (!p) {
         yoke_value_free(v);
         return yk_nomem(y);

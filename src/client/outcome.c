@@ -12,8 +12,9 @@ int yk_parse_failed(yoke *y, int status, const char *command)
                                     : yk_bad_reply(y, command, NULL);
 }
 
-int yk_errors_parse(struct yoke_value *v, struct yoke_job_error **out,
-                    size_t *count)
+/* The errors become one array, whose strings belong to v. */
+static int parse_errors(struct yoke_value *v, struct yoke_job_error **out,
+                        size_t *count)
 {
     struct yoke_job_error *errors;
 
@@ -24,7 +25,7 @@ int yk_errors_parse(struct yoke_value *v, struct yoke_job_error **out,
     }
     if (v->kind != YOKE_ARRAY)
         return YOKE_ERR_PROTOCOL;
-    errors = calloc(v->count, sizeof(*errors));
+    errors = yk_zalloc(v->count, sizeof(*errors));
     if (!errors)
         return YOKE_ERR_NOMEM;
     for (size_t i = 0; i < v->count; i++) {
@@ -95,13 +96,12 @@ static int fill(struct yoke_outcome_info *o, struct yoke_value *map)
     o->cancelled = yk_map_int(map, "cancelled", 0);
     errors = yoke_value_get(map, "errors");
     /* The map is ours; its errors become maps in it. */
-    return yk_errors_parse((struct yoke_value *)errors, &o->errors,
-                           &o->nerrors);
+    return parse_errors((struct yoke_value *)errors, &o->errors, &o->nerrors);
 }
 
 int yk_outcome_parse(struct yoke_value *raw, struct yoke_outcome_info **out)
 {
-    struct yoke_outcome_info *o = calloc(1, sizeof(*o));
+    struct yoke_outcome_info *o = yk_zalloc(1, sizeof(*o));
     int status;
 
     if (!o) {
@@ -138,7 +138,7 @@ static int fill_page(struct yoke_page *p, struct yoke_value *v)
     p->over = yk_value_int(&v->items[2], 0) != 0;
     if (entries->count == 0)
         return 0;
-    p->members = calloc(entries->count, sizeof(struct yoke_outcome_info *));
+    p->members = yk_zalloc(entries->count, sizeof(struct yoke_outcome_info *));
     if (!p->members)
         return YOKE_ERR_NOMEM;
     for (size_t i = 0; i < entries->count; i++) {
@@ -155,7 +155,7 @@ static int fill_page(struct yoke_page *p, struct yoke_value *v)
 
 int yk_page_parse(struct yoke_value *v, struct yoke_page **out)
 {
-    struct yoke_page *p = calloc(1, sizeof(*p));
+    struct yoke_page *p = yk_zalloc(1, sizeof(*p));
     int status = p ? fill_page(p, v) : YOKE_ERR_NOMEM;
 
     yoke_value_free(v);

@@ -26,7 +26,7 @@ static struct yoke_value *slot_of(const redisReadTask *task)
     size_t index, announced;
 
     if (!task->parent)
-        return calloc(1, sizeof(struct yk_reply));
+        return yk_zalloc(1, sizeof(struct yk_reply));
 
     array = task->parent->obj;
     index = array->count;
@@ -34,7 +34,7 @@ static struct yoke_value *slot_of(const redisReadTask *task)
     if (index >= FIRST_ITEMS && (index & (index - 1)) == 0) {
         size_t room = index * 2 < announced ? index * 2 : announced;
         struct yoke_value *items =
-            reallocarray(array->items, room, sizeof(*items));
+            yk_resize(array->items, room, sizeof(*items));
 
         if (!items)
             return NULL;
@@ -60,7 +60,7 @@ static void *create_string(const redisReadTask *task, char *text, size_t len)
 
     if (!v)
         return NULL;
-    copy = malloc(len + 1);
+    copy = yk_alloc(len + 1);
     if (!copy)
         return give_up(task, v);
     memcpy(copy, text, len);
@@ -81,7 +81,7 @@ static void *create_array(const redisReadTask *task, int elements)
         return NULL;
     v->kind = YOKE_ARRAY;
     if (elements > 0) {
-        v->items = calloc(room, sizeof(*v->items));
+        v->items = yk_zalloc(room, sizeof(*v->items));
         if (!v->items)
             return give_up(task, v);
     }
@@ -187,7 +187,7 @@ static bool value_copy(struct yoke_value *v, const struct yoke_value *from)
 
     *v = (struct yoke_value){.kind = from->kind, .i = from->i};
     if (from->kind == YOKE_STR) {
-        char *copy = malloc(from->s.len + 1);
+        char *copy = yk_alloc(from->s.len + 1);
 
         if (!copy)
             return false;
@@ -197,7 +197,7 @@ static bool value_copy(struct yoke_value *v, const struct yoke_value *from)
     }
     if (n == 0)
         return true;
-    v->items = calloc(n, sizeof(*v->items));
+    v->items = yk_zalloc(n, sizeof(*v->items));
     if (!v->items)
         return false;
     v->count = from->count;
@@ -209,7 +209,7 @@ static bool value_copy(struct yoke_value *v, const struct yoke_value *from)
 
 struct yoke_value *yk_value_copy(const struct yoke_value *v)
 {
-    struct yoke_value *copy = calloc(1, sizeof(*copy));
+    struct yoke_value *copy = yk_zalloc(1, sizeof(*copy));
 
     if (copy && !value_copy(copy, v)) {
         yoke_value_free(copy);
@@ -220,7 +220,7 @@ struct yoke_value *yk_value_copy(const struct yoke_value *v)
 
 struct yoke_value *yk_value_take(struct yoke_value *v)
 {
-    struct yoke_value *taken = malloc(sizeof(*taken));
+    struct yoke_value *taken = yk_alloc(sizeof(*taken));
 
     if (!taken)
         return NULL;

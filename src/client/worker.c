@@ -46,11 +46,11 @@ static bool parse_work(struct yoke_work *w, struct yoke_value *v)
 /* Takes raw, also on failure. */
 static int work_list(struct yoke_value *raw, struct yoke_work_list **out)
 {
-    struct yoke_work_list *w = calloc(1, sizeof(*w));
+    struct yoke_work_list *w = yk_zalloc(1, sizeof(*w));
     int status = w ? 0 : YOKE_ERR_NOMEM;
 
     if (w && raw->kind == YOKE_ARRAY && raw->count > 0) {
-        w->items = calloc(raw->count, sizeof(*w->items));
+        w->items = yk_zalloc(raw->count, sizeof(*w->items));
         if (!w->items)
             status = YOKE_ERR_NOMEM;
         for (size_t i = 0; status == 0 && i < raw->count; i++)
@@ -109,7 +109,7 @@ static int late_reply(yoke *y, struct yoke_value **v)
 static int fetch(yoke *y, int64_t count, int64_t wait_ms, size_t nqueues,
                  const char *const *queues, struct yoke_value **v)
 {
-    struct yoke_bytes *argv = calloc(3 + nqueues, sizeof(*argv));
+    struct yoke_bytes *argv = yk_zalloc(3 + nqueues, sizeof(*argv));
     char number[24];
     int len, status;
 
