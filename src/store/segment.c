@@ -136,12 +136,12 @@ static bool never(void *arg)
 static int write_zeros(const struct store_io *io, int fd, uint64_t from,
                        uint64_t to, bool (*stop)(void *arg), void *arg)
 {
-    char *zeros = mem_zalloc(SLICE_BYTES);
+    size_t most = to - from < SLICE_BYTES ? (size_t)(to - from) : SLICE_BYTES;
+    char *zeros = mem_zalloc(most);
     int rc = 0;
 
     while (from < to && rc == 0) {
-        size_t len =
-            to - from < SLICE_BYTES ? (size_t)(to - from) : SLICE_BYTES;
+        size_t len = to - from < most ? (size_t)(to - from) : most;
 
         if (stop(arg))
             rc = -ECANCELED;
@@ -358,13 +358,14 @@ static bool all_zero(const char *p, size_t len)
 static int find_tail(const struct store_io *io, int fd,
                      struct segment_replay *r)
 {
-    char *block = mem_alloc(READ_BYTES);
-    uint64_t at = r->end;
+    uint64_t left = r->size - r->end, at = r->end;
+    size_t most = left < READ_BYTES ? (size_t)left : READ_BYTES;
+    char *block = mem_alloc(most);
     int rc = 0;
 
     r->torn_end = r->end;
     while (at < r->size) {
-        int64_t n = read_all(io, fd, block, READ_BYTES, at);
+        int64_t n = read_all(io, fd, block, most, at);
 
         if (n <= 0) {
             rc = (int)n;
@@ -403,15 +404,26 @@ static bool proves_synced(const char *p, size_t len, uint64_t epoch,
 static int search(const struct store_io *io, int fd,
                   const struct segment_replay *r, uint64_t *at)
 {
-    size_t len = (size_t)(r->torn_end - r->end);
+    size_t starts = (size_t)(r->torn_end - r->end), len = starts;
     uint64_t lost = r->header->first + r->entries, hashed = 0;
     uint64_t most = r->size / SEGMENT_FRAME_BYTES;
-    char *tail = mem_alloc(len);
-    int64_t n = read_all(io, fd, tail, len, r->end);
-    int rc = n < 0 ? (int)n : (size_t)n < len ? -EIO : 0;
+    char *tail;
+    int64_t n;
+    int rc;
 
-    for (size_t i = 1; rc == 0 && i + SEGMENT_FRAME_BYTES < len; i++) {
-        size_t data = get32(tail + i + 8);
+    /* The last frame may end in zeros. */
+    len += SEGMENT_FRAME_BYTES + SEGMENT_ENTRY_MAX;
+    if (len > r->size - r->end)
+        len = (size_t)(r->size - r->end);
+    tail = mem_alloc(len);
+    n = read_all(io, fd, tail, len, r->end);
+    rc = n < 0 ? (int)n : (size_t)n < len ? -EIO : 0;
+    for (size_t i = 1; rc == 0 && i < starts; i++) {
+        size_t data;
+
+        if (i + SEGMENT_FRAME_BYTES >= len)
+            break;
+        data = get32(tail + i + 8);
 
         if (data == 0 || data > SEGMENT_ENTRY_MAX ||
             data > len - i - SEGMENT_FRAME_BYTES || get32(tail + i + 12) > most)
