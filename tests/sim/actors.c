@@ -263,7 +263,7 @@ static void do_watch(struct actors *a, struct actor *c)
     case 2:
         ev.kind = EVENT_GROUP_INFO;
         ev.u.group.id.n = known(a, a->groups, a->ngroups);
-        ev.u.group.wait_ms = some_wait(a);
+        ev.u.group.wait_ms = chance(a, 20) ? CORE_UNSET : some_wait(a);
         break;
     default:
         do_next(a, c);
@@ -434,7 +434,8 @@ static void connect_again(struct actors *a, struct actor *c)
 {
     struct core_event ev = {.kind = EVENT_SESSION};
 
-    c->client = ++a->clients;
+    if (!c->client)
+        c->client = ++a->clients;
     if (c->session) {
         ev.kind = EVENT_SESSION_RESUME;
         ev.u.session.n = c->session;

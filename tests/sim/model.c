@@ -240,6 +240,7 @@ static void submit_admit(struct model *m, struct model_client *c, uint64_t id)
         m->groups[j->group].members++;
     j->submitted = m->now;
     j->submit_seq = j->ready_seq = ++m->seq;
+    j->ready_step = m->step;
     j->expires_at = after(m, r->job.expires_at);
     j->state = r->job.delay_lo > 0 ? MODEL_DELAYED : MODEL_QUEUED;
     j->delay_lo = j->delay_hi = m->now + r->job.delay_lo;
@@ -303,7 +304,7 @@ static bool job_precedes(const struct model *m, const struct model_request *r,
     int pk = fetch_place(r, k->queue), pj = fetch_place(r, j->queue);
 
     if (k == j || pk < 0 || !job_can_start(m, k, true) ||
-        (k->submitted == m->now && k->attempt == 0))
+        k->ready_step == m->step)
         return false;
     if (pk != pj)
         return pk < pj;
@@ -448,7 +449,8 @@ static void check_outcome(const struct model *m, const struct model_job *j,
         view_outcome_read(node_get(map, "outcome")) != j->outcome ||
         node_int(node_get(map, "attempts")) != j->attempt ||
         node_int(node_get(map, "submitted")) != j->submitted ||
-        (started != j->started_first && started != j->started_last) ||
+        (started != j->started_first && started != j->started_last &&
+         started != CORE_NONE) ||
         node_int(node_get(map, "ended")) != j->ended ||
         node_get(map, "errors")->v.count != j->errors)
         violation("the outcome of job %llx is not what it was",
@@ -520,14 +522,14 @@ static bool reply_group_wait(struct model *m, struct model_client *c,
     if (i < 0)
         violation("GROUP WAIT was answered for a group that never was");
     if (node_is_null(rep->n)) {
-        if (r->until > m->now && !r->unblocked)
+        if ((r->until > m->now && !r->unblocked) || r->wait_ms == CORE_UNSET)
             violation("GROUP WAIT was answered null before its time");
         if (m->groups[i].ended && m->groups[i].end_step != m->step)
             violation("GROUP WAIT was answered null after the end");
         return true;
     }
     check_group_map(&m->groups[i], rep->n);
-    if (r->wait_ms != 0 && !m->groups[i].ended)
+    if (r->wait_ms != CORE_UNSET && !m->groups[i].ended)
         violation("GROUP WAIT was answered before the end");
     return true;
 }
@@ -588,7 +590,7 @@ static bool reply_next(struct model *m, struct model_client *c,
     if (node_int(node_item(rep->n, 2)) && !m->groups[g].ended)
         violation("GROUP NEXT is over before the group has ended");
     if (entries->v.count == 0 && r->until > m->now && !r->unblocked &&
-        !m->groups[g].ended)
+        !m->groups[g].ended && node_int(node_item(rep->n, 0)) == r->cursor)
         violation("GROUP NEXT was answered empty before its time");
     return true;
 }
@@ -655,13 +657,14 @@ static bool job_is_for(const struct model *m, const struct model_request *r)
     return false;
 }
 
-static bool notice_is_for(const struct model *m, int session)
+/* A job whose cancel this session must be told of; 0: none. */
+static uint64_t notice_for(const struct model *m, int session)
 {
     for (int i = 0; i < MODEL_JOBS; i++)
         if (m->jobs[i].used && m->jobs[i].state == MODEL_CANCELLING &&
             m->jobs[i].notice_due && m->jobs[i].session == session)
-            return true;
-    return false;
+            return m->jobs[i].id;
+    return 0;
 }
 
 /* Nobody may wait for what is there. */
@@ -670,7 +673,7 @@ static void check_waiting(struct model *m, struct model_client *c)
     struct model_request *r = &c->request;
     int i;
 
-    if (r->until <= m->now && !r->answered)
+    if (r->kind != REQUEST_NONE && r->until <= m->now && !r->answered)
         violation("client %llu waits past its time", (unsigned long long)c->id);
     switch (r->kind) {
     case REQUEST_NONE:
@@ -687,9 +690,10 @@ static void check_waiting(struct model *m, struct model_client *c)
         if (r->count > 0 && !m->disk_full && job_is_for(m, r))
             violation("client %llu waits for a job although one could start",
                       (unsigned long long)c->id);
-        if (notice_is_for(m, c->session))
-            violation("client %llu was not told of a cancel",
-                      (unsigned long long)c->id);
+        if (notice_for(m, c->session))
+            violation("client %llu was not told of the cancel of job %llx",
+                      (unsigned long long)c->id,
+                      (unsigned long long)notice_for(m, c->session));
         break;
     case REQUEST_RESULT:
         i = model_job_find(m, r->id);
@@ -763,7 +767,7 @@ static void group_open(struct model *m, struct model_client *c,
                          : 0,
         .parent_attempt = j ? j->attempt : 0,
         .session = o->detached ? -1 : c->session,
-        .fail = or_default(o->fail, 1),
+        .fail = or_default(o->fail, or_default(o->succeed, 0) == 0),
         .succeed = or_default(o->succeed, 0),
         .width = or_default(o->width, CORE_NONE),
         .deadline = or_default(o->deadline_ms, CORE_NONE),
@@ -901,7 +905,6 @@ static void session_alive(struct model *m, struct model_client *c)
     s = &m->sessions[c->session];
     s->alive = m->now;
     s->lease_lo = m->now + m->limits.lease_ms;
-    s->restarted = false;
 }
 
 static void session_resume(struct model *m, struct model_client *c, uint64_t id,
@@ -912,15 +915,12 @@ static void session_resume(struct model *m, struct model_client *c, uint64_t id,
     if (n->v.kind == VALUE_ERROR) {
         if (!node_is_error(n, CORE_ERR_NOSESSION))
             violation("SESSION RESUME got %s", error_code(n->v.code));
-        if (i >= 0 && m->now < m->sessions[i].gone_lo)
+        /* one that holds nothing may be forgotten early */
+        if (i >= 0 && m->now < m->sessions[i].gone_lo &&
+            rules_session_holds(m, i))
             violation("a session was given up before its grace was over");
-        if (i >= 0) {
-            m->sessions[i].used = false;
-            for (int k = 0; k < MODEL_GROUPS; k++)
-                if (m->groups[k].used && !m->groups[k].ended &&
-                    m->groups[k].session == i)
-                    violation("a session is gone and its group is not");
-        }
+        if (i >= 0 && !rules_session_holds(m, i))
+            rules_session_free(m, i);
         return;
     }
     if (i < 0)
@@ -928,6 +928,7 @@ static void session_resume(struct model *m, struct model_client *c, uint64_t id,
     c->session = i;
     m->sessions[i].client = c->id;
     m->sessions[i].gone_lo = m->sessions[i].gone_hi = MODEL_FOREVER;
+    m->sessions[i].grace_over = false;
     session_alive(m, c);
     for (int k = 0; k < MODEL_JOBS; k++)
         if (m->jobs[k].used && m->jobs[k].session == i)
@@ -952,7 +953,7 @@ static void event_disconnect(struct model *m, struct model_eyes *eyes,
             break;
         case DISCONNECT_CLEAN:
             rules_session_end(m, eyes, c->session, BODY_RELEASED, true);
-            s->used = false;
+            rules_session_free(m, c->session);
             break;
         case DISCONNECT_DEAD:
             rules_session_end(m, eyes, c->session, BODY_LOST, false);
@@ -966,6 +967,8 @@ static void event_disconnect(struct model *m, struct model_eyes *eyes,
 
 static int64_t until(const struct model *m, int64_t wait_ms)
 {
+    if (wait_ms == CORE_UNSET)
+        return m->now;
     return wait_ms == CORE_NONE ? MODEL_FOREVER : m->now + wait_ms;
 }
 
@@ -1163,6 +1166,7 @@ void model_step(struct model *m, struct model_eyes *eyes,
 void model_restart(struct model *m, int64_t now)
 {
     m->now = now;
+    m->disk_full = m->draining = false;
     for (int i = 0; i < MODEL_CLIENTS; i++)
         m->clients[i].used = false;
     for (int i = 0; i < MODEL_SESSIONS; i++) {
@@ -1170,12 +1174,10 @@ void model_restart(struct model *m, int64_t now)
 
         if (!s->used)
             continue;
-        s->gone_lo = s->client ? now + m->limits.session_grace_ms
-                               : min_i64(s->gone_lo, now);
-        s->gone_lo = min_i64(s->gone_lo, now + m->limits.session_grace_ms);
         s->gone_hi = now + m->limits.session_grace_ms;
+        s->gone_lo = s->client ? s->gone_hi : min_i64(s->gone_lo, s->gone_hi);
+        s->alive = now;
         s->lease_lo = now;
-        s->restarted = true;
         s->client = 0;
     }
     for (int i = 0; i < MODEL_JOBS; i++) {
@@ -1185,5 +1187,8 @@ void model_restart(struct model *m, int64_t now)
             j->loose = true;
         j->ahead = false;
         j->notice_may = true;
+#ifdef LENIENT
+        j->notice_due = false;
+#endif
     }
 }

@@ -60,10 +60,11 @@ struct model_job {
     int64_t delay_lo, delay_hi; /* DELAYED: until somewhere between */
     int64_t fails, losts, errors;
     int64_t submitted, started_first, started_last, ended;
-    uint64_t submit_seq, ready_seq, end_step;
+    uint64_t submit_seq, ready_seq, ready_step, end_step;
     bool ahead; /* was released: goes before its priority's others */
     bool loose; /* its place among its priority's others is open */
     bool cancelled, timed_out, deadline_hit, inherited, group_failed, joined;
+    bool groups_cancelled; /* some group under the attempt was cancelled */
     bool murky; /* two causes met: the rules do not say which one wins */
     bool notice_due, notice_may;
     bool has_reason;
@@ -100,11 +101,11 @@ struct model_queue {
 struct model_session {
     bool used;
     uint64_t id;
-    uint64_t client;  /* 0: broken */
-    int64_t alive;    /* last sign of life */
-    int64_t lease_lo; /* an attempt may be lost from here on */
-    int64_t gone_lo, gone_hi;
-    bool restarted; /* leases are not known since the last crash */
+    uint64_t client;          /* 0: broken */
+    int64_t alive;            /* last sign of life */
+    int64_t lease_lo;         /* an attempt may be lost from here on */
+    int64_t gone_lo, gone_hi; /* its grace ends between them */
+    bool grace_over;
 };
 
 enum model_request_kind {

@@ -294,6 +294,19 @@ static unsigned job_after_failure(const struct model *m,
     return to;
 }
 
+/* Several attempts of one session end in one step: the first may have made
+ * the policy of the group cancel the next. */
+static bool job_swept(struct model *m, struct model_eyes *eyes,
+                      const struct model_job *j)
+{
+    struct group_view v;
+
+    if (j->group < 0 || (j->body != BODY_LOST && j->body != BODY_RELEASED))
+        return false;
+    v = rules_group_look(m, eyes, &m->groups[j->group]);
+    return v.found && (v.reason.p || v.ended_state);
+}
+
 static unsigned job_ways(const struct model *m, const struct model_job *j)
 {
     unsigned deadline = TO_FAILED | (j->inherited ? (unsigned)TO_CANCELLED : 0);
@@ -312,6 +325,8 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
                                                    : job_after_failure(m, j);
         if (j->joined && j->deadline_hit)
             return TO_OK | TO_FAILED | TO_CANCELLED;
+        if (j->groups_cancelled && j->timed_out)
+            return TO_OK | job_after_failure(m, j);
         return j->joined && j->cancelled ? TO_OK | TO_CANCELLED : TO_OK;
     case BODY_FAIL:
         if (j->cancelled)
@@ -354,10 +369,12 @@ static void job_again(struct model *m, struct model_job *j, unsigned went)
         j->state = MODEL_QUEUED;
     }
     j->ready_seq = ++m->seq;
+    j->ready_step = m->step;
     j->ahead = j->body == BODY_RELEASED && went == TO_QUEUED && !j->timed_out;
     j->loose = !j->ahead;
     j->notice_due = j->notice_may = false;
     j->timed_out = j->group_failed = j->joined = j->murky = false;
+    j->groups_cancelled = false;
     j->body = BODY_NONE;
     j->session = -1;
 }
@@ -368,12 +385,15 @@ static void job_finish(struct model *m, struct model_eyes *eyes,
 {
     struct job_view v = rules_job_look(m, eyes, j);
     bool failure = j->body == BODY_FAIL || j->group_failed ||
-                   (j->body == BODY_CANCELLED && j->timed_out);
+                   (j->body == BODY_CANCELLED && j->timed_out) ||
+                   (j->groups_cancelled && j->timed_out);
     unsigned went;
 
     if (failure)
         j->fails++;
-    went = job_went(j, &v, job_ways(m, j));
+    went = job_went(j, &v,
+                    job_ways(m, j) |
+                        (job_swept(m, eyes, j) ? (unsigned)TO_CANCELLED : 0));
     if (v.errors < j->errors || v.errors > j->errors + 2)
         violation("job %llx had %lld errors, has %lld",
                   (unsigned long long)j->id, (long long)j->errors,
@@ -509,20 +529,45 @@ void rules_job_cancel(struct model *m, struct model_job *j, const char *reason)
 void rules_group_cancel(struct model *m, struct model_group *g,
                         const char *reason)
 {
-    (void)m;
     if (!group_live(g))
         return;
     g->outside = true;
+    if (g->parent_is_job)
+        m->jobs[g->parent].groups_cancelled = true;
     if (g->cancelled)
         return;
     g->cancelled = true;
     reason_set(&g->has_reason, g->reason, reason);
 }
 
+bool rules_session_holds(const struct model *m, int s)
+{
+    for (int i = 0; i < MODEL_JOBS; i++)
+        if (m->jobs[i].used && m->jobs[i].session == s &&
+            (m->jobs[i].state == MODEL_RUNNING ||
+             m->jobs[i].state == MODEL_CANCELLING))
+            return true;
+    for (int i = 0; i < MODEL_GROUPS; i++)
+        if (group_live(&m->groups[i]) && m->groups[i].session == s)
+            return true;
+    return false;
+}
+
+void rules_session_free(struct model *m, int s)
+{
+    for (int i = 0; i < MODEL_JOBS; i++)
+        if (m->jobs[i].session == s)
+            m->jobs[i].session = -1;
+    for (int i = 0; i < MODEL_GROUPS; i++)
+        if (m->groups[i].session == s)
+            m->groups[i].session = -1;
+    m->sessions[s].used = false;
+}
+
 void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
                        enum model_body body, bool certain)
 {
-    for (int i = 0; i < MODEL_JOBS; i++) {
+    for (int i = 0; body != BODY_NONE && i < MODEL_JOBS; i++) {
         struct model_job *j = &m->jobs[i];
 
         if (!j->used || j->session != s ||
@@ -586,6 +631,7 @@ static void job_time_queued(struct model *m, struct model_eyes *eyes,
                       (long long)(m->now - j->delay_hi));
         j->state = MODEL_QUEUED;
         j->ready_seq = ++m->seq;
+        j->ready_step = m->step;
         j->loose = true;
     }
 }
@@ -615,15 +661,11 @@ static void job_time_running(struct model *m, struct model_job *j)
 static void job_time_lease(struct model *m, struct model_eyes *eyes,
                            struct model_job *j)
 {
-    struct model_session *s = &m->sessions[j->session];
-    int64_t lease = m->limits.lease_ms;
-    int64_t hi = max_i64(s->alive, j->started_last) + lease;
+    const struct model_session *s = &m->sessions[j->session];
+    int64_t hi = max_i64(s->alive, j->started_last) + m->limits.lease_ms;
     struct job_view v;
 
-    if (s->restarted)
-        hi = s->gone_hi;
-    hi = min_i64(hi, s->gone_hi);
-    if (m->now < min_i64(s->lease_lo, s->gone_lo))
+    if (m->now < s->lease_lo)
         return;
     v = rules_job_look(m, eyes, j);
     if (m->now < hi && v.found && v.attempt == (int64_t)j->attempt &&
@@ -654,7 +696,11 @@ static void session_time(struct model *m, struct model_eyes *eyes, int i)
     struct model_session *s = &m->sessions[i];
     bool gone = m->now >= s->gone_hi;
 
-    if (m->now < s->gone_lo)
+    if (!rules_session_holds(m, i) && s->client == 0 && s->grace_over) {
+        rules_session_free(m, i);
+        return;
+    }
+    if (m->now < s->gone_lo || s->grace_over)
         return;
     for (int k = 0; k < MODEL_GROUPS && !gone; k++) {
         struct model_group *g = &m->groups[k];
@@ -667,8 +713,9 @@ static void session_time(struct model *m, struct model_eyes *eyes, int i)
     }
     if (!gone)
         return;
-    rules_session_end(m, eyes, i, BODY_LOST, true);
-    s->used = false;
+    /* what it fetched waits for the end of the lease */
+    rules_session_end(m, eyes, i, BODY_NONE, true);
+    s->grace_over = true;
 }
 
 void rules_time(struct model *m, struct model_eyes *eyes)

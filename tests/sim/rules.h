@@ -31,7 +31,11 @@ void rules_group_cancel(struct model *m, struct model_group *g,
 void rules_job_close_attempt(struct model *m, struct model_eyes *eyes,
                              struct model_job *j);
 void rules_job_start(struct model *m, struct model_job *j, int session);
-/* A session's presence is over. */
+/* Has it attempts or groups that live? */
+bool rules_session_holds(const struct model *m, int s);
+/* Its place may be taken by another. */
+void rules_session_free(struct model *m, int s);
+/* A session's presence is over; BODY_NONE: its attempts go on. */
 void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
                        enum model_body body, bool certain);
 

@@ -21,11 +21,11 @@
 
 static uint64_t seed_now, seeds_done, steps_done, crashes_done;
 
-static void end_badly(void)
+static void end_badly(const char *text)
 {
     trace_print();
-    fprintf(stderr, "seed %llu: violation above; again with: sim %llu\n",
-            (unsigned long long)seed_now, (unsigned long long)seed_now);
+    fprintf(stderr, "violation: %s\nagain with: sim %llu\n", text,
+            (unsigned long long)seed_now);
     printf("%llu seeds, %llu steps, 1 violations\n",
            (unsigned long long)seeds_done, (unsigned long long)steps_done);
     printf("%llu passed, 1 failed\n", (unsigned long long)seeds_done);
@@ -41,8 +41,7 @@ void violation(const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    fprintf(stderr, "violation: %s\n", text);
-    end_badly();
+    end_badly(text);
     abort();
 }
 
@@ -50,7 +49,7 @@ void violation(const char *fmt, ...)
 static void on_abort(int signal)
 {
     (void)signal;
-    end_badly();
+    end_badly("an assertion failed, see above");
 }
 
 static void run(uint64_t seed, uint64_t steps)

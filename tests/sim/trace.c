@@ -3,7 +3,7 @@
 
 #include "world.h"
 
-#define TRACE_LINES 160
+#define TRACE_LINES 1000
 #define TRACE_WIDTH 256
 
 static struct {
@@ -105,6 +105,9 @@ static void trace_fetch(const char *at, const struct core_event *ev)
 void trace_event(const struct core_event *ev)
 {
     char at[48];
+
+    if (ev->kind == EVENT_ALIVE)
+        return; /* before each request */
 
     if (!trace.start_ms)
         trace.start_ms = ev->now_ms;

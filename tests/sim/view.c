@@ -65,8 +65,12 @@ struct node *node_read(struct arena *a, const char *bytes, size_t len)
 
 const struct node *node_get(const struct node *map, const char *key)
 {
-    if (map->v.kind != VALUE_MAP)
-        violation("no map where key '%s' is looked for", key);
+    if (map->v.kind != VALUE_MAP) {
+        char text[256];
+
+        node_print(map, text, sizeof(text));
+        violation("no map where key '%s' is looked for: %s", key, text);
+    }
     for (uint32_t i = 0; i < map->v.count; i++)
         if (str_eq(node_str(&map->items[2 * i]), str_from(key)))
             return &map->items[2 * i + 1];
@@ -96,7 +100,7 @@ int64_t node_int(const struct node *n)
 
     if (n->v.kind == VALUE_INT)
         return n->v.i;
-    if (n->v.kind != VALUE_STR || n->v.s.len == 0 || n->v.s.len > 18)
+    if (n->v.kind != VALUE_STR || n->v.s.len == 0 || n->v.s.len > 20)
         violation("a number was expected, kind %d came", (int)n->v.kind);
     for (size_t k = 0; k < n->v.s.len; k++) {
         if (n->v.s.p[k] < '0' || n->v.s.p[k] > '9')
@@ -274,7 +278,8 @@ void view_group_read(const struct node *map, struct group_view *out)
     *out = (struct group_view){
         .found = true,
         .open = str_eq(state, STR("open")),
-        .closed = str_eq(state, STR("closed")),
+        .closed =
+            str_eq(state, STR("closed")) || str_eq(state, STR("cancelling")),
         .ended_state = str_eq(state, STR("ended")),
         .id = node_id(node_get(map, "id"), 'g'),
         .parent = node_get(map, "parent"),
@@ -325,7 +330,7 @@ struct group_view view_group(struct core *c, struct arena *a, int64_t now,
     struct core_event ev = {.kind = EVENT_GROUP_INFO,
                             .now_ms = now,
                             .client = {VIEW_CLIENT},
-                            .u.group = {.id = {id}}};
+                            .u.group = {.id = {id}, .wait_ms = CORE_UNSET}};
     const struct node *n = view_ask(c, a, &ev);
     struct group_view v = {.found = false};
 
