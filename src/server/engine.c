@@ -602,6 +602,7 @@ static void commit(struct engine *e)
         e->commit_us = e->turn_us;
         start_flight(e);
     } else if (s->durable >= s->appended) {
+        e->batch_bytes = 0;
         start_flight(e); /* it has arrived already */
     }
     if (e->status)
