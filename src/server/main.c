@@ -86,28 +86,34 @@ static void tell_errors(const struct buf *errors, bool logged)
 {
     const char *at = buf_front(errors), *end = at + buf_size(errors);
 
-    if (!logged) {
-        (void)fwrite(at, 1, buf_size(errors), stderr);
-        return;
-    }
     while (at < end) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
+        int len = (int)(newline - at);
 
-        log_error("%.*s", (int)(newline - at), at);
+        if (logged)
+            log_error("%.*s", len, at);
+        else
+            fprintf(stderr, "%.*s\n", len, at);
         at = newline + 1;
     }
 }
 
+static const char *file_name(const struct daemon *d)
+{
+    return d->file ? d->file : "defaults";
+}
+
 /* What the settings say about who may connect. */
-static void check_access(const struct conf *c, struct buf *errors)
+static void check_access(const struct daemon *d, const struct conf *c,
+                         struct buf *errors)
 {
     for (size_t i = 0; i < c->listen.len && !c->password_file; i++) {
         if (!c->listen.list[i].loopback)
             buf_printf(errors,
-                       "[daemon] listen: '%s' is not a loopback address; "
+                       "%s: [daemon] listen: '%s' is not a loopback address; "
                        "expected a password-file with it, for whoever can "
                        "connect can run jobs\n",
-                       c->listen.list[i].text);
+                       file_name(d), c->listen.list[i].text);
     }
 }
 
@@ -118,7 +124,7 @@ static int load(struct daemon *d, struct conf *c, struct buf *errors)
     conf_init(c);
     rc = conf_load(c, d->file, d->overrides, d->noverrides, errors);
     if (rc == 0)
-        check_access(c, errors);
+        check_access(d, c, errors);
     if (buf_size(errors) == 0)
         return 0;
     conf_clear(c);
@@ -157,8 +163,8 @@ static int read_password(const char *path, char to[PASSWORD_MAX + 1],
 }
 
 /* The part of the options that a reload may change. Appends to `errors`. */
-static void fill_options(const struct conf *c, struct engine_options *o,
-                         struct buf *errors)
+static void fill_options(const struct daemon *d, const struct conf *c,
+                         struct engine_options *o, struct buf *errors)
 {
     char password[PASSWORD_MAX + 1];
     const char *why;
@@ -171,8 +177,9 @@ static void fill_options(const struct conf *c, struct engine_options *o,
         return;
     rc = read_password(c->password_file, password, &len, &why);
     if (rc < 0)
-        buf_printf(errors, "[daemon] password-file: '%s' is not usable: %s\n",
-                   c->password_file, why ? why : strerror(-rc));
+        buf_printf(errors,
+                   "%s: [daemon] password-file: '%s' is not usable: %s\n",
+                   file_name(d), c->password_file, why ? why : strerror(-rc));
     else
         rc = EVP_Digest(password, len, o->password_digest, NULL, EVP_sha256(),
                         NULL);
@@ -310,7 +317,7 @@ static int check_config(struct daemon *d)
     buf_init(&errors);
     engine_options_init(&options);
     if (load(d, &d->conf, &errors) == 0) {
-        fill_options(&d->conf, &options, &errors);
+        fill_options(d, &d->conf, &options, &errors);
         conf_clear(&d->conf);
     }
     tell_errors(&errors, false);
@@ -322,7 +329,7 @@ static int check_config(struct daemon *d)
     else if (check_runner(d) != 0)
         bad = true;
     if (!bad)
-        printf("%s: ok\n", d->file ? d->file : "defaults");
+        printf("%s: ok\n", file_name(d));
     return bad ? EXIT_USAGE : EXIT_SUCCESS;
 }
 
@@ -424,9 +431,9 @@ static void check_listeners(const struct daemon *d, const struct conf *wanted,
     for (size_t i = 0; i < d->nlisteners && !wanted->password_file; i++) {
         if (!listener_is_local(d->listeners[i]))
             buf_printf(errors,
-                       "[daemon] password-file: 'none' is not possible while "
-                       "%s is open; expected one until the next start\n",
-                       listener_name(d->listeners[i]));
+                       "%s: [daemon] password-file: 'none' is not possible "
+                       "while %s is open; expected one until the next start\n",
+                       file_name(d), listener_name(d->listeners[i]));
     }
 }
 
@@ -440,7 +447,7 @@ static void reload(struct daemon *d)
     buf_init(&errors);
     buf_init(&late);
     if (load(d, &wanted, &errors) == 0) {
-        fill_options(&wanted, &options, &errors);
+        fill_options(d, &wanted, &options, &errors);
         check_listeners(d, &wanted, &errors);
         if (buf_size(&errors) == 0) {
             conf_unapplied(&d->conf, &wanted, &late);
@@ -732,7 +739,7 @@ static int run(struct daemon *d)
     engine_options_init(&d->options);
     log_init("yoked", LOG_LEVEL_INFO);
     if (load(d, &d->conf, &errors) == 0)
-        fill_options(&d->conf, &d->options, &errors);
+        fill_options(d, &d->conf, &d->options, &errors);
     tell_errors(&errors, true);
     rc = buf_size(&errors) ? -EINVAL : 0;
     buf_clear(&errors);

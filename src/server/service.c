@@ -88,12 +88,16 @@ void service_patience(int64_t ms)
 
 void service_status(const char *fmt, ...)
 {
-    char text[256];
+    static char last[256];
+    char text[256] = "";
     int used = snprintf(text, sizeof(text), "STATUS=");
     va_list ap;
 
     va_start(ap, fmt);
     (void)vsnprintf(text + used, sizeof(text) - (size_t)used, fmt, ap);
     va_end(ap);
+    if (strcmp(text, last) == 0)
+        return;
+    memcpy(last, text, sizeof(last));
     notify(text);
 }

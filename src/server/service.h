@@ -26,7 +26,7 @@ void service_stopping(void);
 void service_alive(void);
 /* The start takes its time: do not give up before this much has passed. */
 void service_patience(int64_t ms);
-/* One line for people. */
+/* One line for people; the same again is not sent. */
 void service_status(const char *fmt, ...) ATTR_PRINTF(1, 2);
 
 #endif
