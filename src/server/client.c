@@ -184,8 +184,7 @@ static void settle(struct client *c)
         }
     }
     if (c->wait == CLIENT_BLOCKED && c->phase == CLIENT_OPEN &&
-        (buf_size(&c->in) > 0 ||
-         (c->reader && resp_reader_buffered(c->reader) > 0)))
+        (buf_size(&c->in) > 0 || (c->reader && !resp_reader_idle(c->reader))))
         c->set->hooks->interrupt(c); /* more was sent behind the command */
     if (is_ready(c) && has_input(c))
         run_again(c);
