@@ -584,12 +584,10 @@ static const struct conf_setting *find_setting(const char *section,
     return NULL;
 }
 
-bool conf_is_runners(const char *section, const char *key)
+bool conf_is_runners(const char *section)
 {
-    if (strcmp(section, "runner") == 0)
-        return find_setting(section, key) == NULL;
-    return strncmp(section, "run", 3) == 0 &&
-           (section[3] == ' ' || section[3] == '\t');
+    return strcmp(section, "runner") == 0 || strncmp(section, "run ", 4) == 0 ||
+           strncmp(section, "run\t", 4) == 0;
 }
 
 static void complain_unknown(struct reading *r, const char *section,
@@ -633,11 +631,10 @@ static void set(struct reading *r, const char *section, const char *key,
     char *at;
     int rc;
 
-    if (conf_is_runners(section, key))
-        return;
     s = find_setting(base, key);
     if (!s) {
-        complain_unknown(r, section, base, key);
+        if (!conf_is_runners(section))
+            complain_unknown(r, section, base, key);
         return;
     }
     at = (char *)r->conf + s->offset;

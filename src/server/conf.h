@@ -157,7 +157,10 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       "How long a producer waits for room in a full queue; none: for ever, "   \
       "0: not at all.")                                                        \
     X("runner", "start", runner_start, YESNO, "no", 0, 0, RESTART,             \
-      "Whether yoked starts a yoke-runner of its own on this machine.")
+      "Whether yoked starts a yoke-runner of its own on this machine.")        \
+    X("runner", "stop-grace", runner_stop_grace_ms, TIME, "10s", 0, CONF_D,    \
+      RESTART,                                                                 \
+      "Time that jobs get to end when the runner is stopped.")
 /* clang-format on */
 
 /* A row of the list. */
@@ -202,7 +205,8 @@ struct conf {
     int64_t sync_interval_ms, segment_size;
     struct core_limits limits;
     bool runner_start;
-    struct conf_queue *queues; /* in the order of the file */
+    int64_t runner_stop_grace_ms; /* how long it may take to end */
+    struct conf_queue *queues;    /* in the order of the file */
     size_t nqueues;
 };
 
@@ -229,9 +233,9 @@ int conf_read(struct conf *c, const char *name, struct str text,
 int conf_load(struct conf *c, const char *path, const char *const *overrides,
               size_t noverrides, struct buf *errors);
 
-/* Does this section (of a file, of an override) belong to yoke-runner? True
- * for "run NAME", and for "runner" but for what yoked reads there itself. */
-bool conf_is_runners(const char *section, const char *key);
+/* Does yoke-runner read this section (of a file, of an override), "runner" or
+ * "run NAME"? What it reads and yoked does not know is its own to judge. */
+bool conf_is_runners(const char *section);
 /* Splits "section.key=value"; the value follows the '='. 0 or -EINVAL. */
 int conf_split(const char *override, char section[CONF_SECTION_MAX + 1],
                char key[CONF_SECTION_MAX + 1], const char **value);

@@ -49,7 +49,7 @@
 #define PASSWORD_MAX     1024
 #define PULSE_MS         5000  /* between two lines of status */
 #define REPLAY_MS        60000 /* more time for the start, as it goes on */
-#define STOP_EXTRA_MS    5000  /* for the runner, beyond the grace of jobs */
+#define STOP_EXTRA_MS    5000  /* for the runner, beyond its stop-grace */
 #define FLUSH_MS         5000  /* for last replies */
 #define FLUSH_HURRIED_MS 500
 
@@ -248,7 +248,7 @@ static void make_runner_args(struct daemon *d)
     }
     for (size_t i = 0; i < d->noverrides; i++) {
         if (conf_split(d->overrides[i], section, key, &value) == 0 &&
-            conf_is_runners(section, key)) {
+            conf_is_runners(section)) {
             d->runner_args[n++] = "-o";
             d->runner_args[n++] = d->overrides[i];
         }
@@ -347,15 +347,6 @@ static void nothing_runs(void *arg)
     (void)arg; /* a plain stop waits for the runner, not for the jobs */
 }
 
-static int64_t longest_grace(const struct conf *c)
-{
-    int64_t grace = c->limits.queue_defaults.grace_ms;
-
-    for (size_t i = 0; i < c->nqueues; i++)
-        grace = max_i64(grace, c->queues[i].settings.grace_ms);
-    return grace;
-}
-
 static void stop(struct daemon *d)
 {
     if (d->state == DAEMON_STOPPING)
@@ -368,7 +359,7 @@ static void stop(struct daemon *d)
     for (size_t i = 0; i < d->nlisteners; i++)
         listener_stop(d->listeners[i]);
     if (d->child)
-        child_stop(d->child, longest_grace(&d->conf) + STOP_EXTRA_MS,
+        child_stop(d->child, d->conf.runner_stop_grace_ms + STOP_EXTRA_MS,
                    flush_and_end, d);
     else
         flush_and_end(d);

@@ -336,11 +336,12 @@ START_TEST(sections_of_the_runner_are_skipped)
                                "[run mail]\ncommand = /bin/true\n"),
                      0);
     ck_assert(conf.runner_start);
-    ck_assert(conf_is_runners("runner", "slots"));
-    ck_assert(conf_is_runners("run a.b", "command"));
-    ck_assert(!conf_is_runners("runner", "start"));
-    ck_assert(!conf_is_runners("runs", "command"));
-    ck_assert(!conf_is_runners("queue a", "retry"));
+    ck_assert(conf_is_runners("runner"));
+    ck_assert(conf_is_runners("run a.b"));
+    ck_assert(!conf_is_runners("runs"));
+    ck_assert(!conf_is_runners("queue a"));
+    ck_assert_int_eq(read_text("[runner]\nstart = perhaps\n"), -EINVAL);
+    ck_assert_int_eq(read_text("[runner]\nstop-grace = 2d\n"), -EINVAL);
 }
 END_TEST
 
