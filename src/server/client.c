@@ -30,6 +30,7 @@ void client_set_init(struct client_set *set, struct ev_loop *loop,
 {
     *set = (struct client_set){.loop = loop, .hooks = hooks};
     list_init(&set->all);
+    list_init(&set->readable);
     list_init(&set->again);
     list_init(&set->dead);
     set->scratch = mem_alloc(CLIENT_READ_MAX);
@@ -45,6 +46,7 @@ void client_set_clear(struct client_set *set)
 void client_init(struct client *c, struct client_set *set, int fd)
 {
     *c = (struct client){.set = set, .fd = fd};
+    list_init(&c->readable);
     list_init(&c->again);
     list_init(&c->dead);
     list_push_back(&set->all, &c->all);
@@ -227,10 +229,19 @@ static void take_input(struct client *c, const char *data, size_t len)
 static void on_readable(struct ev_loop *loop, ev_io *w, int events)
 {
     struct client *c = container_of(w, struct client, read_io);
-    ssize_t n;
 
     (void)loop;
     (void)events;
+    if (!list_linked(&c->readable))
+        list_push_front(&c->set->readable, &c->readable);
+}
+
+static void read_client(struct client *c)
+{
+    ssize_t n;
+
+    if (c->phase == CLIENT_DEAD)
+        return;
     if (c->set->paused && c->phase == CLIENT_OPEN) {
         ev_io_stop(c->set->loop, &c->read_io);
         run_again(c);
@@ -249,6 +260,17 @@ static void on_readable(struct ev_loop *loop, ev_io *w, int events)
             watch_input(c);
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
         client_cut(c);
+    }
+}
+
+void client_set_read(struct client_set *set)
+{
+    while (!list_empty(&set->readable)) {
+        struct client *c =
+            list_entry(set->readable.next, struct client, readable);
+
+        list_remove(&c->readable);
+        read_client(c);
     }
 }
 
@@ -388,6 +410,7 @@ void client_set_reap(struct client_set *set)
         struct client *c = list_entry(set->dead.next, struct client, dead);
 
         list_remove(&c->dead);
+        list_remove(&c->readable);
         list_remove(&c->again);
         list_remove(&c->all);
         set->count--;

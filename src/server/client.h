@@ -69,7 +69,7 @@ struct client_hooks {
 struct client_set {
     struct ev_loop *loop;
     const struct client_hooks *hooks;
-    struct list all, again, dead;
+    struct list all, readable, again, dead;
     size_t count;              /* not yet reaped */
     bool paused;               /* take no requests; the owner sets it */
     struct resp_reader *spare; /* serves whoever has no request half read */
@@ -79,7 +79,7 @@ struct client_set {
 
 struct client {
     struct client_set *set;
-    struct list all, again, dead;
+    struct list all, readable, again, dead;
     ev_io read_io, write_io;
     int fd; /* -1: closed */
     enum client_phase phase;
@@ -103,7 +103,11 @@ void client_set_init(struct client_set *set, struct ev_loop *loop,
 /* All clients must have been reaped. */
 void client_set_clear(struct client_set *set);
 
-/* Parse on where input was left; at the end of a turn. */
+/* Read what has come; at the end of a turn. libev calls back in the reverse of
+ * the order in which the kernel told it, and who came first shall be served
+ * first. */
+void client_set_read(struct client_set *set);
+/* Parse on where input was left; after client_set_read. */
 void client_set_run(struct client_set *set);
 /* Is there input that client_set_run would take now? */
 bool client_set_has_work(const struct client_set *set);

@@ -197,7 +197,7 @@ enum command_result handle_group_close(struct command_call *call)
 
 enum command_result handle_group_info(struct command_call *call)
 {
-    call->event->u.group.wait_ms = 0;
+    call->event->u.group.wait_ms = CORE_UNSET;
     if (!arg_group(call, call->argv[2], &call->event->u.group.id))
         return COMMAND_ANSWERED;
     return step(call, EVENT_GROUP_INFO);

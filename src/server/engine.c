@@ -3,10 +3,11 @@
  * One turn of the loop:
  *
  *     check    take the time
- *     events   read, parse, step the core; records are appended, replies
- *              rendered into the output of their clients, which are `touched`
- *     prepare  parse what was left over, commit what was appended, release
- *              what is durable: one write for each client
+ *     events   note who can be read; timers, the store, new connections
+ *     prepare  read, parse, step the core: records are appended, replies
+ *              rendered into the output of their clients, which are `touched`;
+ *              then commit what was appended and release what is durable: one
+ *              write for each client
  *
  * A reply may leave when everything that was appended before the end of its
  * turn is durable. While a commit is under way the loop reads on; what is
@@ -700,6 +701,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *w, int events)
     (void)events;
     if (e->status)
         return;
+    client_set_read(&e->clients);
     client_set_run(&e->clients);
     commit(e);
     client_set_reap(&e->clients);
