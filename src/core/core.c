@@ -367,6 +367,7 @@ static void start(struct core *c)
         s->seen_ms = s->gone_ms = c->now_ms;
         timer_stop(c, &s->timer);
         session_arm(c, s);
+        session_renotify(s);
     }
     retain_enforce(c);
 }

@@ -77,7 +77,9 @@ struct run {
     struct job *job;
     struct session *session; /* NULL once the body has ended */
     struct timer timer;      /* TIMER_RUN */
-    uint8_t asked;           /* enum cause; NONE: nobody asked it to stop */
+    uint8_t asked;           /* enum cause, first one; NONE: nobody asked it
+                              * to stop */
+    bool cancelled;          /* from outside, first or later */
     bool asked_late;         /* ... after its body had ended */
     bool child_failed;       /* a group under it failed */
     bool child_cancelled;    /* a group under it was cancelled */
@@ -507,6 +509,8 @@ struct session *session_of(struct core *c, struct client_id id);
 struct session *session_get(struct core *c, uint64_t id);
 void session_timer(struct core *c, struct session *s);
 void session_arm(struct core *c, struct session *s);
+/* Tell its worker again what should stop: it may not have heard. */
+void session_renotify(struct session *s);
 /* The session has news: answer its open FETCH, if there is one. */
 void session_notify(struct core *c, struct session *s);
 void session_free(struct core *c, struct session *s);

@@ -313,6 +313,8 @@ static const char *apply_start(struct core *c, struct job *j,
     run->grace_ms = j->options->grace_ms;
     list_init(&run->groups);
     list_init(&run->notice);
+    /* Its lease counts from its start, however long the worker has waited. */
+    s->seen_ms = max_i64(s->seen_ms, r->at_ms);
     account(c, sizeof(*run));
     j->u.run = run;
     group_active(j->group, +1);
@@ -327,19 +329,32 @@ static void set_reason(struct extra *x, struct str reason)
         x->reason = mem_dup_text(reason.p, reason.len);
 }
 
+/* A cancel is a level: it also reaches an attempt that was asked to stop
+ * because its own time was up, and keeps it from being tried again. */
+static bool can_be_asked(const struct run *run, enum cause cause)
+{
+    return run->asked == CAUSE_NONE ||
+           (cause == CAUSE_CANCEL && !run->cancelled);
+}
+
 static const char *apply_ask(struct core *c, struct job *j,
                              const struct record *r)
 {
+    enum cause cause = (enum cause)r->u.ask.cause;
     struct run *run = j->u.run;
 
-    if (!has_run(j->state) || run->asked != CAUSE_NONE ||
-        r->u.ask.cause == CAUSE_NONE || r->u.ask.cause >= CAUSES_COUNT)
+    if (!has_run(j->state) || cause == CAUSE_NONE || cause >= CAUSES_COUNT ||
+        !can_be_asked(run, cause))
         return "ask of a job that cannot be asked";
+    if (cause == CAUSE_CANCEL) {
+        run->cancelled = true;
+        set_reason(job_extra(c, j), r->u.ask.reason);
+    }
+    if (run->asked != CAUSE_NONE)
+        return NULL;
     run->asked = r->u.ask.cause;
     run->asked_late = j->state == JOB_JOINING;
     run->grace_ms = r->u.ask.grace_ms;
-    if (r->u.ask.cause == CAUSE_CANCEL)
-        set_reason(job_extra(c, j), r->u.ask.reason);
     if (j->state == JOB_RUNNING)
         job_move(c, j, JOB_CANCELLING, &run->session->held, false);
     arm_run(c, j);
@@ -668,7 +683,9 @@ static void ask(struct core *c, struct job *j, enum cause cause,
 {
     struct run *run = j->u.run;
 
-    if (run->asked != CAUSE_NONE)
+    bool first = run->asked == CAUSE_NONE;
+
+    if (!can_be_asked(run, cause))
         return;
     if (grace_ms == CORE_UNSET)
         grace_ms = j->options->grace_ms;
@@ -678,6 +695,8 @@ static void ask(struct core *c, struct job *j, enum cause cause,
                                     .u.ask = {.cause = (uint8_t)cause,
                                               .grace_ms = grace_ms,
                                               .reason = reason}});
+    if (!first)
+        return;
     if (run->session) {
         list_push_back(&run->session->notices, &run->notice);
         session_notify(c, run->session);
@@ -721,7 +740,7 @@ static bool will_run_again(const struct core *c, const struct job *j,
     const struct run *run = j->u.run;
 
     *not_before_ms = 0;
-    if (run->asked == CAUSE_CANCEL || run->asked == CAUSE_DEADLINE ||
+    if (run->cancelled || run->asked == CAUSE_DEADLINE ||
         job_cancelled_scope(j))
         return false;
     switch (kind) {
@@ -816,8 +835,7 @@ static void attempt_over(struct core *c, struct job *j,
         run->asked != CAUSE_DEADLINE)
         v->outcome = OUTCOME_CANCELLED;
     if (kind == VERDICT_RELEASED ||
-        (kind == VERDICT_LOST &&
-         (run->asked == CAUSE_CANCEL || job_cancelled_scope(j))))
+        (kind == VERDICT_LOST && (run->cancelled || job_cancelled_scope(j))))
         v->outcome = OUTCOME_CANCELLED;
     if (v->outcome == OUTCOME_CANCELLED && !v->reason.len &&
         !(j->extra && j->extra->reason))

@@ -184,6 +184,16 @@ void session_notify(struct core *c, struct session *s)
         worker_serve(c, w);
 }
 
+void session_renotify(struct session *s)
+{
+    list_foreach (it, &s->held) {
+        struct job *j = list_entry(it, struct job, link);
+
+        if (j->state == JOB_CANCELLING && !list_linked(&j->u.run->notice))
+            list_push_back(&s->notices, &j->u.run->notice);
+    }
+}
+
 static void detach(struct core *c, struct client *cl)
 {
     struct session *s = cl->session;
@@ -206,6 +216,9 @@ void worker_resume(struct core *c, const struct core_event *ev)
 {
     struct session *s = session_find(c, ev->u.session.n);
     struct client *cl;
+    uint32_t held = 0;
+    struct buf *b;
+    size_t at;
 
     if (!s) {
         reply_error(c, ev->client, CORE_ERR_NOSESSION,
@@ -233,7 +246,17 @@ void worker_resume(struct core *c, const struct core_event *ev)
     s->gone_ms = CORE_NONE;
     s->seen_ms = c->now_ms;
     session_arm(c, s);
-    reply_ok(c, ev->client);
+    session_renotify(s);
+    b = reply_begin(c, ev->client);
+    at = value_array(b, 0);
+    list_foreach (it, &s->held) {
+        const struct job *j = list_entry(it, struct job, link);
+
+        value_id(b, 'j', j->node.hash, j->attempt);
+        held++;
+    }
+    value_set_count(b, at, held);
+    reply_end(c);
 }
 
 void worker_alive(struct core *c, const struct core_event *ev)
