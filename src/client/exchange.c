@@ -289,6 +289,17 @@ static int break_errno(yoke *y, int error)
                     strerror_r(error, words, sizeof(words)));
 }
 
+/* All is answered, and something is not yet written: the daemon has refused a
+ * request that is too large before it was whole, and reads no further. */
+static int break_refused(yoke *y)
+{
+    char refusal[YK_TEXT_MAX];
+
+    memcpy(refusal, y->text, sizeof(refusal));
+    return yk_break(y, YOKE_ERR_IO, "%.900s (yoked closed the connection)",
+                    refusal);
+}
+
 int yk_read(yoke *y)
 {
     for (int round = 0; round < READ_ROUNDS || y->send_errno; round++) {
@@ -306,6 +317,8 @@ int yk_read(yoke *y)
         status = parse(y, (size_t)n);
         if (status < 0)
             return status;
+        if (y->ring_count == 0 && yoke_unsent(y) > 0)
+            return break_refused(y);
         /* A short read took all there was; after a failed write the end is
          * near, and what the daemon said last is the reason for it. */
         if ((size_t)n < sizeof(y->in) && !y->send_errno)

@@ -416,6 +416,32 @@ START_TEST(last_words_of_the_daemon_are_kept)
 }
 END_TEST
 
+/* Refuses before it has read all, then reads no more. */
+static void refuse_early(struct peer *p)
+{
+    if (peer_fill(p))
+        peer_line(p, "-TOOBIG at most 10 bytes");
+    await_step(p, 1);
+}
+
+START_TEST(request_refused_before_it_was_whole_ends_the_connection)
+{
+    yoke *y = meet(refuse_early);
+    struct yoke_bytes big = {.len = 8u << 20};
+
+    big.data = calloc(1, big.len);
+    ck_assert_ptr_nonnull(big.data);
+    ck_assert_int_eq(yoke_command(y, 1, &big, NULL), YOKE_ERR_TOOBIG);
+    ASSERT_TEXT(y, "TOOBIG at most 10 bytes (yoked closed the connection)");
+    ck_assert_int_eq(yoke_commandl(y, NULL, "PING", NULL), YOKE_ERR_IO);
+    free((char *)big.data);
+    yoke_close(y);
+    client = NULL;
+    atomic_store(&peer.step, 1);
+    peer_join();
+}
+END_TEST
+
 /* --------------------------------------------------------- asynchronously */
 
 static void send_from_callback(yoke *y, int status,
@@ -638,6 +664,7 @@ int main(void)
         nonsense_is_a_protocol_error_and_final,
         announced_but_absent_items_cost_nothing,
         last_words_of_the_daemon_are_kept,
+        request_refused_before_it_was_whole_ends_the_connection,
         callback_may_send_but_not_wait,
         unsent_bytes_are_bounded,
         request_without_words_is_an_argument_error,
