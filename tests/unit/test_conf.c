@@ -495,9 +495,9 @@ END_TEST
 
 static char packaged[64 * 1024];
 
-static void read_packaged(void)
+static void read_packaged(const char *path)
 {
-    int fd = open(TEST_SRCDIR "/etc/yoked.ini", O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n;
 
     ck_assert_int_ge(fd, 0);
@@ -560,7 +560,7 @@ START_TEST(packaged_file_shows_each_setting_with_default_and_bounds)
     size_t n;
     const struct conf_setting *s = conf_settings(&n);
 
-    read_packaged();
+    read_packaged(TEST_SRCDIR "/etc/yoked.ini");
     for (size_t i = 0; i < n; i++)
         find_in_packaged(&s[i]);
 }
@@ -571,11 +571,32 @@ START_TEST(packaged_file_changes_nothing)
     size_t n;
     const struct conf_setting *s = conf_settings(&n);
 
-    read_packaged();
+    read_packaged(TEST_SRCDIR "/etc/yoked.ini");
     ck_assert_msg(read_text(packaged) == 0, "%s", error_text());
     for (size_t i = 0; i < n; i++)
         ck_assert_str_eq(format(&conf, &s[i]), s[i].preset);
     ck_assert_uint_eq(conf.nqueues, 0);
+}
+END_TEST
+
+START_TEST(manual_page_shows_each_setting_with_its_default)
+{
+    size_t n;
+    const struct conf_setting *s = conf_settings(&n);
+    char line[512];
+    const char *start, *end, *at;
+
+    read_packaged(TEST_SRCDIR "/doc/yoked.ini.5");
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(line, sizeof(line), "\n.Ss [%s]\n", s[i].section);
+        start = strstr(packaged, line);
+        ck_assert_msg(start != NULL, "no %s", line);
+        end = strstr(start + 1, "\n.Ss ");
+        (void)snprintf(line, sizeof(line), "\n.It Ic %s No = Ar %s\n", s[i].key,
+                       s[i].preset);
+        at = strstr(start, line);
+        ck_assert_msg(at != NULL && (!end || at < end), "no %s", line);
+    }
 }
 END_TEST
 
@@ -584,7 +605,7 @@ START_TEST(packaged_file_is_right_when_all_is_uncommented)
 {
     char *to = packaged;
 
-    read_packaged();
+    read_packaged(TEST_SRCDIR "/etc/yoked.ini");
     for (const char *from = packaged; *from; from++) {
         bool first = from == packaged || from[-1] == '\n';
 
@@ -628,6 +649,7 @@ int main(void)
     tcase_add_test(tc,
                    packaged_file_shows_each_setting_with_default_and_bounds);
     tcase_add_test(tc, packaged_file_changes_nothing);
+    tcase_add_test(tc, manual_page_shows_each_setting_with_its_default);
     tcase_add_test(tc, packaged_file_is_right_when_all_is_uncommented);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
