@@ -293,7 +293,7 @@ static void self_make(struct self *s, const struct job *j)
     snprintf(id, sizeof(id), "%.*s", (int)strcspn(j->token, "."), j->token);
     self_add(s, "YOKE_JOB", id);
     /* The token: it is new for each attempt, so it tells whose an orphan is. */
-    self_add(s, "YOKE_SCOPE", j->token);
+    self_add(s, SWEEP_VARIABLE, j->token);
     self_add(s, "YOKE_QUEUE", j->queue->name);
     self_add_number(s, "YOKE_ATTEMPT", j->attempt);
     if (j->deadline_ms >= 0)
@@ -409,8 +409,7 @@ void job_start(struct job *j)
     j->began_ms = job_now_ms();
     j->scope.main = process.pid;
     j->scope.cgroup = j->leaf ? j->leaf->path : NULL;
-    snprintf(j->scope.marker, sizeof(j->scope.marker), "YOKE_SCOPE=%s",
-             j->token);
+    snprintf(j->scope.token, sizeof(j->scope.token), "%s", j->token);
     sweep_add(&host->sweep, &j->scope);
     ev_io_init(&j->exited, on_exited, process.pidfd, EV_READ);
     j->exited.data = j;

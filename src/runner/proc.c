@@ -159,34 +159,34 @@ void proc_children(pid_t pid, struct proc_list *out)
     closedir(dir);
 }
 
-bool proc_has_env(pid_t pid, const char *entry)
+int proc_env(pid_t pid, const char *name, char *out, size_t size)
 {
-    char path[64];
+    size_t len = strlen(name);
     struct buffer b = {0};
-    size_t len = strlen(entry) + 1;
-    char text[8192];
-    bool found = false;
+    char path[64], text[8192];
+    int fd, rc = -ENOENT;
     ssize_t n;
-    int fd;
 
     snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return false;
+        return -errno;
     /* The kernel's bound on arguments and environment bounds this. */
     while ((n = read(fd, text, sizeof(text))) > 0)
         buffer_append(&b, text, (size_t)n);
     close(fd);
-    for (size_t at = 0; at + len <= b.len && !found;) {
-        const char *nul = memchr(b.data + at, '\0', b.len - at);
-
-        found = memcmp(b.data + at, entry, len) == 0;
-        if (!nul)
+    if (b.len == 0)
+        return -ENODATA;
+    buffer_append(&b, "", 1);
+    for (const char *at = b.data; at < b.data + b.len; at += strlen(at) + 1) {
+        if (strncmp(at, name, len) == 0 && at[len] == '=') {
+            snprintf(out, size, "%s", at + len + 1);
+            rc = 0;
             break;
-        at = (size_t)(nul - b.data) + 1;
+        }
     }
     buffer_clear(&b);
-    return found;
+    return rc;
 }
 
 int proc_cgroup(pid_t pid, char *out, size_t size)

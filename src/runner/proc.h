@@ -41,8 +41,10 @@ int proc_stat_read(pid_t pid, struct proc_stat *out);
 /* Appends the children of all threads; those that come and go meanwhile may
  * be missed. */
 void proc_children(pid_t pid, struct proc_list *out);
-/* Whether "NAME=value" is in the environment the process was started with. */
-bool proc_has_env(pid_t pid, const char *entry);
+/* The value of a variable in the environment the process was started with.
+ * 0; -ENOENT: it is not there; -ENODATA: there is no environment at all, which
+ * may be so for the moment in which it becomes another program; or -errno. */
+int proc_env(pid_t pid, const char *name, char *out, size_t size);
 /* The path of its cgroup v2; 0, or -errno. */
 int proc_cgroup(pid_t pid, char *out, size_t size);
 

@@ -27,7 +27,7 @@
 #define LOST_GRACE_MS 1000
 /* Between attempts to connect. */
 #define RETRY_MIN_MS 100
-#define RETRY_MAX_MS 10000
+#define RETRY_MAX_MS 2000
 #define CONNECT_MS   2000
 /* How long the daemon may take to take leave. */
 #define QUIT_MS 2000
@@ -66,6 +66,7 @@ struct runner {
     size_t reserved; /* jobs that unanswered FETCHes have asked for */
     bool fetch_open; /* the last request is a FETCH without an answer */
     int64_t retry_ms;
+    unsigned unreached;       /* attempts to connect that failed in a row */
     struct yoke_bytes *fetch; /* room for the words of a FETCH */
 
     struct job_list held, running, ended;
@@ -648,9 +649,12 @@ static int try_connect(struct runner *r)
         connected(r, y);
         r->alive_ms = before;
         r->retry_ms = RETRY_MIN_MS;
+        r->unreached = 0;
         return 0;
     }
-    message_warn("%s", y ? yoke_error_text(y) : yoke_status_name(status));
+    /* Once is enough for a daemon that is not there yet. */
+    message_write(r->unreached++ ? MESSAGE_DEBUG : MESSAGE_WARN, "%s",
+                  y ? yoke_error_text(y) : yoke_status_name(status));
     yoke_close(y);
     return r->options->fd >= 0 || status == YOKE_ERR_NOAUTH ||
                    status == YOKE_ERR_WRONGPASS || status == YOKE_ERR_ARGUMENT
@@ -772,8 +776,8 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *prepare, int events)
     (void)events;
     for (int i = 0; i < TURNS_MAX && more; i++) {
         turn(r);
-        if (r->y && yoke_unsent(r->y) > 0)
-            exchange(r);
+        if (r->y && yoke_unsent(r->y) > 0 && !exchange(r))
+            continue; /* what the loss leads to is the next turn's */
         more = !TAILQ_EMPTY(&r->ended) ||
                (r->nheld > 0 && !r->queues_bounded && !r->stopping &&
                 r->nrunning < (size_t)r->settings->slots) ||

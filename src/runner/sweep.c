@@ -16,7 +16,10 @@
 
 /* Rounds of one kill: a chain of forks is caught between two of its forks, so
  * it needs some; what is still there after them is met at the next call. */
-#define SWEEP_ROUNDS 64
+#define SWEEP_ROUNDS   64
+#define CHILDREN_PIECE 8192
+/* How often an environment that is missing is looked for. */
+#define ENV_TRIES 3
 
 int sweep_init(struct sweep *s)
 {
@@ -62,49 +65,68 @@ static struct sweep_scope *scope_of_main(struct sweep *s, pid_t pid)
     return NULL;
 }
 
-/* Our children that are in no scope; those that have ended are reaped. As
- * nobody else reaps them, the list misses none and no pid is used anew. */
-static void find_orphans(struct sweep *s, struct proc_list *out)
+/* Reads our `children` file; the caller frees it. It misses none that were
+ * there before: nobody but us takes children off the list. */
+static char *read_children(const struct sweep *s)
 {
-    char fixed[4096], *text = fixed;
-    size_t cap = sizeof(fixed), len = 0;
-    pid_t *pids;
-    size_t count;
+    size_t cap = 0, len = 0;
+    char *text = NULL;
     ssize_t n;
 
     /* The kernel gives a page at a time, so less than half of one is the
      * end. */
     do {
-        if (cap - len < sizeof(fixed) / 2) {
-            cap *= 2;
-            text = memory_resize(text == fixed ? NULL : text, cap, 1);
-            if (len > 0 && cap == 2 * sizeof(fixed))
-                memcpy(text, fixed, len);
+        if (cap - len < CHILDREN_PIECE) {
+            cap = cap ? 2 * cap : CHILDREN_PIECE;
+            text = memory_resize(text, cap, 1);
         }
         n = pread(s->children, text + len, cap - len - 1, (off_t)len);
         len += n > 0 ? (size_t)n : 0;
-    } while (n >= (ssize_t)sizeof(fixed) / 2);
+    } while (n >= CHILDREN_PIECE / 4);
     text[len] = '\0';
+    return text;
+}
 
-    count = 0;
+/* Our children that are in no scope, as far as they live. False when some had
+ * ended: they are reaped, and what they started has become ours meanwhile. */
+static bool list_orphans(struct sweep *s, struct proc_list *out)
+{
+    char *text = read_children(s);
+    size_t count = 0;
+    bool settled = true;
+    pid_t *pids;
+
     for (const char *p = text; *p; p++)
         count += *p == ' ';
+    /* Every scope has its main process among them. */
     if (count > s->count) {
-        pids = memory_resize(NULL, count + 1, sizeof(*pids));
-        count = proc_children_parse(text, pids, count + 1);
+        pids = memory_resize(NULL, count, sizeof(*pids));
+        count = proc_children_parse(text, pids, count);
         for (size_t i = 0; i < count; i++) {
             struct proc_stat stat;
 
-            if (scope_of_main(s, pids[i]) ||
-                waitpid(pids[i], NULL, WNOHANG | __WALL) == pids[i] ||
-                proc_stat_read(pids[i], &stat) < 0)
+            if (scope_of_main(s, pids[i]))
                 continue;
-            proc_list_add(out, (struct proc_id){pids[i], stat.start});
+            if (waitpid(pids[i], NULL, WNOHANG | __WALL) == pids[i])
+                settled = false;
+            else if (proc_stat_read(pids[i], &stat) == 0)
+                proc_list_add(out, (struct proc_id){pids[i], stat.start});
         }
         free(pids);
     }
-    if (text != fixed)
-        free(text);
+    free(text);
+    return settled;
+}
+
+/* The same until it is settled; false when it never was. */
+static bool find_orphans(struct sweep *s, struct proc_list *out)
+{
+    for (int round = 0; round < SWEEP_ROUNDS; round++) {
+        out->count = 0;
+        if (list_orphans(s, out))
+            return true;
+    }
+    return false;
 }
 
 /* Whether the path is that of a cgroup or of one below it. */
@@ -116,32 +138,57 @@ static bool path_is_below(const char *path, const char *top)
            (path[len] == '\0' || path[len] == '/');
 }
 
+/* Whose token it carries; NULL: nobody's that we know. */
+static struct sweep_scope *scope_by_token(struct sweep *s, pid_t pid)
+{
+    struct sweep_scope *scope;
+    char token[sizeof(scope->token)];
+    int rc = proc_env(pid, SWEEP_VARIABLE, token, sizeof(token));
+
+    for (int i = 1; rc == -ENODATA && i < ENV_TRIES; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+        rc = proc_env(pid, SWEEP_VARIABLE, token, sizeof(token));
+    }
+    if (rc < 0)
+        return NULL;
+    TAILQ_FOREACH(scope, &s->scopes, link)
+    {
+        if (strcmp(scope->token, token) == 0)
+            return scope;
+    }
+    return NULL;
+}
+
+static struct sweep_scope *scope_by_cgroup(struct sweep *s, pid_t pid)
+{
+    struct sweep_scope *scope;
+    char path[4096];
+
+    if (proc_cgroup(pid, path, sizeof(path)) < 0)
+        return NULL;
+    TAILQ_FOREACH(scope, &s->scopes, link)
+    {
+        if (scope->cgroup && path_is_below(path, scope->cgroup))
+            return scope;
+    }
+    return NULL;
+}
+
 static bool orphan_is_of(struct sweep *s, struct proc_id id,
                          struct sweep_scope *scope)
 {
-    struct sweep_scope *other;
     struct proc_stat stat, main;
-    char cgroup[4096];
+    struct sweep_scope *owner;
 
-    TAILQ_FOREACH(other, &s->scopes, link)
-    {
-        if (proc_has_env(id.pid, other->marker))
-            return other == scope;
-    }
     if (proc_stat_read(id.pid, &stat) < 0)
         return false;
-    TAILQ_FOREACH(other, &s->scopes, link)
-    {
-        if (stat.session == other->main)
-            return other == scope;
-    }
-    if (proc_cgroup(id.pid, cgroup, sizeof(cgroup)) == 0) {
-        TAILQ_FOREACH(other, &s->scopes, link)
-        {
-            if (other->cgroup && path_is_below(cgroup, other->cgroup))
-                return other == scope;
-        }
-    }
+    owner = scope_by_token(s, id.pid);
+    if (!owner)
+        owner = scope_of_main(s, stat.session);
+    if (!owner)
+        owner = scope_by_cgroup(s, id.pid);
+    if (owner)
+        return owner == scope;
     /* Times are in ticks: the same one may be either way. */
     return proc_stat_read(scope->main, &main) < 0 || stat.start >= main.start;
 }
@@ -157,7 +204,8 @@ static void collect(struct sweep *s, struct sweep_scope *scope,
     if (!scope->main_ended && proc_stat_read(scope->main, &stat) == 0 &&
         stat.state != 'Z')
         proc_list_add(out, (struct proc_id){scope->main, stat.start});
-    find_orphans(s, &orphans);
+    /* What is not settled yet is found in the next round. */
+    (void)find_orphans(s, &orphans);
     for (size_t i = 0; i < orphans.count; i++) {
         if (orphan_is_of(s, orphans.items[i], scope))
             proc_list_add(out, orphans.items[i]);
@@ -170,9 +218,8 @@ static void collect(struct sweep *s, struct sweep_scope *scope,
 bool sweep_empty(struct sweep *s, struct sweep_scope *scope)
 {
     struct proc_list orphans = {0};
-    bool empty = true;
+    bool empty = find_orphans(s, &orphans);
 
-    find_orphans(s, &orphans);
     for (size_t i = 0; i < orphans.count && empty; i++)
         empty = !orphan_is_of(s, orphans.items[i], scope);
     proc_list_clear(&orphans);
@@ -234,7 +281,7 @@ void sweep_reap(struct sweep *s)
 {
     struct proc_list orphans = {0};
 
-    find_orphans(s, &orphans);
+    (void)find_orphans(s, &orphans); /* there is always a next time */
     proc_list_clear(&orphans);
 }
 
@@ -244,8 +291,7 @@ void sweep_strangers(struct sweep *s, int limit_ms)
         struct proc_list found = {0};
         size_t count;
 
-        find_orphans(s, &found);
-        count = found.count;
+        count = !find_orphans(s, &found) + found.count;
         for (size_t i = 0; i < found.count; i++)
             (void)proc_signal(found.items[i], SIGKILL); /* tried again */
         proc_list_clear(&found);

@@ -23,12 +23,15 @@
 
 #include <sys/queue.h>
 
+/* By its value a process says whose it is: it is new for each attempt. */
+#define SWEEP_VARIABLE "YOKE_SCOPE"
+
 /* The processes of one job; embedded in it. */
 struct sweep_scope {
     TAILQ_ENTRY(sweep_scope) link;
     pid_t main;         /* not reaped before sweep_remove() */
     bool main_ended;    /* it is a zombie */
-    char marker[64];    /* "NAME=value" in its environment */
+    char token[32];     /* value of SWEEP_VARIABLE in its environment */
     const char *cgroup; /* path of its cgroup, or NULL; lent */
 };
 
