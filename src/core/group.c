@@ -605,7 +605,7 @@ static int64_t page_size(int64_t count)
 
 /* The cursor comes before the entries in a page but is known after them: it is
  * written as text of a fixed width. */
-#define CURSOR_DIGITS 20
+#define CURSOR_DIGITS 19
 
 static void write_page(struct core *c, struct group *g, struct client_id client,
                        const struct id_vector *v, size_t from, int64_t count,
@@ -620,7 +620,7 @@ static void write_page(struct core *c, struct group *g, struct client_id client,
 
     value_array(b, 3);
     cursor_at = b->len;
-    value_str(b, STR("00000000000000000000"));
+    value_str(b, STR("0000000000000000000"));
     count_at = value_array(b, 0);
     while (at < v->len && n < count && b->len - start < PAGE_BYTES &&
            at - from < SCAN_MAX) {

@@ -105,7 +105,7 @@ static void write_page(struct core *c, struct client_id client,
 
     value_array(b, 3);
     cursor_at = b->len;
-    value_str(b, STR("00000000000000000000"));
+    value_str(b, STR("0000000000000000000"));
     count_at = value_array(b, 0);
     if (o && cursor < o->first) {
         (void)snprintf(text, sizeof(text), "%lld",
@@ -133,8 +133,8 @@ static void write_page(struct core *c, struct client_id client,
     }
     value_set_count(b, count_at, entries);
     value_int(b, j->state == JOB_FINISHED && (!o || end == o->total));
-    (void)snprintf(text, sizeof(text), "%020lld", (long long)end);
-    memcpy(b->data + cursor_at + 1 + sizeof(uint32_t), text, 20);
+    (void)snprintf(text, sizeof(text), "%019lld", (long long)end);
+    memcpy(b->data + cursor_at + 1 + sizeof(uint32_t), text, 19);
     reply_end(c);
 }
 

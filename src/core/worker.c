@@ -427,6 +427,7 @@ void worker_fetch(struct core *c, const struct core_event *ev)
     struct waiter *w;
 
     ASSERT(n <= CORE_QUEUES_PER_FETCH);
+    queues[0] = NULL;
     s->seen_ms = c->now_ms;
     for (size_t i = 0; i < n; i++) {
         queues[i] = queue_get(c, ev->client, ev->u.fetch.queues[i]);
