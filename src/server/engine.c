@@ -183,15 +183,29 @@ static void touch(struct engine *e, struct connection *c)
 }
 
 /* A client that does not read its replies is cut before they fill the memory
- * of everybody. */
+ * of everybody. Not at once: that is a step, and we may be in one. */
 static void check_output(struct engine *e, struct connection *c)
 {
-    if (LIKELY(buf_size(&c->client.out) <= (size_t)e->options.output_max))
-        return;
-    e->cut_for_output++;
-    log_warn("client does not read its replies and is cut: id=%llu bytes=%zu",
-             (unsigned long long)c->peer.id, buf_size(&c->client.out));
-    client_cut(&c->client);
+    if (UNLIKELY(buf_size(&c->client.out) > (size_t)e->options.output_max) &&
+        !list_linked(&c->over))
+        list_push_back(&e->over, &c->over);
+}
+
+static void cut_over(struct engine *e)
+{
+    while (!list_empty(&e->over)) {
+        struct connection *c =
+            list_entry(e->over.next, struct connection, over);
+
+        list_remove(&c->over);
+        if (c->client.phase == CLIENT_DEAD)
+            continue;
+        e->cut_for_output++;
+        log_warn("client does not read its replies and is cut: id=%llu "
+                 "bytes=%zu",
+                 (unsigned long long)c->peer.id, buf_size(&c->client.out));
+        client_cut(&c->client);
+    }
 }
 
 static void deliver(struct engine *e, const struct core_effect *effect)
@@ -240,6 +254,8 @@ static void step_core(struct engine *e, struct core_event *ev)
 {
     const struct core_effects *effects = &e->effects;
 
+    ASSERT(!e->stepping);
+    e->stepping = true;
     ev->now_ms = e->now_ms;
     core_effects_reset(&e->effects);
     core_step(e->core, ev, &e->effects);
@@ -258,6 +274,7 @@ static void step_core(struct engine *e, struct core_event *ev)
             break;
         }
     }
+    e->stepping = false;
 }
 
 /* Steps the core after it was told what the store has said meanwhile. */
@@ -452,6 +469,7 @@ static void on_reap(struct client *client)
 
     list_remove(&c->touched);
     list_remove(&c->flight);
+    list_remove(&c->over);
     e->slots[index].connection = NULL;
     if (!e->slots[index].adopted)
         give_slot(e, index);
@@ -481,6 +499,7 @@ static struct connection *add_connection(struct engine *e, int fd, bool adopted)
     c->adopted = adopted;
     list_init(&c->touched);
     list_init(&c->flight);
+    list_init(&c->over);
     set_limits(e, c);
     e->slots[index].connection = c;
     e->slots[index].adopted = adopted;
@@ -703,6 +722,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *w, int events)
         return;
     client_set_read(&e->clients);
     client_set_run(&e->clients);
+    cut_over(e);
     commit(e);
     client_set_reap(&e->clients);
     set_tick(e);
@@ -827,6 +847,7 @@ struct engine *engine_new(const struct engine_options *options)
     client_set_init(&e->clients, options->loop, &hooks);
     list_init(&e->touched);
     list_init(&e->flight);
+    list_init(&e->over);
     command_init();
     e->server = (struct command_server){
         .version = options->version,

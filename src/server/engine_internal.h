@@ -18,7 +18,7 @@
 struct connection {
     struct client client;
     struct command_peer peer;
-    struct list touched, flight;
+    struct list touched, flight, over;
     uint64_t flight_end;
     bool held; /* has replies that wait for the disk */
     bool adopted;
@@ -47,6 +47,7 @@ struct engine {
     uint64_t accepted, rejected, cut_for_output;
 
     struct list touched, flight;
+    struct list over;      /* to be cut: too many unread replies */
     uint64_t flight_pos;   /* where the commit under way ends */
     uint64_t trim_pos;     /* when that is durable ... */
     uint32_t trim_segment; /* ... this may be trimmed; 0: nothing */
@@ -57,6 +58,7 @@ struct engine {
     struct connection *asking; /* whose request is in the core now */
     struct command_call *call; /* that request */
     bool answered;
+    bool stepping; /* the core or its effects are in use */
 
     int64_t now_ms;   /* as the core is told; Unix */
     int64_t moved_us; /* monotonic, when now_ms last moved */
