@@ -25,6 +25,7 @@ const struct option_row ls_options[] = {
 };
 
 const struct option_row tree_options[] = {
+    {'a', "all", NULL, "what has ended well or was cancelled, too"},
     {'n', "count", "N", "at most so many lines (1000)"},
     {0, NULL, NULL, NULL},
 };
@@ -213,21 +214,47 @@ static bool is_entry(const struct yoke_value *v)
            output_pairs(&v->items[1]) > 0;
 }
 
-/* Whether a later entry hangs at the same place as entry i. */
-static bool has_sibling(const struct yoke_value *tree, size_t i)
+/* What is neither over nor of interest any more. */
+static bool is_live(const struct yoke_value *map)
+{
+    const char *outcome = output_str(map, "outcome");
+
+    return outcome[0] == '\0' || strcmp(outcome, "failed") == 0;
+}
+
+/* Leaves out what is over, unless something below it is not. The first entry
+ * is what was asked for, and stays. */
+static bool *choose(const struct yoke_value *tree)
+{
+    bool *shown = text_alloc(tree->count, sizeof(*shown));
+    int64_t above = 0; /* the depth of what must be shown for its children */
+
+    for (size_t i = tree->count; i-- > 0;) {
+        int64_t depth = tree->items[i].items[0].i;
+
+        shown[i] = i == 0 || depth < above || is_live(&tree->items[i].items[1]);
+        if (shown[i])
+            above = depth;
+    }
+    return shown;
+}
+
+/* Whether a later entry that is shown hangs at the same place as entry i. */
+static bool has_sibling(const struct yoke_value *tree, const bool *shown,
+                        size_t i)
 {
     int64_t depth = tree->items[i].items[0].i;
 
     for (size_t k = i + 1; k < tree->count; k++) {
         if (tree->items[k].items[0].i < depth)
             return false;
-        if (tree->items[k].items[0].i == depth)
+        if (tree->items[k].items[0].i == depth && shown[k])
             return true;
     }
     return false;
 }
 
-static void draw(const struct yoke_value *tree)
+static void draw(const struct yoke_value *tree, const bool *shown)
 {
     bool utf8 = output_is_utf8(), open[DEPTH_MAX] = {false};
     const char *bar = utf8 ? "\u2502  " : "|  ";
@@ -237,9 +264,9 @@ static void draw(const struct yoke_value *tree)
         int64_t depth = tree->items[i].items[0].i;
         int64_t first = tree->items[0].items[0].i;
 
-        if (depth >= DEPTH_MAX)
+        if (depth >= DEPTH_MAX || !shown[i])
             continue;
-        open[depth] = has_sibling(tree, i);
+        open[depth] = has_sibling(tree, shown, i);
         for (int64_t k = first + 1; k < depth; k++)
             fputs(open[k] ? bar : "   ", stdout);
         if (depth > first && utf8)
@@ -253,14 +280,37 @@ static void draw(const struct yoke_value *tree)
     }
 }
 
+static void print_tree(const struct yoke_value *tree, bool all)
+{
+    bool *shown = choose(tree);
+    size_t hidden = 0;
+
+    for (size_t i = 0; i < tree->count; i++) {
+        hidden += !shown[i];
+        shown[i] = shown[i] || all;
+    }
+    draw(tree, shown);
+    if (hidden > 0 && !all)
+        printf("%s(%zu that ended well or were cancelled are not shown; -a "
+               "shows them)%s\n",
+               output_color(stdout, COLOR_DIM), hidden,
+               output_color(stdout, COLOR_NONE));
+    free(shown);
+}
+
 int tree_main(struct cli *c)
 {
     struct yoke_value *tree = NULL;
     const char *count = "1000", *id;
-    int status;
+    bool all = false;
+    int status, option;
     yoke *y;
 
-    while (options_next(c) != 0) {
+    while ((option = options_next(c)) != 0) {
+        if (option == 'a') {
+            all = true;
+            continue;
+        }
         (void)options_integer(c, 1, 10000);
         count = c->value;
     }
@@ -279,7 +329,7 @@ int tree_main(struct cli *c)
     else if (tree->count == 0)
         cli_warn("nothing is there");
     else
-        draw(tree);
+        print_tree(tree, all);
     yoke_value_free(tree);
     yoke_close(y);
     return 0;

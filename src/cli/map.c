@@ -157,18 +157,6 @@ static void read_operands(struct map *m)
         m->inputs.list != NULL ? (int64_t)m->inputs.nlist : INT64_C(-1);
 }
 
-static char *make_name(const struct map *m)
-{
-    struct text line = {0};
-    char *label;
-
-    for (size_t i = 0; i < m->template.nwords; i++)
-        text_addf(&line, "%s%s", i > 0 ? " " : "", m->template.words[i]);
-    label = submission_label(text_str(&line));
-    text_clear(&line);
-    return label;
-}
-
 /* ---------------------------------------------------------- submitting */
 
 static void add_argument(struct map *m, const char *s)
@@ -632,7 +620,7 @@ static void on_signal(struct map *m)
     }
     cli_warn("cancelling %s (again to stop waiting)", m->group);
     m->exit_status = EXIT_SIGNAL + signals_first();
-    cancel(m, strsignal(signals_first()));
+    cancel(m, signals_reason());
 }
 
 static void process(struct map *m, yoke *y, short revents)
@@ -694,7 +682,8 @@ static void begin(struct map *m)
     m->owner = cli_connect(m->c);
     m->reader = cli_connect(m->c);
     if (m->group_options.name == NULL)
-        m->group_options.name = name = make_name(m);
+        m->group_options.name = name =
+            submission_command_label(m->template.nwords, m->template.words);
     m->group_options.parent = submission_scope();
     status = yoke_group_open(m->owner, &m->group_options, m->group);
     if (status != 0)

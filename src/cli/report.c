@@ -41,14 +41,26 @@ static const struct yoke_job_error *last_error(
     return o->nerrors > 0 ? &o->errors[o->nerrors - 1] : NULL;
 }
 
-/* Class and message, without saying it twice. */
+/* Whether the message of a class says all that the class says. */
+static bool is_told(const char *class_name)
+{
+    static const char *const told[] = {"exit:",   "signal:",  "spawn",
+                                       "timeout", "deadline", "expired"};
+
+    for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+        if (strncmp(class_name, told[i], strlen(told[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Class and message in a line, without saying it twice. */
 static void add_error(struct text *t, const struct yoke_job_error *e)
 {
-    output_clean(t, e->class_name, strlen(e->class_name));
-    if (e->message[0] != '\0' && strcmp(e->message, e->class_name) != 0) {
+    if (e->message[0] == '\0' || !is_told(e->class_name))
+        output_clean(t, e->class_name, strlen(e->class_name));
+    if (t->len > 0 && e->message[0] != '\0')
         text_adds(t, ": ");
-        output_clean(t, e->message, strlen(e->message));
-    }
+    output_clean(t, e->message, strlen(e->message));
 }
 
 char *report_why(const struct yoke_outcome_info *o)
@@ -170,21 +182,25 @@ static void draw_detail(const struct drawing *d, const char *detail)
 static void draw_error(const struct drawing *d, const struct yoke_job_error *e,
                        bool several)
 {
-    struct text line = {0};
+    struct text t = {0};
 
-    add_error(&line, e);
     fprintf(d->to, "%s    ", text_str(&d->margin));
-    paint(d, COLOR_RED, text_str(&line));
-    text_clear(&line);
-    if (e->time_ms > 0)
-        output_moment(&line, e->time_ms);
+    output_clean(&t, e->class_name, strlen(e->class_name));
+    paint(d, COLOR_RED, text_str(&t));
+    text_clear(&t);
+    if (e->message[0] != '\0') {
+        output_clean(&t, e->message, strlen(e->message));
+        fprintf(d->to, "  %s", text_str(&t));
+        text_clear(&t);
+    }
     if (several || e->attempt > 1)
-        fprintf(d->to, "  (attempt %" PRId64 "%s%s)", e->attempt,
-                line.len > 0 ? ", " : "", text_str(&line));
-    else if (line.len > 0)
-        fprintf(d->to, "  (%s)", text_str(&line));
-    fputc('\n', d->to);
-    text_clear(&line);
+        text_addf(&t, "attempt %" PRId64 ", ", e->attempt);
+    if (e->time_ms > 0) {
+        text_adds(&t, "at ");
+        output_moment(&t, e->time_ms);
+    }
+    fprintf(d->to, "  (%s)\n", text_str(&t));
+    text_clear(&t);
 }
 
 static void draw_name(const struct drawing *d, const struct yoke_error_tree *n)

@@ -74,21 +74,6 @@ static void read_args(struct run *r)
         r->job.submit.queue = SUBMISSION_QUEUE;
 }
 
-/* A label that shows the command as it was given. */
-static char *make_name(const struct run *r)
-{
-    struct text line = {0};
-    char *label;
-
-    if (r->name != NULL)
-        return submission_label(r->name);
-    for (int i = 0; i < r->c->argc; i++)
-        text_addf(&line, "%s%s", i > 0 ? " " : "", r->c->argv[i]);
-    label = submission_label(text_str(&line));
-    text_clear(&line);
-    return label;
-}
-
 /* ------------------------------------------------------- what goes wrong */
 
 static void broken(struct run *r, int status, const char *what)
@@ -188,7 +173,7 @@ static void check_signals(struct run *r)
         return;
     cli_warn("cancelling %s (again to stop waiting)",
              r->id[0] != '\0' ? r->id : r->group);
-    cancel(r, strsignal(signals_first()), signal_status());
+    cancel(r, signals_reason(), signal_status());
 }
 
 static void stdout_failed(struct run *r)
@@ -207,7 +192,9 @@ static void start(struct run *r)
 {
     struct yoke_group_options options;
     struct yoke_bytes input = {0};
-    char *name = make_name(r);
+    char *name = r->name != NULL
+                     ? submission_label(r->name)
+                     : submission_command_label((size_t)r->c->argc, r->c->argv);
     int status;
 
     if (r->input)

@@ -47,6 +47,18 @@ int signals_first(void)
     return first;
 }
 
+const char *signals_reason(void)
+{
+    switch (first) {
+    case SIGINT:
+        return "interrupted (Ctrl-C)";
+    case SIGHUP:
+        return "the terminal of yoke was closed";
+    default:
+        return "yoke was terminated";
+    }
+}
+
 void signals_interrupt(yoke *y)
 {
     atomic_store(&current, y);

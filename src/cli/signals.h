@@ -18,6 +18,8 @@ void signals_catch(void);
 /* How many have come; the first one's number, 0: none. */
 int signals_count(void);
 int signals_first(void);
+/* Why things are cancelled then, for the record. */
+const char *signals_reason(void);
 /* From now on a signal interrupts this handle; NULL: none. */
 void signals_interrupt(yoke *y);
 /* Blocks the three, so that only ppoll() with *unblocked lets them in. */

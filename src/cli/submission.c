@@ -144,6 +144,43 @@ void submission_payload(struct cli *c, const struct submission *s,
         cli_fail(c, NULL, status, "cannot put the command into a job");
 }
 
+/* One word, quoted if a shell would see more in it than the word. */
+static void add_word(struct text *line, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789%+,-./:=@_{}#";
+
+    if (word[0] != '\0' && word[0] != '#' &&
+        word[strspn(word, plain)] == '\0') {
+        text_adds(line, word);
+        return;
+    }
+    text_addc(line, '\'');
+    for (; *word != '\0'; word++) {
+        if (*word == '\'')
+            text_adds(line, "'\\''");
+        else
+            text_addc(line, *word);
+    }
+    text_addc(line, '\'');
+}
+
+char *submission_command_label(size_t argc, char *const *argv)
+{
+    struct text line = {0};
+    char *label;
+
+    for (size_t i = 0; i < argc; i++) {
+        if (i > 0)
+            text_addc(&line, ' ');
+        add_word(&line, argv[i]);
+    }
+    label = submission_label(text_str(&line));
+    text_clear(&line);
+    return label;
+}
+
 char *submission_label(const char *s)
 {
     struct text label = {0};

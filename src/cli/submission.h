@@ -65,6 +65,8 @@ bool submission_option(struct cli *c, int id, struct submission *s);
 void submission_payload(struct cli *c, const struct submission *s,
                         char *const *argv, struct yoke_bytes input,
                         struct yoke_bytes *out);
+/* A command line as one would type it into a shell, as a label. */
+char *submission_command_label(size_t argc, char *const *argv);
 /* A label of at most 128 printable bytes from what people wrote; the caller
  * frees it. */
 char *submission_label(const char *s);
