@@ -29,6 +29,10 @@ const struct command_row command_rows[COMMAND_COUNT] = {
 #define NAME_MAX_LEN 32
 static uint8_t slots[SLOTS]; /* index of the row + 1; 0: empty */
 
+/* The last one found: requests of one kind come in crowds. */
+static const struct command_row *recent;
+static size_t recent_len;
+
 const struct int_range range_wait_ms = {-1, DURATION_MAX,
                                         " milliseconds (-1: for ever)"};
 const struct int_range range_duration_ms = {0, DURATION_MAX, " milliseconds"};
@@ -80,9 +84,16 @@ const struct command_row *command_find(struct str text)
 {
     if (text.len == 0 || text.len > NAME_MAX_LEN)
         return NULL;
-    for (unsigned at = hash_name(text); slots[at]; at = (at + 1) % SLOTS)
-        if (str_is(text, command_rows[slots[at] - 1].name))
-            return &command_rows[slots[at] - 1];
+    if (LIKELY(text.len == recent_len) &&
+        memcmp(text.p, recent->name, text.len) == 0)
+        return recent;
+    for (unsigned at = hash_name(text); slots[at]; at = (at + 1) % SLOTS) {
+        if (str_is(text, command_rows[slots[at] - 1].name)) {
+            recent = &command_rows[slots[at] - 1];
+            recent_len = text.len;
+            return recent;
+        }
+    }
     return NULL;
 }
 
@@ -129,7 +140,7 @@ static const struct command_row *find_row(struct command_call *call)
     struct str member;
     size_t len;
 
-    if (!row || memchr(row->name, ' ', strlen(row->name))) {
+    if (!row || memchr(call->argv[0].p, ' ', call->argv[0].len)) {
         resp_error(call->out, CORE_ERR_GENERIC,
                    "unknown command '%.*s'; COMMAND LIST shows all",
                    WORD(call->argv[0]));
