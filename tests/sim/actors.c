@@ -87,8 +87,14 @@ static void take(struct actors *a, struct actor *c, const struct delivery *d)
         break;
     case DELIVERY_ASKED:
         for (int i = 0; i < c->ntokens; i++)
-            if (c->tokens[i].job == d->id && c->tokens[i].attempt == d->attempt)
+            if (c->tokens[i].job == d->id &&
+                c->tokens[i].attempt == d->attempt) {
                 c->tokens[i].asked = true;
+                return;
+            }
+        /* one that it never heard of: the reply was lost */
+        token_add(c, d->id, d->attempt);
+        c->tokens[c->ntokens - 1].asked = true;
         break;
     case DELIVERY_MEMBER:
         page_member(c, d->id);
@@ -539,6 +545,18 @@ static void faults_stop(struct actors *a)
     ev = (struct core_event){.kind = EVENT_DRAIN};
     world_step(a->world, &ev);
     a->disk_full = a->draining = false;
+    /* Whoever lost a reply with its connection does not know what it holds:
+     * everybody begins anew. */
+    for (int i = 0; i < ACTORS; i++) {
+        struct actor *c = &a->list[i];
+
+        if (c->client)
+            disconnect(a, c,
+                       chance(a, 50) ? DISCONNECT_CLEAN : DISCONNECT_BROKEN);
+        c->session = 0;
+        c->ntokens = 0;
+        c->stalled_until = 0;
+    }
     for (size_t i = 0; i < ARRAY_LEN(queue_names); i++) {
         ev = (struct core_event){.kind = EVENT_QUEUE_PAUSE,
                                  .client = {UINT64_C(1) << 40}};
@@ -612,6 +630,21 @@ static bool nobody_submits(const struct actors *a)
     return true;
 }
 
+static void something_never_ends(const struct model *m)
+{
+    for (int i = 0; i < MODEL_JOBS; i++)
+        if (m->jobs[i].used && m->jobs[i].state != MODEL_ENDED)
+            violation("the faults have stopped and job %llx never ends, state "
+                      "%d attempt %u",
+                      (unsigned long long)m->jobs[i].id, (int)m->jobs[i].state,
+                      m->jobs[i].attempt);
+    for (int i = 0; i < MODEL_GROUPS; i++)
+        if (m->groups[i].used && !m->groups[i].ended)
+            violation("the faults have stopped and group %llx never ends",
+                      (unsigned long long)m->groups[i].id);
+    violation("the faults have stopped and a submit still waits");
+}
+
 void actors_finish(struct actors *a)
 {
     struct world *w = a->world;
@@ -619,7 +652,7 @@ void actors_finish(struct actors *a)
     faults_stop(a);
     for (int i = 0; !model_at_rest(w->model) || !nobody_submits(a); i++) {
         if (i > 20000)
-            violation("the faults have stopped and something never ends");
+            something_never_ends(w->model);
         take_all(a);
         world_commit(w);
         take_all(a);

@@ -276,6 +276,7 @@ static bool reply_submit(struct model *m, struct model_client *c,
         return false;
     }
     submit_admit(m, c, node_id(n, 'j'));
+    m->queues[r->job.queue].made = true;
     r->answered = true;
     return true;
 }
@@ -341,12 +342,16 @@ static bool fetch_job(struct model *m, struct model_client *c,
     }
     for (int k = 0; k < MODEL_JOBS; k++)
         if (job_precedes(m, r, &m->jobs[k], j))
-            violation("job %llx (priority %lld) was handed out before %llx "
-                      "(priority %lld)",
+            violation("job %llx (priority %lld, width %d, ahead %d) was handed "
+                      "out before %llx (priority %lld, width %d, ahead %d)",
                       (unsigned long long)j->id, (long long)j->priority,
+                      rules_group_has_width(m, j->group), j->ahead,
                       (unsigned long long)m->jobs[k].id,
-                      (long long)m->jobs[k].priority);
+                      (long long)m->jobs[k].priority,
+                      rules_group_has_width(m, m->jobs[k].group),
+                      m->jobs[k].ahead);
     rules_job_start(m, j, c->session);
+    m->sessions[c->session].dispatched = m->now;
     group = j->group >= 0 ? m->groups[j->group].id : 0;
     if (token->v.attempt != j->attempt)
         violation("attempt %u of job %llx is called %u", j->attempt,
@@ -903,7 +908,7 @@ static void session_alive(struct model *m, struct model_client *c)
     if (c->session < 0)
         return;
     s = &m->sessions[c->session];
-    s->alive = m->now;
+    s->alive = s->dispatched = m->now;
     s->lease_lo = m->now + m->limits.lease_ms;
 }
 
@@ -994,6 +999,13 @@ static void set_if(int64_t *to, int64_t from)
         *to = from;
 }
 
+static bool queue_is_made(const struct model *m, struct str name)
+{
+    int i = queue_find(m, name);
+
+    return i >= 0 && m->queues[i].made;
+}
+
 static void queue_set(struct model *m, const struct core_event *ev,
                       const struct node *n)
 {
@@ -1002,9 +1014,13 @@ static void queue_set(struct model *m, const struct core_event *ev,
 
     if (node_is_error(n, CORE_ERR_DISKFULL) && m->disk_full)
         return;
+    if (node_is_error(n, CORE_ERR_NOQUEUE) && ev->kind == EVENT_QUEUE_PAUSE &&
+        !queue_is_made(m, ev->u.queue.name))
+        return;
     if (n->v.kind != VALUE_OK)
         violation("QUEUE SET or PAUSE was not answered OK");
     to = &m->queues[queue_get(m, ev->u.queue.name)].set;
+    m->queues[queue_find(m, ev->u.queue.name)].made = true;
     if (ev->kind == EVENT_QUEUE_PAUSE) {
         m->queues[queue_find(m, ev->u.queue.name)].paused = ev->u.queue.paused;
         return;
@@ -1148,6 +1164,7 @@ void model_step(struct model *m, struct model_eyes *eyes,
     event_apply(m, eyes, ev, replies, nreplies);
     rules_settle(m, eyes);
     replies_match(m, replies, nreplies);
+    rules_time(m, eyes); /* what waited may have come too late */
     rules_settle(m, eyes);
     for (int i = 0; i < MODEL_CLIENTS; i++) {
         struct model_client *c = &m->clients[i];
@@ -1176,7 +1193,7 @@ void model_restart(struct model *m, int64_t now)
             continue;
         s->gone_hi = now + m->limits.session_grace_ms;
         s->gone_lo = s->client ? s->gone_hi : min_i64(s->gone_lo, s->gone_hi);
-        s->alive = now;
+        s->alive = s->dispatched = now;
         s->lease_lo = now;
         s->client = 0;
     }

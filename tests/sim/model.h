@@ -57,8 +57,10 @@ struct model_job {
     int64_t payload_len, result_len;
     int64_t priority, timeout, deadline, expires_at, grace, retry, redeliver;
     int64_t base, cap, keep;
-    int64_t delay_lo, delay_hi; /* DELAYED: until somewhere between */
-    int64_t fails, losts, errors;
+    int64_t delay_lo, delay_hi;       /* DELAYED: until somewhere between */
+    int64_t fails, losts;             /* counted for sure */
+    int64_t maybe_fails, maybe_losts; /* an attempt both timed out and lost */
+    int64_t errors;
     int64_t submitted, started_first, started_last, ended;
     uint64_t submit_seq, ready_seq, ready_step, end_step;
     bool ahead; /* was released: goes before its priority's others */
@@ -94,6 +96,7 @@ struct model_group {
 
 struct model_queue {
     bool used, paused;
+    bool made; /* by a SUBMIT or SET, not only named */
     char name[16];
     struct queue_settings set;
 };
@@ -102,6 +105,7 @@ struct model_session {
     bool used;
     uint64_t id;
     uint64_t client;          /* 0: broken */
+    int64_t dispatched;       /* when it last got a job */
     int64_t alive;            /* last sign of life */
     int64_t lease_lo;         /* an attempt may be lost from here on */
     int64_t gone_lo, gone_hi; /* its grace ends between them */

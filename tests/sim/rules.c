@@ -282,13 +282,16 @@ static unsigned job_after_failure(const struct model *m,
                                   const struct model_job *j)
 {
     int64_t deadline = rules_job_deadline(m, j);
-    int64_t most = max_i64(backoff(j, j->fails), backoff(j, j->attempt));
+    int64_t most =
+        max_i64(backoff(j, j->fails + j->maybe_fails), backoff(j, j->attempt));
     unsigned to = TO_DELAYED;
 
     if (j->fails >= j->retry)
         return TO_FAILED;
-    if (most == 0)
-        to |= TO_QUEUED;
+    if (j->fails + j->maybe_fails >= j->retry)
+        to |= TO_FAILED;
+    if (backoff(j, 1) / 2 == 0)
+        to |= TO_QUEUED; /* the delay may be over at once */
     if (deadline != CORE_NONE && m->now + most + most / 2 + 1 >= deadline)
         to |= TO_FAILED;
     return to;
@@ -348,7 +351,11 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
             return deadline;
         if (j->timed_out)
             return TO_AGAIN | TO_FAILED;
-        return j->losts <= j->redeliver ? TO_QUEUED : TO_FAILED;
+        if (j->losts > j->redeliver)
+            return TO_FAILED;
+        return j->losts + j->maybe_losts <= j->redeliver
+                   ? TO_QUEUED
+                   : TO_QUEUED | TO_FAILED;
     case BODY_RELEASED:
         if (j->cancelled || j->deadline_hit)
             return TO_CANCELLED | (j->deadline_hit ? (unsigned)TO_FAILED : 0);
@@ -359,7 +366,7 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
 
 static void job_again(struct model *m, struct model_job *j, unsigned went)
 {
-    int64_t a = backoff(j, j->fails), b = backoff(j, j->attempt);
+    int64_t a = backoff(j, 1), b = backoff(j, j->attempt);
 
     if (went == TO_DELAYED) {
         j->state = MODEL_DELAYED;
@@ -379,18 +386,27 @@ static void job_again(struct model *m, struct model_job *j, unsigned went)
     j->session = -1;
 }
 
+static void job_count_attempt(struct model_job *j)
+{
+    if (j->body == BODY_LOST && !j->timed_out)
+        j->losts++;
+    else if (j->body == BODY_LOST)
+        j->maybe_losts++;
+    if (j->body == BODY_FAIL || (j->body == BODY_OK && j->group_failed) ||
+        (j->body == BODY_CANCELLED && j->timed_out))
+        j->fails++;
+    else if (j->timed_out || j->group_failed)
+        j->maybe_fails++;
+}
+
 /* Attempt and all below it are over: what becomes of the job? */
 static void job_finish(struct model *m, struct model_eyes *eyes,
                        struct model_job *j)
 {
     struct job_view v = rules_job_look(m, eyes, j);
-    bool failure = j->body == BODY_FAIL || j->group_failed ||
-                   (j->body == BODY_CANCELLED && j->timed_out) ||
-                   (j->groups_cancelled && j->timed_out);
     unsigned went;
 
-    if (failure)
-        j->fails++;
+    job_count_attempt(j);
     went = job_went(j, &v,
                     job_ways(m, j) |
                         (job_swept(m, eyes, j) ? (unsigned)TO_CANCELLED : 0));
@@ -417,8 +433,6 @@ void rules_job_close_attempt(struct model *m, struct model_eyes *eyes,
                              struct model_job *j)
 {
     j->notice_due = j->notice_may = false;
-    if (j->body == BODY_LOST)
-        j->losts++;
     if (!job_has_groups(m, j)) {
         job_finish(m, eyes, j);
         return;
@@ -662,10 +676,10 @@ static void job_time_lease(struct model *m, struct model_eyes *eyes,
                            struct model_job *j)
 {
     const struct model_session *s = &m->sessions[j->session];
-    int64_t hi = max_i64(s->alive, j->started_last) + m->limits.lease_ms;
+    int64_t hi = max_i64(s->alive, s->dispatched) + m->limits.lease_ms;
     struct job_view v;
 
-    if (m->now < s->lease_lo)
+    if (m->now < max_i64(s->lease_lo, j->started_last + m->limits.lease_ms))
         return;
     v = rules_job_look(m, eyes, j);
     if (m->now < hi && v.found && v.attempt == (int64_t)j->attempt &&
@@ -764,7 +778,7 @@ static bool settle_group_cancel(struct model *m, struct model_eyes *eyes,
         return false;
     if (!due) {
         v = rules_group_look(m, eyes, g);
-        if (v.found && !v.reason.p && !v.ended_state)
+        if (!v.reason.p)
             return false;
         if (!may) { /* SUCCEED is out of reach: an early end is allowed */
             g->cancelled = true;
