@@ -4,7 +4,7 @@
  *
  * It knows what has been synced. Any call may fail or be cut short, the power
  * may go between any two calls; disk_restart then keeps any subset of the
- * sectors, and any prefix of the changes of names, that were not synced.
+ * sectors, and of the changes of names, that were not synced.
  */
 #ifndef YOKE_TEST_DISK_H
 #define YOKE_TEST_DISK_H
@@ -453,15 +453,14 @@ static uint64_t disk_random(void *arg)
     return chance(&((struct disk *)arg)->seed);
 }
 
-/* The power comes back. Sectors that were not synced are old or new as chance
- * decides, names as far as they had come. `torn` false: only the process has
- * died, all that it wrote is there. */
+/* The power comes back. Sectors and names that were not synced are old or new
+ * as chance decides. `torn` false: only the process has died, all that it
+ * wrote is there. */
 static void disk_restart(struct disk *d, bool torn)
 {
-    size_t ops = torn ? chance(&d->seed) % (d->ops_len + 1) : d->ops_len;
-
-    for (size_t i = 0; i < ops; i++)
-        name_apply(d->synced_names, &d->ops[i]);
+    for (size_t i = 0; i < d->ops_len; i++)
+        if (!torn || chance(&d->seed) % 2)
+            name_apply(d->synced_names, &d->ops[i]);
     memcpy(d->names, d->synced_names, sizeof(d->names));
     d->ops_len = 0;
     for (int k = 0; k < FILES_MAX; k++) {

@@ -922,15 +922,21 @@ END_TEST
 START_TEST(appends_go_on_while_a_commit_is_under_way)
 {
     struct world *w = world_new(1);
-    uint64_t overlaps = 0;
+    uint64_t overlaps = 0, began = 0;
+    uint32_t behind[4001], found;
+    const struct content *c;
+    size_t ends[1000], frames;
 
     w->options.threaded = true;
     MUST_EQ(world_open(w, 1), 0);
-    for (unsigned i = 0; i < 4000; i++) {
+    for (unsigned i = 1; i <= 4000; i++) {
         struct pollfd p = {.fd = w->s->fd, .events = POLLIN};
 
+        behind[i] = (uint32_t)(w->s->appended - began);
         MUST_EQ(world_append(w), 0);
         overlaps += w->s->busy;
+        if (!w->s->busy)
+            began = w->s->appended;
         store_commit(w->s);
         if (i % 50 == 0 && w->s->busy)
             MUST_EQ(poll(&p, 1, 10000), 1);
@@ -940,6 +946,15 @@ START_TEST(appends_go_on_while_a_commit_is_under_way)
     world_close(w);
     MUST_EQ(world_open(w, 1), 0);
     MUST_EQ(w->replayed - 1, 4000);
+
+    /* What is written only after an entry is synced says so. */
+    frames = frame_ends(&w->disk, ends, ARRAY_LEN(ends));
+    MUST(frames > 500);
+    c = disk_file(&w->disk, segment_name(1));
+    for (size_t i = 1; i < frames; i++) {
+        memcpy(&found, c->data + ends[i - 1] + 12, sizeof(found));
+        MUST_EQ(le32toh(found), behind[i + 1]);
+    }
     world_free(w);
 }
 END_TEST
