@@ -416,6 +416,8 @@ struct group *job_cancelled_scope(const struct job *j);
 struct group *job_full_group(const struct job *j);
 int64_t job_effective_deadline(const struct job *j); /* or CORE_NONE */
 bool job_not_started(const struct job *j);
+/* Queued, but its deadline or EXPIRES has passed. */
+bool job_overdue(const struct core *c, const struct job *j);
 
 void options_release(struct core *c, struct options *o);
 

@@ -718,6 +718,19 @@ void job_cancel(struct core *c, struct job *j, struct str reason,
                                       .reason = reason});
 }
 
+static bool past_deadline(const struct core *c, const struct job *j)
+{
+    return j->options->deadline_ms != CORE_NONE &&
+           c->now_ms >= j->options->deadline_ms;
+}
+
+bool job_overdue(const struct core *c, const struct job *j)
+{
+    return past_deadline(c, j) ||
+           (j->options->expires_ms != CORE_NONE && j->attempt == 0 &&
+            c->now_ms >= j->options->expires_ms);
+}
+
 static int64_t backoff(const struct core *c, const struct job *j,
                        uint32_t failures)
 {
@@ -740,7 +753,7 @@ static bool will_run_again(const struct core *c, const struct job *j,
     const struct run *run = j->u.run;
 
     *not_before_ms = 0;
-    if (run->cancelled || run->asked == CAUSE_DEADLINE ||
+    if (run->cancelled || run->asked == CAUSE_DEADLINE || past_deadline(c, j) ||
         job_cancelled_scope(j))
         return false;
     switch (kind) {
@@ -834,9 +847,14 @@ static void attempt_over(struct core *c, struct job *j,
     if (kind == VERDICT_STOPPED && run->asked != CAUSE_TIMEOUT &&
         run->asked != CAUSE_DEADLINE)
         v->outcome = OUTCOME_CANCELLED;
-    if (kind == VERDICT_RELEASED ||
-        (kind == VERDICT_LOST && (run->cancelled || job_cancelled_scope(j))))
+    if ((kind == VERDICT_RELEASED || kind == VERDICT_LOST) &&
+        (run->cancelled || job_cancelled_scope(j)))
         v->outcome = OUTCOME_CANCELLED;
+    if (kind == VERDICT_RELEASED && v->outcome == OUTCOME_FAILED) {
+        v->has_error = true;
+        v->class = STR("deadline");
+        v->message = STR("the job's deadline passed");
+    }
     if (v->outcome == OUTCOME_CANCELLED && !v->reason.len &&
         !(j->extra && j->extra->reason))
         v->reason = STR("worker");

@@ -187,6 +187,10 @@ struct job *queue_next(struct core *c, struct queue *q)
             job_cancel(c, j, str_from(scope->reason), scope->cancel_grace_ms);
             continue;
         }
+        if (UNLIKELY(job_overdue(c, j))) {
+            job_queued_timer(c, j->extra); /* has not fired yet */
+            continue;
+        }
         full = job_full_group(j);
         if (LIKELY(!full))
             return j;
