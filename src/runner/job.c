@@ -23,6 +23,9 @@
 /* Looks at what a job has left begin and end at these distances. */
 #define JOB_WAIT_MIN_MS 1
 #define JOB_WAIT_MAX_MS 100
+/* A job's output is not looked at before it has run that long: most that are
+ * short end before, and are read once. */
+#define JOB_YOUNG_MS 5
 /* When a job that cannot be killed is worth a warning. */
 #define JOB_STUCK_MS 10000
 
@@ -43,11 +46,23 @@ static void on_piece(void *arg, int stream, const char *data, size_t len)
     j->host->piece(j->host->arg, j, stream, data, len);
 }
 
+void job_watch_output(struct job *j)
+{
+    if (j->has_output)
+        output_watch(&j->output, j->reads_output && !j->host->outputs_paused);
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
+    struct job *j = timer->data;
+
     (void)loop;
     (void)events;
-    job_step(timer->data);
+    if (!j->reads_output) {
+        j->reads_output = true;
+        job_watch_output(j);
+    }
+    job_step(j);
 }
 
 struct job *job_new(struct job_host *host, const struct yoke_work *work,
@@ -184,6 +199,8 @@ static void job_look_again(struct job *j)
     }
     if (wait_ms == INT64_MAX)
         return;
+    if (!j->reads_output && wait_ms > JOB_YOUNG_MS)
+        wait_ms = JOB_YOUNG_MS;
     ev_timer_stop(j->host->loop, &j->timer);
     ev_timer_set(&j->timer, (double)wait_ms / 1000., 0.);
     ev_timer_start(j->host->loop, &j->timer);
@@ -414,7 +431,8 @@ void job_start(struct job *j)
     ev_io_init(&j->exited, on_exited, process.pidfd, EV_READ);
     j->exited.data = j;
     ev_io_start(host->loop, &j->exited);
-    output_watch(&j->output, true);
+    ev_timer_set(&j->timer, JOB_YOUNG_MS / 1000., 0.);
+    ev_timer_start(host->loop, &j->timer);
 }
 
 /* -------------------------------------------------------------------- stop */

@@ -41,6 +41,7 @@ struct job_host {
     const char *server;  /* YOKE_SERVER of the jobs; NULL: none */
     struct rlimit files; /* RLIMIT_NOFILE of the jobs */
     int nothing;         /* /dev/null */
+    bool outputs_paused; /* no output is read: see job_watch_output */
     void *arg;           /* of the callbacks */
     /* A piece of the log of a job. */
     void (*piece)(void *arg, struct job *job, int stream, const char *data,
@@ -78,7 +79,7 @@ struct job {
     struct sweep_scope scope;
     struct cgroup_leaf *leaf;
     struct output output;
-    bool has_output;
+    bool has_output, reads_output;
     ev_io exited; /* on the pidfd */
     ev_timer timer;
     int64_t kill_at_ms; /* end of the grace */
@@ -107,6 +108,8 @@ void job_start(struct job *j);
  * reason may be NULL. */
 void job_stop(struct job *j, enum job_cause cause, const char *reason,
               int64_t grace_ms);
+/* host->outputs_paused has changed. */
+void job_watch_output(struct job *j);
 /* Look now whether it has ended: its cgroup has changed. */
 void job_check(struct job *j);
 

@@ -18,8 +18,13 @@
 /* No more output is read while so much waits to be sent. */
 #define UNSENT_HIGH ((size_t)1 << 20)
 #define UNSENT_LOW  (UNSENT_HIGH / 2)
-/* Jobs are fetched ahead when they take less than this on average. */
-#define SHORT_JOB_US 20000
+/* Jobs are fetched ahead when they take less than this on average: as many
+ * for each slot as fit into that time, up to a most. */
+#define SHORT_JOB_US   20000
+#define AHEAD_SLOT_MAX 4
+/* As long as there is enough to start, reports wait for each other: a write
+ * for several costs the daemon one commit. */
+#define GATHER_MS 2
 /* A job that was fetched ahead and has not started by then is given back. */
 #define HOLD_MS 100
 /* What a job is given to stop when the connection broke: the daemon may give
@@ -74,19 +79,20 @@ struct runner {
     size_t *queue_running; /* for each queue of the settings */
     bool queues_bounded;   /* some queue has slots of its own */
     int64_t average_us;    /* of the jobs' times */
-    bool outputs_paused;
-    int stopping; /* signals received */
+    int stopping;          /* signals received */
     bool quit_sent;
+    bool urgent; /* what waits to be sent goes out with this turn */
 
     ev_io connection;
     ev_io notify; /* cgroups that changed */
     ev_prepare prepare;
-    ev_idle again;  /* there is more to do at once */
-    ev_timer house; /* leases and zombies, while jobs are held */
-    ev_timer hold;  /* gives back what waits too long */
-    ev_timer retry; /* connects again */
-    ev_timer pause; /* no FETCH while it runs */
-    ev_timer quit;  /* does not wait for ever for the leave */
+    ev_idle again;   /* there is more to do at once */
+    ev_timer house;  /* leases and zombies, while jobs are held */
+    ev_timer hold;   /* gives back what waits too long */
+    ev_timer retry;  /* connects again */
+    ev_timer pause;  /* no FETCH while it runs */
+    ev_timer gather; /* reports wait until it ends */
+    ev_timer quit;   /* does not wait for ever for the leave */
     ev_signal signals[3];
 };
 
@@ -107,6 +113,8 @@ static struct request *request_send(struct runner *r, enum request_kind kind,
 {
     struct request *q = memory_new(sizeof(*q));
 
+    if (kind != REQUEST_REPORT)
+        r->urgent = true;
     q->runner = r;
     q->kind = kind;
     q->sent_ms = job_now_ms();
@@ -189,9 +197,13 @@ static void send_log(struct runner *r, const char *token, int stream,
 /* How many jobs may be asked for beyond those that run. */
 static size_t lookahead(const struct runner *r)
 {
-    return !r->queues_bounded && r->average_us < SHORT_JOB_US
-               ? (size_t)r->settings->slots
-               : 0;
+    int64_t each =
+        r->average_us > 0 ? SHORT_JOB_US / r->average_us : AHEAD_SLOT_MAX;
+
+    if (r->queues_bounded)
+        return 0;
+    return (size_t)(r->settings->slots *
+                    (each < AHEAD_SLOT_MAX ? each : AHEAD_SLOT_MAX));
 }
 
 /* Whether one more job of a queue may run. */
@@ -318,8 +330,6 @@ static void start_job(struct runner *r, struct job *j)
     r->nrunning++;
     r->queue_running[j->queue - r->settings->queues]++;
     job_start(j);
-    if (r->outputs_paused && j->has_output)
-        output_watch(&j->output, false);
 }
 
 static void give_back(struct runner *r, struct job *j)
@@ -346,12 +356,11 @@ static void on_piece(void *arg, struct job *j, int stream, const char *data,
     if (!r->y || j->cause == JOB_LOST)
         return;
     send_log(r, j->token, stream, data, len);
-    if (!r->outputs_paused && yoke_unsent(r->y) > UNSENT_HIGH) {
-        r->outputs_paused = true;
+    if (!r->host.outputs_paused && yoke_unsent(r->y) > UNSENT_HIGH) {
+        r->host.outputs_paused = true;
         TAILQ_FOREACH(j, &r->running, link)
         {
-            if (j->has_output)
-                output_watch(&j->output, false);
+            job_watch_output(j);
         }
     }
 }
@@ -360,13 +369,12 @@ static void resume_outputs(struct runner *r)
 {
     struct job *j;
 
-    if (!r->outputs_paused || (r->y && yoke_unsent(r->y) > UNSENT_LOW))
+    if (!r->host.outputs_paused || (r->y && yoke_unsent(r->y) > UNSENT_LOW))
         return;
-    r->outputs_paused = false;
+    r->host.outputs_paused = false;
     TAILQ_FOREACH(j, &r->running, link)
     {
-        if (j->has_output)
-            output_watch(&j->output, true);
+        job_watch_output(j);
     }
 }
 
@@ -743,6 +751,21 @@ static bool is_idle(const struct runner *r)
     return r->nheld + r->nrunning == 0 && TAILQ_EMPTY(&r->ended);
 }
 
+/* Whether what was reported in this turn can wait for more. */
+static bool may_gather(struct runner *r)
+{
+    if (!r->y || r->urgent || r->stopping || TAILQ_EMPTY(&r->requests) ||
+        r->nheld < (size_t)r->settings->slots || yoke_unsent(r->y) == 0) {
+        ev_timer_stop(r->host.loop, &r->gather);
+        return false;
+    }
+    if (!ev_is_active(&r->gather)) {
+        ev_timer_set(&r->gather, GATHER_MS / 1000., 0.);
+        ev_timer_start(r->host.loop, &r->gather);
+    }
+    return true;
+}
+
 static void turn(struct runner *r)
 {
     bool idle;
@@ -756,6 +779,8 @@ static void turn(struct runner *r)
     else if (idle && ev_is_active(&r->house))
         ev_timer_stop(r->host.loop, &r->house);
 
+    if (may_gather(r))
+        return;
     if (idle && (r->stopping || (!r->y && r->options->fd >= 0))) {
         take_leave(r);
     } else if (r->y) {
@@ -776,6 +801,11 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *prepare, int events)
     (void)events;
     for (int i = 0; i < TURNS_MAX && more; i++) {
         turn(r);
+        if (ev_is_active(&r->gather)) {
+            more = false;
+            break;
+        }
+        r->urgent = false;
         if (r->y && yoke_unsent(r->y) > 0 && !exchange(r))
             continue; /* what the loss leads to is the next turn's */
         more = !TAILQ_EMPTY(&r->ended) ||
@@ -841,6 +871,15 @@ static void on_pause(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)timer;
     (void)events;
+}
+
+static void on_gather(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct runner *r = timer->data;
+
+    (void)loop;
+    (void)events;
+    r->urgent = true;
 }
 
 static void on_quit(struct ev_loop *loop, ev_timer *timer, int events)
@@ -916,6 +955,8 @@ static void watchers_init(struct runner *r)
     ev_init(&r->retry, on_retry);
     r->retry.data = r;
     ev_init(&r->pause, on_pause);
+    ev_init(&r->gather, on_gather);
+    r->gather.data = r;
     ev_init(&r->quit, on_quit);
     for (size_t i = 0; i < 3; i++) {
         ev_signal_init(&r->signals[i], on_signal, numbers[i]);
