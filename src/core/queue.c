@@ -516,6 +516,15 @@ void queue_info(struct core *c, const struct core_event *ev)
     reply_end(c);
 }
 
+static bool settings_equal(const struct queue_settings *a,
+                           const struct queue_settings *b)
+{
+    return a->max_jobs == b->max_jobs && a->max_bytes == b->max_bytes &&
+           a->timeout_ms == b->timeout_ms && a->grace_ms == b->grace_ms &&
+           a->retry == b->retry && a->redeliver == b->redeliver &&
+           a->keep_ms == b->keep_ms && a->wait_ms == b->wait_ms;
+}
+
 void queue_set(struct core *c, const struct core_event *ev)
 {
     const struct queue_settings *n = &ev->u.queue.settings;
@@ -541,7 +550,9 @@ void queue_set(struct core *c, const struct core_event *ev)
                     RUNS_MAX, (long long)c->limits.keep_max_ms);
         return;
     }
-    queue_record(c, q->id, queue_name(q), &s, q->paused);
+    /* The configuration says the same at each start. */
+    if (!settings_equal(&s, &q->settings))
+        queue_record(c, q->id, queue_name(q), &s, q->paused);
     reply_ok(c, ev->client);
     queue_admit(c, q);
 }

@@ -9,8 +9,10 @@
  */
 #include "core/internal.h"
 
-/* Most jobs of one FETCH. */
-#define FETCH_MAX 1000
+/* Most jobs of one FETCH, and bytes of their payloads after which no other is
+ * added: the reply must fit into the output of the client. */
+#define FETCH_MAX   1000
+#define FETCH_BYTES (4 << 20)
 
 /* ----------------------------------------------------------------- clients */
 
@@ -360,14 +362,16 @@ static size_t take_jobs(struct core *c, struct session *s, int64_t count,
                         struct queue *const *queues, size_t n,
                         struct job **jobs)
 {
-    size_t taken = 0;
+    size_t taken = 0, bytes = 0;
 
     for (size_t i = 0; i < n; i++) {
         struct job *j;
 
-        while ((int64_t)taken < count && (j = queue_next(c, queues[i]))) {
+        while ((int64_t)taken < count && bytes < FETCH_BYTES &&
+               (j = queue_next(c, queues[i]))) {
             job_start(c, j, s);
             jobs[taken++] = j;
+            bytes += j->payload_len;
         }
     }
     return taken;
