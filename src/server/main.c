@@ -529,6 +529,9 @@ static int open_store(struct daemon *d)
         .interval_ms = (uint32_t)d->conf.sync_interval_ms,
         .segment_bytes = (uint64_t)d->conf.segment_size,
         .threaded = true,
+        /* A few dozen requests that wait for one sync: handing it to another
+         * thread would take longer than the loop could gain by it. */
+        .inline_bytes = 64 * 1024,
     };
     int rc;
 
