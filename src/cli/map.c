@@ -742,7 +742,8 @@ static void report(struct map *m, const struct yoke_outcome_info *group)
     report_tree(stderr, group, &m->report,
                 group->failed - (int64_t)m->report.nchildren);
     if (not_begun > 0)
-        fprintf(stderr, "%" PRId64 " inputs were not begun\n", not_begun);
+        fprintf(stderr, "%" PRId64 " %s not begun\n", not_begun,
+                not_begun == 1 ? "input was" : "inputs were");
 }
 
 static int end(struct map *m)

@@ -278,12 +278,24 @@ static void draw_group(const struct drawing *d,
     draw_counts(d, info);
     fputc('\n', d->to);
     text_clear(&name);
-    if (info->reason != NULL) {
-        output_clean(&name, report_reason(info->reason),
-                     strlen(report_reason(info->reason)));
-        fprintf(d->to, "  cancelled: %s\n", text_str(&name));
-        text_clear(&name);
-    }
+}
+
+/* Why members were cancelled, unless the group's own errors say it. */
+static void draw_reason(const struct drawing *d,
+                        const struct yoke_outcome_info *info)
+{
+    const char *words = report_reason(info->reason);
+    struct text clean = {0};
+
+    if (info->reason == NULL || info->nerrors > 0 ||
+        (info->outcome == YOKE_FAILED && info->cancelled == 0))
+        return;
+    output_clean(&clean, words, strlen(words));
+    fprintf(d->to, "%s: %s\n",
+            info->outcome == YOKE_FAILED ? "the rest was cancelled"
+                                         : "cancelled",
+            text_str(&clean));
+    text_clear(&clean);
 }
 
 void report_tree(FILE *to, const struct yoke_outcome_info *info,
@@ -292,8 +304,10 @@ void report_tree(FILE *to, const struct yoke_outcome_info *info,
     struct drawing d = {.to = to, .utf8 = output_is_utf8()};
 
     text_adds(&d.margin, "");
-    if (info != NULL)
+    if (info != NULL) {
         draw_group(&d, info);
+        draw_reason(&d, info);
+    }
     if (tree != NULL) {
         for (size_t i = 0; i < tree->nerrors; i++)
             draw_error(&d, &tree->errors[i], false);
