@@ -180,7 +180,7 @@ static void timer_fire(struct core *c, struct timer *t)
         job_queued_timer(c, container_of(t, struct extra, timer));
         return;
     case TIMER_RUN:
-        job_run_timer(c, container_of(t, struct run, timer));
+        attempt_timer(c, container_of(t, struct run, timer));
         return;
     case TIMER_KEEP:
         job_keep_timer(c, container_of(t, struct end, timer));

@@ -231,8 +231,9 @@ static const char *apply_end(struct core *c, struct group *g,
 
         parent->live--;
         parent->running--;
+        /* Neither a failure, nor a success that SUCCEED could count. */
         if (outcome == OUTCOME_FAILED && g->fail == 0 && g->succeed == 0)
-            parent->by_outcome[OUTCOME_OK]++;
+            parent->by_outcome[OUTCOME_CANCELLED]++;
         else
             parent->by_outcome[outcome]++;
         if (parent->id)
@@ -440,7 +441,7 @@ void group_settle(struct core *c, struct group *g)
                                      .u.outcome = (uint8_t)decide_outcome(g)});
         group_ended(c, g);
         if (parent_job) {
-            job_child_ended(c, parent_job);
+            attempt_child_ended(c, parent_job);
             return;
         }
         if (parent && parent->id)

@@ -416,6 +416,7 @@ struct group *job_cancelled_scope(const struct job *j);
 struct group *job_full_group(const struct job *j);
 int64_t job_effective_deadline(const struct job *j); /* or CORE_NONE */
 bool job_not_started(const struct job *j);
+bool job_past_deadline(const struct core *c, const struct job *j);
 /* Queued, but its deadline or EXPIRES has passed. */
 bool job_overdue(const struct core *c, const struct job *j);
 
@@ -426,12 +427,9 @@ void job_start(struct core *c, struct job *j, struct session *s);
 /* Cancel: ends it if it is queued, else asks it. */
 void job_cancel(struct core *c, struct job *j, struct str reason,
                 int64_t grace_ms);
-/* The body of the current attempt has ended. */
-void job_body_ended(struct core *c, struct job *j, const struct verdict *v);
-/* A group under the job has ended. */
-void job_child_ended(struct core *c, struct job *j);
+/* The job is over, whatever it did. It may have been forgotten afterwards. */
+void job_end(struct core *c, struct job *j, const struct record_verdict *v);
 void job_queued_timer(struct core *c, struct extra *x);
-void job_run_timer(struct core *c, struct run *run);
 void job_keep_timer(struct core *c, struct end *end);
 void retain_enforce(struct core *c);
 void job_arm_queued(struct core *c, struct job *j);
@@ -441,6 +439,20 @@ void job_status(struct core *c, const struct core_event *ev);
 void job_result(struct core *c, const struct core_event *ev);
 void job_cancel_event(struct core *c, const struct core_event *ev);
 void job_list(struct core *c, const struct core_event *ev);
+
+/* -------------------------------------------------------------- attempt.c */
+
+/* Set the timer for its timeout and deadline. */
+void attempt_arm(struct core *c, struct job *j);
+bool attempt_can_be_asked(const struct run *run, enum cause cause);
+/* Ask a running job to stop; everything below it is cancelled with it. */
+void attempt_ask(struct core *c, struct job *j, enum cause cause,
+                 struct str reason, int64_t grace_ms);
+/* The body of the current attempt has ended. */
+void attempt_body_ended(struct core *c, struct job *j, const struct verdict *v);
+/* A group under the job has ended. */
+void attempt_child_ended(struct core *c, struct job *j);
+void attempt_timer(struct core *c, struct run *run);
 
 /* ---------------------------------------------------------------- queue.c */
 

@@ -184,23 +184,6 @@ void job_unpark(struct core *c, struct job *j)
 
 /* ------------------------------------------------------------------- apply */
 
-static void arm_run(struct core *c, struct job *j)
-{
-    struct run *run = j->u.run;
-    int64_t at = INT64_MAX;
-
-    if (run->asked == CAUSE_NONE) {
-        if (j->options->timeout_ms != CORE_NONE)
-            at = run->started_ms + j->options->timeout_ms;
-        if (j->options->deadline_ms != CORE_NONE)
-            at = min_i64(at, j->options->deadline_ms);
-    }
-    if (at == INT64_MAX)
-        timer_stop(c, &run->timer);
-    else
-        timer_set(c, &run->timer, at);
-}
-
 void job_arm_queued(struct core *c, struct job *j)
 {
     const struct options *o = j->options;
@@ -318,7 +301,7 @@ static const char *apply_start(struct core *c, struct job *j,
     account(c, sizeof(*run));
     j->u.run = run;
     group_active(j->group, +1);
-    arm_run(c, j);
+    attempt_arm(c, j);
     session_arm(c, s);
     return NULL;
 }
@@ -329,14 +312,6 @@ static void set_reason(struct extra *x, struct str reason)
         x->reason = mem_dup_text(reason.p, reason.len);
 }
 
-/* A cancel is a level: it also reaches an attempt that was asked to stop
- * because its own time was up, and keeps it from being tried again. */
-static bool can_be_asked(const struct run *run, enum cause cause)
-{
-    return run->asked == CAUSE_NONE ||
-           (cause == CAUSE_CANCEL && !run->cancelled);
-}
-
 static const char *apply_ask(struct core *c, struct job *j,
                              const struct record *r)
 {
@@ -344,7 +319,7 @@ static const char *apply_ask(struct core *c, struct job *j,
     struct run *run = j->u.run;
 
     if (!has_run(j->state) || cause == CAUSE_NONE || cause >= CAUSES_COUNT ||
-        !can_be_asked(run, cause))
+        !attempt_can_be_asked(run, cause))
         return "ask of a job that cannot be asked";
     if (cause == CAUSE_CANCEL) {
         run->cancelled = true;
@@ -357,7 +332,7 @@ static const char *apply_ask(struct core *c, struct job *j,
     run->grace_ms = r->u.ask.grace_ms;
     if (j->state == JOB_RUNNING)
         job_move(c, j, JOB_CANCELLING, &run->session->held, false);
-    arm_run(c, j);
+    attempt_arm(c, j);
     return NULL;
 }
 
@@ -409,7 +384,7 @@ static const char *apply_joining(struct core *c, struct job *j,
     list_remove(&run->notice);
     run->session = NULL;
     job_move(c, j, JOB_JOINING, &c->joining, false);
-    arm_run(c, j);
+    attempt_arm(c, j);
     return NULL;
 }
 
@@ -630,8 +605,7 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
     retain_enforce(c);
 }
 
-static void end_with(struct core *c, struct job *j,
-                     const struct record_verdict *v)
+void job_end(struct core *c, struct job *j, const struct record_verdict *v)
 {
     bool was_queued = job_not_started(j);
 
@@ -645,11 +619,11 @@ static void end_with(struct core *c, struct job *j,
 static void end_failed(struct core *c, struct job *j, struct str class,
                        struct str message)
 {
-    end_with(c, j,
-             &(struct record_verdict){.outcome = OUTCOME_FAILED,
-                                      .has_error = true,
-                                      .class = class,
-                                      .message = message});
+    job_end(c, j,
+            &(struct record_verdict){.outcome = OUTCOME_FAILED,
+                                     .has_error = true,
+                                     .class = class,
+                                     .message = message});
 }
 
 void job_start(struct core *c, struct job *j, struct session *s)
@@ -662,63 +636,21 @@ void job_start(struct core *c, struct job *j, struct session *s)
     c->totals.started++;
 }
 
-/* Groups may end at once, and with the last of them a joining job, and its run:
- * it is held until all have been told. */
-static void cancel_groups(struct core *c, struct job *j, struct str reason,
-                          int64_t grace_ms)
-{
-    struct run *run = j->u.run;
-
-    run->live_groups++;
-    list_foreach_safe (it, &run->groups)
-        group_cancel(c, list_entry(it, struct group, sibling), CAUSE_CANCEL,
-                     reason, grace_ms);
-    run->live_groups--;
-    job_child_ended(c, j);
-}
-
-/* Ask a running job to stop; everything below it is cancelled with it. */
-static void ask(struct core *c, struct job *j, enum cause cause,
-                struct str reason, int64_t grace_ms)
-{
-    struct run *run = j->u.run;
-
-    bool first = run->asked == CAUSE_NONE;
-
-    if (!can_be_asked(run, cause))
-        return;
-    if (grace_ms == CORE_UNSET)
-        grace_ms = j->options->grace_ms;
-    core_record(c, &(struct record){.type = RECORD_ASK,
-                                    .at_ms = c->now_ms,
-                                    .id = j->node.hash,
-                                    .u.ask = {.cause = (uint8_t)cause,
-                                              .grace_ms = grace_ms,
-                                              .reason = reason}});
-    if (!first)
-        return;
-    if (run->session) {
-        list_push_back(&run->session->notices, &run->notice);
-        session_notify(c, run->session);
-    }
-    cancel_groups(c, j, reason, grace_ms);
-}
-
 void job_cancel(struct core *c, struct job *j, struct str reason,
                 int64_t grace_ms)
 {
     if (j->state == JOB_FINISHED)
         return;
     if (has_run(j->state)) {
-        ask(c, j, CAUSE_CANCEL, reason, grace_ms);
+        attempt_ask(c, j, CAUSE_CANCEL, reason, grace_ms);
         return;
     }
-    end_with(c, j,
-             &(struct record_verdict){.outcome = OUTCOME_CANCELLED,
-                                      .reason = reason});
+    job_end(c, j,
+            &(struct record_verdict){.outcome = OUTCOME_CANCELLED,
+                                     .reason = reason});
 }
 
-static bool past_deadline(const struct core *c, const struct job *j)
+bool job_past_deadline(const struct core *c, const struct job *j)
 {
     return j->options->deadline_ms != CORE_NONE &&
            c->now_ms >= j->options->deadline_ms;
@@ -726,190 +658,9 @@ static bool past_deadline(const struct core *c, const struct job *j)
 
 bool job_overdue(const struct core *c, const struct job *j)
 {
-    return past_deadline(c, j) ||
+    return job_past_deadline(c, j) ||
            (j->options->expires_ms != CORE_NONE && j->attempt == 0 &&
             c->now_ms >= j->options->expires_ms);
-}
-
-static int64_t backoff(const struct core *c, const struct job *j,
-                       uint32_t failures)
-{
-    const struct options *o = j->options;
-    int64_t delay = o->backoff_base_ms;
-
-    for (uint32_t i = 1; i < failures && delay < o->backoff_cap_ms; i++)
-        delay = delay > INT64_MAX / 4 ? INT64_MAX / 4 : delay * 2;
-    delay = min_i64(min_i64(delay, o->backoff_cap_ms), INT64_C(1) << 40);
-    /* 0.5 to 1.5 of it, in whole numbers. */
-    return delay / 2 + (int64_t)((uint64_t)delay * (c->random % 1024) / 1024);
-}
-
-/* May the job run again after this verdict? *not_before_ms: when. */
-static bool will_run_again(const struct core *c, const struct job *j,
-                           enum verdict_kind kind, int64_t *not_before_ms)
-{
-    const struct extra *x = j->extra;
-    uint32_t failures = x ? x->failures : 0, losses = x ? x->losses : 0;
-    const struct run *run = j->u.run;
-
-    *not_before_ms = 0;
-    if (run->cancelled || run->asked == CAUSE_DEADLINE || past_deadline(c, j) ||
-        job_cancelled_scope(j))
-        return false;
-    switch (kind) {
-    case VERDICT_RELEASED:
-        return true;
-    case VERDICT_LOST:
-        return losses < j->options->redeliver;
-    case VERDICT_STOPPED:
-        if (run->asked != CAUSE_TIMEOUT)
-            return false;
-        break;
-    case VERDICT_OK: /* a group under it failed */
-    case VERDICT_FAILED:
-        break;
-    case VERDICT_COUNT:
-        BUG("no verdict");
-    }
-    if (failures + 1 >= j->options->retry)
-        return false;
-    *not_before_ms = c->now_ms + backoff(c, j, failures + 1);
-    return j->options->deadline_ms == CORE_NONE ||
-           *not_before_ms < j->options->deadline_ms;
-}
-
-static void requeue(struct core *c, struct job *j,
-                    const struct record_verdict *v)
-{
-    struct queue *q = j->queue;
-    struct group *g = j->group;
-
-    core_record(c, &(struct record){.type = RECORD_REQUEUE,
-                                    .at_ms = c->now_ms,
-                                    .id = j->node.hash,
-                                    .u.verdict = *v});
-    c->totals.retried++;
-    group_unpark(c, g);
-    queue_dispatch(c, q);
-}
-
-/* A job that stopped because its own time was up has failed with that. */
-static void explain_stop(const struct run *run, struct record_verdict *v)
-{
-    if (v->kind != VERDICT_STOPPED)
-        return;
-    if (run->asked == CAUSE_TIMEOUT) {
-        v->has_error = true;
-        v->class = STR("timeout");
-        v->message = STR("the attempt took longer than its timeout");
-    } else if (run->asked == CAUSE_DEADLINE) {
-        v->has_error = true;
-        v->class = STR("deadline");
-        v->message = STR("the job's deadline passed");
-    }
-}
-
-/* The attempt is over and nothing is left below it: what becomes of the job?
- * `v` has the error, unless it was kept when the job began to join. */
-static void attempt_over(struct core *c, struct job *j,
-                         struct record_verdict *v)
-{
-    const struct run *run = j->u.run;
-    enum verdict_kind kind = (enum verdict_kind)v->kind;
-    bool again;
-
-    if (kind == VERDICT_OK && run->asked_late && run->child_cancelled) {
-        /* The body was done; what was stopped was below it. */
-        kind = VERDICT_STOPPED;
-        v->kind = VERDICT_STOPPED;
-        v->result = (struct str){0};
-        explain_stop(run, v);
-    } else if (kind == VERDICT_OK && run->child_failed) {
-        kind = VERDICT_FAILED;
-        v->kind = VERDICT_FAILED;
-        v->has_error = true;
-        v->class = STR("group");
-        v->message = STR("a group under it failed");
-        v->result = (struct str){0};
-    }
-    if (kind == VERDICT_OK) {
-        v->outcome = OUTCOME_OK;
-        end_with(c, j, v);
-        return;
-    }
-    again = will_run_again(c, j, kind, &v->not_before_ms);
-    if (again) {
-        requeue(c, j, v);
-        return;
-    }
-    v->not_before_ms = 0;
-    v->outcome = OUTCOME_FAILED;
-    if (kind == VERDICT_STOPPED && run->asked != CAUSE_TIMEOUT &&
-        run->asked != CAUSE_DEADLINE)
-        v->outcome = OUTCOME_CANCELLED;
-    if ((kind == VERDICT_RELEASED || kind == VERDICT_LOST) &&
-        (run->cancelled || job_cancelled_scope(j)))
-        v->outcome = OUTCOME_CANCELLED;
-    if (kind == VERDICT_RELEASED && v->outcome == OUTCOME_FAILED) {
-        v->has_error = true;
-        v->class = STR("deadline");
-        v->message = STR("the job's deadline passed");
-    }
-    if (v->outcome == OUTCOME_CANCELLED && !v->reason.len &&
-        !(j->extra && j->extra->reason))
-        v->reason = STR("worker");
-    end_with(c, j, v);
-}
-
-void job_body_ended(struct core *c, struct job *j, const struct verdict *v)
-{
-    struct run *run = j->u.run;
-    struct record_verdict rv = {
-        .kind = (uint8_t)v->kind,
-        .result = v->result,
-        .has_error = v->kind == VERDICT_FAILED || v->kind == VERDICT_LOST,
-        .class = v->class,
-        .message = v->message,
-        .detail = v->detail,
-    };
-
-    explain_stop(run, &rv);
-    if (run->live_groups == 0) {
-        attempt_over(c, j, &rv);
-        return;
-    }
-    core_record(c, &(struct record){.type = RECORD_JOINING,
-                                    .at_ms = c->now_ms,
-                                    .id = j->node.hash,
-                                    .u.verdict = rv});
-    if (v->kind != VERDICT_OK) {
-        cancel_groups(c, j, STR(REASON_PARENT_FAILED), CORE_UNSET);
-        return;
-    }
-    run->live_groups++; /* as in cancel_groups */
-    list_foreach_safe (it, &run->groups)
-        group_close(c, list_entry(it, struct group, sibling));
-    run->live_groups--;
-    job_child_ended(c, j);
-}
-
-void job_child_ended(struct core *c, struct job *j)
-{
-    struct run *run = j->u.run;
-    struct record_verdict v = {0};
-    char *result;
-
-    if (j->state != JOB_JOINING || run->live_groups)
-        return;
-    v.kind = run->verdict;
-    v.result = (struct str){run->result, run->result_len};
-    /* The record is applied while its strings are read: keep them alive. */
-    result = run->result;
-    account(c, -(int64_t)run->result_len);
-    run->result = NULL;
-    run->result_len = 0;
-    attempt_over(c, j, &v);
-    mem_free(result);
 }
 
 /* ------------------------------------------------------------------- timers */
@@ -934,20 +685,6 @@ void job_queued_timer(struct core *c, struct extra *x)
         job_move(c, j, JOB_READY, &j->queue->ready[j->priority], false);
     job_arm_queued(c, j);
     queue_dispatch(c, j->queue);
-}
-
-void job_run_timer(struct core *c, struct run *run)
-{
-    struct job *j = run->job;
-    const struct options *o = j->options;
-
-    if (o->deadline_ms != CORE_NONE && c->now_ms >= o->deadline_ms)
-        ask(c, j, CAUSE_DEADLINE, STR("deadline"), CORE_UNSET);
-    else if (o->timeout_ms != CORE_NONE &&
-             c->now_ms >= run->started_ms + o->timeout_ms)
-        ask(c, j, CAUSE_TIMEOUT, STR("timeout"), CORE_UNSET);
-    else
-        arm_run(c, j);
 }
 
 void job_keep_timer(struct core *c, struct end *end)

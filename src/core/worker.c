@@ -130,7 +130,13 @@ void session_arm(struct core *c, struct session *s)
 
 static void lose_all(struct core *c, struct session *s)
 {
-    while (!list_empty(&s->held)) {
+    int64_t n = 0;
+
+    /* A job that is run again may come back to this very session, at the end
+     * of its list: only what it holds now is lost. */
+    list_foreach (it, &s->held)
+        n++;
+    while (n-- > 0) {
         struct job *j = list_entry(list_first(&s->held), struct job, link);
 
         c->totals.lost++;
@@ -146,8 +152,9 @@ static void lose_all(struct core *c, struct session *s)
 static void release_all(struct core *c, struct session *s)
 {
     while (!list_empty(&s->held))
-        job_body_ended(c, list_entry(list_first(&s->held), struct job, link),
-                       &(struct verdict){.kind = VERDICT_RELEASED});
+        attempt_body_ended(c,
+                           list_entry(list_first(&s->held), struct job, link),
+                           &(struct verdict){.kind = VERDICT_RELEASED});
 }
 
 static void orphan_groups(struct core *c, struct session *s)
@@ -519,7 +526,7 @@ void worker_report(struct core *c, const struct core_event *ev)
         v.detail = ev->u.report.detail;
     }
     reply_ok(c, ev->client);
-    job_body_ended(c, j, &v);
+    attempt_body_ended(c, j, &v);
 }
 
 void worker_touch(struct core *c, const struct core_event *ev)
