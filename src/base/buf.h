@@ -36,9 +36,10 @@ static inline size_t buf_size(const struct buf *b)
     return b->len - b->head;
 }
 
+/* "" when nothing was ever appended. */
 static inline const char *buf_front(const struct buf *b)
 {
-    return b->data + b->head;
+    return b->data ? b->data + b->head : "";
 }
 
 /* Room for at least that many bytes at the end. */

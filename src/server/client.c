@@ -199,6 +199,9 @@ static void run(struct client *c)
         size_t len = buf_size(&c->in);
         size_t done = parse(c, len ? buf_front(&c->in) : NULL, len);
 
+        /* A request may have ended the client: the rest is not looked at. */
+        if (c->phase != CLIENT_OPEN)
+            done = len;
         buf_consume(&c->in, done);
         buf_shrink(&c->in, 0);
     }
@@ -345,7 +348,6 @@ void client_end(struct client *c, bool linger)
     c->told = true;
     c->linger = linger;
     c->ending_since = ev_now(c->set->loop);
-    buf_clear(&c->in);
     watch_input(c);
     /* With nothing to write nobody would come by again. */
     run_again(c);
