@@ -140,12 +140,12 @@ static void lose_all(struct core *c, struct session *s)
         struct job *j = list_entry(list_first(&s->held), struct job, link);
 
         c->totals.lost++;
-        job_body_ended(c, j,
-                       &(struct verdict){
-                           .kind = VERDICT_LOST,
-                           .class = STR("lost"),
-                           .message = STR("the worker is gone"),
-                       });
+        attempt_body_ended(c, j,
+                           &(struct verdict){
+                               .kind = VERDICT_LOST,
+                               .class = STR("lost"),
+                               .message = STR("the worker is gone"),
+                           });
     }
 }
 
