@@ -135,7 +135,8 @@ static void report_job(const struct yoke_outcome_info *o)
     struct yoke_error_tree root = {.nchildren = 1, .children = children};
     char *why = report_why(o);
 
-    cli_warn("%s has no result: %s", o->id, why);
+    cli_warn("%s has no result%s%s", o->id, o->nerrors > 0 ? "" : ": ",
+             o->nerrors > 0 ? ":" : why);
     free(why);
     (void)snprintf(node.id, sizeof(node.id), "%s", o->id);
     if (o->nerrors > 0)

@@ -35,6 +35,7 @@
 #define PAGE_COUNT    "32" /* members at once: their results are big perhaps */
 #define WAIT_MS       "10000"
 #define LOOK_MS       500 /* between looks at the group: on a terminal */
+#define FIRST_LOOK_MS 50
 #define LOOK_SLOW_MS  5000
 #define ANSWER_MS     5000 /* an answer that is on its way comes sooner */
 #define REPORTED_MAX  20
@@ -81,7 +82,7 @@ struct map {
     bool closed;  /* CLOSE was sent */
     bool cancelling;
     bool over; /* every member has ended and was seen */
-    bool next_sent, look_sent;
+    bool next_sent, look_sent, looked;
     size_t logs_sent;
     int64_t looked_ms;
     char cursor[YOKE_ID_SIZE];
@@ -592,7 +593,7 @@ static void ask(struct map *m)
     if (m->over)
         return;
     if (!m->look_sent && now - m->looked_ms >= every) {
-        m->look_sent = true;
+        m->look_sent = m->looked = true;
         m->looked_ms = now;
         request(m, yoke_sendl(m->reader, on_look, m, "GROUP", "INFO", m->group,
                               (char *)NULL));
@@ -649,12 +650,14 @@ static void turn(struct map *m, const sigset_t *unblocked)
 {
     bool read_more = feed(m);
     int64_t tick = m->progress.on ? LOOK_MS : LOOK_SLOW_MS;
-    struct timespec wait = {.tv_sec = tick / 1000,
-                            .tv_nsec = tick % 1000 * 1000000};
+    struct timespec wait = {.tv_nsec = FIRST_LOOK_MS * 1000000};
     struct pollfd fds[3];
     int n;
 
     ask(m);
+    if (m->looked) /* else the first look is due soon */
+        wait = (struct timespec){.tv_sec = tick / 1000,
+                                 .tv_nsec = tick % 1000 * 1000000};
     fds[0] = (struct pollfd){.fd = yoke_fd(m->owner),
                              .events = yoke_events(m->owner)};
     fds[1] = (struct pollfd){.fd = yoke_fd(m->reader),
@@ -693,7 +696,7 @@ static void begin(struct map *m)
     window_init(&m->window);
     progress_init(&m->progress);
     (void)snprintf(m->cursor, sizeof(m->cursor), "0");
-    m->looked_ms = cli_monotonic_ms();
+    m->looked_ms = cli_monotonic_ms() - LOOK_MS + FIRST_LOOK_MS;
     m->feeding = true;
 }
 

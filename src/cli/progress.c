@@ -44,7 +44,7 @@ static void add_bar(struct text *line, const struct progress_counts *n)
 static void add_pace(struct text *line, const struct progress_counts *n,
                      int64_t elapsed_ms)
 {
-    int64_t tenths;
+    int64_t tenths, left_s;
 
     if (n->done == 0 || elapsed_ms < 500)
         return;
@@ -56,8 +56,8 @@ static void add_pace(struct text *line, const struct progress_counts *n,
                   tenths % 10);
     if (n->total > n->done) {
         text_adds(line, "  ");
-        output_duration(line, (n->total - n->done) * elapsed_ms / n->done /
-                                  1000 * 1000);
+        left_s = (n->total - n->done) * elapsed_ms / n->done / 1000 + 1;
+        output_duration(line, left_s * 1000);
         text_adds(line, " left");
     }
 }
