@@ -307,6 +307,9 @@ static bool job_precedes(const struct model *m, const struct model_request *r,
     if (k == j || pk < 0 || !job_can_start(m, k, true) ||
         k->ready_step == m->step)
         return false;
+    /* whoever waits for room in a width may be called in any order */
+    if (rules_group_has_width(m, k->group))
+        return false;
     if (pk != pj)
         return pk < pj;
     if (k->priority != j->priority)
@@ -631,11 +634,11 @@ static bool reply_take(struct model *m, struct model_reply *rep, char why[128])
 
 /* Any order that makes sense will do: a fetch makes room for a submit, and the
  * submitted job may be fetched in the same step. */
-static void replies_match(struct model *m, struct model_reply *replies,
-                          size_t n)
+static void replies_match(struct model *m, struct model_eyes *eyes,
+                          struct model_reply *replies, size_t n)
 {
     char why[128] = "";
-    bool progress;
+    bool progress, late = false;
 
     do {
         progress = false;
@@ -646,6 +649,11 @@ static void replies_match(struct model *m, struct model_reply *replies,
                 continue;
             replies[i].done = reply_take(m, &replies[i], why);
             progress |= replies[i].done || replies[i].at > at;
+        }
+        if (!progress && !late) { /* what waited may have come too late */
+            late = progress = true;
+            rules_time(m, eyes);
+            rules_settle(m, eyes);
         }
     } while (progress);
     for (size_t i = 0; i < n; i++)
@@ -928,8 +936,12 @@ static void session_resume(struct model *m, struct model_client *c, uint64_t id,
             rules_session_free(m, i);
         return;
     }
-    if (i < 0)
+    if (i < 0 && !m->restarted)
         violation("a session that is gone was resumed");
+    if (i < 0) { /* a restart may give it a new grace */
+        session_new(m, c, id);
+        return;
+    }
     c->session = i;
     m->sessions[i].client = c->id;
     m->sessions[i].gone_lo = m->sessions[i].gone_hi = MODEL_FOREVER;
@@ -1159,13 +1171,12 @@ void model_step(struct model *m, struct model_eyes *eyes,
 {
     m->now = ev->now_ms;
     m->step++;
+    m->jumped = ev->kind == EVENT_START;
     rules_time(m, eyes);
     rules_settle(m, eyes);
     event_apply(m, eyes, ev, replies, nreplies);
     rules_settle(m, eyes);
-    replies_match(m, replies, nreplies);
-    rules_time(m, eyes); /* what waited may have come too late */
-    rules_settle(m, eyes);
+    replies_match(m, eyes, replies, nreplies);
     for (int i = 0; i < MODEL_CLIENTS; i++) {
         struct model_client *c = &m->clients[i];
 
@@ -1184,6 +1195,7 @@ void model_restart(struct model *m, int64_t now)
 {
     m->now = now;
     m->disk_full = m->draining = false;
+    m->restarted = true;
     for (int i = 0; i < MODEL_CLIENTS; i++)
         m->clients[i].used = false;
     for (int i = 0; i < MODEL_SESSIONS; i++) {

@@ -146,6 +146,8 @@ struct model {
     int64_t now;
     uint64_t step, seq;
     bool disk_full, draining;
+    bool restarted; /* ever */
+    bool jumped;    /* many times were passed at once: in any order */
     struct model_job jobs[MODEL_JOBS];
     struct model_group groups[MODEL_GROUPS];
     struct model_queue queues[MODEL_QUEUES];

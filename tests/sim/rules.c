@@ -626,7 +626,7 @@ static void job_time_queued(struct model *m, struct model_eyes *eyes,
                    j->attempt == 0;
 
     if (deadline != CORE_NONE && deadline <= m->now) {
-        j->inherited = deadline != j->deadline;
+        j->inherited = deadline != j->deadline || m->jumped;
         j->deadline_hit = true;
     }
     if (j->deadline_hit || expired) {
@@ -656,8 +656,8 @@ static void job_time_running(struct model *m, struct model_job *j)
 
     if (deadline != CORE_NONE && deadline <= m->now && !j->deadline_hit) {
         j->deadline_hit = true;
-        j->inherited = deadline != j->deadline;
-        if (j->cancelled || j->timed_out)
+        j->inherited = deadline != j->deadline || m->jumped;
+        if (j->cancelled || j->timed_out || m->jumped)
             j->murky = true;
         job_ask(j);
     }
@@ -698,7 +698,7 @@ static void group_time(struct model *m, int i)
     if (g->deadline_hit || deadline == CORE_NONE || deadline > m->now)
         return;
     g->deadline_hit = true;
-    g->inherited = deadline != g->deadline || g->cancelled;
+    g->inherited = deadline != g->deadline || g->cancelled || m->jumped;
     if (g->cancelled && !g->outside)
         g->murky = true;
     g->cancelled = true;
@@ -772,6 +772,11 @@ static bool settle_group_cancel(struct model *m, struct model_eyes *eyes,
 
     if (g->outside || (g->cancelled && !due))
         return false;
+    if (due && !job && m->groups[g->parent].murky) {
+        /* it may have ended before, and been what its parent waited for */
+        v = rules_group_look(m, eyes, g);
+        due = v.reason.p || !v.ended_state;
+    }
     if (!due && !may &&
         !(g->closed && g->succeed > g->ok + rules_group_live_members(
                                                 m, (int)(g - m->groups))))
@@ -843,6 +848,19 @@ static bool settle_group_end(struct model *m, struct model_eyes *eyes,
     return true;
 }
 
+/* What a failed collect group counts for is left to the core. */
+static bool settle_murky(struct model *m, struct model_eyes *eyes,
+                         struct model_group *g)
+{
+    struct group_view v;
+
+    if (!g->murky || g->cancelled)
+        return false;
+    v = rules_group_look(m, eyes, g);
+    g->cancelled = v.reason.p || v.ended_state;
+    return g->cancelled;
+}
+
 void rules_settle(struct model *m, struct model_eyes *eyes)
 {
     bool changed;
@@ -858,5 +876,8 @@ void rules_settle(struct model *m, struct model_eyes *eyes)
         for (int i = 0; i < MODEL_GROUPS; i++)
             if (group_live(&m->groups[i]))
                 changed |= settle_group_end(m, eyes, &m->groups[i]);
+        for (int i = 0; i < MODEL_GROUPS && !changed; i++)
+            if (group_live(&m->groups[i]))
+                changed = settle_murky(m, eyes, &m->groups[i]);
     } while (changed);
 }
