@@ -335,11 +335,22 @@ static int help_main(struct cli *c)
     return 0;
 }
 
+/* A closed standard descriptor would be given to the connection, which would
+ * then get what is printed. Opened the wrong way round it stays unusable. */
+static void keep_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+            _exit(EXIT_OWN);
+}
+
 int main(int argc, char **argv)
 {
     struct cli c = {.argc = argc, .argv = argv};
     int words;
 
+    keep_standard_descriptors();
     (void)setlocale(LC_CTYPE, "");
     opterr = 0;
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -183,9 +184,16 @@ char *submission_command_label(size_t argc, char *const *argv)
 
 char *submission_label(const char *s)
 {
+    /* labels are UTF-8 whatever the locale is that yoke runs in */
+    static locale_t utf8;
     struct text label = {0};
+    locale_t old;
 
+    if (utf8 == (locale_t)0)
+        utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    old = uselocale(utf8);
     output_clean(&label, s, strlen(s));
+    (void)uselocale(old);
     if (label.len > LABEL_MAX) {
         size_t len = LABEL_MAX - 3;
 
