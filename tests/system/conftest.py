@@ -18,12 +18,13 @@ def directory():
 
 @pytest.fixture
 def start(directory):
-    """start(options, config=, runner=) gives a daemon that answers. At the end
-    it must stop as asked."""
+    """start(options, config=, runner=, password=) gives a daemon that answers.
+    At the end it must stop as asked."""
     daemons = []
 
-    def make(options=None, config="", runner=False):
+    def make(options=None, config="", runner=False, password=None):
         daemon = Daemon(directory, options, config, runner)
+        daemon.password = password
         daemons.append(daemon)
         return daemon.start()
 

@@ -97,6 +97,7 @@ class Daemon:
         self.log_path = os.path.join(self.dir, "yoked.log")
         self.config_path = os.path.join(self.dir, "yoked.ini")
         self.process = None
+        self.password = None
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -187,6 +188,7 @@ class Daemon:
 
     def client(self, **options):
         options.setdefault("decode_responses", True)
+        options.setdefault("password", self.password)
         return redis.Redis(unix_socket_path=self.socket,
                            single_connection_client=True, **options)
 
@@ -252,6 +254,11 @@ class Lines:
         if line[:1] == b"$" and line != b"$-1\r\n":
             return self.file.read(int(line[1:]) + 2)[:-2].decode()
         return line[:-2].decode(errors="replace")
+
+
+def hang_up(client):
+    """Breaks the connection without a word; close() would keep it pooled."""
+    client.connection.disconnect()
 
 
 def readable(s, seconds=0):

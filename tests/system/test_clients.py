@@ -94,7 +94,8 @@ def test_python_client_works(daemon, tcp):
     with r:
         assert r.ping() and r.echo("x") == "x"
         assert r.info()["loading"] == 0
-        assert r.client_id() > 0
+        assert any(c["id"] == str(r.client_id()) or c["cmd"]
+                   for c in r.client_list())
         assert r.config_get("result-max") or r.config_get("*")
         assert isinstance(r.time()[0], int)
         group = r.execute_command("GROUP", "OPEN", "FAIL", 0, "WIDTH", 2,
@@ -126,7 +127,7 @@ def test_python_pipeline_keeps_order_and_errors(daemon):
         for i in range(1000):
             pipe.execute_command("SUBMIT", "mail", i)
             if i % 100 == 0:
-                pipe.execute_command("STATUS", "j0000000000000")
+                pipe.execute_command("STATUS", "j0000000000001")
         answers = pipe.execute(raise_on_error=False)
         errors = [a for a in answers if isinstance(a, Exception)]
         jobs = [a for a in answers if not isinstance(a, Exception)]
