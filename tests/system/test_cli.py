@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""yoke: its exit codes, its JSON, and arguments that are no nice words."""
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from harness import YOKE, end, until
+
+
+@pytest.fixture
+def daemon(start):
+    return start(runner=True)
+
+
+def test_every_verb_prints_json(daemon):
+    job = daemon.json("submit", "-c", "--", "sh", "-c",
+                      "echo out; echo err >&2")["id"]
+    failed = daemon.json("submit", "-c", "--", "false")["id"]
+    waiting = daemon.json("submit", "-q", "mail", "--payload", "x")["id"]
+    group = daemon.json("group", "open", "--name", "mine")["id"]
+    member = daemon.json("submit", "-g", group, "-c", "--", "true")["id"]
+    daemon.yoke("group", "close", group)
+
+    def one(value):
+        return value[0] if isinstance(value, list) else value
+
+    assert one(daemon.json("wait", job))["outcome"] == "ok"
+    assert one(daemon.json("wait", failed))["outcome"] == "failed"
+    assert one(daemon.json("result", job))["result"] == "out\n"
+    assert one(daemon.json("status", job))["state"] == "finished"
+    assert one(daemon.json("group", "wait", group))["ok"] == 1
+    assert one(daemon.json("group", "results", group))["id"] == member
+    assert "out" in json.dumps(daemon.json("logs", job))
+    assert waiting in {j["id"] for j in daemon.json("ls")}
+    assert waiting in json.dumps(daemon.json("tree"))
+    assert "mail" in json.dumps(daemon.json("queue", "list"))
+    assert daemon.json("queue", "info", "mail")["jobs"] == 1
+    assert daemon.json("info") and daemon.json("ping")
+    assert daemon.json("group", "errors", group) is not None
+    report = daemon.json("run", "--", "sh", "-c", "echo x; exit 3")
+    assert (report["stdout"], report["outcome"]) == ("x\n", "failed")
+    report = daemon.json("map", "echo", "{}", ":::", "a", "b")
+    assert [m["input"] for m in report["members"]] == ["a", "b"]
+    # What prints no data prints nothing, or JSON.
+    for words in (["queue", "set", "mail", "--max-jobs", "5"],
+                  ["queue", "pause", "mail"], ["queue", "resume", "mail"],
+                  ["cancel", waiting], ["group", "cancel", group]):
+        done = daemon.yoke("--json", *words)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "" or json.loads(done.stdout) is not None
+
+
+def test_json_carries_bytes_that_are_no_text(daemon):
+    report = daemon.json("run", "--", "printf", r"\377\000")
+    assert base64.b64decode(report["stdout_base64"]) == b"\xff\0"
+
+
+@pytest.mark.parametrize("script, status", [
+    ("exit 0", 0), ("exit 1", 1), ("exit 77", 77), ("exit 255", 255),
+    ("kill -KILL $$", 128 + signal.SIGKILL),
+    ("kill -SEGV $$", 128 + signal.SIGSEGV)])
+def test_the_status_of_run_is_that_of_the_command(daemon, script, status):
+    assert daemon.yoke("run", "sh", "-c", script).returncode == status
+
+
+@pytest.mark.parametrize("words, status", [
+    (["--timeout", "200ms", "sleep", "60"], 124),
+    (["--deadline", "200ms", "sleep", "60"], 124),
+    (["-q", "paused", "--expires", "200ms", "true"], 124),
+    (["/no/such/command"], 127),
+    (["no-such-command"], 127),
+    (["/etc/passwd"], 126),
+    (["--no-such-option", "true"], 125),
+    (["--timeout", "soon", "true"], 125),
+    ([], 125)])
+def test_the_status_of_run_says_why_nothing_came(daemon, words, status):
+    with daemon.client() as client:
+        client.execute_command("QUEUE", "SET", "paused")
+        client.execute_command("QUEUE", "PAUSE", "paused")
+    done = daemon.yoke("run", *words)
+    assert done.returncode == status, done.stderr
+    assert done.stderr
+
+
+def test_run_says_143_when_somebody_else_cancels(daemon):
+    process = daemon.yoke_start("run", "--name", "victim", "sleep", "1000")
+    [job] = until(lambda: daemon.json("ls", "--state", "running"), "it runs")
+    assert daemon.yoke("cancel", "--reason", "enough", "--wait",
+                       job["id"]).returncode == 0
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert "enough" in err
+
+
+def test_no_daemon_is_125_for_run_and_1_for_the_others(directory):
+    nowhere = os.path.join(directory, "nowhere")
+    for words, status in ((["run", "true"], 125), (["map", "true"], 125),
+                          (["ping"], 1), (["ls"], 1)):
+        done = subprocess.run([YOKE, "--server", nowhere] + words,
+                              capture_output=True, text=True, timeout=20,
+                              stdin=subprocess.DEVNULL)
+        assert done.returncode == status, done
+        assert nowhere in done.stderr
+
+
+@pytest.mark.parametrize("words", [["frobnicate"], ["status"], ["queue"],
+                                   ["ls", "--state"], ["wait", "-t", "x", "j"]])
+def test_a_wrong_command_line_is_2(daemon, words):
+    done = daemon.yoke(*words)
+    assert done.returncode == 2
+    assert done.stderr and not done.stdout
+
+
+@pytest.mark.parametrize("failures, status", [(0, 0), (1, 1), (3, 3),
+                                              (100, 100), (101, 101),
+                                              (120, 101)])
+def test_the_status_of_map_is_the_number_of_failures(
+        daemon, failures, status):
+    inputs = ["1"] * failures + ["0"] * 2
+    done = daemon.yoke("map", "--halt", "never", "sh", "-c", "exit $0", "{}",
+                       input="\n".join(inputs) + "\n")
+    assert done.returncode == status, done.stderr
+
+
+def test_map_keeps_the_order_of_the_inputs(daemon):
+    words = ["map", "sh", "-c", "sleep $0; echo $0", "{}", ":::", "0.5", "0.2",
+             "0"]
+    assert daemon.yoke(*words).stdout == "0.5\n0.2\n0\n"
+    words.insert(1, "--as-completed")
+    assert daemon.yoke(*words).stdout == "0\n0.2\n0.5\n"
+
+
+def test_map_reads_inputs_and_substitutes_them(daemon):
+    done = daemon.yoke("map", "echo {#} {} {.} {/} {//} {/.}",
+                       input="a/b.tar.gz\n\nc d.txt\n")
+    assert done.stdout == ("1 a/b.tar.gz a/b.tar b.tar.gz a b.tar\n"
+                           "2 c d.txt c d c d.txt . c d\n")
+    done = daemon.yoke("map", "-0", "echo", input="a\nb\0c\0")
+    assert done.stdout == "a\nb\nc\n"
+
+
+WEIRD = [b"two words", b"'single'", b'"double"', b"new\nline", b"\xff\xfe",
+         b"-n", b"--help", b"$HOME `id` $(id)", b"*", b"\\", b"{}", b"",
+         b"a;b|c&d", "ünï".encode()]
+
+
+def test_weird_arguments_arrive_as_they_are(daemon):
+    done = daemon.yoke("run", "--", "printf", r"%s\0", *WEIRD, text=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(b"\0")[:-1] == WEIRD
+
+
+def test_weird_inputs_stay_one_word(daemon):
+    inputs = [w for w in WEIRD if w]
+    done = daemon.yoke("map", "-0", "printf", r"<%s>\0", "{}", text=False,
+                       input=b"\0".join(inputs) + b"\0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(b"\0")[:-1] == [b"<%s>" % w for w in inputs]
+
+
+def test_run_passes_standard_input_directory_and_environment(daemon):
+    done = daemon.yoke("run", "-i", "tr", "a-z", "A-Z", input="hello")
+    assert done.stdout == "HELLO"
+    done = daemon.yoke("run", "--env", "A=b c", "--dir", "/", "sh", "-c",
+                       'echo "$A"; pwd; cat')
+    assert done.stdout == "b c\n/\n"
+    assert daemon.yoke("run", "pwd", cwd="/usr").stdout == "/usr\n"
+
+
+def test_large_output_comes_whole(daemon):
+    done = daemon.yoke("run", "sh", "-c", "seq 1 100000")
+    assert done.stdout == "".join("%d\n" % i for i in range(1, 100001))
+
+
+def test_logs_follow_a_job_while_it_runs(daemon):
+    fifo = os.path.join(daemon.dir, "fifo")
+    os.mkfifo(fifo)
+    job = daemon.json("submit", "-c", "--", "sh", "-c",
+                      "echo first; echo oops >&2; read x <%s; echo $x" %
+                      fifo)["id"]
+    process = daemon.yoke_start("logs", "-f", job)
+    assert process.stdout.readline() == "first\n"
+    assert daemon.json("status", job)  # it still runs, and waits for this:
+    with open(fifo, "w") as file:
+        file.write("second\n")
+    out, err = process.communicate(timeout=20)
+    assert (out, err, process.returncode) == ("second\n", "oops\n", 0)
+    assert daemon.yoke("logs", job).stdout == "first\nsecond\n"
+
+
+def test_wait_and_result_end_with_124_when_the_time_is_up(daemon):
+    job = daemon.json("submit", "-q", "mail", "--payload", "x")["id"]
+    assert daemon.yoke("wait", "-t", "100ms", job).returncode == 124
+    assert daemon.yoke("result", job).returncode == 124
+    group = daemon.json("group", "open")["id"]
+    assert daemon.yoke("group", "wait", "-t", "100ms", group).returncode == 124
+    daemon.yoke("cancel", job)
+    assert daemon.yoke("wait", job).returncode == 1
+    assert daemon.yoke("wait", "j0000000000001").returncode == 1
+
+
+def test_submit_takes_the_payload_byte_for_byte(daemon):
+    payload = bytes(range(256)) * 100
+    job = daemon.yoke("submit", "-q", "mail", input=payload,
+                      text=False).stdout.decode().strip()
+    with daemon.client(decode_responses=False) as client:
+        [got] = client.execute_command("FETCH", 1, 0, "mail")
+        assert got[3] == payload
+        client.execute_command("DONE", got[1], payload)
+    assert daemon.yoke("result", job, text=False).stdout == payload
+
+
+def test_a_full_queue_is_told_when_nothing_waits(daemon):
+    daemon.yoke("queue", "set", "tiny", "--max-jobs", "1")
+    assert daemon.yoke("submit", "-q", "tiny", "x").returncode == 0
+    done = daemon.yoke("submit", "-q", "tiny", "--wait", "0", "y")
+    assert done.returncode == 1
+    assert "full" in done.stderr.lower()
+
+
+def test_the_tree_shows_what_runs(daemon):
+    process = daemon.yoke_start("map", "--name", "the work", "sleep", "{}",
+                                ":::", "1001", "1002")
+    until(lambda: len(daemon.json("ls", "--state", "running")) == 2, "both run")
+    tree = daemon.yoke("tree").stdout
+    lines = tree.splitlines()
+    assert lines[0].startswith("root"), tree
+    [group] = [i for i, line in enumerate(lines) if "the work" in line]
+    assert len([line for line in lines[group + 1:] if "running" in line]) == 2
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    end(process)
+    assert "running" not in daemon.yoke("tree").stdout
+
+
+def test_group_errors_are_a_tree_that_can_be_split(daemon):
+    group = daemon.json("group", "open", "--halt", "never")["id"]
+    for code in (3, 4, 4):
+        daemon.yoke("submit", "-g", group, "-c", "--", "sh", "-c",
+                    "echo broke >&2; exit %d" % code)
+    daemon.yoke("group", "close", group)
+    assert daemon.yoke("group", "wait", group).returncode in (0, 1)
+    everything = daemon.yoke("group", "errors", group).stdout
+    assert len(re.findall("exit:", everything)) >= 3
+    some = daemon.yoke("group", "errors", "--class", "exit:4", group).stdout
+    assert "exit:4" in some and "exit:3" not in some
+
+
+def test_when_the_reader_goes_away_the_group_is_cancelled(daemon):
+    process = daemon.yoke_start("run", "sh", "-c", "yes")
+    assert process.stdout.readline() == "y\n"
+    process.stdout.close()
+    process.wait(20)
+    until(lambda: not daemon.json("ls", "--state", "running"), "it is gone")
+    process.stderr.close()
+
+
+def test_help_is_there_for_every_verb():
+    text = subprocess.run([YOKE, "help"], capture_output=True, text=True).stdout
+    verbs = re.findall(r"^  ([a-z]+(?: [a-z]+)?)  +\S", text, re.M)
+    assert len(verbs) > 20
+    for verb in verbs:
+        done = subprocess.run([YOKE] + verb.split() + ["--help"],
+                              capture_output=True, text=True)
+        assert done.returncode == 0 and "usage" in done.stdout.lower(), verb
