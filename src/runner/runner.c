@@ -81,7 +81,8 @@ struct runner {
     int64_t average_us;    /* of the jobs' times */
     int stopping;          /* signals received */
     bool quit_sent;
-    bool urgent; /* what waits to be sent goes out with this turn */
+    bool answered; /* something was, since the last turn */
+    bool urgent;   /* what waits to be sent goes out with this turn */
 
     ev_io connection;
     ev_io notify; /* cgroups that changed */
@@ -534,6 +535,7 @@ static void on_reply(yoke *y, int status, const struct yoke_value *reply,
     struct job *j;
 
     request_free(q);
+    r->answered = true;
     if (y != r->y || (status < 0 && is_connection_error(status)))
         return; /* what it means for all is seen by yoke_process's caller */
     if (copy.sent_ms > r->alive_ms)
@@ -770,6 +772,7 @@ static void turn(struct runner *r)
 {
     bool idle;
 
+    r->answered = false;
     start_held(r);
     report_ended(r);
     resume_outputs(r);
@@ -808,9 +811,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *prepare, int events)
         r->urgent = false;
         if (r->y && yoke_unsent(r->y) > 0 && !exchange(r))
             continue; /* what the loss leads to is the next turn's */
-        more = !TAILQ_EMPTY(&r->ended) ||
-               (r->nheld > 0 && !r->queues_bounded && !r->stopping &&
-                r->nrunning < (size_t)r->settings->slots) ||
+        more = r->answered || !TAILQ_EMPTY(&r->ended) ||
                (r->y && !r->fetch_open && !r->quit_sent &&
                 !ev_is_active(&r->pause));
     }
