@@ -375,8 +375,23 @@ static void tree_members(struct tree *t, const struct group *g, int64_t depth)
     }
 }
 
-/* The root has no list of its members: it is a long-lived scope of very many.
- */
+/* Jobs of the root group in one list; `class` as of tree_class. */
+static void tree_root_jobs(struct tree *t, const struct list *jobs, int class)
+{
+    int64_t scanned = 0;
+
+    list_foreach (it, jobs) {
+        const struct job *j = list_entry(it, struct job, link);
+
+        if (t->left == 0 || scanned++ == SCAN_MAX)
+            return;
+        if (j->group == &t->c->root && tree_class(j) == class)
+            tree_job(t, j, 1);
+    }
+}
+
+/* The root has no list of its members: it is a long-lived scope of very many,
+ * which are found where their state has put them. */
 static void tree_root(struct tree *t)
 {
     struct core *c = t->c;
@@ -389,20 +404,18 @@ static void tree_root(struct tree *t)
         if (g->parent_id == 0)
             tree_group(t, g, 1);
     }
-    list_foreach (si, &c->all_sessions) {
-        list_foreach (it, &list_entry(si, struct session, link)->held) {
-            const struct job *j = list_entry(it, struct job, link);
+    list_foreach (it, &c->all_sessions)
+        tree_root_jobs(t, &list_entry(it, struct session, link)->held, 0);
+    tree_root_jobs(t, &c->joining, 0);
+    tree_root_jobs(t, &c->root.finished, 1);
+    list_foreach (it, &c->queues) {
+        const struct queue *q = list_entry(it, struct queue, link);
 
-            if (j->group == &c->root)
-                tree_job(t, j, 1);
-        }
+        for (int p = CORE_PRIORITIES - 1; p >= 0; p--)
+            tree_root_jobs(t, &q->ready[p], 2);
+        tree_root_jobs(t, &q->delayed, 2);
     }
-    list_foreach (it, &c->joining) {
-        const struct job *j = list_entry(it, struct job, link);
-
-        if (j->group == &c->root)
-            tree_job(t, j, 1);
-    }
+    tree_root_jobs(t, &c->root.finished, 2);
 }
 
 static void tree_group(struct tree *t, const struct group *g, int64_t depth)
