@@ -141,6 +141,7 @@ class Daemon:
         try:
             with self.client() as client:
                 client.execute_command("QUEUE", "LIST")
+                hang_up(client)
                 return True
         except redis.exceptions.RedisError:
             return False
