@@ -32,19 +32,60 @@ bool attempt_can_be_asked(const struct run *run, enum cause cause)
            (cause == CAUSE_CANCEL && !run->cancelled);
 }
 
-/* Groups may end at once, and with the last of them a joining job, and its run:
- * it is held until all have been told. */
-static void cancel_groups(struct core *c, struct job *j, struct str reason,
-                          int64_t grace_ms)
+const char *attempt_stops_groups(const struct job *j)
 {
-    struct run *run = j->u.run;
+    const struct run *run = j->u.run;
 
-    run->live_groups++;
-    list_foreach_safe (it, &run->groups)
-        group_cancel(c, list_entry(it, struct group, sibling), CAUSE_CANCEL,
-                     reason, grace_ms);
-    run->live_groups--;
-    attempt_child_ended(c, j);
+    switch ((enum cause)run->asked) {
+    case CAUSE_TIMEOUT:
+        return "timeout";
+    case CAUSE_DEADLINE:
+        return "deadline";
+    case CAUSE_CANCEL:
+    case CAUSE_FAIL:
+    case CAUSE_SUCCEED:
+    case CAUSE_UNREACHABLE:
+        return j->extra && j->extra->reason ? j->extra->reason : "cancelled";
+    case CAUSE_NONE:
+    case CAUSES_COUNT:
+        break;
+    }
+    return j->state == JOB_JOINING && run->verdict != VERDICT_OK
+               ? REASON_PARENT_FAILED
+               : NULL;
+}
+
+/* They are cancelled; when the body is done and was not asked to stop they
+ * are closed. */
+void attempt_sweep_begin(struct core *c, struct run *run)
+{
+    if (run->live_groups == 0 ||
+        (run->asked == CAUSE_NONE && run->job->state != JOB_JOINING))
+        return;
+    run->sweep_left = run->live_groups;
+    list_remove(&run->sweep);
+    list_push_back(&c->run_sweeps, &run->sweep);
+}
+
+/* The last group to end may take the attempt with it. */
+void attempt_sweep(struct core *c, struct run *run)
+{
+    const char *reason = attempt_stops_groups(run->job);
+    struct list *first = list_first(&run->groups);
+    struct group *g;
+
+    if (!first || --run->sweep_left == 0)
+        list_remove(&run->sweep);
+    if (!first)
+        return;
+    list_remove(first);
+    list_push_back(&run->groups, first);
+    g = list_entry(first, struct group, sibling);
+    if (reason)
+        group_cancel(c, g, CAUSE_CANCEL, str_from(reason),
+                     run->asked == CAUSE_NONE ? CORE_UNSET : run->grace_ms);
+    else
+        group_close(c, g);
 }
 
 /* Ask a running job to stop; everything below it is cancelled with it. */
@@ -52,7 +93,6 @@ void attempt_ask(struct core *c, struct job *j, enum cause cause,
                  struct str reason, int64_t grace_ms)
 {
     struct run *run = j->u.run;
-
     bool first = run->asked == CAUSE_NONE;
 
     if (!attempt_can_be_asked(run, cause))
@@ -71,7 +111,7 @@ void attempt_ask(struct core *c, struct job *j, enum cause cause,
         list_push_back(&run->session->notices, &run->notice);
         session_notify(c, run->session);
     }
-    cancel_groups(c, j, reason, grace_ms);
+    attempt_sweep_begin(c, run);
 }
 
 static int64_t backoff(const struct core *c, const struct job *j,
@@ -97,7 +137,7 @@ static bool will_run_again(const struct core *c, const struct job *j,
 
     *not_before_ms = 0;
     if (run->cancelled || run->asked == CAUSE_DEADLINE ||
-        job_past_deadline(c, j) || job_cancelled_scope(j))
+        job_past_deadline(c, j) || group_cancelled(j->group))
         return false;
     switch (kind) {
     case VERDICT_RELEASED:
@@ -125,15 +165,13 @@ static void requeue(struct core *c, struct job *j,
                     const struct record_verdict *v)
 {
     struct queue *q = j->queue;
-    struct group *g = j->group;
 
     core_record(c, &(struct record){.type = RECORD_REQUEUE,
                                     .at_ms = c->now_ms,
                                     .id = j->node.hash,
                                     .u.verdict = *v});
     c->totals.retried++;
-    group_unpark(c, g);
-    queue_dispatch(c, q);
+    queue_wake(c, q);
 }
 
 /* A job that stopped because its own time was up has failed with that. */
@@ -191,7 +229,7 @@ static void attempt_over(struct core *c, struct job *j,
         run->asked != CAUSE_DEADLINE)
         v->outcome = OUTCOME_CANCELLED;
     if ((kind == VERDICT_RELEASED || kind == VERDICT_LOST) &&
-        (run->cancelled || job_cancelled_scope(j)))
+        (run->cancelled || group_cancelled(j->group)))
         v->outcome = OUTCOME_CANCELLED;
     if (kind == VERDICT_RELEASED && v->outcome == OUTCOME_FAILED) {
         v->has_error = true;
@@ -225,15 +263,7 @@ void attempt_body_ended(struct core *c, struct job *j, const struct verdict *v)
                                     .at_ms = c->now_ms,
                                     .id = j->node.hash,
                                     .u.verdict = rv});
-    if (v->kind != VERDICT_OK) {
-        cancel_groups(c, j, STR(REASON_PARENT_FAILED), CORE_UNSET);
-        return;
-    }
-    run->live_groups++; /* as in cancel_groups */
-    list_foreach_safe (it, &run->groups)
-        group_close(c, list_entry(it, struct group, sibling));
-    run->live_groups--;
-    attempt_child_ended(c, j);
+    attempt_sweep_begin(c, run);
 }
 
 void attempt_child_ended(struct core *c, struct job *j)

@@ -152,6 +152,7 @@ static void check_queue(const struct queue *q)
 
     for (int p = 0; p < CORE_PRIORITIES; p++) {
         ASSERT(((q->ready_mask >> p) & 1) == !list_empty(&q->ready[p]));
+        ASSERT(((q->open_mask >> p) & 1) == !list_empty(&q->open[p]));
         list_foreach (it, &q->ready[p]) {
             const struct job *j = list_entry(it, struct job, link);
 
@@ -170,9 +171,17 @@ static void check_queue(const struct queue *q)
     ASSERT(jobs == q->jobs && q->bytes >= 0);
 }
 
-/* No producer waits while there is room, no worker while there is work. */
+static bool is_full(const struct group *g)
+{
+    return g->width != CORE_NONE && g->active >= g->width;
+}
+
+/* No producer waits while there is room, no worker while there is work, unless
+ * the queue will be looked at again. */
 static void check_no_lost_wakeup(const struct core *c, const struct queue *q)
 {
+    if (list_linked(&q->wake))
+        return;
     if (!list_empty(&q->producers)) {
         const struct waiter *w =
             list_entry(list_first(&q->producers), struct waiter, link);
@@ -183,11 +192,12 @@ static void check_no_lost_wakeup(const struct core *c, const struct queue *q)
     }
     if (q->paused || c->draining || list_empty(&q->fetchers))
         return;
+    ASSERT(q->ready_mask == 0);
     for (int p = 0; p < CORE_PRIORITIES; p++)
-        list_foreach (it, &q->ready[p]) {
-            const struct job *j = list_entry(it, struct job, link);
+        list_foreach (it, &q->open[p]) {
+            const struct lane *lane = list_entry(it, struct lane, open);
 
-            ASSERT(job_cancelled_scope(j) || job_full_group(j));
+            ASSERT(list_empty(&lane->jobs) || is_full(lane->group));
         }
 }
 
@@ -200,7 +210,10 @@ static void check_lanes(const struct group *g)
             const struct job *j = list_entry(ji, struct job, link);
 
             ASSERT(j->state == JOB_PARKED && j->queue == lane->queue);
+            ASSERT(j->priority == lane->priority);
         }
+        ASSERT(list_empty(&lane->jobs) || list_linked(&lane->open) ||
+               is_full(g));
     }
 }
 
@@ -334,11 +347,11 @@ void core_free(struct core *c)
             client_drop_if_idle(c, cl);
     }
     walk_jobs(c, free_job, c);
-    list_foreach_safe (it, &c->queues)
-        queue_free(c, list_entry(it, struct queue, link));
     free_groups(c, &c->all_groups);
     free_groups(c, &c->ended_groups);
     group_release(c, &c->root);
+    list_foreach_safe (it, &c->queues)
+        queue_free(c, list_entry(it, struct queue, link));
     list_foreach_safe (it, &c->all_sessions)
         mem_free(list_entry(it, struct session, link));
     pool_clear(&c->job_pool);

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * core - one step: an event comes in, records and replies go out.
+ *
+ * What an event leads to and may be much is not done where it is found but put
+ * on a list, and worked off at the end of the step and in EVENT_TICKs, so many
+ * units of each kind in one step: cancels spread through the members of a
+ * group, jobs go to waiting workers, ended groups are forgotten. So nothing is
+ * re-entered, the stack is flat, and neither a pause of the loop nor an entry
+ * of the store grows with the number of jobs. What is recorded is a level: a
+ * member that a cancel has not reached yet cannot start (group_cancelled).
  */
 #include "core/internal.h"
 
 #include <errno.h>
 #include <stdarg.h>
-
-#define TICK_BUDGET 1000 /* timers handled in one step */
 
 /* ------------------------------------------------------------------ limits */
 
@@ -200,31 +206,68 @@ static void timer_fire(struct core *c, struct timer *t)
 
 static void tick(struct core *c)
 {
-    for (int n = 0; n < TICK_BUDGET && heap_min_at(&c->timers) <= c->now_ms;
-         n++) {
+    while (heap_min_at(&c->timers) <= c->now_ms && core_work(c)) {
         struct timer *t =
             container_of(heap_min(&c->timers), struct timer, node);
 
         timer_stop(c, t);
         timer_fire(c, t);
     }
-    if (!list_empty(&c->sweeps)) {
-        struct group *g =
-            list_entry(list_first(&c->sweeps), struct group, sweep);
+}
 
-        if (group_sweep(c, g))
-            group_settle(c, g);
-    }
-    if (!list_empty(&c->forgetting))
-        (void)group_forget(
+/* -------------------------------------------------------------------- work */
+
+bool core_work(struct core *c)
+{
+    if (c->work <= 0 || buf_size(&c->out->records) > STEP_RECORDS ||
+        c->out->values.len > STEP_VALUES)
+        return false;
+    c->work--;
+    return true;
+}
+
+static void work_cancels(struct core *c)
+{
+    c->work = STEP_WORK;
+    while (!list_empty(&c->run_sweeps) && core_work(c))
+        attempt_sweep(
+            c, list_entry(list_first(&c->run_sweeps), struct run, sweep));
+    while (!list_empty(&c->sweeps) && core_work(c))
+        group_sweep(c, list_entry(list_first(&c->sweeps), struct group, sweep));
+}
+
+static void work_queues(struct core *c)
+{
+    c->work = STEP_WORK;
+    while (!list_empty(&c->noticed) && core_work(c))
+        session_serve(
+            c, list_entry(list_first(&c->noticed), struct session, noticed));
+    while (!list_empty(&c->wakes) && core_work(c))
+        queue_serve(c, list_entry(list_first(&c->wakes), struct queue, wake));
+}
+
+static void work_rest(struct core *c)
+{
+    c->work = STEP_WORK;
+    while (!list_empty(&c->forgetting) && core_work(c))
+        group_forget(
             c, list_entry(list_first(&c->forgetting), struct group, sweep));
+    while (c->images_next < c->queue_count && core_work(c))
+        queue_write_image(c, c->images_next++);
+    if (c->images_next >= c->queue_count)
+        c->images_next = UINT32_MAX; /* those made from now on have one */
+}
+
+static bool work_left(const struct core *c)
+{
+    return !list_empty(&c->run_sweeps) || !list_empty(&c->sweeps) ||
+           !list_empty(&c->noticed) || !list_empty(&c->wakes) ||
+           !list_empty(&c->forgetting) || c->images_next < c->queue_count;
 }
 
 int64_t core_next_ms(const struct core *c)
 {
-    if (!list_empty(&c->sweeps) || !list_empty(&c->forgetting))
-        return c->now_ms;
-    return heap_min_at(&c->timers);
+    return work_left(c) ? c->now_ms : heap_min_at(&c->timers);
 }
 
 /* ---------------------------------------------------------------- segments */
@@ -368,7 +411,11 @@ static void start(struct core *c)
         timer_stop(c, &s->timer);
         session_arm(c, s);
         session_renotify(s);
+        list_foreach (ji, &s->held)
+            attempt_sweep_begin(c, list_entry(ji, struct job, link)->u.run);
     }
+    list_foreach (it, &c->joining)
+        attempt_sweep_begin(c, list_entry(it, struct job, link)->u.run);
     retain_enforce(c);
 }
 
@@ -386,8 +433,7 @@ static void drain(struct core *c, bool on)
                         "the daemon is shutting down");
             waiter_free(c, w);
         }
-        if (!on)
-            queue_dispatch(c, q);
+        queue_wake(c, q);
     }
 }
 
@@ -487,7 +533,7 @@ static void dispatch(struct core *c, const struct core_event *ev)
         return;
     case EVENT_SEGMENT:
         segment_set(c, ev->u.segment);
-        queue_write_images(c);
+        c->images_next = 0;
         return;
     case EVENT_DISK_FULL:
         c->disk_full = ev->u.on;
@@ -506,7 +552,13 @@ void core_step(struct core *c, const struct core_event *ev,
     c->out = out;
     c->now_ms = max_i64(c->now_ms, ev->now_ms);
     c->random = ev->random;
+    c->work = STEP_WORK;
     dispatch(c, ev);
+    if (work_left(c)) {
+        work_cancels(c);
+        work_queues(c);
+        work_rest(c);
+    }
     segments_trim(c);
     c->out = NULL;
 }
@@ -536,8 +588,13 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->all_sessions);
     list_init(&c->all_clients);
     list_init(&c->joining);
+    list_init(&c->run_sweeps);
     list_init(&c->sweeps);
+    list_init(&c->noticed);
+    list_init(&c->wakes);
     list_init(&c->forgetting);
+    list_init(&c->spent);
+    c->images_next = UINT32_MAX;
     list_init(&c->outputs);
     heap_init(&c->timers);
     pool_init(&c->job_pool, sizeof(struct job));

@@ -8,7 +8,8 @@
  *
  * A cancel is a level: it is recorded once for the group, and then swept
  * through the members in slices, so that a group of a million does not stop
- * the loop. What has not been swept yet cannot start either.
+ * the loop. What has not been swept yet cannot start either, nor can what is
+ * below it (group_cancelled).
  */
 #include "core/internal.h"
 
@@ -55,6 +56,7 @@ void group_init(struct group *g)
     list_init(&g->waiters);
     list_init(&g->lanes);
     list_init(&g->sweep);
+    list_init(&g->spent);
 }
 
 void group_release(struct core *c, struct group *g)
@@ -64,6 +66,7 @@ void group_release(struct core *c, struct group *g)
         struct lane *lane = list_entry(it, struct lane, of_group);
 
         ASSERT(list_empty(&lane->jobs));
+        lane_close(lane);
         mem_free(lane);
     }
     timer_stop(c, &g->timer);
@@ -75,22 +78,24 @@ void group_release(struct core *c, struct group *g)
 
 static void group_free(struct core *c, struct group *g)
 {
+    struct group *parent = g->parent_attempt
+                               ? NULL
+                               : find_group(c, (struct group_id){g->parent_id});
+
     list_remove(&g->link);
     list_remove(&g->sweep);
+    list_remove(&g->spent);
     c->nended--;
     map_remove(&c->groups, &g->node);
     segment_drop(c, g->segment);
     account(c, -(int64_t)sizeof(*g));
     group_release(c, g);
     mem_free(g);
+    if (parent)
+        group_member_forgotten(c, parent);
 }
 
 /* ------------------------------------------------------------------- apply */
-
-static struct str text_of(const char *s)
-{
-    return s ? str_from(s) : (struct str){0};
-}
 
 static void arm(struct core *c, struct group *g)
 {
@@ -283,30 +288,84 @@ const char *group_apply(struct core *c, const struct record *r)
 
 /* ------------------------------------------------------------------- width */
 
-void group_active(struct group *g, int64_t by)
+static void lane_open(struct core *c, struct lane *lane)
 {
-    for (; g; g = g->parent)
-        g->active += by;
+    struct queue *q = lane->queue;
+
+    if (list_empty(&lane->jobs))
+        return;
+    if (!list_linked(&lane->open))
+        list_push_back(&q->open[lane->priority], &lane->open);
+    q->open_mask |= 1u << lane->priority;
+    queue_wake(c, q);
 }
 
-void group_unpark(struct core *c, struct group *g)
+void lane_close(struct lane *lane)
+{
+    struct queue *q = lane->queue;
+
+    if (!list_linked(&lane->open))
+        return;
+    list_remove(&lane->open);
+    if (list_empty(&q->open[lane->priority]))
+        q->open_mask &= ~(1u << lane->priority);
+}
+
+void group_active(struct core *c, struct group *g, int64_t by)
 {
     for (; g; g = g->parent) {
-        if (g->width == CORE_NONE || g->active >= g->width)
-            continue;
-        /* One of each queue: the first may be in a queue that is paused. */
-        list_foreach (it, &g->lanes) {
-            struct lane *lane = list_entry(it, struct lane, of_group);
-            struct queue *q = lane->queue;
+        bool was_full = g->width != CORE_NONE && g->active >= g->width;
 
-            if (list_empty(&lane->jobs))
-                continue;
-            job_unpark(c,
-                       list_entry(list_first(&lane->jobs), struct job, link));
-            /* Lanes stay as long as their group: whatever this leads to, the
-             * list can be walked on. */
-            queue_dispatch(c, q);
+        g->active += by;
+        if (was_full && g->active < g->width)
+            list_foreach (it, &g->lanes)
+                lane_open(c, list_entry(it, struct lane, of_group));
+    }
+}
+
+/* ------------------------------------------------------------------ cancel */
+
+const char *group_cancelled(const struct group *g)
+{
+    while (g) {
+        if (g->cause != CAUSE_NONE)
+            return g->reason;
+        if (g->parent_job) {
+            const char *reason = attempt_stops_groups(g->parent_job);
+
+            if (reason)
+                return reason;
+            g = g->parent_job->group;
+        } else {
+            g = g->parent;
         }
+    }
+    return NULL;
+}
+
+/* From the top: what is below a group or job gets its reason. */
+void group_reach(struct core *c, struct group *g)
+{
+    if (g->cause != CAUSE_NONE || !group_cancelled(g))
+        return;
+    if (g->parent_job) {
+        struct job *j = g->parent_job;
+        struct run *run = j->u.run;
+        const char *reason;
+
+        group_reach(c, j->group);
+        if (j->group->cause != CAUSE_NONE)
+            job_cancel(c, j, str_from(j->group->reason),
+                       j->group->cancel_grace_ms);
+        reason = attempt_stops_groups(j);
+        if (reason)
+            group_cancel(c, g, CAUSE_CANCEL, str_from(reason),
+                         run->asked == CAUSE_NONE ? CORE_UNSET : run->grace_ms);
+    } else if (g->parent) {
+        group_reach(c, g->parent);
+        if (g->parent->cause != CAUSE_NONE)
+            group_cancel(c, g, CAUSE_CANCEL, str_from(g->parent->reason),
+                         g->parent->cancel_grace_ms);
     }
 }
 
@@ -322,17 +381,15 @@ static void record_simple(struct core *c, const struct group *g,
 bool group_accepts(struct core *c, struct client_id client,
                    const struct group *g)
 {
-    if (g->cause != CAUSE_NONE) {
+    const char *reason = group_cancelled(g);
+
+    if (reason) {
         reply_error(c, client, CORE_ERR_CANCELLED,
-                    "the group is cancelled (%s) and takes no more members",
-                    g->reason);
-        return false;
-    }
-    for (const struct group *up = g->parent; up; up = up->parent) {
-        if (up->cause == CAUSE_NONE)
-            continue;
-        reply_error(c, client, CORE_ERR_CANCELLED,
-                    "a group above it is cancelled (%s)", up->reason);
+                    g->cause != CAUSE_NONE
+                        ? "the group is cancelled (%s) and takes no more "
+                          "members"
+                        : "a scope above it is cancelled (%s)",
+                    reason);
         return false;
     }
     if (g->closed) {
@@ -450,16 +507,23 @@ void group_settle(struct core *c, struct group *g)
     }
 }
 
-bool group_sweep(struct core *c, struct group *g)
+/* A slice each, so that none has to wait for a group of a million. */
+#define SWEEP_SLICE 100
+
+/* Ending the last member ends the group; it stays in memory. While it is in
+ * the list its members keep their places. */
+void group_sweep(struct core *c, struct group *g)
 {
-    struct str reason = text_of(g->reason);
-    size_t last = g->sweep_next + SWEEP_BUDGET;
+    struct str reason = str_from(g->reason);
 
-    /* Ending the last member ends the group; it stays in memory. */
-    while (!g->ended && g->sweep_next < g->members.len &&
-           g->sweep_next < last) {
-        uint64_t id = g->members.ids[g->sweep_next++];
+    list_remove(&g->sweep);
+    list_push_back(&c->sweeps, &g->sweep);
+    for (int n = 0; !g->ended && g->sweep_next < g->members.len; n++) {
+        uint64_t id = g->members.ids[g->sweep_next];
 
+        if (n == SWEEP_SLICE || !core_work(c))
+            return;
+        g->sweep_next++;
         if (id & ID_GROUP) {
             struct group *m = find_group(c, (struct group_id){id & ~ID_GROUP});
 
@@ -472,10 +536,7 @@ bool group_sweep(struct core *c, struct group *g)
                 job_cancel(c, j, reason, g->cancel_grace_ms);
         }
     }
-    if (!g->ended && g->sweep_next < g->members.len)
-        return false;
     list_remove(&g->sweep);
-    return true;
 }
 
 void group_cancel(struct core *c, struct group *g, enum cause cause,
@@ -490,7 +551,6 @@ void group_cancel(struct core *c, struct group *g, enum cause cause,
                                               .grace_ms = grace_ms,
                                               .reason = reason}});
     queue_refuse_group(c, g);
-    (void)group_sweep(c, g);
     group_settle(c, g);
 }
 
@@ -503,46 +563,60 @@ void group_close(struct core *c, struct group *g)
     group_settle(c, g);
 }
 
+/* It goes to the end of the ended ones, for group_evict. */
+static void forget_begin(struct core *c, struct group *g)
+{
+    list_remove(&g->sweep);
+    list_push_back(&c->forgetting, &g->sweep);
+    list_remove(&g->link);
+    list_push_back(&c->ended_groups, &g->link);
+}
+
 void group_timer(struct core *c, struct group *g)
 {
     if (!g->ended) {
         group_cancel(c, g, CAUSE_DEADLINE, STR("deadline"), CORE_UNSET);
         return;
     }
-    list_remove(&g->sweep);
-    list_push_back(&c->forgetting, &g->sweep);
+    forget_begin(c, g);
 }
 
-bool group_forget(struct core *c, struct group *g)
+void group_forget(struct core *c, struct group *g)
 {
-    for (int n = 0; n < SWEEP_BUDGET && !list_empty(&g->finished); n++)
+    while (!list_empty(&g->finished)) {
+        if (!core_work(c))
+            return;
         job_forget(c, list_entry(list_first(&g->finished), struct job, link));
-    if (!list_empty(&g->finished))
-        return false;
-    while (!list_empty(&g->waiters))
-        waiter_give_up(
-            c, list_entry(list_first(&g->waiters), struct waiter, link));
+    }
+    ASSERT(list_empty(&g->waiters)); /* all were answered when it ended */
     group_free(c, g);
-    return true;
 }
 
 bool group_evict(struct core *c)
 {
-    struct group *g;
+    struct list *first = list_first(&c->ended_groups);
+    struct group *g = first ? list_entry(first, struct group, link) : NULL;
 
-    if (list_empty(&c->ended_groups))
+    if (!g || list_linked(&g->sweep))
         return false;
-    g = list_entry(list_first(&c->ended_groups), struct group, link);
-    while (!group_forget(c, g))
-        ;
+    timer_stop(c, &g->timer);
+    forget_begin(c, g);
     return true;
 }
 
+static bool member_exists(struct core *c, uint64_t id)
+{
+    return (id & ID_GROUP)
+               ? find_group(c, (struct group_id){id & ~ID_GROUP}) != NULL
+               : find_job(c, (struct job_id){id}) != NULL;
+}
+
 /* Long-lived groups outlive their members: drop the ids of those that are
- * gone once they are the larger part. */
+ * gone once they are the larger part. A cursor of NEXT is a number in the
+ * order of ends, so there only the front can go. */
 void group_member_forgotten(struct core *c, struct group *g)
 {
-    size_t kept = 0;
+    size_t kept = 0, front = 0;
 
     if (!g->id)
         return;
@@ -550,18 +624,19 @@ void group_member_forgotten(struct core *c, struct group *g)
     if (g->forgotten < COMPACT_AT || g->forgotten < g->members.len / 2 ||
         list_linked(&g->sweep) || g->ended)
         return;
-    for (size_t i = 0; i < g->members.len; i++) {
-        uint64_t id = g->members.ids[i];
-        bool there =
-            (id & ID_GROUP)
-                ? find_group(c, (struct group_id){id & ~ID_GROUP}) != NULL
-                : find_job(c, (struct job_id){id}) != NULL;
-
-        if (there)
-            g->members.ids[kept++] = id;
-    }
+    for (size_t i = 0; i < g->members.len; i++)
+        if (member_exists(c, g->members.ids[i]))
+            g->members.ids[kept++] = g->members.ids[i];
     g->members.len = kept;
     g->forgotten = 0;
+    while (front < g->done.len && !member_exists(c, g->done.ids[front]))
+        front++;
+    if (front == 0)
+        return;
+    g->done.len -= front;
+    g->done_dropped += (int64_t)front;
+    memmove(g->done.ids, g->done.ids + front,
+            g->done.len * sizeof(*g->done.ids));
 }
 
 /* ------------------------------------------------------------------- pages */
@@ -572,13 +647,6 @@ static void show_member(struct core *c, struct buf *b, uint64_t id)
         show_group(c, b, find_group(c, (struct group_id){id & ~ID_GROUP}));
     else
         show_outcome(c, b, find_job(c, (struct job_id){id}));
-}
-
-static bool member_exists(struct core *c, uint64_t id)
-{
-    return (id & ID_GROUP)
-               ? find_group(c, (struct group_id){id & ~ID_GROUP}) != NULL
-               : find_job(c, (struct job_id){id}) != NULL;
 }
 
 static bool member_failed(struct core *c, uint64_t id)
@@ -635,9 +703,11 @@ static void write_page(struct core *c, struct group *g, struct client_id client,
     value_set_count(b, count_at, n);
     over = g->ended && at == v->len;
     value_int(b, over);
-    if (over)
-        g->read = true;
-    next = !by_id ? at : at == 0 ? 0 : v->ids[at - 1] & ~ID_GROUP;
+    if (over && !list_linked(&g->spent))
+        list_push_back(&c->spent, &g->spent);
+    next = !by_id    ? (uint64_t)g->done_dropped + at
+           : at == 0 ? 0
+                     : v->ids[at - 1] & ~ID_GROUP;
     (void)snprintf(cursor, sizeof(cursor), "%0*llu", CURSOR_DIGITS,
                    (unsigned long long)next);
     memcpy(b->data + cursor_at + 1 + sizeof(uint32_t), cursor, CURSOR_DIGITS);
@@ -646,7 +716,13 @@ static void write_page(struct core *c, struct group *g, struct client_id client,
 
 static bool next_ready(const struct group *g, int64_t cursor)
 {
-    return g->ended || cursor < (int64_t)g->done.len;
+    return g->ended || cursor < g->done_dropped + (int64_t)g->done.len;
+}
+
+/* Where in `done` to go on; what was dropped there is skipped. */
+static size_t done_from(const struct group *g, int64_t cursor)
+{
+    return cursor < g->done_dropped ? 0 : (size_t)(cursor - g->done_dropped);
 }
 
 void group_notify_next(struct core *c, struct group *g)
@@ -656,8 +732,8 @@ void group_notify_next(struct core *c, struct group *g)
 
         if (w->kind != WAIT_NEXT || !next_ready(g, w->cursor))
             continue;
-        write_page(c, g, w->client->id, &g->done, (size_t)w->cursor, w->count,
-                   false, false);
+        write_page(c, g, w->client->id, &g->done, done_from(g, w->cursor),
+                   w->count, false, false);
         waiter_free(c, w);
     }
 }
@@ -693,7 +769,7 @@ static bool parent_allowed(struct core *c, const struct core_event *ev)
                         "PARENT is not a running attempt");
             return false;
         }
-        if (j->u.run->asked != CAUSE_NONE || job_cancelled_scope(j)) {
+        if (j->u.run->asked != CAUSE_NONE || group_cancelled(j->group)) {
             reply_error(c, ev->client, CORE_ERR_CANCELLED,
                         "the job is cancelled and opens no more groups");
             return false;
@@ -837,13 +913,13 @@ void group_next(struct core *c, const struct core_event *ev)
 
     if (!g)
         return;
-    if (cursor > (int64_t)g->done.len) {
+    if (cursor > g->done_dropped + (int64_t)g->done.len) {
         reply_error(c, ev->client, CORE_ERR_GENERIC,
                     "GROUP NEXT: the cursor is past the end; the first is 0");
         return;
     }
     if (next_ready(g, cursor) || ev->u.group.wait_ms == 0) {
-        write_page(c, g, ev->client, &g->done, (size_t)cursor,
+        write_page(c, g, ev->client, &g->done, done_from(g, cursor),
                    page_size(ev->u.group.count), false, false);
         return;
     }

@@ -19,7 +19,13 @@
 
 #define REASON_OWNER_LOST    "owner-lost"
 #define REASON_PARENT_FAILED "parent-failed"
-#define SWEEP_BUDGET         1000 /* members looked at in one step */
+
+/* What one step does at most of what can wait for the next: units of work (a
+ * job ended, parked, forgotten ...) of each kind, and bytes, for the records of
+ * a step are one entry of the store. */
+#define STEP_WORK    1000
+#define STEP_RECORDS (1 << 20)
+#define STEP_VALUES  (4 << 20)
 
 enum timer_kind {
     TIMER_QUEUED,  /* struct extra: delay, deadline or expiry of a queued job */
@@ -88,7 +94,9 @@ struct run {
     int64_t grace_ms;   /* of the ask */
     struct list groups; /* struct group.sibling: live groups under it */
     uint32_t live_groups;
-    char *result; /* JOINING with VERDICT_OK */
+    struct list sweep;   /* volatile: core->run_sweeps */
+    uint32_t sweep_left; /* volatile: groups still to be cancelled or closed */
+    char *result;        /* JOINING with VERDICT_OK */
     uint32_t result_len;
     struct list notice; /* volatile: session->notices, until told */
     char *progress;     /* volatile */
@@ -134,11 +142,16 @@ struct job {
     uint8_t state, priority;
 };
 
-/* Jobs of one queue that wait for the width of one group; volatile. */
+/* Jobs of one queue and priority that wait for the width of one group;
+ * volatile. Its group has room: it is open, and its first job is as good as
+ * the first of the queue's ready ones. */
 struct lane {
     struct list of_group; /* group->lanes, for as long as the group lives */
+    struct list open;     /* queue->open[priority] */
+    struct group *group;
     struct queue *queue;
     struct list jobs;
+    uint8_t priority;
 };
 
 struct queue {
@@ -152,8 +165,11 @@ struct queue {
     struct options *defaults; /* settings as options */
     bool paused;
     struct list ready[CORE_PRIORITIES];
-    uint32_t ready_mask; /* bit p: ready[p] is not empty */
+    uint32_t ready_mask;               /* bit p: ready[p] is not empty */
+    struct list open[CORE_PRIORITIES]; /* volatile: struct lane.open */
+    uint32_t open_mask;                /* likewise */
     struct list delayed;
+    struct list wake;    /* volatile: core->wakes */
     int64_t jobs, bytes; /* not started */
     int64_t counts[JOB_STATES_COUNT];
     struct list producers; /* volatile: struct waiter.link */
@@ -202,14 +218,17 @@ struct group {
     int64_t active;           /* jobs running in it and in groups inside it */
     struct id_vector members; /* order of submission; not for root */
     struct id_vector done;    /* order of end; not for root */
+    int64_t done_dropped;     /* volatile: ids that were at its front */
     size_t forgotten;         /* ids in `members` that are no more */
     struct list finished;     /* jobs, in order of end */
     struct timer timer;       /* TIMER_GROUP */
     struct list waiters;      /* volatile */
     struct list lanes;        /* volatile: of parked jobs */
-    struct list sweep;        /* volatile: core->sweeps */
+    int64_t nproducers;       /* volatile: submits that wait with a member */
+    struct list sweep;        /* volatile: core->sweeps or ->forgetting */
     size_t sweep_next;        /* volatile: index into members */
-    bool read;                /* volatile: results were read to the end */
+    struct list spent;        /* volatile: core->spent, once its results were
+                               * read to the end */
 };
 
 struct session {
@@ -221,8 +240,11 @@ struct session {
     struct list groups;    /* owned: struct group.owned */
     struct list notices;   /* struct run.notice */
     struct timer timer;    /* TIMER_SESSION */
+    struct list noticed;   /* core->noticed */
     int64_t seen_ms;       /* last sign of life */
     int64_t gone_ms;       /* since when disconnected; CORE_NONE */
+    bool over;             /* its client left for good ... */
+    uint8_t how;           /* ... enum core_disconnect */
 };
 
 /* A connection that has a session or waits for something; volatile. */
@@ -257,7 +279,7 @@ struct waiter {
     struct timer timer;
     struct job *job;
     struct group *group;
-    struct queue *queue;         /* SUBMIT */
+    struct queue *queue;         /* SUBMIT; `group` then, too, unless root */
     struct event_submit *submit; /* SUBMIT: copy, strings included */
     size_t submit_size;
     int64_t cursor, count;
@@ -277,8 +299,15 @@ struct core {
     struct pool job_pool, run_pool, end_pool, extra_pool;
     uint64_t next_id;
     bool started, disk_full, draining;
+    /* What goes on in slices; see core.c. */
+    struct list run_sweeps; /* runs whose groups are told of their fate */
     struct list sweeps;     /* groups whose members are being cancelled */
+    struct list noticed;    /* sessions with news for a FETCH */
+    struct list wakes;      /* queues with room for producers, or with work */
     struct list forgetting; /* ended groups whose members are being freed */
+    uint32_t images_next;   /* queues from this number on want an image */
+    int64_t work;           /* left in this step */
+    struct list spent;      /* ended groups that were read, oldest first */
     int64_t memory;         /* bytes */
     int64_t retained_jobs, retained_bytes; /* finished jobs */
     int64_t state_counts[JOB_STATES_COUNT];
@@ -384,6 +413,9 @@ struct group *find_group(struct core *c, struct group_id id);
 struct group *find_group_or_reply(struct core *c, struct client_id client,
                                   struct group_id id);
 
+/* May another unit of work be done in this step? Then it is counted. */
+bool core_work(struct core *c);
+
 void timer_set(struct core *c, struct timer *t, int64_t at_ms);
 void timer_stop(struct core *c, struct timer *t);
 
@@ -401,17 +433,15 @@ const char *job_apply(struct core *c, const struct record *r);
 const char *job_state_name(enum job_state s);
 const char *outcome_name(enum outcome o);
 
-/* Only job.c writes job->state. Volatile moves, without a record: */
+/* Only job.c writes job->state. A volatile move, without a record: a ready or
+ * parked job waits for the width of this group. */
 void job_park(struct core *c, struct job *j, struct group *full);
-void job_unpark(struct core *c, struct job *j);
 /* When the core itself goes: no counters, no records. */
 void job_free(struct core *c, struct job *j);
 /* Forget a finished job. */
 void job_forget(struct core *c, struct job *j);
 
 struct extra *job_extra(struct core *c, struct job *j);
-/* The scope above it that is cancelled, or NULL. */
-struct group *job_cancelled_scope(const struct job *j);
 /* A group above it that has no width left, or NULL. */
 struct group *job_full_group(const struct job *j);
 int64_t job_effective_deadline(const struct job *j); /* or CORE_NONE */
@@ -442,6 +472,13 @@ void job_list(struct core *c, const struct core_event *ev);
 
 /* -------------------------------------------------------------- attempt.c */
 
+/* Why the groups below a job are to be cancelled, or NULL: they are not. */
+const char *attempt_stops_groups(const struct job *j);
+/* Tell groups below it of their fate, as after a restart. */
+void attempt_sweep_begin(struct core *c, struct run *run);
+/* Tell the next one. */
+void attempt_sweep(struct core *c, struct run *run);
+
 /* Set the timer for its timeout and deadline. */
 void attempt_arm(struct core *c, struct job *j);
 bool attempt_can_be_asked(const struct run *run, enum cause cause);
@@ -459,19 +496,22 @@ void attempt_timer(struct core *c, struct run *run);
 const char *queue_apply(struct core *c, const struct record *r);
 struct queue *queue_find(const struct core *c, struct str name);
 void queue_free(struct core *c, struct queue *q);
-/* A job left the queue, or the bounds grew: let producers in. */
-void queue_admit(struct core *c, struct queue *q);
-/* Hand ready jobs to waiting workers. */
-void queue_dispatch(struct core *c, struct queue *q);
+/* There may be room for its producers, or work for its fetchers: it is served
+ * before the step ends, or in the next. */
+void queue_wake(struct core *c, struct queue *q);
+/* Let producers in and hand jobs to waiting workers, for a while. */
+void queue_serve(struct core *c, struct queue *q);
 /* The next job of the queue that may run now, or NULL; parks and ends what
- * may not. */
+ * may not. It may give up before it has looked at all: then it wakes the
+ * queue. */
 struct job *queue_next(struct core *c, struct queue *q);
 /* Find or make a queue; NULL: an error was answered. */
 struct queue *queue_get(struct core *c, struct client_id client,
                         struct str name);
 /* Producers that wait with a job for this group are told it takes no more. */
 void queue_refuse_group(struct core *c, const struct group *g);
-void queue_write_images(struct core *c);
+/* The image of one queue, if there is a queue of that number. */
+void queue_write_image(struct core *c, uint32_t number);
 
 void queue_submit(struct core *c, const struct core_event *ev);
 void queue_list(struct core *c, const struct core_event *ev);
@@ -485,6 +525,10 @@ const char *group_apply(struct core *c, const struct record *r);
 void group_init(struct group *g);
 void group_release(struct core *c, struct group *g); /* frees what it owns */
 void id_vector_push(struct core *c, struct id_vector *v, uint64_t id);
+/* Why it, or a scope above it, is cancelled; NULL: it is not. */
+const char *group_cancelled(const struct group *g);
+/* The cancel of a scope above may not have come here yet: bring it. */
+void group_reach(struct core *c, struct group *g);
 /* May it take a new member? Answers the error if not. */
 bool group_accepts(struct core *c, struct client_id client,
                    const struct group *g);
@@ -494,17 +538,17 @@ void group_close(struct core *c, struct group *g);
 /* After a member ended or the group was closed or cancelled: act on its policy
  * and end it when its time has come; then the same for its parents. */
 void group_settle(struct core *c, struct group *g);
-/* A job in it started (+1) or stopped running (-1). */
-void group_active(struct group *g, int64_t by);
-/* A job stopped running: let parked ones go on. */
-void group_unpark(struct core *c, struct group *g);
-/* A member job was forgotten. */
+/* A job in it started (+1) or stopped running (-1), which lets parked ones go
+ * on. */
+void group_active(struct core *c, struct group *g, int64_t by);
+void lane_close(struct lane *lane);
+/* A member was forgotten. */
 void group_member_forgotten(struct core *c, struct group *g);
 void group_timer(struct core *c, struct group *g);
-bool group_sweep(struct core *c, struct group *g);  /* true: done */
-bool group_forget(struct core *c, struct group *g); /* true: it is gone */
+void group_sweep(struct core *c, struct group *g);  /* a slice */
+void group_forget(struct core *c, struct group *g); /* a slice */
 void group_notify_next(struct core *c, struct group *g);
-/* Oldest ended group makes room; false: there is none. */
+/* The oldest ended group makes room, at once or soon; false: there is none. */
 bool group_evict(struct core *c);
 
 void group_open(struct core *c, const struct core_event *ev);
@@ -525,8 +569,10 @@ void session_timer(struct core *c, struct session *s);
 void session_arm(struct core *c, struct session *s);
 /* Tell its worker again what should stop: it may not have heard. */
 void session_renotify(struct session *s);
-/* The session has news: answer its open FETCH, if there is one. */
+/* The session has news: its open FETCH, if there is one, is answered before
+ * the step ends. */
 void session_notify(struct core *c, struct session *s);
+void session_serve(struct core *c, struct session *s);
 void session_free(struct core *c, struct session *s);
 
 void worker_fetch(struct core *c, const struct core_event *ev);

@@ -109,6 +109,7 @@ static void run_free(struct core *c, struct job *j)
     ASSERT(list_empty(&run->groups));
     timer_stop(c, &run->timer);
     list_remove(&run->notice);
+    list_remove(&run->sweep);
     if (run->result)
         account(c, -(int64_t)run->result_len);
     mem_free(run->result);
@@ -157,29 +158,37 @@ static void job_move(struct core *c, struct job *j, enum job_state to,
         q->ready_mask |= 1u << j->priority;
 }
 
-void job_park(struct core *c, struct job *j, struct group *full)
+static struct lane *lane_of(struct group *g, const struct job *j)
 {
-    struct lane *lane = NULL;
+    struct lane *lane;
 
-    list_foreach (it, &full->lanes) {
+    list_foreach (it, &g->lanes) {
         lane = list_entry(it, struct lane, of_group);
-        if (lane->queue == j->queue)
-            break;
-        lane = NULL;
+        if (lane->queue == j->queue && lane->priority == j->priority)
+            return lane;
     }
-    if (!lane) {
-        lane = mem_zalloc(sizeof(*lane));
-        lane->queue = j->queue;
-        list_init(&lane->jobs);
-        list_push_back(&full->lanes, &lane->of_group);
-    }
-    job_move(c, j, JOB_PARKED, &lane->jobs, false);
+    lane = mem_zalloc(sizeof(*lane));
+    lane->group = g;
+    lane->queue = j->queue;
+    lane->priority = j->priority;
+    list_init(&lane->open);
+    list_init(&lane->jobs);
+    list_push_back(&g->lanes, &lane->of_group);
+    return lane;
 }
 
-/* It had come to the front before it was parked: it goes there again. */
-void job_unpark(struct core *c, struct job *j)
+/* Who comes from the lane of another group, or is run again, may be older than
+ * those who wait: it goes before them. */
+void job_park(struct core *c, struct job *j, struct group *full)
 {
-    job_move(c, j, JOB_READY, &j->queue->ready[j->priority], true);
+    struct lane *lane = lane_of(full, j);
+    const struct list *first = list_first(&lane->jobs);
+    bool front =
+        first && j->node.hash < list_entry(first, struct job, link)->node.hash;
+
+    if (j->state == JOB_PARKED)
+        job_move(c, j, JOB_READY, &j->queue->ready[j->priority], true);
+    job_move(c, j, JOB_PARKED, &lane->jobs, front);
 }
 
 /* ------------------------------------------------------------------- apply */
@@ -296,11 +305,12 @@ static const char *apply_start(struct core *c, struct job *j,
     run->grace_ms = j->options->grace_ms;
     list_init(&run->groups);
     list_init(&run->notice);
+    list_init(&run->sweep);
     /* Its lease counts from its start, however long the worker has waited. */
     s->seen_ms = max_i64(s->seen_ms, r->at_ms);
     account(c, sizeof(*run));
     j->u.run = run;
-    group_active(j->group, +1);
+    group_active(c, j->group, +1);
     attempt_arm(c, j);
     session_arm(c, s);
     return NULL;
@@ -406,7 +416,7 @@ static const char *apply_requeue(struct core *c, struct job *j,
     if (v->kind == VERDICT_LOST)
         x->losses++;
     run_free(c, j);
-    group_active(j->group, -1);
+    group_active(c, j->group, -1);
     x->not_before_ms = v->not_before_ms;
     if (v->not_before_ms)
         job_move(c, j, JOB_DELAYED, &j->queue->delayed, false);
@@ -452,7 +462,7 @@ static const char *apply_end(struct core *c, struct job *j,
     if (has_run(j->state)) {
         end->started_ms = j->u.run->started_ms;
         run_free(c, j);
-        group_active(g, -1);
+        group_active(c, g, -1);
     }
     if (j->extra)
         timer_stop(c, &j->extra->timer);
@@ -543,15 +553,6 @@ void job_forget(struct core *c, struct job *j)
 
 /* ------------------------------------------------------------------ looking */
 
-struct group *job_cancelled_scope(const struct job *j)
-{
-    /* A group under a job is cancelled itself when the job is. */
-    for (struct group *g = j->group; g; g = g->parent)
-        if (g->cause != CAUSE_NONE)
-            return g;
-    return NULL;
-}
-
 struct group *job_full_group(const struct job *j)
 {
     for (struct group *g = j->group; g; g = g->parent)
@@ -599,9 +600,7 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
         group_settle(c, g);
     }
     if (was_queued)
-        queue_admit(c, q);
-    else
-        group_unpark(c, g);
+        queue_wake(c, q);
     retain_enforce(c);
 }
 
@@ -684,7 +683,7 @@ void job_queued_timer(struct core *c, struct extra *x)
     if (j->state == JOB_DELAYED && c->now_ms >= x->not_before_ms)
         job_move(c, j, JOB_READY, &j->queue->ready[j->priority], false);
     job_arm_queued(c, j);
-    queue_dispatch(c, j->queue);
+    queue_wake(c, j->queue);
 }
 
 void job_keep_timer(struct core *c, struct end *end)
@@ -692,25 +691,37 @@ void job_keep_timer(struct core *c, struct end *end)
     job_forget(c, end->job);
 }
 
+/* Jobs forgotten at once, so that a bound that was lowered makes no pause. */
+#define RETAIN_SLICE 100
+
+static struct group *first_spent(struct core *c)
+{
+    while (!list_empty(&c->spent)) {
+        struct group *g =
+            list_entry(list_first(&c->spent), struct group, spent);
+
+        if (!list_empty(&g->finished))
+            return g;
+        list_remove(&g->spent);
+    }
+    return NULL;
+}
+
 /* Over the bound the oldest goes: a job of the root group, or a member of a
  * group that has ended and was read. Members of other groups stay until their
  * keep has passed. */
 void retain_enforce(struct core *c)
 {
-    while (c->retained_jobs > c->limits.retain_jobs ||
-           c->retained_bytes > c->limits.retain_bytes) {
+    for (int n = 0;
+         n < RETAIN_SLICE && (c->retained_jobs > c->limits.retain_jobs ||
+                              c->retained_bytes > c->limits.retain_bytes);
+         n++) {
         struct list *first = list_first(&c->root.finished);
         struct job *oldest = first ? list_entry(first, struct job, link) : NULL;
+        struct group *g = first_spent(c);
 
-        list_foreach (it, &c->ended_groups) {
-            struct group *g = list_entry(it, struct group, link);
-
-            if (!g->read || list_empty(&g->finished))
-                continue;
-            if (!oldest || g->ended_ms < oldest->u.end->ended_ms)
-                oldest = list_entry(list_first(&g->finished), struct job, link);
-            break;
-        }
+        if (g && (!oldest || g->ended_ms < oldest->u.end->ended_ms))
+            oldest = list_entry(list_first(&g->finished), struct job, link);
         if (!oldest)
             return;
         job_forget(c, oldest);

@@ -57,9 +57,12 @@ static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
     c->queue_table[id] = q;
     q->name = mem_dup_text(name.p, name.len);
     q->name_len = (uint32_t)name.len;
-    for (size_t i = 0; i < CORE_PRIORITIES; i++)
+    for (size_t i = 0; i < CORE_PRIORITIES; i++) {
         list_init(&q->ready[i]);
+        list_init(&q->open[i]);
+    }
     list_init(&q->delayed);
+    list_init(&q->wake);
     list_init(&q->producers);
     list_init(&q->fetchers);
     q->node.hash = map_hash(name.p, name.len);
@@ -140,14 +143,14 @@ static struct str queue_name(const struct queue *q)
     return (struct str){.p = q->name, .len = q->name_len};
 }
 
-/* Their old segments can be removed once their images lie in the new one. */
-void queue_write_images(struct core *c)
+/* Old segments can be removed once the images of all queues lie in newer
+ * ones. */
+void queue_write_image(struct core *c, uint32_t number)
 {
-    list_foreach (it, &c->queues) {
-        struct queue *q = list_entry(it, struct queue, link);
+    const struct queue *q = c->queue_table[number];
 
+    if (q)
         queue_record(c, q->id, queue_name(q), &q->settings, q->paused);
-    }
 }
 
 struct queue *queue_get(struct core *c, struct client_id client,
@@ -165,7 +168,7 @@ struct queue *queue_get(struct core *c, struct client_id client,
                     CORE_QUEUE_NAME_MAX);
         return NULL;
     }
-    if (c->queue_count >= c->limits.queues_max) {
+    if (c->queue_count >= min_i64(c->limits.queues_max, QUEUE_NUMBERS)) {
         reply_error(c, client, CORE_ERR_LIMIT,
                     "there are %u queues already (queues-max)", c->queue_count);
         return NULL;
@@ -174,41 +177,78 @@ struct queue *queue_get(struct core *c, struct client_id client,
     return queue_find(c, name);
 }
 
+/* First of the best priority; those that were parked had come before. */
+static struct job *first_job(struct queue *q)
+{
+    while (q->open_mask >= q->ready_mask && q->open_mask) {
+        int p = 31 - __builtin_clz(q->open_mask);
+        struct lane *lane =
+            list_entry(list_first(&q->open[p]), struct lane, open);
+
+        if (!list_empty(&lane->jobs))
+            return list_entry(list_first(&lane->jobs), struct job, link);
+        lane_close(lane);
+    }
+    if (!q->ready_mask)
+        return NULL;
+    return list_entry(list_first(&q->ready[31 - __builtin_clz(q->ready_mask)]),
+                      struct job, link);
+}
+
+/* It waits for the width of a group, or goes on to wait for that of another. */
+static void wait_for_width(struct core *c, struct queue *q, struct job *j,
+                           struct group *full)
+{
+    struct lane *lane;
+
+    if (j->state == JOB_PARKED) {
+        lane = list_entry(list_first(&q->open[j->priority]), struct lane, open);
+        if (lane->group == full) {
+            lane_close(lane);
+            return;
+        }
+    }
+    job_park(c, j, full);
+}
+
 struct job *queue_next(struct core *c, struct queue *q)
 {
+    struct job *j;
+
     if (q->paused || c->draining)
         return NULL;
-    while (q->ready_mask) {
-        int p = 31 - __builtin_clz(q->ready_mask);
-        struct job *j = list_entry(list_first(&q->ready[p]), struct job, link);
-        struct group *scope = job_cancelled_scope(j), *full;
+    while ((j = first_job(q))) {
+        bool cancelled = group_cancelled(j->group) != NULL;
+        struct group *full = NULL;
 
-        if (UNLIKELY(scope)) {
-            job_cancel(c, j, str_from(scope->reason), scope->cancel_grace_ms);
-            continue;
+        if (LIKELY(!cancelled && !job_overdue(c, j))) {
+            full = job_full_group(j);
+            if (LIKELY(!full))
+                return j;
         }
-        if (UNLIKELY(job_overdue(c, j))) {
+        if (!core_work(c)) {
+            queue_wake(c, q);
+            return NULL;
+        }
+        if (full) {
+            wait_for_width(c, q, j, full);
+        } else if (cancelled) {
+            group_reach(c, j->group);
+            job_cancel(c, j, str_from(j->group->reason),
+                       j->group->cancel_grace_ms);
+        } else {
             job_queued_timer(c, j->extra); /* has not fired yet */
-            continue;
         }
-        full = job_full_group(j);
-        if (LIKELY(!full))
-            return j;
-        job_park(c, j, full);
     }
     return NULL;
 }
 
-void queue_dispatch(struct core *c, struct queue *q)
+void queue_wake(struct core *c, struct queue *q)
 {
-    while (!list_empty(&q->fetchers) && queue_next(c, q)) {
-        /* Looking may have served the last of them. */
-        struct list *first = list_first(&q->fetchers);
-
-        if (!first)
-            return;
-        worker_serve(c, list_entry(first, struct fetch_link, link)->waiter);
-    }
+    if (list_linked(&q->wake) ||
+        (list_empty(&q->producers) && list_empty(&q->fetchers)))
+        return;
+    list_push_back(&c->wakes, &q->wake);
 }
 
 /* ------------------------------------------------------------------ submit */
@@ -361,6 +401,10 @@ static void block_producer(struct core *c, const struct core_event *ev,
     char *strings;
 
     w->queue = q;
+    if (s->group.n) {
+        w->group = find_group(c, s->group);
+        w->group->nproducers++;
+    }
     w->submit_size = sizeof(*w->submit) + s->payload.len + s->name.len;
     w->submit = mem_alloc(w->submit_size);
     *w->submit = *s;
@@ -395,8 +439,7 @@ void queue_submit(struct core *c, const struct core_event *ev)
     }
     if (LIKELY(list_empty(&q->producers) && has_room(q, s->payload.len))) {
         accept(c, ev->client, q, s);
-        if (!list_empty(&q->fetchers))
-            queue_dispatch(c, q);
+        queue_wake(c, q);
         return;
     }
     wait_ms = or_default(s->wait_ms, q->settings.wait_ms);
@@ -413,42 +456,64 @@ void queue_submit(struct core *c, const struct core_event *ev)
     block_producer(c, ev, q, wait_ms);
 }
 
-void queue_admit(struct core *c, struct queue *q)
+/* Let the first producer in, or tell it why not. false: it has to wait on. */
+static bool admit_one(struct core *c, struct queue *q)
 {
-    bool any = false;
+    struct list *first = list_first(&q->producers);
+    struct waiter *w;
 
-    while (!list_empty(&q->producers)) {
-        struct waiter *w =
-            list_entry(list_first(&q->producers), struct waiter, link);
+    if (!first)
+        return false;
+    w = list_entry(first, struct waiter, link);
+    if (!has_room(q, w->submit->payload.len))
+        return false;
+    if (submit_allowed(c, w->client->id, w->submit))
+        accept(c, w->client->id, q, w->submit);
+    waiter_free(c, w);
+    return true;
+}
 
-        if (!has_room(q, w->submit->payload.len))
-            break;
-        if (submit_allowed(c, w->client->id, w->submit))
-            accept(c, w->client->id, q, w->submit);
-        waiter_free(c, w);
-        any = true;
+/* Give the worker that has waited longest what there is. */
+static bool dispatch_one(struct core *c, struct queue *q)
+{
+    if (list_empty(&q->fetchers) || !queue_next(c, q))
+        return false;
+    worker_serve(
+        c,
+        list_entry(list_first(&q->fetchers), struct fetch_link, link)->waiter);
+    return true;
+}
+
+/* Turns of a queue, so that none waits for another that is very busy. */
+#define SERVE_SLICE 100
+
+void queue_serve(struct core *c, struct queue *q)
+{
+    list_remove(&q->wake);
+    for (int n = 0; admit_one(c, q) || dispatch_one(c, q); n++) {
+        if (n == SERVE_SLICE || !core_work(c)) {
+            queue_wake(c, q);
+            return;
+        }
     }
-    if (any)
-        queue_dispatch(c, q);
 }
 
 void queue_refuse_group(struct core *c, const struct group *g)
 {
     list_foreach (qi, &c->queues) {
         struct queue *q = list_entry(qi, struct queue, link);
-        bool any = false;
 
+        if (g->nproducers == 0)
+            return;
         list_foreach_safe (it, &q->producers) {
             struct waiter *w = list_entry(it, struct waiter, link);
 
-            if (w->submit->group.n != g->id)
+            if (w->group != g)
                 continue;
             (void)group_accepts(c, w->client->id, g);
             waiter_free(c, w);
-            any = true;
+            queue_wake(c, q); /* the one behind may fit where it did not */
         }
-        if (any)
-            queue_admit(c, q);
     }
 }
 
@@ -554,7 +619,7 @@ void queue_set(struct core *c, const struct core_event *ev)
     if (!settings_equal(&s, &q->settings))
         queue_record(c, q->id, queue_name(q), &s, q->paused);
     reply_ok(c, ev->client);
-    queue_admit(c, q);
+    queue_wake(c, q);
 }
 
 void queue_pause(struct core *c, const struct core_event *ev)
@@ -568,5 +633,5 @@ void queue_pause(struct core *c, const struct core_event *ev)
     if (q->paused != ev->u.queue.paused)
         queue_record(c, q->id, queue_name(q), &q->settings, ev->u.queue.paused);
     reply_ok(c, ev->client);
-    queue_dispatch(c, q);
+    queue_wake(c, q);
 }

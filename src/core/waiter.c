@@ -41,6 +41,8 @@ void waiter_free(struct core *c, struct waiter *w)
     }
     if (w->kind == WAIT_SUBMIT) {
         w->queue->nproducers--;
+        if (w->group)
+            w->group->nproducers--;
         account(c, -(int64_t)w->submit_size);
         mem_free(w->submit);
     }
@@ -100,5 +102,5 @@ void waiter_timer(struct core *c, struct waiter *w)
     waiter_give_up(c, w);
     /* The one behind may fit where this one did not. */
     if (q)
-        queue_admit(c, q);
+        queue_wake(c, q);
 }

@@ -13,6 +13,7 @@
  * added: the reply must fit into the output of the client. */
 #define FETCH_MAX   1000
 #define FETCH_BYTES (4 << 20)
+#define NOTICES_MAX 1000
 
 /* ----------------------------------------------------------------- clients */
 
@@ -73,6 +74,7 @@ struct session *session_get(struct core *c, uint64_t id)
     list_init(&s->held);
     list_init(&s->groups);
     list_init(&s->notices);
+    list_init(&s->noticed);
     map_insert(&c->sessions, &s->node);
     list_push_back(&c->all_sessions, &s->link);
     c->nsessions++;
@@ -99,6 +101,7 @@ void session_free(struct core *c, struct session *s)
 {
     ASSERT(list_empty(&s->held) && list_empty(&s->groups) && !s->client);
     timer_stop(c, &s->timer);
+    list_remove(&s->noticed);
     map_remove(&c->sessions, &s->node);
     list_remove(&s->link);
     c->nsessions--;
@@ -128,38 +131,25 @@ void session_arm(struct core *c, struct session *s)
         timer_set(c, &s->timer, at);
 }
 
-static void lose_all(struct core *c, struct session *s)
+/* A slice: end the attempts that it holds. */
+static void end_held(struct core *c, struct session *s, enum verdict_kind kind)
 {
-    int64_t n = 0;
-
-    /* A job that is run again may come back to this very session, at the end
-     * of its list: only what it holds now is lost. */
-    list_foreach (it, &s->held)
-        n++;
-    while (n-- > 0) {
-        struct job *j = list_entry(list_first(&s->held), struct job, link);
-
-        c->totals.lost++;
-        attempt_body_ended(c, j,
+    while (!list_empty(&s->held) && core_work(c)) {
+        c->totals.lost += kind == VERDICT_LOST;
+        attempt_body_ended(c,
+                           list_entry(list_first(&s->held), struct job, link),
                            &(struct verdict){
-                               .kind = VERDICT_LOST,
+                               .kind = (enum verdict_kind)kind,
                                .class = STR("lost"),
                                .message = STR("the worker is gone"),
                            });
     }
 }
 
-static void release_all(struct core *c, struct session *s)
-{
-    while (!list_empty(&s->held))
-        attempt_body_ended(c,
-                           list_entry(list_first(&s->held), struct job, link),
-                           &(struct verdict){.kind = VERDICT_RELEASED});
-}
-
+/* A slice: cancel the groups that it owns. */
 static void orphan_groups(struct core *c, struct session *s)
 {
-    while (!list_empty(&s->groups)) {
+    while (!list_empty(&s->groups) && core_work(c)) {
         struct group *g =
             list_entry(list_first(&s->groups), struct group, owned);
 
@@ -169,27 +159,55 @@ static void orphan_groups(struct core *c, struct session *s)
     }
 }
 
+/* Its lease has ended. What is run again must not go to the very session that
+ * gave no sign of life: it has to ask again. */
+static void lease_ended(struct core *c, struct session *s)
+{
+    struct waiter *w = s->client ? s->client->waiter : NULL;
+
+    if (w && w->kind == WAIT_FETCH)
+        waiter_give_up(c, w);
+    end_held(c, s, VERDICT_LOST);
+}
+
 void session_timer(struct core *c, struct session *s)
 {
     int64_t now = c->now_ms;
+    bool lease_over = now >= s->seen_ms + c->limits.lease_ms;
+    bool gone = !s->client &&
+                (s->over || now >= s->gone_ms + c->limits.session_grace_ms);
 
-    if (!list_empty(&s->held) && now >= s->seen_ms + c->limits.lease_ms)
-        lose_all(c, s);
-    if (!s->client && now >= s->gone_ms + c->limits.session_grace_ms) {
+    if (s->over)
+        end_held(c, s,
+                 s->how == DISCONNECT_DEAD ? VERDICT_LOST : VERDICT_RELEASED);
+    else if (lease_over && !list_empty(&s->held))
+        lease_ended(c, s);
+    if (gone)
         orphan_groups(c, s);
-        if (list_empty(&s->held)) {
-            session_free(c, s);
-            return;
-        }
+    if (gone && list_empty(&s->held) && list_empty(&s->groups)) {
+        session_free(c, s);
+        return;
     }
-    session_arm(c, s);
+    if (s->over || (gone && !list_empty(&s->groups)))
+        timer_set(c, &s->timer, now); /* the next slice */
+    else
+        session_arm(c, s);
 }
 
 void session_notify(struct core *c, struct session *s)
 {
     struct waiter *w = s->client ? s->client->waiter : NULL;
 
-    if (w && w->kind == WAIT_FETCH)
+    if (w && w->kind == WAIT_FETCH && !list_linked(&s->noticed))
+        list_push_back(&c->noticed, &s->noticed);
+}
+
+void session_serve(struct core *c, struct session *s)
+{
+    struct waiter *w = s->client ? s->client->waiter : NULL;
+
+    list_remove(&s->noticed);
+    if (w && w->kind == WAIT_FETCH && !list_empty(&s->notices))
         worker_serve(c, w);
 }
 
@@ -229,7 +247,7 @@ void worker_resume(struct core *c, const struct core_event *ev)
     struct buf *b;
     size_t at;
 
-    if (!s) {
+    if (!s || s->over) {
         reply_error(c, ev->client, CORE_ERR_NOSESSION,
                     "no such session: never existed, or gone past its grace");
         return;
@@ -291,7 +309,7 @@ void worker_disconnect(struct core *c, const struct core_event *ev)
         /* Keep the client: its session is dealt with below. */
         waiter_free(c, cl->waiter);
         if (q)
-            queue_admit(c, q);
+            queue_wake(c, q);
         if (!s)
             return;
     }
@@ -300,22 +318,15 @@ void worker_disconnect(struct core *c, const struct core_event *ev)
     client_drop_if_idle(c, cl);
     if (!s)
         return;
-    switch (ev->u.disconnect) {
-    case DISCONNECT_BROKEN:
-        if (list_empty(&s->held) && list_empty(&s->groups))
-            session_free(c, s);
-        else
-            session_arm(c, s);
-        return;
-    case DISCONNECT_CLEAN:
-        release_all(c, s);
-        break;
-    case DISCONNECT_DEAD:
-        lose_all(c, s);
-        break;
+    if (ev->u.disconnect != DISCONNECT_BROKEN) {
+        s->over = true;
+        s->how = (uint8_t)ev->u.disconnect;
+        session_timer(c, s);
+    } else if (list_empty(&s->held) && list_empty(&s->groups)) {
+        session_free(c, s);
+    } else {
+        session_arm(c, s);
     }
-    orphan_groups(c, s);
-    session_free(c, s);
 }
 
 /* ------------------------------------------------------------------- fetch */
@@ -381,6 +392,7 @@ static size_t take_jobs(struct core *c, struct session *s, int64_t count,
             bytes += j->payload_len;
         }
     }
+    c->work -= (int64_t)taken;
     return taken;
 }
 
@@ -397,12 +409,11 @@ void worker_serve(struct core *c, struct waiter *w)
 
     for (size_t i = 0; i < n; i++)
         queues[i] = w->links[i].queue;
-    /* First: serving may lead back here. */
     waiter_free(c, w);
     taken = take_jobs(c, s, count, queues, n, jobs);
     b = reply_begin(c, id);
     at = value_array(b, 0);
-    while (!list_empty(&s->notices)) {
+    while (!list_empty(&s->notices) && entries < NOTICES_MAX) {
         struct run *run =
             list_entry(list_first(&s->notices), struct run, notice);
 
@@ -415,7 +426,7 @@ void worker_serve(struct core *c, struct waiter *w)
     value_set_count(b, at, entries + (uint32_t)taken);
     reply_end(c);
     for (size_t i = 0; i < n && taken; i++)
-        queue_admit(c, queues[i]);
+        queue_wake(c, queues[i]);
 }
 
 static bool anything_for(struct core *c, const struct session *s, int64_t count,
@@ -459,11 +470,7 @@ void worker_fetch(struct core *c, const struct core_event *ev)
         if (count > 0)
             list_push_back(&queues[i]->fetchers, &w->links[i].link);
     }
-    if (!anything_for(c, s, count, queues, n))
-        return;
-    /* Looking may have ended a cancelled job, and that may have served it. */
-    w = client_get(c, ev->client)->waiter;
-    if (w)
+    if (anything_for(c, s, count, queues, n))
         worker_serve(c, w);
 }
 

@@ -671,6 +671,18 @@ static void job_time_running(struct model *m, struct model_job *j)
     }
 }
 
+/* Its lease is over: an open FETCH of the session ends, as if unblocked. */
+static void end_fetch(struct model *m, int session)
+{
+    for (int i = 0; i < MODEL_CLIENTS; i++) {
+        struct model_client *c = &m->clients[i];
+
+        if (c->used && c->session == session &&
+            c->request.kind == REQUEST_FETCH)
+            c->request.unblocked = true;
+    }
+}
+
 /* Has the session's silence cost the job this attempt? */
 static void job_time_lease(struct model *m, struct model_eyes *eyes,
                            struct model_job *j)
@@ -685,6 +697,7 @@ static void job_time_lease(struct model *m, struct model_eyes *eyes,
     if (m->now < hi && v.found && v.attempt == (int64_t)j->attempt &&
         (v.state == VIEW_RUNNING || v.state == VIEW_CANCELLING))
         return;
+    end_fetch(m, j->session);
     j->body = BODY_LOST;
     rules_job_close_attempt(m, eyes, j);
     j->session = -1;
