@@ -661,13 +661,14 @@ static void replies_match(struct model *m, struct model_eyes *eyes,
             violation("%s", why);
 }
 
-static bool job_is_for(const struct model *m, const struct model_request *r)
+/* A job that this fetch could get; 0: none. */
+static uint64_t job_for(const struct model *m, const struct model_request *r)
 {
     for (int i = 0; i < MODEL_JOBS; i++)
         if (job_can_start(m, &m->jobs[i], true) &&
             fetch_place(r, m->jobs[i].queue) >= 0)
-            return true;
-    return false;
+            return m->jobs[i].id;
+    return 0;
 }
 
 /* A job whose cancel this session must be told of; 0: none. */
@@ -700,9 +701,10 @@ static void check_waiting(struct model *m, struct model_client *c)
     case REQUEST_FETCH:
         if (r->answered && !r->idle)
             break;
-        if (r->count > 0 && !m->disk_full && job_is_for(m, r))
-            violation("client %llu waits for a job although one could start",
-                      (unsigned long long)c->id);
+        if (r->count > 0 && !m->disk_full && job_for(m, r))
+            violation("client %llu waits for a job although %llx could start",
+                      (unsigned long long)c->id,
+                      (unsigned long long)job_for(m, r));
         if (notice_for(m, c->session))
             violation("client %llu was not told of the cancel of job %llx",
                       (unsigned long long)c->id,

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * daemon - a core with a virtual clock, an inbox for each client, and a log of
+ * its records, for the laws in test_core.c and test_core_scope.c.
+ *
+ * After each step everything is checked, and at the end all records are
+ * replayed: the digest must be the same.
+ */
+#ifndef YOKE_TEST_DAEMON_H
+#define YOKE_TEST_DAEMON_H
+
+#include <check.h>
+#include <stdarg.h>
+
+#include "../sim/view.h"
+#include "base/mem.h"
+
+#define DAEMON_REPLIES 4096
+#define DAEMON_ENTRIES 8192
+#define DAEMON_START   INT64_C(1700000000000)
+
+struct daemon {
+    struct core_limits limits;
+    struct core *core;
+    struct core_effects effects;
+    struct arena arena;
+    int64_t now;
+    uint64_t random;
+    struct {
+        uint64_t client;
+        const struct node *n;
+    } replies[DAEMON_REPLIES];
+    size_t nreplies;
+    struct {
+        char *data;
+        size_t len;
+    } entries[DAEMON_ENTRIES];
+    size_t nentries;
+};
+
+void violation(const char *fmt, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    ck_abort_msg("%s", text);
+    abort();
+}
+
+static void daemon_limits(struct daemon *d)
+{
+    core_limits_init(&d->limits);
+    d->limits.queue_defaults.max_jobs = 10;
+}
+
+static inline void daemon_one(struct daemon *d, struct core_event *ev)
+{
+    ev->now_ms = d->now;
+    ev->random = d->random += UINT64_C(0x9e3779b97f4a7c15);
+    core_effects_reset(&d->effects);
+    core_step(d->core, ev, &d->effects);
+    core_check(d->core);
+    if (buf_size(&d->effects.records)) {
+        ck_assert_uint_lt(d->nentries, DAEMON_ENTRIES);
+        d->entries[d->nentries].len = buf_size(&d->effects.records);
+        d->entries[d->nentries++].data = mem_dup(buf_front(&d->effects.records),
+                                                 buf_size(&d->effects.records));
+    }
+    for (size_t i = 0; i < d->effects.len; i++) {
+        const struct core_effect *e = &d->effects.list[i];
+        size_t at = d->arena.bytes.len;
+
+        if (e->kind != EFFECT_REPLY)
+            continue;
+        ck_assert_uint_lt(d->nreplies, DAEMON_REPLIES);
+        ck_assert_uint_le(e->len, d->arena.bytes.cap - at);
+        buf_append(&d->arena.bytes, d->effects.values.data + e->at, e->len);
+        d->replies[d->nreplies].client = e->client.n;
+        d->replies[d->nreplies++].n =
+            node_read(&d->arena, d->arena.bytes.data + at, e->len);
+    }
+}
+
+static inline void daemon_step(struct daemon *d, struct core_event *ev)
+{
+    struct core_event tick = {.kind = EVENT_TICK};
+    int ticks = 0;
+
+    daemon_one(d, ev);
+    while (core_next_ms(d->core) <= d->now) {
+        ck_assert_int_lt(ticks++, 10000);
+        daemon_one(d, &tick);
+    }
+}
+
+/* A step without a client: START, DRAIN ... */
+static inline void daemon_tell(struct daemon *d, enum core_event_kind kind,
+                               bool on)
+{
+    struct core_event ev = {.kind = kind};
+
+    if (kind == EVENT_DISK_FULL || kind == EVENT_DRAIN)
+        ev.u.on = on;
+    daemon_step(d, &ev);
+}
+
+/* With d->limits as they are. */
+static inline void daemon_start(struct daemon *d)
+{
+    d->core = core_new(&d->limits);
+    d->now = DAEMON_START;
+    core_effects_init(&d->effects);
+    arena_init(&d->arena, (size_t)16 << 20);
+    daemon_tell(d, EVENT_START, false);
+}
+
+static inline struct daemon *daemon_new(void)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+
+    daemon_limits(d);
+    daemon_start(d);
+    return d;
+}
+
+/* The same daemon after a crash: only what was recorded is left. */
+static inline void daemon_crash(struct daemon *d)
+{
+    uint64_t before = core_digest(d->core);
+    char text[128];
+
+    core_free(d->core);
+    d->core = core_new(&d->limits);
+    for (size_t i = 0; i < d->nentries; i++)
+        ck_assert_int_eq(core_replay(d->core, d->entries[i].data,
+                                     d->entries[i].len, 1, text),
+                         0);
+    core_check(d->core);
+    ck_assert_uint_eq(core_digest(d->core), before);
+    daemon_tell(d, EVENT_START, false);
+}
+
+static inline void daemon_free(struct daemon *d)
+{
+    daemon_crash(d);
+    core_free(d->core);
+    core_effects_clear(&d->effects);
+    arena_clear(&d->arena);
+    for (size_t i = 0; i < d->nentries; i++)
+        mem_free(d->entries[i].data);
+    mem_free(d);
+}
+
+/* The clock goes on; what is due happens in time. */
+static inline void daemon_pass(struct daemon *d, int64_t ms)
+{
+    int64_t target = d->now + ms;
+    struct core_event tick = {.kind = EVENT_TICK};
+
+    while (core_next_ms(d->core) <= target) {
+        d->now = max_i64(d->now, core_next_ms(d->core));
+        daemon_step(d, &tick);
+    }
+    d->now = target;
+}
+
+/* The newest reply to a client that was not looked at yet, or NULL. */
+static inline const struct node *got(struct daemon *d, uint64_t client)
+{
+    for (size_t i = 0; i < d->nreplies; i++)
+        if (d->replies[i].client == client) {
+            const struct node *n = d->replies[i].n;
+
+            d->replies[i].client = 0;
+            return n;
+        }
+    return NULL;
+}
+
+/* Asks and gives the answer, NULL if there is none yet. */
+static inline const struct node *ask(struct daemon *d, uint64_t client,
+                                     struct core_event *ev)
+{
+    ev->client.n = client;
+    daemon_step(d, ev);
+    return got(d, client);
+}
+
+static inline bool is_ok(const struct node *n)
+{
+    return n && n->v.kind == VALUE_OK;
+}
+
+static inline bool is_error(const struct node *n, enum core_error code)
+{
+    return n && node_is_error(n, code);
+}
+
+/* ------------------------------------------------------------------- jobs */
+
+static inline struct core_event a_job(const char *queue)
+{
+    return (struct core_event){.kind = EVENT_SUBMIT,
+                               .u.submit = {.queue = str_from(queue),
+                                            .payload = STR("payload"),
+                                            .priority = CORE_UNSET,
+                                            .timeout_ms = CORE_UNSET,
+                                            .deadline_ms = CORE_UNSET,
+                                            .expires_ms = CORE_UNSET,
+                                            .grace_ms = CORE_UNSET,
+                                            .delay_ms = CORE_UNSET,
+                                            .retry = CORE_UNSET,
+                                            .backoff_base_ms = CORE_UNSET,
+                                            .backoff_cap_ms = CORE_UNSET,
+                                            .redeliver = CORE_UNSET,
+                                            .keep_ms = CORE_UNSET,
+                                            .wait_ms = CORE_UNSET}};
+}
+
+/* Submits what must be accepted at once; its id. */
+static inline uint64_t submit_event(struct daemon *d, struct core_event *ev)
+{
+    const struct node *n = ask(d, 1, ev);
+
+    ck_assert_ptr_nonnull(n);
+    return node_id(n, 'j');
+}
+
+static inline uint64_t submit(struct daemon *d, const char *queue,
+                              uint64_t group)
+{
+    struct core_event ev = a_job(queue);
+
+    ev.u.submit.group.n = group;
+    return submit_event(d, &ev);
+}
+
+static inline struct job_view job(struct daemon *d, uint64_t id)
+{
+    return view_job(d->core, &d->arena, d->now, id);
+}
+
+static inline const struct node *fetch_from(struct daemon *d, uint64_t client,
+                                            int64_t count, int64_t wait_ms,
+                                            const char *queue)
+{
+    struct str name = str_from(queue);
+    struct core_event ev = {
+        .kind = EVENT_FETCH,
+        .u.fetch = {
+            .count = count, .wait_ms = wait_ms, .queues = &name, .nqueues = 1}};
+
+    return ask(d, client, &ev);
+}
+
+/* Entry i of the answer to a FETCH as the token of a job. */
+static inline struct token token_of(const struct node *page, uint32_t i)
+{
+    const struct node *e;
+
+    ck_assert_ptr_nonnull(page);
+    e = node_item(page, i);
+    ck_assert(str_eq(node_str(node_item(e, 0)), STR("job")));
+    return (struct token){.job = {node_id(node_item(e, 1), 'j')},
+                          .attempt = node_item(e, 1)->v.attempt};
+}
+
+/* Takes one job of "q" as client 9. */
+static inline struct token take(struct daemon *d)
+{
+    return token_of(fetch_from(d, 9, 1, 0, "q"), 0);
+}
+
+static inline struct core_event a_report(enum core_event_kind kind,
+                                         struct token t, const char *class)
+{
+    struct core_event ev = {.kind = kind};
+
+    ev.u.report.token = t;
+    ev.u.report.class = str_from(class);
+    ev.u.report.stream = 1;
+    if (kind == EVENT_DONE)
+        ev.u.report.result = STR("result");
+    return ev;
+}
+
+static inline const struct node *report(struct daemon *d,
+                                        enum core_event_kind kind,
+                                        struct token t, const char *class)
+{
+    struct core_event ev = a_report(kind, t, class);
+
+    return ask(d, 9, &ev);
+}
+
+static inline const struct node *result(struct daemon *d, uint64_t client,
+                                        uint64_t id, int64_t wait_ms)
+{
+    struct core_event ev = {.kind = EVENT_RESULT,
+                            .u.job = {.id = {id}, .wait_ms = wait_ms}};
+
+    return ask(d, client, &ev);
+}
+
+/* The class of the last error of a job that has ended. */
+static inline struct str last_class(struct daemon *d, uint64_t id)
+{
+    const struct node *errors = node_get(result(d, 3, id, 0), "errors");
+
+    ck_assert_uint_gt(errors->v.count, 0);
+    return node_str(node_get(node_item(errors, errors->v.count - 1), "class"));
+}
+
+static inline const struct node *cancel_event(struct daemon *d, bool is_job,
+                                              uint64_t id, const char *reason)
+{
+    struct core_event ev = {.kind = EVENT_CANCEL,
+                            .u.cancel = {.is_job = is_job,
+                                         .job = {is_job ? id : 0},
+                                         .group = {is_job ? 0 : id},
+                                         .reason = str_from(reason),
+                                         .grace_ms = CORE_UNSET}};
+
+    return ask(d, 2, &ev);
+}
+
+static inline void cancel_job(struct daemon *d, uint64_t id, const char *reason)
+{
+    ck_assert(is_ok(cancel_event(d, true, id, reason)));
+}
+
+static inline void cancel_group(struct daemon *d, uint64_t id,
+                                const char *reason)
+{
+    ck_assert(is_ok(cancel_event(d, false, id, reason)));
+}
+
+static inline void leave(struct daemon *d, uint64_t client,
+                         enum core_disconnect how)
+{
+    struct core_event ev = {
+        .kind = EVENT_DISCONNECT, .client = {client}, .u.disconnect = how};
+
+    daemon_step(d, &ev);
+}
+
+static inline void alive(struct daemon *d, uint64_t client)
+{
+    struct core_event ev = {.kind = EVENT_ALIVE, .client = {client}};
+
+    daemon_step(d, &ev);
+}
+
+static inline uint64_t session_of(struct daemon *d, uint64_t client)
+{
+    struct core_event ev = {.kind = EVENT_SESSION};
+
+    return node_id(ask(d, client, &ev), 's');
+}
+
+static inline const struct node *resume(struct daemon *d, uint64_t client,
+                                        uint64_t session)
+{
+    struct core_event ev = {.kind = EVENT_SESSION_RESUME,
+                            .u.session = {session}};
+
+    return ask(d, client, &ev);
+}
+
+/* ----------------------------------------------------------------- groups */
+
+static inline struct core_event a_group(void)
+{
+    return (struct core_event){.kind = EVENT_GROUP_OPEN,
+                               .u.group_open = {.fail = CORE_UNSET,
+                                                .succeed = CORE_UNSET,
+                                                .width = CORE_UNSET,
+                                                .timeout_ms = CORE_UNSET,
+                                                .deadline_ms = CORE_UNSET,
+                                                .keep_ms = CORE_UNSET,
+                                                .detached = true}};
+}
+
+static inline uint64_t open_event(struct daemon *d, struct core_event *ev)
+{
+    const struct node *n = ask(d, 4, ev);
+
+    ck_assert_ptr_nonnull(n);
+    return node_id(n, 'g');
+}
+
+static inline uint64_t open_policy(struct daemon *d, int64_t fail,
+                                   int64_t succeed)
+{
+    struct core_event ev = a_group();
+
+    ev.u.group_open.fail = fail;
+    ev.u.group_open.succeed = succeed;
+    return open_event(d, &ev);
+}
+
+static inline uint64_t open_under_job(struct daemon *d, struct token t)
+{
+    struct core_event ev = a_group();
+
+    ev.u.group_open.parent = (struct scope_ref){.is_job = true, .token = t};
+    return open_event(d, &ev);
+}
+
+static inline uint64_t open_under_group(struct daemon *d, uint64_t parent,
+                                        int64_t fail)
+{
+    struct core_event ev = a_group();
+
+    ev.u.group_open.parent.group.n = parent;
+    ev.u.group_open.fail = fail;
+    return open_event(d, &ev);
+}
+
+static inline struct group_view group(struct daemon *d, uint64_t id)
+{
+    return view_group(d->core, &d->arena, d->now, id);
+}
+
+static inline void close_group(struct daemon *d, uint64_t id)
+{
+    struct core_event ev = {.kind = EVENT_GROUP_CLOSE, .u.group.id = {id}};
+
+    ck_assert(is_ok(ask(d, 4, &ev)));
+}
+
+/* GROUP INFO, WAIT, NEXT, RESULTS, TREE */
+static inline const struct node *group_ask(struct daemon *d, uint64_t client,
+                                           enum core_event_kind kind,
+                                           uint64_t id, int64_t cursor,
+                                           int64_t wait_ms, int64_t count)
+{
+    struct core_event ev = {
+        .kind = kind,
+        .u.group = {
+            .id = {id}, .cursor = cursor, .wait_ms = wait_ms, .count = count}};
+
+    return ask(d, client, &ev);
+}
+
+#endif
