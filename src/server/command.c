@@ -301,6 +301,47 @@ static bool arg_scope(struct command_call *call, struct str text,
     return false;
 }
 
+/* Bytes of the UTF-8 character at p, or 0 if it is none or cannot be printed
+ * (RFC 3629; C0 and C1 controls). */
+static size_t printable(const unsigned char *p, size_t len)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t n = p[0] < 0x80                   ? 1
+               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+               : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
+               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
+                                             : 0;
+    uint32_t c = n == 1 ? p[0] : n ? p[0] & (0x7fu >> n) : 0;
+
+    if (n == 0 || n > len)
+        return 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c < least[n] ||
+        (c >= 0xd800 && c < 0xe000) || c > 0x10ffff)
+        return 0;
+    return n;
+}
+
+static bool arg_label(struct command_call *call, const char *name,
+                      struct str text)
+{
+    for (size_t i = 0; i < text.len;) {
+        size_t n = printable((const unsigned char *)text.p + i, text.len - i);
+
+        if (n == 0) {
+            refuse(call, "%s must be printable UTF-8; byte %zu is not", name,
+                   i + 1);
+            return false;
+        }
+        i += n;
+    }
+    return true;
+}
+
 /* The value or values behind the name of an option. */
 static bool option_value(struct command_call *call, const struct option *o,
                          const struct str *values)
@@ -315,6 +356,11 @@ static bool option_value(struct command_call *call, const struct option *o,
         return arg_int(call, o->name, values[0], o->range, at) &&
                arg_int(call, o->name, values[1], o->range,
                        (void *)(event + o->at2));
+    case OPTION_LABEL:
+        if (!arg_label(call, o->name, values[0]))
+            return false;
+        *(struct str *)at = values[0];
+        return true;
     case OPTION_TEXT:
         *(struct str *)at = values[0];
         return true;

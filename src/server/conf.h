@@ -146,9 +146,9 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       0, CONF_D, RELOAD,                                                       \
       "Time between asking a job to stop and killing it.")                     \
     X("queue", "retry", limits.queue_defaults.retry, INT, "1",                 \
-      1, 1000000, RELOAD, "Attempts in all of a job that fails.")              \
+      1, 1000, RELOAD, "Attempts in all of a job that fails.")              \
     X("queue", "redeliver", limits.queue_defaults.redeliver, INT, "3",         \
-      0, 1000000, RELOAD,                                                      \
+      0, 1000, RELOAD,                                                         \
       "Attempts that may be lost with their worker and are run again.")        \
     X("queue", "keep", limits.queue_defaults.keep_ms, TIME, "1h",              \
       0, 3650 * CONF_D, RELOAD, "How long an outcome is kept.")                \

@@ -221,6 +221,15 @@ static void put_address(struct buf *out, int fd,
                port);
 }
 
+/* As Redis writes it: "client|list"; a blank would end the field. */
+static void put_command(struct buf *out, int id)
+{
+    const char *name = id < 0 ? "NULL" : command_name(id);
+
+    for (; *name; name++)
+        buf_append_byte(out, *name == ' ' ? '|' : *name);
+}
+
 static void put_client(const struct connection *c, struct buf *out)
 {
     const struct command_peer *peer = &c->peer;
@@ -232,13 +241,13 @@ static void put_client(const struct connection *c, struct buf *out)
     put_address(out, client->fd, getsockname);
     buf_printf(out,
                " fd=%d name=%s idle=%lld flags=%s db=0 qbuf=%zu omem=%zu "
-               "session=%d cmd=%s user=default lib-name=%s lib-ver=%s "
-               "resp=%d\n",
+               "session=%d cmd=",
                client->fd, peer->name ? peer->name : "",
                (long long)(ev_now(client->set->loop) - client->last_active),
                client->wait == CLIENT_RUNS ? "N" : "b", buf_size(&client->in),
-               buf_size(&client->out), peer->session,
-               peer->last < 0 ? "NULL" : command_name(peer->last),
+               buf_size(&client->out), peer->session);
+    put_command(out, peer->last);
+    buf_printf(out, " user=default lib-name=%s lib-ver=%s resp=%d\n",
                peer->library ? peer->library : "",
                peer->library_version ? peer->library_version : "", peer->proto);
 }
