@@ -70,14 +70,16 @@ struct extra *job_extra(struct core *c, struct job *j)
 
 void options_release(struct core *c, struct options *o)
 {
-    (void)c;
-    if (--o->refs == 0)
-        mem_free(o);
+    if (--o->refs > 0)
+        return;
+    account(c, -(int64_t)sizeof(*o));
+    mem_free(o);
 }
 
 static void error_free(struct core *c, struct job_error *e)
 {
-    account(c, -(int64_t)(e->class.len + e->message.len + e->detail.len));
+    account(c, -(int64_t)(sizeof(*e) + e->class.len + e->message.len +
+                          e->detail.len));
     mem_free((char *)e->class.p);
 }
 
@@ -95,6 +97,8 @@ static void extra_free(struct core *c, struct job *j)
     mem_free(x->errors);
     if (x->name)
         account(c, -(int64_t)strlen(x->name));
+    if (x->reason)
+        account(c, -(int64_t)strlen(x->reason));
     mem_free(x->name);
     mem_free(x->reason);
     account(c, -(int64_t)sizeof(*x));
@@ -244,6 +248,7 @@ static const char *apply_job(struct core *c, const struct record *r)
     if (rj->own_options) {
         j->options = mem_dup(&rj->options, sizeof(rj->options));
         j->options->refs = 1;
+        account(c, sizeof(*j->options));
     } else {
         j->options = q->defaults;
         j->options->refs++;
@@ -316,10 +321,12 @@ static const char *apply_start(struct core *c, struct job *j,
     return NULL;
 }
 
-static void set_reason(struct extra *x, struct str reason)
+static void set_reason(struct core *c, struct extra *x, struct str reason)
 {
-    if (!x->reason)
-        x->reason = mem_dup_text(reason.p, reason.len);
+    if (x->reason)
+        return;
+    x->reason = mem_dup_text(reason.p, reason.len);
+    account(c, (int64_t)strlen(x->reason));
 }
 
 static const char *apply_ask(struct core *c, struct job *j,
@@ -333,7 +340,7 @@ static const char *apply_ask(struct core *c, struct job *j,
         return "ask of a job that cannot be asked";
     if (cause == CAUSE_CANCEL) {
         run->cancelled = true;
-        set_reason(job_extra(c, j), r->u.ask.reason);
+        set_reason(c, job_extra(c, j), r->u.ask.reason);
     }
     if (run->asked != CAUSE_NONE)
         return NULL;
@@ -370,7 +377,8 @@ static void add_error(struct core *c, struct job *j,
     if (v->detail.len)
         memcpy(text + v->class.len + v->message.len, v->detail.p,
                v->detail.len);
-    account(c, (int64_t)(v->class.len + v->message.len + v->detail.len));
+    account(c, (int64_t)(sizeof(*e) + v->class.len + v->message.len +
+                         v->detail.len));
 }
 
 static const char *apply_joining(struct core *c, struct job *j,
@@ -426,11 +434,28 @@ static const char *apply_requeue(struct core *c, struct job *j,
     return NULL;
 }
 
+/* What is kept of a finished job; it does not change any more. */
+static int64_t retained_bytes(const struct job *j)
+{
+    const struct extra *x = j->extra;
+    int64_t bytes =
+        (int64_t)(sizeof(*j) + sizeof(struct end)) + j->u.end->result_len;
+
+    if (!x)
+        return bytes;
+    bytes += (int64_t)(sizeof(*x) + x->nerrors * sizeof(*x->errors));
+    bytes += (int64_t)((x->name ? strlen(x->name) : 0) +
+                       (x->reason ? strlen(x->reason) : 0));
+    for (uint32_t i = 0; i < x->nerrors; i++)
+        bytes += (int64_t)(x->errors[i].class.len + x->errors[i].message.len +
+                           x->errors[i].detail.len);
+    return bytes;
+}
+
 static void count_retained(struct core *c, const struct job *j, int sign)
 {
     c->retained_jobs += sign;
-    c->retained_bytes += sign * (int64_t)(sizeof(*j) + sizeof(struct end) +
-                                          j->u.end->result_len);
+    c->retained_bytes += sign * retained_bytes(j);
 }
 
 static const char *apply_end(struct core *c, struct job *j,
@@ -454,7 +479,7 @@ static const char *apply_end(struct core *c, struct job *j,
     if (v->has_error)
         add_error(c, j, v, r->at_ms);
     if (v->reason.len)
-        set_reason(job_extra(c, j), v->reason);
+        set_reason(c, job_extra(c, j), v->reason);
     if (v->outcome == OUTCOME_OK) {
         end->result = mem_dup(v->result.p, v->result.len);
         end->result_len = (uint32_t)v->result.len;

@@ -111,6 +111,7 @@ const char *queue_apply(struct core *c, const struct record *r)
     if (q->defaults)
         options_release(c, q->defaults);
     o = mem_zalloc(sizeof(*o));
+    account(c, sizeof(*o));
     *o = (struct options){.refs = 1,
                           .timeout_ms = rq->settings.timeout_ms,
                           .deadline_ms = CORE_NONE,

@@ -9,7 +9,8 @@
 #define LIST_DEFAULT 100
 #define LIST_MAX     10000
 #define TREE_DEFAULT 1000
-#define SCAN_MAX     20000
+/* Jobs looked at for one answer, shown or not: the loop must go on. */
+#define LOOKS_MAX 50000
 
 static void field(struct buf *b, const char *name)
 {
@@ -210,37 +211,37 @@ struct listing {
     struct core *c;
     struct buf *b;
     const struct core_event *ev;
-    int64_t left;
+    uint32_t states; /* wanted: bits of enum job_state */
+    int64_t left, looks;
     uint32_t n;
 };
+
+static bool queue_wanted(const struct listing *l, const struct queue *q)
+{
+    return l->ev->u.jobs.queue.len == 0 ||
+           str_eq(l->ev->u.jobs.queue, (struct str){q->name, q->name_len});
+}
 
 static void list_job(struct listing *l, const struct job *j)
 {
     const struct core_event *ev = l->ev;
 
-    if (l->left == 0)
-        return;
-    if (ev->u.jobs.has_group && j->group->id != ev->u.jobs.group.n)
-        return;
-    if (ev->u.jobs.queue.len &&
-        !str_eq(ev->u.jobs.queue,
-                (struct str){j->queue->name, j->queue->name_len}))
-        return;
-    if (ev->u.jobs.state.len &&
-        !str_eq(ev->u.jobs.state,
-                str_from(job_state_name((enum job_state)j->state))))
+    if (!(l->states & (1u << j->state)) || !queue_wanted(l, j->queue) ||
+        (ev->u.jobs.has_group && j->group->id != ev->u.jobs.group.n))
         return;
     show_job(l->c, l->b, j);
     l->left--;
     l->n++;
 }
 
-static void list_jobs(struct listing *l, const struct list *jobs)
+/* `states`: those that jobs in this list can have. */
+static void list_jobs(struct listing *l, const struct list *jobs,
+                      uint32_t states)
 {
-    int64_t scanned = 0;
-
+    if (!(l->states & states))
+        return;
     list_foreach (it, jobs) {
-        if (l->left == 0 || scanned++ == SCAN_MAX)
+        if (l->left == 0 || l->looks-- <= 0)
             return;
         list_job(l, list_entry(it, struct job, link));
     }
@@ -251,59 +252,101 @@ static void list_queues(struct listing *l)
     list_foreach (it, &l->c->queues) {
         const struct queue *q = list_entry(it, struct queue, link);
 
+        if (!queue_wanted(l, q))
+            continue;
         for (int p = CORE_PRIORITIES - 1; p >= 0; p--)
-            list_jobs(l, &q->ready[p]);
-        list_jobs(l, &q->delayed);
+            list_jobs(l, &q->ready[p], TO(READY));
+        list_jobs(l, &q->delayed, TO(DELAYED));
     }
 }
 
-static void list_group(struct listing *l, const struct group *g)
+static void list_lanes(struct listing *l, const struct group *g)
 {
     list_foreach (it, &g->lanes)
-        list_jobs(l, &list_entry(it, struct lane, of_group)->jobs);
+        list_jobs(l, &list_entry(it, struct lane, of_group)->jobs, TO(PARKED));
 }
 
-static bool state_known(struct str state)
+static void list_everywhere(struct listing *l)
 {
-    if (state.len == 0)
-        return true;
+    struct core *c = l->c;
+
+    list_foreach (it, &c->all_sessions)
+        list_jobs(l, &list_entry(it, struct session, link)->held,
+                  TO(RUNNING) | TO(CANCELLING));
+    list_jobs(l, &c->joining, TO(JOINING));
+    list_queues(l);
+    list_foreach (it, &c->all_groups)
+        list_lanes(l, list_entry(it, struct group, link));
+    list_jobs(l, &c->root.finished, TO(FINISHED));
+    if (l->ev->u.jobs.has_group)
+        return; /* the root: nothing more can be of it */
+    list_foreach (it, &c->all_groups)
+        list_jobs(l, &list_entry(it, struct group, link)->finished,
+                  TO(FINISHED));
+    list_foreach (it, &c->ended_groups)
+        list_jobs(l, &list_entry(it, struct group, link)->finished,
+                  TO(FINISHED));
+}
+
+/* Those that have not ended, then the others. */
+static void list_members(struct listing *l, const struct group *g)
+{
+    for (int finished = 0; finished < 2; finished++) {
+        for (size_t i = 0; i < g->members.len; i++) {
+            uint64_t id = g->members.ids[i];
+            const struct job *j;
+
+            if (l->left == 0 || l->looks-- <= 0)
+                return;
+            j = id & ID_GROUP ? NULL : find_job(l->c, (struct job_id){id});
+            if (j && (j->state == JOB_FINISHED) == finished)
+                list_job(l, j);
+        }
+    }
+}
+
+/* Bits of the states with that name; none: all. 0: there is none. */
+static uint32_t states_named(struct str name)
+{
+    uint32_t states = 0;
+
     for (int i = 0; i < JOB_STATES_COUNT; i++)
-        if (str_eq(state, str_from(job_state_name((enum job_state)i))))
-            return true;
-    return false;
+        if (name.len == 0 ||
+            str_eq(name, str_from(job_state_name((enum job_state)i))))
+            states |= 1u << i;
+    return states;
 }
 
 void job_list(struct core *c, const struct core_event *ev)
 {
-    struct listing l = {.c = c, .ev = ev, .left = ev->u.jobs.count};
+    struct listing l = {.c = c,
+                        .ev = ev,
+                        .states = states_named(ev->u.jobs.state),
+                        .left = ev->u.jobs.count,
+                        .looks = LOOKS_MAX};
+    const struct group *g = NULL;
     size_t at;
 
-    if (!state_known(ev->u.jobs.state)) {
+    if (!l.states) {
         reply_error(c, ev->client, CORE_ERR_GENERIC,
                     "JOBS: STATE is one of delayed ready parked running "
                     "cancelling joining finished");
         return;
     }
-    if (ev->u.jobs.has_group &&
-        !find_group_or_reply(c, ev->client, ev->u.jobs.group))
-        return;
+    if (ev->u.jobs.has_group) {
+        g = find_group_or_reply(c, ev->client, ev->u.jobs.group);
+        if (!g)
+            return;
+    }
     if (l.left == CORE_UNSET)
         l.left = LIST_DEFAULT;
     l.left = min_i64(l.left, LIST_MAX);
     l.b = reply_begin(c, ev->client);
     at = value_array(l.b, 0);
-    list_foreach (it, &c->all_sessions)
-        list_jobs(&l, &list_entry(it, struct session, link)->held);
-    list_jobs(&l, &c->joining);
-    list_queues(&l);
-    list_group(&l, &c->root);
-    list_foreach (it, &c->all_groups)
-        list_group(&l, list_entry(it, struct group, link));
-    list_jobs(&l, &c->root.finished);
-    list_foreach (it, &c->all_groups)
-        list_jobs(&l, &list_entry(it, struct group, link)->finished);
-    list_foreach (it, &c->ended_groups)
-        list_jobs(&l, &list_entry(it, struct group, link)->finished);
+    if (g && g->id)
+        list_members(&l, g);
+    else
+        list_everywhere(&l);
     value_set_count(l.b, at, l.n);
     reply_end(c);
 }
@@ -313,7 +356,7 @@ void job_list(struct core *c, const struct core_event *ev)
 struct tree {
     struct core *c;
     struct buf *b;
-    int64_t left;
+    int64_t left, looks;
     uint32_t n;
 };
 
@@ -354,11 +397,11 @@ static int tree_class(const struct job *j)
 static void tree_members(struct tree *t, const struct group *g, int64_t depth)
 {
     for (int class = 0; class < 3; class ++) {
-        for (size_t i = 0; i < g->members.len && i < SCAN_MAX; i++) {
+        for (size_t i = 0; i < g->members.len; i++) {
             uint64_t id = g->members.ids[i];
             const struct job *j;
 
-            if (t->left == 0)
+            if (t->left == 0 || t->looks-- <= 0)
                 return;
             if (id & ID_GROUP) {
                 const struct group *m =
@@ -378,12 +421,10 @@ static void tree_members(struct tree *t, const struct group *g, int64_t depth)
 /* Jobs of the root group in one list; `class` as of tree_class. */
 static void tree_root_jobs(struct tree *t, const struct list *jobs, int class)
 {
-    int64_t scanned = 0;
-
     list_foreach (it, jobs) {
         const struct job *j = list_entry(it, struct job, link);
 
-        if (t->left == 0 || scanned++ == SCAN_MAX)
+        if (t->left == 0 || t->looks-- <= 0)
             return;
         if (j->group == &t->c->root && tree_class(j) == class)
             tree_job(t, j, 1);
@@ -432,7 +473,7 @@ static void tree_group(struct tree *t, const struct group *g, int64_t depth)
 void show_tree(struct core *c, const struct core_event *ev)
 {
     const struct group *g = find_group_or_reply(c, ev->client, ev->u.group.id);
-    struct tree t = {.c = c, .left = ev->u.group.count};
+    struct tree t = {.c = c, .left = ev->u.group.count, .looks = LOOKS_MAX};
     size_t at;
 
     if (!g)
