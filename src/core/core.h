@@ -141,10 +141,12 @@ enum core_event_kind {
     EVENT_DRAIN,     /* accept no submits, start no jobs */
 };
 
+/* Numbers are CORE_UNSET or in the ranges of doc/protocol.md: the caller has
+ * checked them. */
 struct event_submit {
     struct str queue, payload, name;
     struct group_id group;
-    int64_t priority; /* every int64 here may be CORE_UNSET */
+    int64_t priority;
     int64_t timeout_ms, deadline_ms, expires_ms, grace_ms, delay_ms;
     int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver;
     int64_t keep_ms, wait_ms;
@@ -153,7 +155,7 @@ struct event_submit {
 struct event_group_open {
     struct scope_ref parent;
     struct str name;
-    int64_t fail, succeed, width; /* may be CORE_UNSET */
+    int64_t fail, succeed, width; /* as in event_submit */
     int64_t timeout_ms, deadline_ms, keep_ms;
     bool detached;
 };
