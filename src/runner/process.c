@@ -37,6 +37,30 @@ struct child {
     bool in_dir;       /* it was the directory */
 };
 
+/* Signals that were ignored when we were started, or are by us: only these
+ * would still be in the child, as there are no handlers. */
+static int ignored[64];
+static size_t nignored;
+
+/* The kernel's idea of an action; all zero is the default. The C library's
+ * function refuses signals that it keeps for itself, but inherits them. */
+struct action {
+    void (*handler)(int);
+    unsigned long rest[7];
+};
+
+static void find_ignored(void)
+{
+    nignored = 0;
+    for (int i = 1; i <= 64; i++) {
+        struct action a = {0};
+
+        if (syscall(SYS_rt_sigaction, i, NULL, &a, sizeof(uint64_t)) == 0 &&
+            a.handler == SIG_IGN)
+            ignored[nignored++] = i;
+    }
+}
+
 int process_init(void)
 {
     void *p = mmap(NULL, STACK_SIZE + GUARD_SIZE, PROT_READ | PROT_WRITE,
@@ -51,6 +75,7 @@ int process_init(void)
         return rc;
     }
     process_stack = p;
+    find_ignored();
     return 0;
 }
 
@@ -103,6 +128,7 @@ static IN_CHILD int child_main(void *arg)
 {
     struct child *c = arg;
     const struct process_plan *plan = c->plan;
+    const struct action standard = {0};
     sigset_t none;
 
     if (c->procs >= 0 && write(c->procs, "0", 1) < 0)
@@ -119,8 +145,9 @@ static IN_CHILD int child_main(void *arg)
         return child_fail(c, "cannot set up descriptors");
     if (plan->files && setrlimit(RLIMIT_NOFILE, plan->files) < 0)
         return child_fail(c, "cannot set limits");
-    /* The one signal that the runner ignores; it handles none. */
-    signal(SIGPIPE, SIG_DFL);
+    for (size_t i = 0; i < nignored; i++)
+        syscall(SYS_rt_sigaction, ignored[i], &standard, NULL,
+                sizeof(uint64_t));
     umask(plan->umask_bits);
     if (chdir(plan->dir) < 0) {
         c->in_dir = true;

@@ -39,8 +39,9 @@ struct process {
     int pidfd; /* readable once it has ended; the caller closes it */
 };
 
-/* What the child's starter needs: a stack. Must be called before
- * process_start. 0 or -errno. */
+/* Makes the stack for children and looks which signals are ignored: after the
+ * runner has set up its own. Must be called before process_start. 0 or -errno.
+ */
 int process_init(void);
 void process_clear(void);
 
