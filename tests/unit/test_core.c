@@ -621,14 +621,19 @@ START_TEST(a_lease_that_ends_costs_one_attempt)
 {
     struct daemon *d = daemon_new();
     uint64_t id = submit(d, "q", 0);
+    const struct node *n;
 
     (void)take(d);
-    /* the worker itself waits for more, longer than its lease */
+    /* The worker waits for more, longer than its lease: what it held is lost,
+     * and it gets nothing new before it gave a sign of life. */
     ck_assert_ptr_null(fetch_from(d, 9, 1, CORE_NONE, "q"));
     daemon_pass(d, d->limits.lease_ms);
-    ck_assert_int_eq(job(d, id).attempt, 2);
+    n = got(d, 9);
+    ck_assert(n && n->v.kind == VALUE_ARRAY && n->v.count == 0);
+    ck_assert_int_eq(job(d, id).state, VIEW_READY);
+    ck_assert_int_eq(job(d, id).attempt, 1);
     ck_assert_int_eq(job(d, id).errors, 1);
-    ck_assert_int_eq(job(d, id).state, VIEW_RUNNING);
+    ck_assert_uint_eq(take(d).attempt, 2);
     daemon_free(d);
 }
 END_TEST
