@@ -236,6 +236,8 @@ static const char *apply_end(struct core *c, struct group *g,
 
         parent->live--;
         parent->running--;
+        if (g->failed_inside || g->by_outcome[OUTCOME_FAILED] > 0)
+            parent->failed_inside = true;
         /* Neither a failure, nor a success that SUCCEED could count. */
         if (outcome == OUTCOME_FAILED && g->fail == 0 && g->succeed == 0)
             parent->by_outcome[OUTCOME_CANCELLED]++;
@@ -655,7 +657,7 @@ static bool member_failed(struct core *c, uint64_t id)
         const struct group *g =
             find_group(c, (struct group_id){id & ~ID_GROUP});
 
-        return g->by_outcome[OUTCOME_FAILED] > 0 ||
+        return g->by_outcome[OUTCOME_FAILED] > 0 || g->failed_inside ||
                g->outcome == OUTCOME_FAILED;
     }
     {

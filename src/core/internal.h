@@ -209,9 +209,10 @@ struct group {
     char *name, *reason;   /* NULL: none */
     int64_t cancel_grace_ms;
     bool closed, ended;
-    uint8_t cause;   /* enum cause: why it was cancelled; NONE: was not */
-    uint8_t outcome; /* enum outcome, once ended */
-    int64_t live;    /* members that have not ended */
+    bool failed_inside; /* something failed in a group that ended in it */
+    uint8_t cause;      /* enum cause: why it was cancelled; NONE: was not */
+    uint8_t outcome;    /* enum outcome, once ended */
+    int64_t live;       /* members that have not ended */
     int64_t queued, running; /* of live jobs; groups count as running */
     int64_t by_outcome[OUTCOMES_COUNT];
     int64_t members_total;

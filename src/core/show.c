@@ -234,6 +234,11 @@ static void list_job(struct listing *l, const struct job *j)
     l->n++;
 }
 
+static bool list_enough(struct listing *l)
+{
+    return l->left == 0 || l->looks-- <= 0;
+}
+
 /* `states`: those that jobs in this list can have. */
 static void list_jobs(struct listing *l, const struct list *jobs,
                       uint32_t states)
@@ -241,10 +246,48 @@ static void list_jobs(struct listing *l, const struct list *jobs,
     if (!(l->states & states))
         return;
     list_foreach (it, jobs) {
-        if (l->left == 0 || l->looks-- <= 0)
+        if (list_enough(l))
             return;
         list_job(l, list_entry(it, struct job, link));
     }
+}
+
+static void list_newest_first(struct listing *l, const struct list *jobs)
+{
+    for (struct list *it = jobs->prev; it != jobs; it = it->prev) {
+        if (list_enough(l))
+            return;
+        list_job(l, list_entry(it, struct job, link));
+    }
+}
+
+/* Who looks at what has finished wants to see the last of it: jobs of the root
+ * and groups that have ended, newest first. */
+static void list_finished(struct listing *l)
+{
+    const struct list *jobs = &l->c->root.finished;
+    const struct list *groups = &l->c->ended_groups;
+    struct list *j = jobs->prev, *g = groups->prev;
+
+    if (!(l->states & TO(FINISHED)))
+        return;
+    if (l->ev->u.jobs.has_group)
+        g = groups->next->prev; /* the head: only the root was asked for */
+    while ((j != jobs || g != groups) && !list_enough(l)) {
+        const struct job *job = list_entry(j, struct job, link);
+        const struct group *group = list_entry(g, struct group, link);
+
+        if (g == groups ||
+            (j != jobs && job->u.end->ended_ms >= group->ended_ms)) {
+            list_job(l, job);
+            j = j->prev;
+        } else {
+            list_newest_first(l, &group->finished);
+            g = g->prev;
+        }
+    }
+    list_foreach (it, &l->c->all_groups)
+        list_newest_first(l, &list_entry(it, struct group, link)->finished);
 }
 
 static void list_queues(struct listing *l)
@@ -277,15 +320,7 @@ static void list_everywhere(struct listing *l)
     list_queues(l);
     list_foreach (it, &c->all_groups)
         list_lanes(l, list_entry(it, struct group, link));
-    list_jobs(l, &c->root.finished, TO(FINISHED));
-    if (l->ev->u.jobs.has_group)
-        return; /* the root: nothing more can be of it */
-    list_foreach (it, &c->all_groups)
-        list_jobs(l, &list_entry(it, struct group, link)->finished,
-                  TO(FINISHED));
-    list_foreach (it, &c->ended_groups)
-        list_jobs(l, &list_entry(it, struct group, link)->finished,
-                  TO(FINISHED));
+    list_finished(l);
 }
 
 /* Those that have not ended, then the others. */
