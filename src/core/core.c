@@ -4,11 +4,13 @@
  *
  * What an event leads to and may be much is not done where it is found but put
  * on a list, and worked off at the end of the step and in EVENT_TICKs, so many
- * units of each kind in one step: cancels spread through the members of a
- * group, jobs go to waiting workers, ended groups are forgotten. So nothing is
- * re-entered, the stack is flat, and neither a pause of the loop nor an entry
- * of the store grows with the number of jobs. What is recorded is a level: a
- * member that a cancel has not reached yet cannot start (group_cancelled).
+ * units of each kind in one step; what an earlier step has left is for ticks
+ * alone, or a thousand requests would do it all at once. Cancels spread through
+ * the members of a group, jobs go to waiting workers, ended groups are
+ * forgotten. So nothing is re-entered, the stack is flat, and neither a pause
+ * of the loop nor an entry of the store grows with the number of jobs. What is
+ * recorded is a level: a member that a cancel has not reached yet cannot start
+ * (group_cancelled).
  */
 #include "core/internal.h"
 
@@ -548,13 +550,15 @@ static void dispatch(struct core *c, const struct core_event *ev)
 void core_step(struct core *c, const struct core_event *ev,
                struct core_effects *out)
 {
+    bool backlog = work_left(c);
+
     ASSERT(c->started || ev->kind == EVENT_START);
     c->out = out;
     c->now_ms = max_i64(c->now_ms, ev->now_ms);
     c->random = ev->random;
     c->work = STEP_WORK;
     dispatch(c, ev);
-    if (work_left(c)) {
+    if (work_left(c) && (!backlog || ev->kind == EVENT_TICK)) {
         work_cancels(c);
         work_queues(c);
         work_rest(c);

@@ -369,6 +369,7 @@ START_TEST(room_in_a_width_is_never_lost)
     struct token a;
 
     ev.u.group_open.width = 1;
+    ev.u.group_open.fail = 0; /* to expire is to fail */
     g = open_event(d, &ev);
     (void)submit(d, "q", g);
     a = take(d);
