@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * fuzz_core - any bytes as a row of events: no assertion may fail, each
+ * request gets one answer, and the records give the same state again.
+ *
+ * An event is a byte for its kind and a few bytes for what it asks. Ids are
+ * picked from those that were given out; options are in their range, as the
+ * server sees to.
+ */
+#include "base/mem.h"
+#include "core/core.h"
+
+#define EVENTS_MAX 400
+#define TICKS_MAX  200
+#define CLIENTS    6
+#define IDS        64
+#define START_MS   INT64_C(1700000000000)
+#define ADVANCE_MS 700
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct fuzz {
+    const uint8_t *data;
+    size_t size;
+    struct core_limits limits;
+    struct core *core;
+    struct core_effects out;
+    struct buf entries; /* u32 length and bytes, for each */
+    int64_t now;
+    uint64_t random;
+    bool waiting[CLIENTS + 1];
+    struct token tokens[IDS];
+    uint64_t jobs[IDS], groups[IDS], sessions[IDS];
+    size_t ntokens, njobs, ngroups, nsessions;
+};
+
+static uint8_t take(struct fuzz *f)
+{
+    if (f->size == 0)
+        return 0;
+    f->size--;
+    return *f->data++;
+}
+
+static int64_t option(struct fuzz *f, int64_t most)
+{
+    uint8_t b = take(f);
+
+    if (b < 96)
+        return CORE_UNSET;
+    return most * (b - 96) / 159;
+}
+
+static uint64_t pick(struct fuzz *f, const uint64_t *ids, size_t n)
+{
+    uint8_t b = take(f);
+
+    if (n == 0 || b == 255)
+        return 77;
+    return ids[(n - 1 - b % (n < IDS ? n : IDS)) % IDS];
+}
+
+static struct token pick_token(struct fuzz *f)
+{
+    uint8_t b = take(f);
+
+    if (f->ntokens == 0 || b == 255)
+        return (struct token){.job = {77}, .attempt = 1};
+    return f
+        ->tokens[(f->ntokens - 1 - b % (f->ntokens < IDS ? f->ntokens : IDS)) %
+                 IDS];
+}
+
+/* Remembers ids wherever they are in a reply. */
+static void learn(struct fuzz *f, const char *bytes, size_t len)
+{
+    size_t at = 0;
+
+    while (at < len) {
+        struct value v;
+
+        value_read(bytes, &at, &v);
+        if (v.kind != VALUE_ID)
+            continue;
+        if (v.attempt)
+            f->tokens[f->ntokens++ % IDS] =
+                (struct token){.job = {v.id}, .attempt = v.attempt};
+        else if (v.id_kind == 'j')
+            f->jobs[f->njobs++ % IDS] = v.id;
+        else if (v.id_kind == 'g')
+            f->groups[f->ngroups++ % IDS] = v.id;
+        else
+            f->sessions[f->nsessions++ % IDS] = v.id;
+    }
+    ASSERT(at == len);
+}
+
+static void step(struct fuzz *f, struct core_event *ev)
+{
+    uint32_t len;
+
+    ev->now_ms = f->now;
+    ev->random = f->random = f->random * UINT64_C(6364136223846793005) + 1;
+    core_effects_reset(&f->out);
+    core_step(f->core, ev, &f->out);
+    core_check(f->core);
+    len = (uint32_t)buf_size(&f->out.records);
+    if (len) {
+        buf_append(&f->entries, &len, sizeof(len));
+        buf_append(&f->entries, buf_front(&f->out.records), len);
+    }
+    for (size_t i = 0; i < f->out.len; i++) {
+        const struct core_effect *e = &f->out.list[i];
+
+        if (e->kind != EFFECT_REPLY)
+            continue;
+        ASSERT(e->client.n <= CLIENTS && f->waiting[e->client.n]);
+        f->waiting[e->client.n] = false;
+        learn(f, f->out.values.data + e->at, e->len);
+    }
+    for (uint64_t i = 1; i <= CLIENTS; i++)
+        ASSERT(f->waiting[i] == core_blocked(f->core, (struct client_id){i}));
+}
+
+static void ticks(struct fuzz *f)
+{
+    for (int i = 0; i < TICKS_MAX && core_next_ms(f->core) <= f->now; i++) {
+        struct core_event tick = {.kind = EVENT_TICK};
+
+        step(f, &tick);
+    }
+}
+
+static void advance(struct fuzz *f, int64_t ms)
+{
+    int64_t target = f->now + ms;
+
+    while (core_next_ms(f->core) <= target) {
+        f->now = max_i64(f->now, core_next_ms(f->core));
+        ticks(f);
+    }
+    f->now = target;
+}
+
+static void fill_submit(struct fuzz *f, struct event_submit *s)
+{
+    static const char payload[200];
+
+    *s = (struct event_submit){
+        .queue = take(f) & 1 ? STR("a") : STR("b"),
+        .payload = {.p = payload, .len = take(f) % sizeof(payload)},
+        .group = {take(f) & 1 ? pick(f, f->groups, f->ngroups) : 0},
+        .priority = option(f, CORE_PRIORITIES - 1),
+        .timeout_ms = option(f, 3000),
+        .deadline_ms = option(f, 3000),
+        .expires_ms = option(f, 2000),
+        .grace_ms = option(f, 300),
+        .delay_ms = option(f, 1000),
+        .retry = option(f, 3),
+        .backoff_base_ms = option(f, 300),
+        .backoff_cap_ms = option(f, 400),
+        .redeliver = option(f, 3),
+        .keep_ms = option(f, 2000),
+        .wait_ms = option(f, 500),
+    };
+    if (s->deadline_ms != CORE_UNSET)
+        s->deadline_ms += f->now;
+    if (s->retry == 0)
+        s->retry = 1;
+}
+
+static void fill_group(struct fuzz *f, struct event_group_open *g)
+{
+    uint8_t how = take(f);
+
+    *g = (struct event_group_open){
+        .fail = option(f, 3),
+        .succeed = option(f, 3),
+        .width = option(f, 3),
+        .timeout_ms = option(f, 3000),
+        .deadline_ms = option(f, 3000),
+        .keep_ms = option(f, 2000),
+        .detached = how & 1,
+    };
+    if (g->deadline_ms != CORE_UNSET)
+        g->deadline_ms += f->now;
+    if (g->width == 0)
+        g->width = 1;
+    if (how & 2)
+        g->parent = (struct scope_ref){.is_job = true, .token = pick_token(f)};
+    else if (how & 4)
+        g->parent.group.n = pick(f, f->groups, f->ngroups);
+}
+
+static void fill_report(struct fuzz *f, struct core_event *ev)
+{
+    static const struct str classes[] = {{.p = "exit:1", .len = 6},
+                                         {.p = "cancelled", .len = 9}};
+
+    ev->u.report.token = pick_token(f);
+    ev->u.report.class = classes[take(f) & 1];
+    ev->u.report.result = STR("result");
+    ev->u.report.message = STR("message");
+    ev->u.report.stream = 1;
+    ev->u.report.data = STR("data");
+}
+
+static void fill_queue(struct fuzz *f, struct core_event *ev)
+{
+    ev->u.queue.name = take(f) & 1 ? STR("a") : STR("b");
+    if (ev->kind == EVENT_QUEUE_PAUSE) {
+        ev->u.queue.paused = take(f) & 1;
+    } else if (ev->kind == EVENT_QUEUE_SET) {
+        ev->u.queue.settings = (struct queue_settings){
+            .max_jobs = 1 + take(f) % 20,
+            .max_bytes = 1 + take(f) * 8,
+            .timeout_ms = option(f, 3000),
+            .grace_ms = option(f, 300),
+            .retry = CORE_UNSET,
+            .redeliver = option(f, 3),
+            .keep_ms = option(f, 2000),
+            .wait_ms = option(f, 500),
+        };
+    }
+}
+
+/* False: such an event is not sent, or may not be sent now. */
+static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
+{
+    switch (ev->kind) {
+    case EVENT_SUBMIT:
+        fill_submit(f, &ev->u.submit);
+        return true;
+    case EVENT_STATUS:
+    case EVENT_RESULT:
+        ev->u.job.id.n = pick(f, f->jobs, f->njobs);
+        ev->u.job.wait_ms = take(f) * 4;
+        return true;
+    case EVENT_CANCEL:
+        ev->u.cancel.is_job = take(f) & 1;
+        if (ev->u.cancel.is_job)
+            ev->u.cancel.job.n = pick(f, f->jobs, f->njobs);
+        else
+            ev->u.cancel.group.n = pick(f, f->groups, f->ngroups);
+        ev->u.cancel.reason = STR("reason");
+        ev->u.cancel.grace_ms = option(f, 300);
+        return true;
+    case EVENT_LOGS:
+        ev->u.logs.id.n = pick(f, f->jobs, f->njobs);
+        ev->u.logs.cursor = take(f);
+        ev->u.logs.wait_ms = take(f) * 4;
+        ev->u.logs.count = 1 + take(f);
+        return true;
+    case EVENT_JOBS:
+        ev->u.jobs.count = 1 + take(f);
+        return true;
+    case EVENT_GROUP_OPEN:
+        fill_group(f, &ev->u.group_open);
+        return true;
+    case EVENT_GROUP_CLOSE:
+    case EVENT_GROUP_INFO:
+    case EVENT_GROUP_NEXT:
+    case EVENT_GROUP_RESULTS:
+    case EVENT_GROUP_TREE:
+        ev->u.group.id.n = pick(f, f->groups, f->ngroups);
+        ev->u.group.cursor = take(f) % 8;
+        ev->u.group.wait_ms = take(f) * 4;
+        ev->u.group.count = 1 + take(f);
+        ev->u.group.errors_only = take(f) & 1;
+        return true;
+    case EVENT_FETCH:
+        queues[0] = STR("a");
+        queues[1] = STR("b");
+        ev->u.fetch.queues = queues;
+        ev->u.fetch.nqueues = 1 + (take(f) & 1);
+        ev->u.fetch.count = take(f) % 5;
+        ev->u.fetch.wait_ms = take(f) * 4;
+        return true;
+    case EVENT_DONE:
+    case EVENT_FAIL:
+    case EVENT_RELEASE:
+    case EVENT_TOUCH:
+    case EVENT_LOG:
+        fill_report(f, ev);
+        return true;
+    case EVENT_QUEUE_LIST:
+    case EVENT_SESSION:
+        return true;
+    case EVENT_QUEUE_INFO:
+    case EVENT_QUEUE_SET:
+    case EVENT_QUEUE_PAUSE:
+        fill_queue(f, ev);
+        return true;
+    case EVENT_SESSION_RESUME:
+        ev->u.session.n = pick(f, f->sessions, f->nsessions);
+        return true;
+    case EVENT_DISK_FULL:
+    case EVENT_DRAIN:
+        ev->client.n = 0;
+        ev->u.on = take(f) & 1;
+        return true;
+    case EVENT_ALIVE:
+    case EVENT_UNBLOCK:
+    case EVENT_DISCONNECT:
+    case EVENT_START:
+    case EVENT_TICK:
+    case EVENT_SEGMENT:
+        break; /* not answered: see one() */
+    }
+    return false;
+}
+
+static void one(struct fuzz *f)
+{
+    struct str queues[2];
+    uint8_t kind = take(f), who = take(f);
+    struct core_event ev = {.client = {1 + who % CLIENTS}};
+
+    advance(f, (who / CLIENTS) * (int64_t)ADVANCE_MS / 42);
+    ev.kind = (enum core_event_kind)(kind % (EVENT_DRAIN + 1));
+    if (ev.kind == EVENT_ALIVE) {
+        step(f, &ev);
+    } else if (ev.kind == EVENT_DISCONNECT) {
+        ev.u.disconnect = (enum core_disconnect)(take(f) % 3);
+        f->waiting[ev.client.n] = false;
+        step(f, &ev);
+    } else if (f->waiting[ev.client.n]) {
+        ev.kind = EVENT_UNBLOCK;
+        step(f, &ev);
+    } else if (fill(f, &ev, queues)) {
+        f->waiting[ev.client.n] = ev.client.n != 0;
+        step(f, &ev);
+    }
+    ticks(f);
+}
+
+static void replay(struct fuzz *f)
+{
+    struct core *c = core_new(&f->limits);
+
+    while (buf_size(&f->entries)) {
+        char text[128];
+        uint32_t len;
+
+        memcpy(&len, buf_front(&f->entries), sizeof(len));
+        buf_consume(&f->entries, sizeof(len));
+        ASSERT(core_replay(c, buf_front(&f->entries), len, 1, text) == 0);
+        buf_consume(&f->entries, len);
+    }
+    core_check(c);
+    ASSERT(core_digest(c) == core_digest(f->core));
+    core_free(c);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct core_event ev = {.kind = EVENT_START};
+    struct fuzz f = {.data = data, .size = size, .now = START_MS};
+
+    core_limits_init(&f.limits);
+    f.limits.lease_ms = 1500;
+    f.limits.session_grace_ms = 900;
+    f.limits.retain_jobs = 20;
+    f.limits.groups_max = 30;
+    f.limits.members_max = 30;
+    f.limits.depth_max = 6;
+    f.limits.keep_max_ms = 5000;
+    f.limits.queue_defaults.max_jobs = 8;
+    f.limits.queue_defaults.keep_ms = 3000;
+    f.core = core_new(&f.limits);
+    core_effects_init(&f.out);
+    buf_init(&f.entries);
+    step(&f, &ev);
+    for (int i = 0; i < EVENTS_MAX && f.size; i++)
+        one(&f);
+    replay(&f);
+    core_free(f.core);
+    core_effects_clear(&f.out);
+    buf_clear(&f.entries);
+    return 0;
+}
