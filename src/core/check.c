@@ -142,7 +142,8 @@ static void check_group(const struct core *c, const struct group *g)
     } else if (g->id) {
         ASSERT((g->parent != NULL) != (g->parent_job != NULL));
         /* Nothing is left to wait for: it would have ended. */
-        ASSERT(g->live > 0 || (!g->closed && g->cause == CAUSE_NONE));
+        ASSERT(!c->started || g->live > 0 ||
+               (!g->closed && g->cause == CAUSE_NONE));
     }
 }
 

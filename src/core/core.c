@@ -397,6 +397,21 @@ int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
 
 /* -------------------------------------------------------------------- step */
 
+/* Steps leave no group behind that has nothing to wait for, but a journal may
+ * have been put together by other means. */
+static void settle_groups(struct core *c)
+{
+    for (struct list *it = c->all_groups.next; it != &c->all_groups;) {
+        struct group *g = list_entry(it, struct group, link);
+
+        it = it->next;
+        if (g->live > 0 || (!g->closed && g->cause == CAUSE_NONE))
+            continue;
+        group_settle(c, g);
+        it = c->all_groups.next; /* its parents may have ended, too */
+    }
+}
+
 static void start(struct core *c)
 {
     ASSERT(!c->started);
@@ -418,6 +433,7 @@ static void start(struct core *c)
     }
     list_foreach (it, &c->joining)
         attempt_sweep_begin(c, list_entry(it, struct job, link)->u.run);
+    settle_groups(c);
     retain_enforce(c);
 }
 
