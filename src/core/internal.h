@@ -24,7 +24,7 @@
  * job ended, parked, forgotten ...) of each kind, and bytes, for the records of
  * a step are one entry of the store. */
 #define STEP_WORK    1000
-#define STEP_RECORDS (1 << 20)
+#define STEP_RECORDS (1 << 18)
 #define STEP_VALUES  (4 << 20)
 
 enum timer_kind {

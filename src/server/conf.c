@@ -784,6 +784,13 @@ static void check_together(const struct conf *c, const char *name,
                    "reply; expected at least [limits] payload-max and "
                    "result-max and 64K\n",
                    name, (long long)c->output_max);
+    /* What one step of the core writes down lies in one file. */
+    if (c->segment_size < largest + 512 * CONF_K)
+        buf_printf(errors,
+                   "%s: [journal] segment-size: '%lld' is not enough for an "
+                   "entry; expected at least [limits] payload-max and "
+                   "result-max and 512K\n",
+                   name, (long long)c->segment_size);
     if (l->queue_defaults.keep_ms > l->keep_max_ms)
         buf_printf(errors,
                    "%s: [queue] keep: '%lld' is not within [limits] keep-max; "

@@ -48,6 +48,8 @@ def submit_until_refused(client):
 
 def test_a_full_disk_refuses_submits_and_lets_jobs_finish(start, small_disk):
     daemon = start({"daemon.state-dir": os.path.join(small_disk, "state"),
+                    "limits.payload-max": "256K",
+                    "limits.result-max": "256K",
                     "journal.segment-size": "1M"})
     with daemon.client() as client:
         running = client.execute_command("SUBMIT", "early", "x")

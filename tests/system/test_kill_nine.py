@@ -147,6 +147,8 @@ def test_what_was_acknowledged_survives(start):
                     "queue.max-jobs": "1000",
                     "limits.retain-jobs": "100000000",
                     "limits.members-max": "1000000000",
+                    "limits.payload-max": "256K",
+                    "limits.result-max": "256K",
                     "limits.retain-bytes": "1G", "journal.segment-size": "1M"})
     for kill in range(KILLS):
         load = Load(daemon)
