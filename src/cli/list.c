@@ -55,8 +55,8 @@ static void add_age(struct text *t, const struct yoke_value *job)
 
 static void print_jobs(const struct yoke_value *jobs)
 {
-    static const char *const headings[] = {"ID",       "QUEUE", "STATE", ">AGE",
-                                           ">ATTEMPT", "NAME",  NULL};
+    static const char *const headings[] = {
+        "ID", "QUEUE", "STATE", ">TIME", ">ATTEMPT", "NAME", NULL};
     struct table table;
 
     table_begin(&table, headings);

@@ -43,6 +43,7 @@ struct run {
     char group[YOKE_ID_SIZE], id[YOKE_ID_SIZE];
     bool silent; /* nothing was heard of the job yet */
     int64_t cursor;
+    int64_t lost;    /* bytes of output that the daemon had to drop */
     int write_error; /* of stdout: -errno */
     struct text out; /* for --json: what the job has written to stdout */
 };
@@ -95,8 +96,7 @@ static void pass_on(struct run *r, const struct yoke_log_chunk *chunk)
     const char *data = chunk->data.data;
 
     if (chunk->stream == 0)
-        cli_warn("%lld bytes of output were dropped: the log is bounded",
-                 (long long)chunk->lost);
+        r->lost += chunk->lost;
     else if (chunk->stream == 2)
         /* whoever closed stderr does not want to hear */
         (void)output_write(STDERR_FILENO, data, chunk->data.len);
@@ -104,6 +104,16 @@ static void pass_on(struct run *r, const struct yoke_log_chunk *chunk)
         text_add(&r->out, data, chunk->data.len);
     else if (r->write_error == 0)
         r->write_error = output_write(STDOUT_FILENO, data, chunk->data.len);
+}
+
+/* Once, at the end: a job that prints faster than it is read loses output many
+ * times. */
+static void tell_lost(const struct run *r)
+{
+    if (r->lost > 0)
+        cli_warn("%lld bytes of output were dropped: the log is bounded "
+                 "([limits] log-max, logs-max)",
+                 (long long)r->lost);
 }
 
 /* Passes on one page of the job's log, waiting for it up to wait_ms. */
@@ -144,6 +154,7 @@ static void await_end(struct run *r, yoke *control)
     }
     signals_interrupt(NULL);
     yoke_outcome_free(info);
+    tell_lost(r);
 }
 
 /* Cancels the group over a connection that nothing blocks, waits until it has
@@ -333,6 +344,7 @@ int run_main(struct cli *c)
     signals_interrupt(NULL);
     if (c->json)
         print_json(&r, job);
+    tell_lost(&r);
     explain(job);
     status = report_exit_status(job);
     /* a deadline is the group's; its job was only cancelled by it */

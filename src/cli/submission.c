@@ -139,6 +139,10 @@ void submission_payload(struct cli *c, const struct submission *s,
                  strerror(errno));
         exit(cli_own_failure(c));
     }
+    if (argv[0][0] == '\0') {
+        cli_warn("the command is an empty word");
+        exit(cli_own_failure(c));
+    }
     status = yoke_command_payload(dir, (const char *const *)s->env,
                                   (const char *const *)argv, input, out);
     if (status != 0)

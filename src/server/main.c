@@ -270,6 +270,23 @@ static void runner_dead(void *arg)
     engine_dead(d->engine, d->runner);
 }
 
+/* Jobs find this daemon by it, and no other that the one who started us had in
+ * mind. The first listener will do, a Unix socket is better: only this machine
+ * uses it. */
+static void export_address(const struct daemon *d)
+{
+    const char *address = NULL;
+
+    for (size_t i = 0; i < d->nlisteners; i++) {
+        const char *name = listener_name(d->listeners[i]);
+
+        if (!address || (address[0] != '/' && name[0] == '/'))
+            address = name;
+    }
+    if (address)
+        (void)setenv("YOKE_SERVER", address, 1);
+}
+
 static void start_runner(struct daemon *d)
 {
     struct child_options o = {
@@ -281,6 +298,7 @@ static void start_runner(struct daemon *d)
         .arg = d,
     };
 
+    export_address(d);
     d->child = child_new(&o);
     child_start(d->child);
 }

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from harness import MARK, end, marked, until
+from harness import MARK, YOKE, end, marked, until
 
 SESSION_GRACE = 1
 
@@ -136,3 +136,28 @@ def test_kill_nine_of_daemon_and_runner_leaves_nothing(daemon, mark):
     daemon.start()
     until(lambda: not before & set(marked(mark)), "the first run is gone")
     until(lambda: not marked(mark), "its session is gone, so the second, too")
+
+
+def test_a_job_finds_the_daemon_it_belongs_to(start, monkeypatch):
+    monkeypatch.setenv("YOKE_SERVER", "/nowhere/else.sock")
+    daemon = start(runner=True)
+    done = daemon.yoke("run", "--", "sh", "-c",
+                       "echo $YOKE_SERVER; yoke() { %s \"$@\"; }; yoke ping "
+                       ">/dev/null && yoke run -- echo inner" % YOKE)
+    assert done.stdout.splitlines() == [daemon.socket, "inner"], done.stderr
+
+
+def test_output_that_was_dropped_is_told_once(start):
+    daemon = start({"limits.log-max": "64K"}, runner=True)
+    done = daemon.yoke("run", "--", "head", "-c", "20000000", "/dev/zero")
+    told = [line for line in done.stderr.splitlines() if "dropped" in line]
+    assert len(told) == 1, done.stderr
+    dropped = int(told[0].split()[1])
+    assert dropped + len(done.stdout) == 20000000
+    assert done.returncode == 0
+
+
+def test_an_empty_command_is_refused_in_words(daemon):
+    done = daemon.yoke("run", "--", "")
+    assert done.returncode == 125
+    assert done.stderr == "yoke: the command is an empty word\n"
