@@ -60,13 +60,14 @@ static const char **add(const char **list, size_t *n, const char *text)
     return list;
 }
 
-static bool parse_fd(const char *text, int *out)
+/* A check only asks what would be, and has no such descriptor. */
+static bool parse_fd(const char *text, bool check, int *out)
 {
     char *end;
     long n = strtol(text, &end, 10);
 
     if (end == text || *end || n < 3 || n > 1 << 20 ||
-        fcntl((int)n, F_GETFD) < 0)
+        (!check && fcntl((int)n, F_GETFD) < 0))
         return false;
     *out = (int)n;
     return true;
@@ -110,7 +111,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
             a->address = optarg;
             break;
         case OPT_FD:
-            if (!parse_fd(optarg, &a->fd)) {
+            if (!parse_fd(optarg, a->check, &a->fd)) {
                 fprintf(stderr,
                         "yoke-runner: --fd %s: expected the number of "
                         "an open descriptor above 2\n",
@@ -270,9 +271,10 @@ int main(int argc, char **argv)
     if (status < 0 && make_settings(&a, &settings, why) < 0) {
         fprintf(stderr, "yoke-runner: %s\n", why);
         status = EXIT_USAGE;
-    } else if (status < 0 && a.check) {
+    } else if (status < 0 && a.check && (a.fd < 0 || settings.nqueues > 0)) {
         status = 0;
     } else if (status < 0 && settings.nqueues == 0) {
+        /* With --fd the check is for a runner that somebody will start. */
         fprintf(stderr, "yoke-runner: there is no queue to serve; expected a "
                         "[run QUEUE] section, or [runner] allow-commands = "
                         "yes (--allow-commands)\n");

@@ -303,16 +303,22 @@ static void start_runner(struct daemon *d)
     child_start(d->child);
 }
 
-/* Lets the runner look at its own sections. Its exit status, or -1. */
-static int check_runner(struct daemon *d)
+/* Lets the runner look at its own sections; with `starts` as one that is going
+ * to run. Its exit status, or -1. */
+static int check_runner(struct daemon *d, bool starts)
 {
-    const char *argv[ARRAY_LEN(d->runner_args) + 2] = {d->program,
+    const char *argv[ARRAY_LEN(d->runner_args) + 4] = {d->program,
                                                        "--check-config"};
+    size_t n = 2;
     pid_t pid;
     int status, rc;
 
+    if (starts) {
+        argv[n++] = "--fd";
+        argv[n++] = "3";
+    }
     for (size_t i = 0; d->runner_args[i]; i++)
-        argv[i + 2] = d->runner_args[i];
+        argv[n++] = d->runner_args[i];
     rc =
         posix_spawn(&pid, d->program, NULL, NULL, (char *const *)argv, environ);
     if (rc != 0) {
@@ -330,12 +336,13 @@ static int check_config(struct daemon *d)
 {
     struct engine_options options;
     struct buf errors;
-    bool bad;
+    bool bad, starts = false;
 
     buf_init(&errors);
     engine_options_init(&options);
     if (load(d, &d->conf, &errors) == 0) {
         fill_options(d, &d->conf, &options, &errors);
+        starts = d->conf.runner_start;
         conf_clear(&d->conf);
     }
     tell_errors(&errors, false);
@@ -344,7 +351,7 @@ static int check_config(struct daemon *d)
     if (!d->program[0])
         fprintf(stderr, "yoked: yoke-runner was not found; its sections were "
                         "not checked\n");
-    else if (check_runner(d) != 0)
+    else if (check_runner(d, starts) != 0)
         bad = true;
     if (!bad)
         printf("%s: ok\n", file_name(d));
@@ -757,6 +764,11 @@ static int run(struct daemon *d)
     buf_clear(&errors);
     if (rc == 0 && d->conf.runner_start && !d->program[0]) {
         log_error("[runner] start: yoke-runner was not found");
+        rc = -EINVAL;
+    }
+    /* Now, and not by a runner that ends again and again. */
+    if (rc == 0 && d->conf.runner_start && check_runner(d, true) != 0) {
+        log_error("yoke-runner does not take its settings");
         rc = -EINVAL;
     }
     if (rc < 0) {

@@ -148,13 +148,33 @@ def test_a_job_finds_the_daemon_it_belongs_to(start, monkeypatch):
 
 
 def test_output_that_was_dropped_is_told_once(start):
+    """Twice more is printed than the log holds, while yoke does not read."""
     daemon = start({"limits.log-max": "64K"}, runner=True)
-    done = daemon.yoke("run", "--", "head", "-c", "20000000", "/dev/zero")
-    told = [line for line in done.stderr.splitlines() if "dropped" in line]
-    assert len(told) == 1, done.stderr
-    dropped = int(told[0].split()[1])
-    assert dropped + len(done.stdout) == 20000000
-    assert done.returncode == 0
+    process = daemon.yoke_start(
+        "run", "--dir", daemon.dir, "--", "sh", "-c",
+        "echo; for i in 1 2; do while ! test -e go$i; do sleep 0.05; done; "
+        "yes | head -c 1000000; done")
+    seen = len(process.stdout.readline())
+    job = daemon.json("ls")[0]["id"]
+    with daemon.client() as client:
+        for i in (1, 2):
+            process.send_signal(signal.SIGSTOP)
+            open(os.path.join(daemon.dir, "go%d" % i), "w").close()
+            least = 500000 if i == 1 else 1500000
+            until(lambda: dropped(client, job) > least, "output is dropped")
+            process.send_signal(signal.SIGCONT)
+            seen += len(process.stdout.read(1))
+    out, err = process.stdout.read(), process.stderr.read()
+    assert process.wait(20) == 0
+    end(process)
+    told = [line for line in err.splitlines() if "dropped" in line]
+    assert len(told) == 1, err
+    assert int(told[0].split()[1]) + seen + len(out) == 2000001
+
+
+def dropped(client, job):
+    stream, data = client.execute_command("LOGS", job, 0, 0)[1][0]
+    return int(data) if int(stream) == 0 else 0
 
 
 def test_an_empty_command_is_refused_in_words(daemon):

@@ -108,6 +108,25 @@ def test_a_good_configuration_is_good(directory):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("settings, word", [
+    ("allow-commands = yes\numask = 999\n", "umask"),
+    ("", "there is no queue to serve"),
+])
+@pytest.mark.parametrize("check", [True, False])
+def test_a_runner_that_could_not_run_is_not_started(
+        directory, settings, word, check):
+    path = os.path.join(directory, "yoked.ini")
+    with open(path, "w") as file:
+        file.write("[daemon]\nlisten = none\nsocket = %s/s\n"
+                   "state-dir = %s/state\n[runner]\nstart = yes\n%s"
+                   % (directory, directory, settings))
+    done = subprocess.run(
+        [YOKED, "-c", path] + (["--check-config"] if check else []),
+        capture_output=True, text=True, timeout=10)
+    assert done.returncode == 2, done.stderr
+    assert word in done.stderr, done.stderr
+
+
 def test_a_killed_runner_comes_back_later_and_later(start):
     daemon = start(runner=True)
     seen = []
