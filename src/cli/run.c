@@ -134,10 +134,9 @@ static int read_logs(struct run *r, yoke *y, int64_t wait_ms, bool *over)
 }
 
 /* Waits for the end of the cancelled group, and shows what the job still says;
- * another signal ends the wait. */
-static void await_end(struct run *r, yoke *control)
+ * a signal beyond the `seen` first ones ends the wait. */
+static void await_end(struct run *r, yoke *control, int seen)
 {
-    int seen = signals_count();
     struct yoke_outcome_info *info = NULL;
     bool over = r->id[0] == '\0';
 
@@ -159,7 +158,7 @@ static void await_end(struct run *r, yoke *control)
 
 /* Cancels the group over a connection that nothing blocks, waits until it has
  * ended, and ends yoke. */
-static void cancel(struct run *r, const char *reason, int exit_status)
+static void cancel(struct run *r, const char *reason, int exit_status, int seen)
 {
     yoke *control;
     int status;
@@ -171,7 +170,7 @@ static void cancel(struct run *r, const char *reason, int exit_status)
         status = yoke_group_close(control, r->group);
     if (status != 0)
         cli_fail(r->c, control, status, "cannot cancel %s", r->group);
-    await_end(r, control);
+    await_end(r, control, seen);
     yoke_close(control);
     yoke_abandon(r->y); /* may be blocked; it owns nothing that lives */
     exit(exit_status);
@@ -180,11 +179,15 @@ static void cancel(struct run *r, const char *reason, int exit_status)
 /* Does not return when a signal has come. */
 static void check_signals(struct run *r)
 {
-    if (signals_count() == 0)
+    /* Counted before it is said that another one ends the wait: that one may
+     * come while the cancel is still on its way. */
+    int seen = signals_count();
+
+    if (seen == 0)
         return;
     cli_warn("cancelling %s (again to stop waiting)",
              r->id[0] != '\0' ? r->id : r->group);
-    cancel(r, signals_reason(), signal_status());
+    cancel(r, signals_reason(), signal_status(), seen);
 }
 
 static void stdout_failed(struct run *r)
@@ -194,7 +197,7 @@ static void stdout_failed(struct run *r)
     if (!gone)
         cli_warn("cannot write standard output: %s", strerror(-r->write_error));
     cancel(r, "its output could not be written",
-           gone ? EXIT_SIGNAL + SIGPIPE : EXIT_OWN);
+           gone ? EXIT_SIGNAL + SIGPIPE : EXIT_OWN, signals_count());
 }
 
 /* --------------------------------------------------------------- the job */
