@@ -333,19 +333,6 @@ static uint64_t member_seq(const struct model *m, int group,
     return is_job ? m->jobs[i].submit_seq : m->groups[i].submit_seq;
 }
 
-/* Did something fail in this group, or in one that is in it? */
-static bool failures_inside(const struct model *m, int i)
-{
-    if (m->groups[i].failed > 0)
-        return true;
-    for (int k = 0; k < MODEL_GROUPS; k++)
-        if (m->groups[k].used && !m->groups[k].parent_is_job &&
-            m->groups[k].parent == i &&
-            (m->groups[k].outcome == VIEW_FAILED || failures_inside(m, k)))
-            return true;
-    return false;
-}
-
 /* All members, in order of submission; with errors_only the failed ones. */
 static void compare_results(struct model *m, struct model_eyes *eyes, int i,
                             bool errors_only)
@@ -369,11 +356,12 @@ static void compare_results(struct model *m, struct model_eyes *eyes, int i,
                     !m->groups[k].parent_is_job && m->groups[k].parent == i &&
                     (!errors_only || m->groups[k].outcome == VIEW_FAILED);
     for (int k = 0; k < MODEL_GROUPS; k++)
-        /* one with failures inside may be listed, too */
+        /* One with failures somewhere inside may be listed, too; some of what
+         * is inside may be forgotten. */
         inside += m->groups[k].used && !m->groups[k].forgotten &&
                   !m->groups[k].parent_is_job && m->groups[k].parent == i &&
                   m->groups[k].outcome != VIEW_FAILED && errors_only &&
-                  failures_inside(m, k);
+                  (m->groups[k].failed_inside || m->groups[k].has_groups);
     for (uint32_t k = 0; k < entries->v.count; k++) {
         uint64_t seq = member_seq(m, i, node_item(entries, k));
 

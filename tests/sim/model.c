@@ -148,7 +148,7 @@ static uint32_t submit_errors(const struct model *m, uint64_t group_id,
         errors |= 1u << CORE_ERR_NOGROUP;
     if (g >= 0 && m->groups[g].forgotten)
         errors |= 1u << CORE_ERR_NOGROUP;
-    if (g >= 0 && m->groups[g].cancelled)
+    if (g >= 0 && (m->groups[g].cancelled || m->groups[g].ended))
         errors |= 1u << CORE_ERR_CANCELLED;
     if (g >= 0 && (m->groups[g].closed || m->groups[g].ended))
         errors |= 1u << CORE_ERR_CLOSED;
@@ -417,7 +417,7 @@ static bool reply_fetch(struct model *m, struct model_client *c,
     if (n->v.count == 0) {
         if (r->until > m->now && !r->unblocked)
             violation("FETCH was answered empty before its time");
-        r->idle = !r->unblocked;
+        r->idle = r->wait_ms == 0; /* else it came with its time */
         r->answered = true;
         return true;
     }
@@ -796,6 +796,10 @@ static void group_open(struct model *m, struct model_client *c,
                           : min_i64(g->deadline, m->now + o->timeout_ms);
     if (p)
         p->members++;
+    for (int i = j ? j->group : parent; i >= 0;
+         i = m->groups[i].parent_is_job ? m->jobs[m->groups[i].parent].group
+                                        : m->groups[i].parent)
+        m->groups[i].has_groups = true;
 }
 
 static void event_cancel(struct model *m, const struct core_event *ev,
@@ -996,6 +1000,7 @@ static void event_fetch(struct model *m, struct model_client *c,
 {
     c->request = (struct model_request){.kind = REQUEST_FETCH,
                                         .until = until(m, ev->u.fetch.wait_ms),
+                                        .wait_ms = ev->u.fetch.wait_ms,
                                         .count = ev->u.fetch.count};
     for (size_t i = 0; i < ev->u.fetch.nqueues; i++) {
         int q = queue_find(m, ev->u.fetch.queues[i]);
@@ -1167,6 +1172,19 @@ static void event_apply(struct model *m, struct model_eyes *eyes,
     }
 }
 
+static void event_subject(struct model *m, const struct core_event *ev)
+{
+    int i = model_client_find(m, ev->client.n);
+
+    m->reported = 0;
+    m->leaving = -1;
+    if (ev->kind == EVENT_DONE || ev->kind == EVENT_FAIL ||
+        ev->kind == EVENT_RELEASE)
+        m->reported = ev->u.report.token.job.n;
+    if (ev->kind == EVENT_DISCONNECT && i >= 0)
+        m->leaving = m->clients[i].session;
+}
+
 void model_step(struct model *m, struct model_eyes *eyes,
                 const struct core_event *ev, struct model_reply *replies,
                 size_t nreplies)
@@ -1174,6 +1192,7 @@ void model_step(struct model *m, struct model_eyes *eyes,
     m->now = ev->now_ms;
     m->step++;
     m->jumped = ev->kind == EVENT_START;
+    event_subject(m, ev);
     rules_time(m, eyes);
     rules_settle(m, eyes);
     event_apply(m, eyes, ev, replies, nreplies);

@@ -63,8 +63,9 @@ struct model_job {
     int64_t errors;
     int64_t submitted, started_first, started_last, ended;
     uint64_t submit_seq, ready_seq, ready_step, end_step;
-    bool ahead; /* was released: goes before its priority's others */
-    bool loose; /* its place among its priority's others is open */
+    uint64_t asked_step; /* when it was last asked to stop */
+    bool ahead;          /* was released: goes before its priority's others */
+    bool loose;          /* its place among its priority's others is open */
     bool cancelled, timed_out, deadline_hit, inherited, group_failed, joined;
     bool groups_cancelled; /* some group under the attempt was cancelled */
     bool murky; /* two causes met: the rules do not say which one wins */
@@ -88,6 +89,8 @@ struct model_group {
     bool murky; /* a failed `collect` group was counted */
     enum view_outcome outcome;
     int64_t members, ok, failed, cancelled_members, fails;
+    bool failed_inside; /* somewhere below */
+    bool has_groups;    /* ever; they may have errors of their own */
     int64_t opened, ended_at;
     uint64_t submit_seq, end_step;
     bool has_reason;
@@ -146,8 +149,10 @@ struct model {
     int64_t now;
     uint64_t step, seq;
     bool disk_full, draining;
-    bool restarted; /* ever */
-    bool jumped;    /* many times were passed at once: in any order */
+    bool restarted;    /* ever */
+    bool jumped;       /* many times were passed at once: in any order */
+    uint64_t reported; /* the job that this step's event reports on */
+    int leaving;       /* the session whose client leaves; -1 */
     struct model_job jobs[MODEL_JOBS];
     struct model_group groups[MODEL_GROUPS];
     struct model_queue queues[MODEL_QUEUES];

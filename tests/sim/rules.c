@@ -159,6 +159,10 @@ static void group_count(struct model *m, int g, enum view_outcome outcome,
         group->cancelled_members++;
     else
         group->failed++;
+    for (int i = g; outcome == VIEW_FAILED && i >= 0;
+         i = m->groups[i].parent_is_job ? m->jobs[m->groups[i].parent].group
+                                        : m->groups[i].parent)
+        m->groups[i].failed_inside = true;
     if (outcome == VIEW_FAILED && counts)
         group->fails++;
     if (outcome == VIEW_FAILED && !counts)
@@ -429,6 +433,15 @@ static void job_finish(struct model *m, struct model_eyes *eyes,
     job_end(m, j, v.outcome);
 }
 
+/* Did it end by itself in this step, before what is looked at now? */
+static bool group_ended_well(struct model *m, struct model_eyes *eyes,
+                             const struct model_group *g)
+{
+    struct group_view v = rules_group_look(m, eyes, g);
+
+    return v.ended_state && !v.reason.p;
+}
+
 void rules_job_close_attempt(struct model *m, struct model_eyes *eyes,
                              struct model_job *j)
 {
@@ -446,7 +459,7 @@ void rules_job_close_attempt(struct model *m, struct model_eyes *eyes,
             continue;
         if (j->body == BODY_OK)
             g->closed = true;
-        else
+        else if (!group_ended_well(m, eyes, g))
             rules_group_cancel(m, g, NULL);
     }
 }
@@ -510,8 +523,10 @@ static void group_end(struct model *m, struct model_group *g,
     g->end_step = m->step;
     if (!g->parent_is_job)
         group_count(m, g->parent, v->outcome, !collect);
-    else if (v->outcome == VIEW_FAILED && !collect)
+    else if (v->outcome == VIEW_FAILED && !collect) {
         m->jobs[g->parent].group_failed = true;
+        m->jobs[g->parent].asked_step = m->step;
+    }
 }
 
 /* --------------------------------------------------------------- cancels */
@@ -598,6 +613,8 @@ void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
         if (!group_live(g) || g->session != s)
             continue;
         v = rules_group_look(m, eyes, g);
+        if (group_ended_well(m, eyes, g))
+            continue;
         if (certain || !v.found || v.reason.p || v.ended_state)
             rules_group_cancel(m, g, "owner-lost");
     }
@@ -605,8 +622,9 @@ void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
 
 /* ------------------------------------------------------------------ time */
 
-static void job_ask(struct model_job *j)
+static void job_ask(const struct model *m, struct model_job *j)
 {
+    j->asked_step = m->step;
     if (j->state == MODEL_RUNNING) {
         j->state = MODEL_CANCELLING;
         j->notice_due = true;
@@ -659,13 +677,14 @@ static void job_time_running(struct model *m, struct model_job *j)
         j->inherited = deadline != j->deadline || m->jumped;
         if (j->cancelled || j->timed_out || m->jumped)
             j->murky = true;
-        job_ask(j);
+        job_ask(m, j);
     }
     if (j->timeout != CORE_NONE && j->started_last + j->timeout <= m->now &&
         !j->timed_out) {
         j->timed_out = true;
+        j->asked_step = m->step;
         if (j->state == MODEL_RUNNING)
-            job_ask(j);
+            job_ask(m, j);
         else
             j->murky = true;
     }
@@ -692,6 +711,9 @@ static void job_time_lease(struct model *m, struct model_eyes *eyes,
     struct job_view v;
 
     if (m->now < max_i64(s->lease_lo, j->started_last + m->limits.lease_ms))
+        return;
+    /* A report or a farewell explains the end, too. */
+    if (m->now < hi && (j->id == m->reported || j->session == m->leaving))
         return;
     v = rules_job_look(m, eyes, j);
     if (m->now < hi && v.found && v.attempt == (int64_t)j->attempt &&
@@ -780,7 +802,7 @@ static bool settle_group_cancel(struct model *m, struct model_eyes *eyes,
     const struct model_job *job = g->parent_is_job ? &m->jobs[g->parent] : NULL;
     bool due = job ? job->cancelled || job->deadline_hit
                    : g->parent >= 0 && m->groups[g->parent].cancelled;
-    bool may = job && (job->murky || job->timed_out || job->group_failed);
+    bool may = job && job->asked_step == m->step;
     struct group_view v;
 
     if (g->outside || (g->cancelled && !due))
@@ -831,7 +853,7 @@ static bool settle_job(struct model *m, struct model_eyes *eyes,
         if (v.state != VIEW_CANCELLING)
             return false;
         j->murky = true;
-        job_ask(j);
+        job_ask(m, j);
         return true;
     }
     return false;

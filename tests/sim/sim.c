@@ -15,7 +15,7 @@
 
 #include "actors.h"
 
-#define SEEDS          60
+#define SEEDS          48
 #define STEPS          1500
 #define COMMIT_PERCENT 35
 
