@@ -87,7 +87,7 @@ def test_redis_benchmark_works(daemon, depth):
 @pytest.mark.parametrize("tcp", [False, True])
 def test_python_client_works(daemon, tcp):
     if tcp:
-        r = redis.Redis(port=daemon.port, decode_responses=True,
+        r = redis.Redis(host="127.0.0.1", port=daemon.port, decode_responses=True,
                         client_name="tests", health_check_interval=1)
     else:
         r = redis.Redis(unix_socket_path=daemon.socket, decode_responses=True)
