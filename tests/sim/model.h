@@ -85,7 +85,8 @@ struct model_group {
     int session; /* -1: detached */
     int64_t fail, succeed, width, deadline, keep;
     bool closed, cancelled, outside, fail_reached, succeed_reached;
-    bool deadline_hit, inherited, ended, maybe_unreachable;
+    bool deadline_hit, inherited, ended;
+    uint64_t outside_step;
     bool murky; /* a failed `collect` group was counted */
     enum view_outcome outcome;
     int64_t members, ok, failed, cancelled_members, fails;

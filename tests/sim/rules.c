@@ -509,6 +509,9 @@ static void group_end(struct model *m, struct model_group *g,
                                                 : TO_CANCELLED;
     bool collect = g->fail == 0 && g->succeed == 0;
 
+    /* it may have ended just before the cancel of the same step */
+    if (g->outside && g->outside_step == m->step && !v->reason.p)
+        g->outside = false;
     if (!(went & group_ways(m, g)))
         violation("group %llx: outcome %d, the rules allow %u (1 ok, 2 failed, "
                   "4 cancelled); fail_reached %d succeed_reached %d outside "
@@ -560,6 +563,8 @@ void rules_group_cancel(struct model *m, struct model_group *g,
 {
     if (!group_live(g))
         return;
+    if (!g->outside)
+        g->outside_step = m->step;
     g->outside = true;
     if (g->parent_is_job)
         m->jobs[g->parent].groups_cancelled = true;

@@ -512,6 +512,32 @@ START_TEST(failing_body_cancels_its_groups_first)
 }
 END_TEST
 
+START_TEST(a_group_outlives_the_memory_of_its_job)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q"), open = a_group();
+    struct token t;
+    uint64_t g;
+
+    ev.u.submit.keep_ms = 100;
+    (void)submit_event(d, &ev);
+    t = take(d);
+    open.u.group_open.parent = (struct scope_ref){.is_job = true, .token = t};
+    open.u.group_open.keep_ms = 1000;
+    g = open_event(d, &open);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert_int_eq(group(d, g).outcome, VIEW_OK);
+    daemon_pass(d, 500);
+    ck_assert(!job(d, t.job.n).found);
+    ck_assert(group(d, g).found);
+    daemon_crash(d);
+    ck_assert(group(d, g).found);
+    daemon_pass(d, 501);
+    ck_assert(!group(d, g).found);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(a_failed_group_fails_its_job)
 {
     struct daemon *d = daemon_new();
@@ -883,6 +909,7 @@ static Suite *scope_suite(void)
     tcase_add_test(nesting, group_deadline_fails_the_group);
     tcase_add_test(nesting, joining_job_ends_after_its_groups);
     tcase_add_test(nesting, failing_body_cancels_its_groups_first);
+    tcase_add_test(nesting, a_group_outlives_the_memory_of_its_job);
     tcase_add_test(nesting, a_failed_group_fails_its_job);
     tcase_add_test(nesting, a_cancel_reaches_the_whole_tree);
     tcase_add_test(nesting, only_the_current_attempt_opens_groups);
