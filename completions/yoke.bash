@@ -72,7 +72,13 @@ _yoke() {
     else
         case $verb in
         queue) words=$(_yoke_ids queue) ;;
-        group) words=$(_yoke_ids group) ;;
+        group)
+            if [[ $second == run ]]; then
+                mapfile -t COMPREPLY < <(compgen -c -- "$current")
+                return
+            fi
+            words=$(_yoke_ids group)
+            ;;
         tree) words=$(_yoke_ids group) ;;
         wait | status | cancel) words="$(_yoke_ids job) $(_yoke_ids group)" ;;
         result | logs) words=$(_yoke_ids job) ;;

@@ -33,6 +33,7 @@ extern "C" {
 #define YOKE_PORT       9653
 #define YOKE_SOCKET     "/run/yoke/yoked.sock" /* the default address */
 #define YOKE_ENV_SERVER "YOKE_SERVER" /* address, where none is given */
+#define YOKE_ENV_SCOPE  "YOKE_SCOPE"  /* group or token, likewise */
 
 /* Bytes that may hold NUL. Where the library gives them out, a NUL follows. */
 struct yoke_bytes {
@@ -68,6 +69,7 @@ enum yoke_status {
     YOKE_ERR_OOM = -47,
     YOKE_ERR_DISKFULL = -48,
     YOKE_ERR_DRAINING = -49,
+    YOKE_ERR_NOPERM = -50,
 };
 
 /* A short name: "QUEUEFULL", "connect". Never NULL. */
@@ -163,7 +165,9 @@ int yoke_commandl(yoke *y, struct yoke_value **out, const char *arg0, ...)
 struct yoke_submit {
     const char *queue;         /* required */
     struct yoke_bytes payload;
-    const char *group;         /* NULL: root */
+    const char *group;         /* a group, "root", or the token of a running
+                                * attempt: the group of its body; NULL: the
+                                * environment's YOKE_SCOPE, else root */
     const char *name;          /* NULL: none */
     /* YOKE_DEFAULT where not set; see SUBMIT in doc/protocol.md */
     int64_t priority, timeout_ms, deadline_ms, expires_ms, grace_ms, delay_ms;
@@ -253,7 +257,8 @@ void yoke_free(void *p);
 /* ----------------------------------------------------------------- groups */
 
 struct yoke_group_options {
-    const char *parent; /* group or token; NULL: root */
+    const char *parent; /* group, "root" or token; NULL: the environment's
+                         * YOKE_SCOPE, else root */
     const char *name;   /* NULL: none */
     int64_t fail, succeed, width, timeout_ms, deadline_ms, keep_ms;
     bool detached;

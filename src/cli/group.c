@@ -10,7 +10,6 @@
 #include "cli/cli.h"
 #include "cli/output.h"
 #include "cli/report.h"
-#include "cli/submission.h"
 #include "cli/text.h"
 
 enum {
@@ -21,10 +20,12 @@ enum {
     OPTION_NAME,
     OPTION_ERRORS,
     OPTION_CLASS,
+    OPTION_DETACHED,
 };
 
 const struct option_row group_open_options[] = {
     {OPTION_PARENT, "parent", "ID", "a group (inside a job: that job)"},
+    {OPTION_DETACHED, "detached", NULL, "in the root group, also inside a job"},
     {OPTION_HALT, "halt", "WHEN",
      "fail=N, success=N (comma for both) or never (fail=1)"},
     {'w', "width", "N", "most of its jobs running at once"},
@@ -57,11 +58,13 @@ int group_open_main(struct cli *c)
     yoke *y;
 
     yoke_group_options_init(&options);
-    options.parent = submission_scope();
     while ((id = options_next(c)) != 0) {
         switch (id) {
         case OPTION_PARENT:
             options.parent = c->value;
+            break;
+        case OPTION_DETACHED:
+            options.parent = "root";
             break;
         case OPTION_HALT:
             if (!argument_halt(c->value, &options.fail, &options.succeed))
@@ -237,40 +240,6 @@ int group_results_main(struct cli *c)
 
 /* ----------------------------------------------------------------- errors */
 
-static json_t *error_json(const struct yoke_job_error *e)
-{
-    json_t *json = json_object();
-
-    output_json_bytes(
-        json, "class",
-        (struct yoke_bytes){e->class_name, strlen(e->class_name)});
-    output_json_bytes(json, "message",
-                      (struct yoke_bytes){e->message, strlen(e->message)});
-    output_json_bytes(json, "detail",
-                      (struct yoke_bytes){e->detail, strlen(e->detail)});
-    (void)json_object_set_new(json, "attempt", json_integer(e->attempt));
-    (void)json_object_set_new(json, "time", json_integer(e->time_ms));
-    return json;
-}
-
-static json_t *tree_json(const struct yoke_error_tree *tree)
-{
-    json_t *json, *errors = json_array(), *members = json_array();
-
-    for (size_t i = 0; i < tree->nerrors; i++)
-        (void)json_array_append_new(errors, error_json(&tree->errors[i]));
-    for (size_t i = 0; i < tree->nchildren; i++)
-        (void)json_array_append_new(members, tree_json(tree->children[i]));
-    json = json_pack("{s:s, s:s}", "id", tree->id, "kind",
-                     tree->is_group ? "group" : "job");
-    if (tree->name != NULL)
-        output_json_bytes(json, "name",
-                          (struct yoke_bytes){tree->name, strlen(tree->name)});
-    (void)json_object_set_new(json, "errors", errors);
-    (void)json_object_set_new(json, "members", members);
-    return json;
-}
-
 int group_errors_main(struct cli *c)
 {
     struct yoke_error_tree *tree, *match = NULL;
@@ -291,7 +260,7 @@ int group_errors_main(struct cli *c)
         tree = match;
     }
     if (c->json)
-        output_json(tree != NULL ? tree_json(tree) : json_null());
+        output_json(tree != NULL ? report_tree_json(tree) : json_null());
     else if (tree != NULL)
         report_tree(stdout, NULL, tree, 0);
     yoke_error_tree_free(tree);

@@ -687,7 +687,6 @@ static void begin(struct map *m)
     if (m->group_options.name == NULL)
         m->group_options.name = name =
             submission_command_label(m->template.nwords, m->template.words);
-    m->group_options.parent = submission_scope();
     status = yoke_group_open(m->owner, &m->group_options, m->group);
     if (status != 0)
         cli_fail(m->c, m->owner, status, "cannot open a group");

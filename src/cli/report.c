@@ -321,3 +321,40 @@ void report_tree(FILE *to, const struct yoke_outcome_info *info,
                 tree != NULL ? tree->id : "GROUP");
     text_clear(&d.margin);
 }
+
+/* ----------------------------------------------------------- as JSON */
+
+static json_t *error_json(const struct yoke_job_error *e)
+{
+    json_t *json = json_object();
+
+    output_json_bytes(
+        json, "class",
+        (struct yoke_bytes){e->class_name, strlen(e->class_name)});
+    output_json_bytes(json, "message",
+                      (struct yoke_bytes){e->message, strlen(e->message)});
+    output_json_bytes(json, "detail",
+                      (struct yoke_bytes){e->detail, strlen(e->detail)});
+    (void)json_object_set_new(json, "attempt", json_integer(e->attempt));
+    (void)json_object_set_new(json, "time", json_integer(e->time_ms));
+    return json;
+}
+
+json_t *report_tree_json(const struct yoke_error_tree *tree)
+{
+    json_t *json, *errors = json_array(), *members = json_array();
+
+    for (size_t i = 0; i < tree->nerrors; i++)
+        (void)json_array_append_new(errors, error_json(&tree->errors[i]));
+    for (size_t i = 0; i < tree->nchildren; i++)
+        (void)json_array_append_new(members,
+                                    report_tree_json(tree->children[i]));
+    json = json_pack("{s:s, s:s}", "id", tree->id, "kind",
+                     tree->is_group ? "group" : "job");
+    if (tree->name != NULL)
+        output_json_bytes(json, "name",
+                          (struct yoke_bytes){tree->name, strlen(tree->name)});
+    (void)json_object_set_new(json, "errors", errors);
+    (void)json_object_set_new(json, "members", members);
+    return json;
+}

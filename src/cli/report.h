@@ -7,6 +7,7 @@
 #ifndef CLI_REPORT_H
 #define CLI_REPORT_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include <yoke.h>
@@ -22,6 +23,10 @@ const char *report_reason(const char *reason);
  * many failed members are not in the tree. info may be NULL. */
 void report_tree(FILE *to, const struct yoke_outcome_info *info,
                  const struct yoke_error_tree *tree, int64_t more);
+
+/* The same tree as an object: id, kind, name, errors, members. The caller owns
+ * it. */
+json_t *report_tree_json(const struct yoke_error_tree *tree);
 
 /* The exit status that stands for the outcome of a job that ran a command:
  * 0, its own, 124, 126, 127, 128 + signal, 125. */

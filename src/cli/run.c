@@ -220,7 +220,6 @@ static void start(struct run *r)
     r->job.submit.name = name;
 
     yoke_group_options_init(&options);
-    options.parent = submission_scope();
     options.name = name;
     options.timeout_ms = r->deadline_ms;
     r->y = cli_connect(r->c);

@@ -210,13 +210,6 @@ char *submission_label(const char *s)
     return label.data;
 }
 
-const char *submission_scope(void)
-{
-    const char *scope = getenv(SUBMISSION_ENV_SCOPE);
-
-    return scope != NULL && scope[0] != '\0' ? scope : NULL;
-}
-
 void submission_read(struct cli *c, int fd, const char *name, size_t most,
                      struct yoke_bytes *out)
 {

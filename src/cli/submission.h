@@ -3,8 +3,8 @@
  * submission - the options of a job that submit, run and map share, and the
  * payload that carries a command line.
  *
- * Scope: inside a job YOKE_SCOPE names the attempt (or a group); what a yoke
- * command there starts belongs below it.
+ * Scope: inside a job the environment names the attempt (or a group); libyoke
+ * puts what a yoke command there starts below it.
  */
 #ifndef CLI_SUBMISSION_H
 #define CLI_SUBMISSION_H
@@ -13,8 +13,7 @@
 
 #include "cli/cli.h"
 
-#define SUBMISSION_ENV_SCOPE "YOKE_SCOPE"
-#define SUBMISSION_QUEUE     "run" /* whose payloads carry command lines */
+#define SUBMISSION_QUEUE "run" /* whose payloads carry command lines */
 
 enum {
     SUBMISSION_PRIORITY = 300,
@@ -70,9 +69,6 @@ char *submission_command_label(size_t argc, char *const *argv);
 /* A label of at most 128 printable bytes from what people wrote; the caller
  * frees it. */
 char *submission_label(const char *s);
-/* YOKE_SCOPE, or NULL. */
-const char *submission_scope(void);
-
 /* Reads a descriptor to its end, at most `most` bytes; the caller frees
  * out->data. A failure, or more than that, ends the program. */
 void submission_read(struct cli *c, int fd, const char *name, size_t most,

@@ -20,11 +20,13 @@ enum {
     OPTION_DEADLINE,
     OPTION_NAME,
     OPTION_PAYLOAD,
+    OPTION_DETACHED,
 };
 
 const struct option_row submit_options[] = {
     SUBMISSION_ROWS,
     {'g', "group", "ID", "the group it belongs to (inside a job: the job's)"},
+    {OPTION_DETACHED, "detached", NULL, "the root group, also inside a job"},
     {OPTION_NAME, "name", "TEXT", "a label for people"},
     {OPTION_DELAY, "delay", "D", "not before this much time has passed"},
     {OPTION_DEADLINE, "deadline", "WHEN",
@@ -52,6 +54,9 @@ static void read_args(struct cli *c, struct submit_args *a)
         switch (id) {
         case 'g':
             a->job.submit.group = c->value;
+            break;
+        case OPTION_DETACHED:
+            a->job.submit.group = "root";
             break;
         case OPTION_NAME:
             a->job.submit.name = c->value;
@@ -93,40 +98,13 @@ static void read_stdin(struct cli *c, struct yoke_bytes *out)
     submission_read(c, STDIN_FILENO, "standard input", INPUT_MAX, out);
 }
 
-/* Submitting inside a running job: a group under its attempt holds the new
- * one, and lives as long as it. */
-static void open_scope(struct cli *c, yoke *y, const char *scope,
-                       char group[YOKE_ID_SIZE])
-{
-    struct yoke_group_options options;
-    int status;
-
-    yoke_group_options_init(&options);
-    options.parent = scope;
-    options.detached = true;
-    status = yoke_group_open(y, &options, group);
-    if (status != 0)
-        cli_fail(c, y, status, "cannot open a group under %s", scope);
-}
-
 static void submit(struct cli *c, struct submit_args *a)
 {
     struct yoke_submit *job = &a->job.submit;
-    const char *scope = job->group == NULL ? submission_scope() : NULL;
-    char group[YOKE_ID_SIZE], id[YOKE_ID_SIZE];
+    char id[YOKE_ID_SIZE];
     yoke *y = cli_connect(c);
-    int status;
+    int status = yoke_submit(y, job, id);
 
-    if (scope != NULL && cli_is_group(scope)) {
-        job->group = scope;
-        scope = NULL;
-    } else if (scope != NULL) {
-        open_scope(c, y, scope, group);
-        job->group = group;
-    }
-    status = yoke_submit(y, job, id);
-    if (scope != NULL)
-        (void)yoke_group_close(y, group); /* its cancel closes it, too */
     if (status != 0)
         cli_fail(c, y, status, "cannot submit to queue '%s'", job->queue);
     yoke_close(y);

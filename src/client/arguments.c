@@ -3,6 +3,7 @@
 #include "client/client.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 void yk_args_init(struct yk_args *a, const char *word)
 {
@@ -51,4 +52,11 @@ void yk_args_option_int(struct yk_args *a, const char *name, int64_t i)
         return;
     yk_args_text(a, name);
     yk_args_int(a, i);
+}
+
+const char *yk_scope(const char *given)
+{
+    const char *scope = given ? given : secure_getenv(YOKE_ENV_SCOPE);
+
+    return scope && scope[0] != '\0' ? scope : NULL;
 }

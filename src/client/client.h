@@ -116,6 +116,8 @@ void yk_args_int(struct yk_args *a, int64_t i);
 /* The option and its value, unless there is none. */
 void yk_args_option(struct yk_args *a, const char *name, const char *text);
 void yk_args_option_int(struct yk_args *a, const char *name, int64_t i);
+/* The scope that is given, else that of the environment, else NULL. */
+const char *yk_scope(const char *given);
 
 /* ----------------------------------------------------------------- values */
 

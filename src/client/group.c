@@ -37,7 +37,7 @@ int yoke_group_open(yoke *y, const struct yoke_group_options *o,
     }
     yk_args_init(&a, "GROUP");
     yk_args_text(&a, "OPEN");
-    yk_args_option(&a, "PARENT", o->parent);
+    yk_args_option(&a, "PARENT", yk_scope(o->parent));
     yk_args_option(&a, "NAME", o->name);
     yk_args_option_int(&a, "FAIL", o->fail);
     yk_args_option_int(&a, "SUCCEED", o->succeed);

@@ -278,6 +278,7 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
         h = mix(h, j->u.run->asked);
         h = mix(h, j->state == JOB_JOINING);
         h = mix(h, j->u.run->session ? j->u.run->session->id : 0);
+        h = mix(h, j->u.run->body);
     }
     *sum += h;
 }

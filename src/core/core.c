@@ -36,6 +36,7 @@ void core_limits_init(struct core_limits *limits)
         .lease_ms = 30000,
         .session_grace_ms = 10000,
         .keep_max_ms = INT64_C(30) * 24 * 3600 * 1000,
+        .detach = true,
         .queue_defaults = {.max_jobs = 100000,
                            .max_bytes = 256 << 20,
                            .timeout_ms = CORE_NONE,

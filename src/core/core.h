@@ -96,6 +96,7 @@ struct core_limits {
     int64_t lease_ms;
     int64_t session_grace_ms;
     int64_t keep_max_ms;
+    bool detach; /* may groups outlive their session? */
     struct queue_settings queue_defaults;
 };
 
@@ -146,6 +147,7 @@ enum core_event_kind {
 struct event_submit {
     struct str queue, payload, name;
     struct group_id group;
+    struct token body; /* attempt not 0: the group of its body instead */
     int64_t priority;
     int64_t timeout_ms, deadline_ms, expires_ms, grace_ms, delay_ms;
     int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver;

@@ -128,7 +128,7 @@ static const char *apply_open(struct core *c, const struct record *r)
 
     if (r->id == 0 || (r->id & ID_GROUP) || rg->fail < 0 || rg->succeed < 0 ||
         rg->width < -1 || rg->width == 0 || rg->keep_ms < 0 ||
-        rg->deadline_ms < -1)
+        rg->deadline_ms < -1 || (rg->of_body && !rg->parent_is_job))
         return "group with impossible options";
     if (rg->parent_is_job) {
         parent_job = find_job(c, (struct job_id){rg->parent});
@@ -136,6 +136,8 @@ static const char *apply_open(struct core *c, const struct record *r)
             return NULL; /* its oldest segment was removed */
         if (!has_run(parent_job) || parent_job->attempt != rg->parent_attempt)
             return "group under a job that does not run";
+        if (rg->of_body && parent_job->u.run->body)
+            return "second group of a body";
     } else {
         parent = find_group(c, (struct group_id){rg->parent});
         if (!parent)
@@ -171,6 +173,8 @@ static const char *apply_open(struct core *c, const struct record *r)
             earlier(g->deadline_ms, job_effective_deadline(parent_job));
         list_push_back(&parent_job->u.run->groups, &g->sibling);
         parent_job->u.run->live_groups++;
+        if (rg->of_body)
+            parent_job->u.run->body = r->id;
     } else {
         g->depth = parent->depth + 1;
         g->effective_ms = earlier(g->deadline_ms, parent->effective_ms);
@@ -754,80 +758,26 @@ static struct group *find_not_root(struct core *c, const struct core_event *ev)
     return g;
 }
 
-static bool parent_allowed(struct core *c, const struct core_event *ev)
-{
-    const struct scope_ref *ref = &ev->u.group_open.parent;
-    uint32_t depth;
-
-    if (ref->is_job) {
-        struct job *j = find_job_or_reply(c, ev->client, ref->token.job);
-
-        if (!j)
-            return false;
-        if (j->attempt != ref->token.attempt ||
-            (j->state != JOB_RUNNING && j->state != JOB_CANCELLING)) {
-            c->totals.stale++;
-            reply_error(c, ev->client, CORE_ERR_STALE,
-                        "PARENT is not a running attempt");
-            return false;
-        }
-        if (j->u.run->asked != CAUSE_NONE || group_cancelled(j->group)) {
-            reply_error(c, ev->client, CORE_ERR_CANCELLED,
-                        "the job is cancelled and opens no more groups");
-            return false;
-        }
-        depth = j->group->depth + 2;
-    } else {
-        struct group *g = find_group_or_reply(c, ev->client, ref->group);
-
-        if (!g || !group_accepts(c, ev->client, g))
-            return false;
-        depth = g->depth + 1;
-    }
-    if (depth > c->limits.depth_max) {
-        reply_error(c, ev->client, CORE_ERR_LIMIT,
-                    "the tree is %lld deep at most (depth-max)",
-                    (long long)c->limits.depth_max);
-        return false;
-    }
-    return true;
-}
-
 static bool open_allowed(struct core *c, const struct core_event *ev)
 {
     const struct event_group_open *o = &ev->u.group_open;
 
-    if (c->draining) {
-        reply_error(c, ev->client, CORE_ERR_DRAINING,
-                    "the daemon is shutting down");
-        return false;
-    }
-    if (c->disk_full) {
-        reply_error(c, ev->client, CORE_ERR_DISKFULL,
-                    "the journal cannot grow: the disk is full");
-        return false;
-    }
-    if (c->memory > c->limits.memory_max) {
-        reply_error(c, ev->client, CORE_ERR_OOM,
-                    "memory-max (%lld bytes) is reached",
-                    (long long)c->limits.memory_max);
-        return false;
-    }
     if (o->name.len > CORE_LABEL_MAX) {
         reply_error(c, ev->client, CORE_ERR_TOOBIG,
                     "NAME is %zu bytes, at most %d are allowed", o->name.len,
                     CORE_LABEL_MAX);
         return false;
     }
-    if (!parent_allowed(c, ev))
-        return false;
-    if (c->ngroups + c->nended >= c->limits.groups_max && !group_evict(c)) {
-        reply_error(c, ev->client, CORE_ERR_LIMIT,
-                    "there are %lld groups (groups-max)",
-                    (long long)c->ngroups);
+    /* In another scope it ends with that at the latest. */
+    if (o->detached && !o->parent.is_job && o->parent.group.n == 0 &&
+        !c->limits.detach) {
+        reply_error(c, ev->client, CORE_ERR_NOPERM,
+                    "DETACHED is not allowed in the root group ([limits] "
+                    "detach)");
         return false;
     }
-    return true;
+    return scope_takes_group(c, ev->client, &o->parent) &&
+           scope_room_for_group(c, ev->client);
 }
 
 static int64_t or_default(int64_t value, int64_t fallback)
@@ -878,6 +828,12 @@ void group_close_event(struct core *c, const struct core_event *ev)
 
     if (!g)
         return;
+    if (g->parent_job && g->parent_job->u.run->body == g->id) {
+        reply_error(c, ev->client, CORE_ERR_GENERIC,
+                    "GROUP CLOSE: this is the group of a job's body, and is "
+                    "closed when the body has ended");
+        return;
+    }
     group_close(c, g);
     reply_ok(c, ev->client);
 }

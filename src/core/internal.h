@@ -92,6 +92,7 @@ struct run {
     uint8_t verdict;         /* JOINING: enum verdict_kind */
     int64_t started_ms;
     int64_t grace_ms;   /* of the ask */
+    uint64_t body;      /* the group of its body (see scope.c), or 0 */
     struct list groups; /* struct group.sibling: live groups under it */
     uint32_t live_groups;
     struct list sweep;   /* volatile: core->run_sweeps */
@@ -334,6 +335,7 @@ struct record_group {
     uint64_t session;
     int64_t fail, succeed, width, deadline_ms, keep_ms;
     struct str name;
+    bool of_body; /* of the attempt that is its parent */
 };
 
 struct record_job {
@@ -557,6 +559,19 @@ void group_close_event(struct core *c, const struct core_event *ev);
 void group_info(struct core *c, const struct core_event *ev);
 void group_next(struct core *c, const struct core_event *ev);
 void group_results(struct core *c, const struct core_event *ev);
+
+/* ---------------------------------------------------------------- scope.c */
+
+/* Answer the error if not: may a group be opened there, is there room for one
+ * more group, may a job join the group of this attempt's body? */
+bool scope_takes_group(struct core *c, struct client_id client,
+                       const struct scope_ref *ref);
+bool scope_room_for_group(struct core *c, struct client_id client);
+bool scope_body_takes_job(struct core *c, struct client_id client,
+                          const struct token *t);
+/* The group of the body; opened if it is not there. Only after
+ * scope_body_takes_job. */
+struct group_id scope_body(struct core *c, const struct token *t);
 
 /* --------------------------------------------------------------- worker.c */
 

@@ -421,11 +421,15 @@ static void block_producer(struct core *c, const struct core_event *ev,
 void queue_submit(struct core *c, const struct core_event *ev)
 {
     const struct event_submit *s = &ev->u.submit;
+    struct core_event named;
     struct queue *q;
     int64_t wait_ms;
+    bool room;
 
     if (!submit_well_formed(c, ev->client, s) ||
-        !submit_allowed(c, ev->client, s)) {
+        !submit_allowed(c, ev->client, s) ||
+        (UNLIKELY(s->body.attempt) &&
+         !scope_body_takes_job(c, ev->client, &s->body))) {
         c->totals.refused++;
         return;
     }
@@ -438,13 +442,9 @@ void queue_submit(struct core *c, const struct core_event *ev)
                     s->payload.len, q->name, (long long)q->settings.max_bytes);
         return;
     }
-    if (LIKELY(list_empty(&q->producers) && has_room(q, s->payload.len))) {
-        accept(c, ev->client, q, s);
-        queue_wake(c, q);
-        return;
-    }
+    room = list_empty(&q->producers) && has_room(q, s->payload.len);
     wait_ms = or_default(s->wait_ms, q->settings.wait_ms);
-    if (wait_ms == 0) {
+    if (UNLIKELY(!room && wait_ms == 0)) {
         c->totals.refused++;
         reply_error(c, ev->client, CORE_ERR_QUEUEFULL,
                     "queue '%s' is full (%lld of %lld jobs, %lld of %lld "
@@ -454,7 +454,19 @@ void queue_submit(struct core *c, const struct core_event *ev)
                     (long long)q->settings.max_bytes);
         return;
     }
-    block_producer(c, ev, q, wait_ms);
+    if (UNLIKELY(s->body.attempt)) {
+        named = *ev;
+        named.u.submit.group = scope_body(c, &s->body);
+        named.u.submit.body.attempt = 0;
+        ev = &named;
+        s = &ev->u.submit;
+    }
+    if (UNLIKELY(!room)) {
+        block_producer(c, ev, q, wait_ms);
+        return;
+    }
+    accept(c, ev->client, q, s);
+    queue_wake(c, q);
 }
 
 /* Let the first producer in, or tell it why not. false: it has to wait on. */

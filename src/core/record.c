@@ -241,6 +241,7 @@ static void put_group(struct writer *w, const struct record_group *g)
     put_i64(w, g->deadline_ms);
     put_i64(w, g->keep_ms);
     put_str(w, g->name);
+    put_u8(w, g->of_body);
 }
 
 static void get_group(struct reader *r, struct record_group *g)
@@ -255,6 +256,7 @@ static void get_group(struct reader *r, struct record_group *g)
     g->deadline_ms = get_i64(r);
     g->keep_ms = get_i64(r);
     g->name = get_str(r);
+    g->of_body = get_bool(r);
 }
 
 /* No body is larger than this and its strings. */

@@ -279,9 +279,9 @@ static int input_file(const char *data, size_t len)
 
 /* The variables by which a job knows itself. */
 struct self {
-    char *list[8];
+    char *list[10];
     size_t count;
-    char room[8][160];
+    char room[10][160];
     struct buffer server;
 };
 
@@ -311,6 +311,7 @@ static void self_make(struct self *s, const struct job *j)
     self_add(s, "YOKE_JOB", id);
     /* The token: it is new for each attempt, so it tells whose an orphan is. */
     self_add(s, SWEEP_VARIABLE, j->token);
+    self_add(s, YOKE_ENV_SCOPE, j->token);
     self_add(s, "YOKE_QUEUE", j->queue->name);
     self_add_number(s, "YOKE_ATTEMPT", j->attempt);
     if (j->deadline_ms >= 0)

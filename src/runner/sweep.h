@@ -23,8 +23,9 @@
 
 #include <sys/queue.h>
 
-/* By its value a process says whose it is: it is new for each attempt. */
-#define SWEEP_VARIABLE "YOKE_SCOPE"
+/* By its value a process says whose it is: it is new for each attempt, and
+ * nothing of ours changes it (YOKE_SCOPE is for people to change). */
+#define SWEEP_VARIABLE "YOKE_TOKEN"
 
 /* The processes of one job; embedded in it. */
 struct sweep_scope {

@@ -348,6 +348,7 @@ static bool option_value(struct command_call *call, const struct option *o,
 {
     char *event = (char *)call->event;
     void *at = event + o->at;
+    struct scope_ref scope;
 
     switch (o->kind) {
     case OPTION_INT:
@@ -370,6 +371,14 @@ static bool option_value(struct command_call *call, const struct option *o,
         return arg_group(call, values[0], at);
     case OPTION_SCOPE:
         return arg_scope(call, values[0], at);
+    case OPTION_MEMBER:
+        if (!arg_scope(call, values[0], &scope))
+            return false;
+        if (scope.is_job)
+            *(struct token *)(void *)(event + o->at2) = scope.token;
+        else
+            *(struct group_id *)at = scope.group;
+        return true;
     case OPTION_FLAG:
         *(bool *)at = true;
         return true;

@@ -31,7 +31,7 @@ static enum command_result step(struct command_call *call,
 enum command_result handle_submit(struct command_call *call)
 {
     static const struct option options[] = {
-        {"GROUP", OPTION_GROUP, AT(submit.group), 0, NULL},
+        {"GROUP", OPTION_MEMBER, AT(submit.group), AT(submit.body), NULL},
         {"NAME", OPTION_LABEL, AT(submit.name), 0, NULL},
         {"PRIORITY", OPTION_INT, AT(submit.priority), 0, &range_priority},
         {"TIMEOUT", OPTION_INT, AT(submit.timeout_ms), 0,

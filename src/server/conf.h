@@ -135,6 +135,10 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
     X("limits", "keep-max", limits.keep_max_ms, TIME, "30d",                   \
       CONF_S, 3650 * CONF_D, RELOAD,                                           \
       "Longest time an outcome may be kept, whatever a client asks for.")      \
+    X("limits", "detach", limits.detach, YESNO, "yes", 0, 0, RELOAD,           \
+      "Whether a group in the root group may outlive the session that opened " \
+      "it (DETACHED); one in another group or job always may, for it ends "    \
+      "with that.")                                                            \
     X("queue", "max-jobs", limits.queue_defaults.max_jobs, INT, "100000",      \
       1, 1000000000, RELOAD,                                                   \
       "Jobs that have not started; a full queue makes producers wait.")        \

@@ -48,6 +48,39 @@ START_TEST(submit_says_what_was_set_and_nothing_else)
 }
 END_TEST
 
+static void expect_scopes(struct peer *p)
+{
+    if (peer_expect(p, "SUBMIT mail  GROUP j0000000000001.2"))
+        peer_say(p, "j0000000000003");
+    if (peer_expect(p, "GROUP OPEN PARENT j0000000000001.2"))
+        peer_say(p, "g0000000000004");
+    if (peer_expect(p, "SUBMIT mail  GROUP root"))
+        peer_say(p, "j0000000000005");
+    if (peer_expect(p, "SUBMIT mail "))
+        peer_say(p, "j0000000000006");
+}
+
+START_TEST(what_names_no_scope_is_in_that_of_the_environment)
+{
+    yoke *y = meet(expect_scopes);
+    char id[YOKE_ID_SIZE];
+    struct yoke_submit s;
+
+    yoke_submit_init(&s);
+    s.queue = "mail";
+    ck_assert_int_eq(setenv(YOKE_ENV_SCOPE, "j0000000000001.2", 1), 0);
+    ck_assert_int_eq(yoke_submit(y, &s, id), 0);
+    ck_assert_int_eq(yoke_group_open(y, NULL, id), 0);
+    s.group = "root";
+    ck_assert_int_eq(yoke_submit(y, &s, id), 0);
+    s.group = NULL;
+    ck_assert_int_eq(setenv(YOKE_ENV_SCOPE, "", 1), 0);
+    ck_assert_int_eq(yoke_submit(y, &s, id), 0);
+    ck_assert_int_eq(unsetenv(YOKE_ENV_SCOPE), 0);
+    part();
+}
+END_TEST
+
 #define MANY 5000
 
 static struct yoke_submit *make_jobs(size_t payload)
@@ -700,6 +733,7 @@ int main(void)
 {
     const TTest *const laws[] = {
         submit_says_what_was_set_and_nothing_else,
+        what_names_no_scope_is_in_that_of_the_environment,
         submit_many_bears_a_peer_that_does_not_read,
         submit_many_stops_at_the_first_error,
         interrupted_submit_many_counts_what_was_accepted,

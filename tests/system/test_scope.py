@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Scopes from inside: yoke in jobs and scripts, and yoke group run."""
+
+import os
+import signal
+
+import pytest
+
+from harness import YOKE, end, marked, pairs, until
+
+
+@pytest.fixture
+def daemon(start):
+    return start(runner=True)
+
+
+def yoke_in_job():
+    """--env that lets a job find the yoke program that is tested."""
+    return ["--env", "PATH=%s:%s" % (os.path.dirname(YOKE),
+                                     os.environ["PATH"])]
+
+
+def inside(daemon, script, *words):
+    return daemon.yoke("run", *yoke_in_job(), *words, "--", "sh", "-c",
+                       script)
+
+
+def status(daemon, job):
+    return daemon.json("status", job)
+
+
+def test_a_job_submitted_inside_a_job_is_joined_by_it(daemon):
+    done = inside(daemon, "yoke submit -c -- sh -c 'sleep 0.3; exit 0'")
+    assert done.returncode == 0, done.stderr
+    child = status(daemon, done.stdout.strip())
+    assert child["outcome"] == "ok"  # run returns after the join
+    group = daemon.json("status", child["group"])
+    assert group["parent"].startswith("j") and group["outcome"] == "ok"
+
+
+def test_a_child_that_fails_fails_the_job(daemon):
+    done = inside(daemon, "yoke submit -c -- false")
+    assert done.returncode == 125
+    assert "group" in done.stderr
+
+
+def test_children_go_with_a_cancelled_job(daemon):
+    process = daemon.yoke_start(
+        "run", *yoke_in_job(), "--", "sh", "-c",
+        "yoke submit -c -- sleep 1000; sleep 1000")
+    child = process.stdout.readline().strip()
+    until(lambda: status(daemon, child)["state"] == "running", "it runs")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert status(daemon, child)["outcome"] == "cancelled"
+    end(process)
+
+
+def test_detached_leaves_the_scope(daemon):
+    done = inside(daemon, "yoke submit --detached -q other --payload x")
+    assert done.returncode == 0, done.stderr
+    child = status(daemon, done.stdout.strip())
+    assert (child["group"], child["state"]) == ("root", "ready")
+
+
+def test_a_job_knows_itself(daemon):
+    done = daemon.yoke("run", "--timeout", "1m", "--", "sh", "-c",
+                       "echo $YOKE_JOB.$YOKE_ATTEMPT $YOKE_SCOPE $YOKE_TOKEN "
+                       "$YOKE_QUEUE $YOKE_TIMEOUT $YOKE_SERVER")
+    token, scope, own, queue, timeout, server = done.stdout.split()
+    assert token == scope == own
+    assert (queue, timeout, server) == ("run", "60000", daemon.socket)
+
+
+def test_a_script_that_changes_its_scope_is_still_swept(daemon):
+    done = daemon.yoke(
+        "run", "--env", "YOKE_TEST_MARK=scoped", "--", "sh", "-c",
+        "YOKE_SCOPE=root setsid sleep 1000 >/dev/null 2>&1 & true")
+    assert done.returncode == 0, done.stderr
+    assert marked("scoped") == []
+
+
+# ---------------------------------------------------------------- group run
+
+
+def group_run(daemon, script, *words):
+    return daemon.yoke("group", "run", *words, "--", "sh", "-c",
+                       'yoke() { "%s" "$@"; }; %s' % (YOKE, script))
+
+
+def test_group_run_waits_for_what_the_script_began(daemon):
+    done = group_run(daemon, "yoke submit -c -- sleep 0.4; echo $YOKE_SCOPE")
+    assert done.returncode == 0, done.stderr
+    job, group = done.stdout.split()
+    assert status(daemon, job)["outcome"] == "ok"
+    assert status(daemon, job)["group"] == group
+    assert status(daemon, group)["outcome"] == "ok"
+    assert done.stderr == ""
+
+
+def test_group_run_cancels_when_the_script_fails(daemon):
+    done = group_run(daemon, "yoke submit -c -- sleep 1000; exit 3")
+    assert done.returncode == 3
+    job = status(daemon, done.stdout.strip())
+    assert job["outcome"] == "cancelled"
+    assert "the script failed" in done.stderr
+
+
+def test_a_member_that_fails_stops_the_script(daemon):
+    done = group_run(daemon, "yoke submit -c -- sh -c 'echo why >&2; exit 7'; "
+                     "sleep 1000")
+    assert done.returncode == 1
+    assert "exit:7" in done.stderr and "why" in done.stderr
+
+
+def test_a_script_that_ignores_term_is_killed_with_all_it_started(daemon):
+    done = group_run(
+        daemon, "trap '' TERM; export YOKE_TEST_MARK=stubborn; "
+        "(setsid sleep 1000 >/dev/null 2>&1 &) ; yoke submit -c -- false; "
+        "sleep 1000; sleep 1000", "--grace", "300ms")
+    assert done.returncode == 1, done.stderr
+    assert marked("stubborn") == []
+
+
+def test_group_run_has_a_deadline(daemon):
+    done = group_run(daemon, "sleep 1000", "--deadline", "300ms")
+    assert done.returncode == 124
+    assert "deadline" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_group_run_that_is_interrupted_cancels_and_waits(daemon, number):
+    process = daemon.yoke_start("group", "run", "--", "sh", "-c",
+                                "'%s' submit -c -- sleep 1000; sleep 1000"
+                                % YOKE)
+    job = process.stdout.readline().strip()
+    until(lambda: status(daemon, job)["state"] == "running", "it runs")
+    process.send_signal(number)
+    assert process.wait(20) == 128 + number
+    assert status(daemon, job)["outcome"] == "cancelled"
+    end(process)
+
+
+def test_group_run_nests(daemon):
+    done = group_run(daemon, "'%s' group run -- sh -c 'echo $YOKE_SCOPE'"
+                     % YOKE)
+    assert done.returncode == 0, done.stderr
+    inner = status(daemon, done.stdout.strip())
+    assert inner["parent"].startswith("g")
+
+
+def test_group_run_prints_json(daemon):
+    report = daemon.json("group", "run", "--halt", "never", "--", "sh", "-c",
+                         "'%s' submit -c -- false >/dev/null" % YOKE)
+    assert report["script"] == 0
+    assert report["group"]["failed"] == 1
+    [member] = report["errors"]["members"]
+    assert member["errors"][0]["class"] == "exit:1"
+
+
+@pytest.mark.parametrize("word, expected", [("/no/such/script", 127),
+                                            ("/etc/passwd", 126)])
+def test_a_script_that_cannot_be_run(daemon, word, expected):
+    done = daemon.yoke("group", "run", "--", word)
+    assert done.returncode == expected
+    assert word in done.stderr
+
+
+# ---------------------------------------------------------------- redis-py
+
+
+def test_plain_clients_join_by_token(daemon):
+    with daemon.client() as c:
+        c.execute_command("SUBMIT", "q", "parent")
+        token = c.execute_command("FETCH", 1, 0, "q")[0][1]
+        child = c.execute_command("SUBMIT", "q", "child", "GROUP", token)
+        assert c.execute_command("DONE", token) == "OK"
+        parent = token.split(".")[0]
+        assert pairs(c.execute_command("STATUS", parent))["state"] == "joining"
+        token = c.execute_command("FETCH", 1, 0, "q")[0][1]
+        assert token.startswith(child)
+        c.execute_command("DONE", token)
+        assert pairs(c.execute_command("STATUS", parent))["outcome"] == "ok"

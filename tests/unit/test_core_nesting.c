@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The laws of what a running job starts: the group of its body, and groups
+ * under its attempt.
+ */
+#include "daemon.h"
+
+/* Submits in the scope of an attempt; the answer. */
+static const struct node *submit_in(struct daemon *d, struct token t)
+{
+    struct core_event ev = a_job("q");
+
+    ev.u.submit.body = t;
+    return ask(d, 1, &ev);
+}
+
+static uint64_t child_of(struct daemon *d, struct token t)
+{
+    return node_id(submit_in(d, t), 'j');
+}
+
+/* A running job, alone. */
+static struct token running(struct daemon *d)
+{
+    (void)submit(d, "q", 0);
+    return take(d);
+}
+
+START_TEST(a_job_submitted_by_token_lives_under_the_attempt)
+{
+    struct daemon *d = daemon_new();
+    struct token t = running(d);
+    uint64_t a = child_of(d, t), b = child_of(d, t);
+    struct group_view g;
+
+    ck_assert_uint_eq(job(d, a).group, job(d, b).group);
+    g = group(d, job(d, a).group);
+    ck_assert(g.open);
+    ck_assert_int_eq(g.fail, 1);
+    ck_assert_int_eq(g.members, 2);
+    ck_assert_uint_eq(g.parent->v.id, t.job.n);
+    ck_assert_uint_eq(g.parent->v.attempt, t.attempt);
+    daemon_crash(d);
+    ck_assert_uint_eq(job(d, child_of(d, t)).group, g.id);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(the_group_of_a_body_closes_with_the_body_and_is_joined)
+{
+    struct daemon *d = daemon_new();
+    struct token t = running(d), child;
+    uint64_t a = child_of(d, t), g = job(d, a).group;
+    struct core_event close = {.kind = EVENT_GROUP_CLOSE, .u.group.id = {g}};
+
+    ck_assert(is_error(ask(d, 4, &close), CORE_ERR_GENERIC));
+    child = take(d);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert_int_eq(job(d, t.job.n).state, VIEW_JOINING);
+    ck_assert(group(d, g).closed);
+    ck_assert(is_error(submit_in(d, t), CORE_ERR_STALE));
+    daemon_crash(d);
+    ck_assert(is_ok(report(d, EVENT_DONE, child, "")));
+    ck_assert_int_eq(group(d, g).outcome, VIEW_OK);
+    ck_assert_int_eq(job(d, t.job.n).outcome, VIEW_OK);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(an_idle_body_keeps_its_group_open)
+{
+    struct daemon *d = daemon_new();
+    struct token t = running(d);
+    uint64_t a = child_of(d, t);
+
+    ck_assert(is_ok(report(d, EVENT_DONE, take(d), "")));
+    ck_assert(group(d, job(d, a).group).open);
+    ck_assert_uint_eq(job(d, child_of(d, t)).group, job(d, a).group);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_failed_child_fails_the_group_of_the_body)
+{
+    struct daemon *d = daemon_new();
+    struct token t = running(d);
+    uint64_t a = child_of(d, t), b = child_of(d, t), g = job(d, a).group;
+
+    ck_assert(is_ok(report(d, EVENT_FAIL, take(d), "exit:1")));
+    ck_assert_int_eq(job(d, b).outcome, VIEW_CANCELLED);
+    ck_assert(group(d, g).ended_state);
+    ck_assert_int_eq(group(d, g).outcome, VIEW_FAILED);
+    ck_assert(is_error(submit_in(d, t), CORE_ERR_CANCELLED));
+    daemon_crash(d);
+    ck_assert(is_error(submit_in(d, t), CORE_ERR_CANCELLED));
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert_int_eq(job(d, t.job.n).outcome, VIEW_FAILED);
+    ck_assert(str_eq(last_class(d, t.job.n), STR("group")));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_cancelled_body_scope_stays_cancelled_when_it_is_forgotten)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct token t;
+    uint64_t g;
+
+    daemon_limits(d);
+    d->limits.queue_defaults.keep_ms = 10;
+    daemon_start(d);
+    t = running(d);
+    g = job(d, child_of(d, t)).group;
+    ck_assert(is_ok(report(d, EVENT_FAIL, take(d), "exit:1")));
+    daemon_pass(d, 100);
+    ck_assert(!group(d, g).found);
+    ck_assert(is_error(submit_in(d, t), CORE_ERR_CANCELLED));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(each_attempt_has_a_scope_of_its_own)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    struct token first, second;
+    uint64_t g;
+
+    ev.u.submit.retry = 2;
+    ev.u.submit.backoff_base_ms = 0;
+    (void)submit_event(d, &ev);
+    first = take(d);
+    g = job(d, child_of(d, first)).group;
+    ck_assert(is_ok(report(d, EVENT_FAIL, first, "exit:1")));
+    ck_assert(group(d, g).ended_state);
+    ck_assert(is_error(submit_in(d, first), CORE_ERR_STALE));
+    second = take(d);
+    ck_assert_uint_eq(second.attempt, 2);
+    ck_assert_uint_ne(job(d, child_of(d, second)).group, g);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(the_children_of_a_cancelled_job_are_cancelled)
+{
+    struct daemon *d = daemon_new();
+    struct token t = running(d);
+    uint64_t a = child_of(d, t);
+
+    cancel_job(d, t.job.n, "stop");
+    ck_assert_int_eq(job(d, a).outcome, VIEW_CANCELLED);
+    ck_assert(is_error(submit_in(d, t), CORE_ERR_CANCELLED));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_child_that_is_refused_opens_nothing)
+{
+    struct daemon *d = daemon_new();
+    struct core_event full = {.kind = EVENT_QUEUE_SET,
+                              .u.queue = {.name = STR("full")}};
+    struct core_event ev = a_job("full");
+    struct token t = running(d);
+    struct core_stats before, after;
+
+    full.u.queue.settings = d->limits.queue_defaults;
+    full.u.queue.settings.max_jobs = 1;
+    ck_assert(is_ok(ask(d, 1, &full)));
+    (void)submit(d, "full", 0);
+    core_stats(d->core, &before);
+    ev.u.submit.body = t;
+    ev.u.submit.wait_ms = 0;
+    ck_assert(is_error(ask(d, 1, &ev), CORE_ERR_QUEUEFULL));
+    core_stats(d->core, &after);
+    ck_assert_int_eq(after.groups, before.groups);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_child_may_wait_for_room_until_the_body_ends)
+{
+    struct daemon *d = daemon_new();
+    struct core_event full = {.kind = EVENT_QUEUE_SET,
+                              .u.queue = {.name = STR("full")}};
+    struct core_event ev = a_job("full");
+    struct token t = running(d);
+
+    full.u.queue.settings = d->limits.queue_defaults;
+    full.u.queue.settings.max_jobs = 1;
+    ck_assert(is_ok(ask(d, 1, &full)));
+    (void)submit(d, "full", 0);
+    ev.u.submit.body = t;
+    ck_assert_ptr_null(ask(d, 7, &ev));
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert(is_error(got(d, 7), CORE_ERR_CLOSED));
+    ck_assert_int_eq(job(d, t.job.n).outcome, VIEW_OK);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(the_scope_of_a_body_is_bounded_in_depth)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct token t;
+
+    daemon_limits(d);
+    d->limits.depth_max = 4;
+    daemon_start(d);
+    t = running(d);
+    for (int i = 0; i < 2; i++) {
+        (void)child_of(d, t);
+        t = take(d);
+    }
+    ck_assert(is_error(submit_in(d, t), CORE_ERR_LIMIT));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(detached_groups_need_the_right)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event ev = a_group();
+
+    daemon_limits(d);
+    d->limits.detach = false;
+    daemon_start(d);
+    ck_assert(is_error(ask(d, 4, &ev), CORE_ERR_NOPERM));
+    ev.u.group_open.detached = false;
+    (void)open_event(d, &ev);
+    (void)open_under_job(d, running(d)); /* ends with the job */
+    daemon_free(d);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("core_nesting");
+    TCase *body = tcase_create("body");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_test(body, a_job_submitted_by_token_lives_under_the_attempt);
+    tcase_add_test(body,
+                   the_group_of_a_body_closes_with_the_body_and_is_joined);
+    tcase_add_test(body, an_idle_body_keeps_its_group_open);
+    tcase_add_test(body, a_failed_child_fails_the_group_of_the_body);
+    tcase_add_test(body,
+                   a_cancelled_body_scope_stays_cancelled_when_it_is_forgotten);
+    tcase_add_test(body, each_attempt_has_a_scope_of_its_own);
+    tcase_add_test(body, the_children_of_a_cancelled_job_are_cancelled);
+    tcase_add_test(body, a_child_that_is_refused_opens_nothing);
+    tcase_add_test(body, a_child_may_wait_for_room_until_the_body_ends);
+    tcase_add_test(body, the_scope_of_a_body_is_bounded_in_depth);
+    tcase_add_test(body, detached_groups_need_the_right);
+    suite_add_tcase(suite, body);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
