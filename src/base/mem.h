@@ -23,14 +23,16 @@ size_t mem_mul(size_t n, size_t size);
 
 /*
  * A pool hands out zeroed objects of one size from chunks, without a header
- * for each. Chunks go back to the system only at pool_clear. Under
- * AddressSanitizer every object is an allocation of its own, so that use
- * after release is seen.
+ * for each. Chunks go back to the system only at pool_clear; a pool that has
+ * grown asks for huge pages. Under AddressSanitizer every object is an
+ * allocation of its own, so that use after release is seen.
  */
 struct pool {
     size_t size;      /* of one object, a multiple of 8 */
     void *free;       /* released objects, linked through their first word */
-    void *chunks;     /* chunks, linked through their first word */
+    void *chunks;     /* small chunks, linked through their first word ... */
+    size_t small;     /* ... and how many there are */
+    void *regions;    /* large ones, likewise */
     char *next, *end; /* unused room of the newest chunk */
     size_t used;      /* objects handed out and not yet released */
 };

@@ -237,7 +237,7 @@ static const char *apply_job(struct core *c, const struct record *r)
         (rj->own_options && !options_ok(&rj->options)) || (r->id & ID_GROUP) ||
         r->id == 0)
         return "job with impossible options";
-    if (find_job(c, (struct job_id){r->id}))
+    if (r->id < c->next_id && find_job(c, (struct job_id){r->id}))
         return "job accepted twice";
     j = pool_get(&c->job_pool);
     j->node.hash = r->id;
