@@ -171,6 +171,7 @@ static void requeue(struct core *c, struct job *j,
                                     .id = j->node.hash,
                                     .u.verdict = *v});
     c->totals.retried++;
+    drain_begin(c, q);
     queue_wake(c, q);
 }
 

@@ -170,6 +170,13 @@ static void check_queue(const struct queue *q)
     for (int s = JOB_DELAYED; s <= JOB_PARKED; s++)
         jobs += q->counts[s];
     ASSERT(jobs == q->jobs && q->bytes >= 0);
+    ASSERT(q->door == DOOR_OPEN || list_empty(&q->producers));
+    /* What is to be emptied is on the list, and only that. */
+    ASSERT(list_linked(&q->emptying) ||
+           (q->purge_before == 0 && list_empty(&q->purgers)));
+    for (int s = JOB_RUNNING; s < JOB_FINISHED; s++)
+        jobs += q->counts[s];
+    ASSERT(jobs > 0 || list_empty(&q->joiners));
 }
 
 static bool is_full(const struct group *g)
@@ -191,7 +198,7 @@ static void check_no_lost_wakeup(const struct core *c, const struct queue *q)
                q->bytes + (int64_t)w->submit->payload.len >
                    q->settings.max_bytes);
     }
-    if (q->paused || c->draining || list_empty(&q->fetchers))
+    if (q->paused || c->draining || drain_stops(q) || list_empty(&q->fetchers))
         return;
     ASSERT(q->ready_mask == 0);
     for (int p = 0; p < CORE_PRIORITIES; p++)
@@ -231,7 +238,11 @@ void core_check(const struct core *c)
     ASSERT(t.retained == c->retained_jobs);
     ASSERT(c->memory >= 0 && c->retained_bytes >= 0 && c->log_bytes >= 0);
     list_foreach (it, &c->queues) {
-        check_queue(list_entry(it, struct queue, link));
+        const struct queue *q = list_entry(it, struct queue, link);
+
+        check_queue(q);
+        ASSERT(!c->started || q->door != DOOR_CLOSED_NOW || q->jobs == 0 ||
+               list_linked(&q->emptying));
         check_no_lost_wakeup(c, list_entry(it, struct queue, link));
     }
     check_group(c, &c->root);
@@ -308,6 +319,7 @@ uint64_t core_digest(const struct core *c)
         h = mix(h, (uint64_t)q->settings.max_jobs);
         h = mix(h, (uint64_t)q->settings.max_bytes);
         h = mix(h, q->paused);
+        h = mix(h, q->door);
         h = mix(h, (uint64_t)q->jobs);
         sum += h;
     }

@@ -237,6 +237,9 @@ static void work_cancels(struct core *c)
             c, list_entry(list_first(&c->run_sweeps), struct run, sweep));
     while (!list_empty(&c->sweeps) && core_work(c))
         group_sweep(c, list_entry(list_first(&c->sweeps), struct group, sweep));
+    while (!list_empty(&c->emptying) && core_work(c))
+        drain_slice(
+            c, list_entry(list_first(&c->emptying), struct queue, emptying));
 }
 
 static void work_queues(struct core *c)
@@ -264,8 +267,9 @@ static void work_rest(struct core *c)
 static bool work_left(const struct core *c)
 {
     return !list_empty(&c->run_sweeps) || !list_empty(&c->sweeps) ||
-           !list_empty(&c->noticed) || !list_empty(&c->wakes) ||
-           !list_empty(&c->forgetting) || c->images_next < c->queue_count;
+           !list_empty(&c->emptying) || !list_empty(&c->noticed) ||
+           !list_empty(&c->wakes) || !list_empty(&c->forgetting) ||
+           c->images_next < c->queue_count;
 }
 
 int64_t core_next_ms(const struct core *c)
@@ -435,6 +439,8 @@ static void start(struct core *c)
     list_foreach (it, &c->joining)
         attempt_sweep_begin(c, list_entry(it, struct job, link)->u.run);
     settle_groups(c);
+    list_foreach (it, &c->queues)
+        drain_begin(c, list_entry(it, struct queue, link));
     retain_enforce(c);
 }
 
@@ -460,8 +466,14 @@ static void unblock(struct core *c, struct client_id id)
 {
     struct client *cl = client_find(c, id);
 
-    if (cl && cl->waiter && cl->waiter->kind != WAIT_SUBMIT)
+    if (cl && cl->waiter && cl->waiter->kind != WAIT_SUBMIT &&
+        cl->waiter->kind != WAIT_PURGE)
         waiter_give_up(c, cl->waiter);
+}
+
+bool core_ends_early(enum core_event_kind kind)
+{
+    return kind != EVENT_SUBMIT && kind != EVENT_QUEUE_PURGE;
 }
 
 static void dispatch(struct core *c, const struct core_event *ev)
@@ -528,6 +540,15 @@ static void dispatch(struct core *c, const struct core_event *ev)
         return;
     case EVENT_QUEUE_PAUSE:
         queue_pause(c, ev);
+        return;
+    case EVENT_QUEUE_CLOSE:
+        drain_close(c, ev);
+        return;
+    case EVENT_QUEUE_JOIN:
+        drain_join(c, ev);
+        return;
+    case EVENT_QUEUE_PURGE:
+        drain_purge(c, ev);
         return;
     case EVENT_SESSION:
         worker_session(c, ev);
@@ -611,6 +632,7 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->joining);
     list_init(&c->run_sweeps);
     list_init(&c->sweeps);
+    list_init(&c->emptying);
     list_init(&c->noticed);
     list_init(&c->wakes);
     list_init(&c->forgetting);

@@ -128,6 +128,9 @@ enum core_event_kind {
     EVENT_QUEUE_INFO,
     EVENT_QUEUE_SET,
     EVENT_QUEUE_PAUSE,
+    EVENT_QUEUE_CLOSE, /* closed or open */
+    EVENT_QUEUE_JOIN,
+    EVENT_QUEUE_PURGE,
     EVENT_SESSION, /* answers the id of the client's session; makes one */
     EVENT_SESSION_RESUME,
     EVENT_ALIVE,      /* the client sent something: renews its leases */
@@ -222,6 +225,9 @@ struct core_event {
             struct str name;
             struct queue_settings settings;
             bool paused; /* QUEUE_PAUSE */
+            bool closed; /* QUEUE_CLOSE */
+            bool at_once;
+            int64_t wait_ms; /* QUEUE_JOIN */
         } queue;
         struct session_id session; /* SESSION_RESUME */
         enum core_disconnect disconnect;
@@ -280,6 +286,9 @@ int64_t core_next_ms(const struct core *c);
 
 /* Does this client wait for an answer? */
 bool core_blocked(const struct core *c, struct client_id client);
+/* Is a wait for this ended by what else its client sends (EVENT_UNBLOCK)? If it
+ * is not, nothing may be asked for the client before the answer. */
+bool core_ends_early(enum core_event_kind kind);
 
 struct core_stats {
     int64_t queues, groups, sessions, clients_blocked;

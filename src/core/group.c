@@ -67,6 +67,7 @@ void group_release(struct core *c, struct group *g)
 
         ASSERT(list_empty(&lane->jobs));
         lane_close(lane);
+        list_remove(&lane->of_queue);
         mem_free(lane);
     }
     timer_stop(c, &g->timer);

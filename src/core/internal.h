@@ -148,11 +148,19 @@ struct job {
  * the first of the queue's ready ones. */
 struct lane {
     struct list of_group; /* group->lanes, for as long as the group lives */
+    struct list of_queue; /* queue->lanes, likewise */
     struct list open;     /* queue->open[priority] */
     struct group *group;
     struct queue *queue;
     struct list jobs;
     uint8_t priority;
+};
+
+/* Who may go in. */
+enum door {
+    DOOR_OPEN,
+    DOOR_CLOSED,     /* nobody; what is in it goes on */
+    DOOR_CLOSED_NOW, /* ... and nothing starts any more */
 };
 
 struct queue {
@@ -165,13 +173,19 @@ struct queue {
     struct queue_settings settings;
     struct options *defaults; /* settings as options */
     bool paused;
+    uint8_t door; /* enum door */
     struct list ready[CORE_PRIORITIES];
     uint32_t ready_mask;               /* bit p: ready[p] is not empty */
     struct list open[CORE_PRIORITIES]; /* volatile: struct lane.open */
     uint32_t open_mask;                /* likewise */
     struct list delayed;
-    struct list wake;    /* volatile: core->wakes */
-    int64_t jobs, bytes; /* not started */
+    struct list lanes;     /* volatile: struct lane.of_queue */
+    struct list wake;      /* volatile: core->wakes */
+    struct list emptying;  /* volatile: core->emptying; see drain.c */
+    uint64_t purge_before; /* volatile: jobs with lower ids go; 0: none */
+    int64_t purged;        /* volatile: jobs that went so */
+    struct list purgers, joiners; /* volatile: struct waiter.link */
+    int64_t jobs, bytes;          /* not started */
     int64_t counts[JOB_STATES_COUNT];
     struct list producers; /* volatile: struct waiter.link */
     struct list fetchers;  /* volatile: struct fetch_link.link */
@@ -265,6 +279,8 @@ enum waiter_kind {
     WAIT_GROUP,
     WAIT_NEXT,
     WAIT_FETCH,
+    WAIT_JOIN,
+    WAIT_PURGE,
 };
 
 struct fetch_link {
@@ -281,7 +297,8 @@ struct waiter {
     struct timer timer;
     struct job *job;
     struct group *group;
-    struct queue *queue;         /* SUBMIT; `group` then, too, unless root */
+    struct queue *queue;         /* SUBMIT (`group` then, too, unless root),
+                                  * JOIN, PURGE */
     struct event_submit *submit; /* SUBMIT: copy, strings included */
     size_t submit_size;
     int64_t cursor, count;
@@ -304,6 +321,7 @@ struct core {
     /* What goes on in slices; see core.c. */
     struct list run_sweeps; /* runs whose groups are told of their fate */
     struct list sweeps;     /* groups whose members are being cancelled */
+    struct list emptying;   /* queues whose jobs are being cancelled */
     struct list noticed;    /* sessions with news for a FETCH */
     struct list wakes;      /* queues with room for producers, or with work */
     struct list forgetting; /* ended groups whose members are being freed */
@@ -352,6 +370,7 @@ struct record_queue {
     bool paused;
     struct queue_settings settings;
     struct str name;
+    uint8_t door;
 };
 
 /* REQUEUE, JOINING and END keep the error of the attempt, if there is one. */
@@ -515,12 +534,37 @@ struct queue *queue_get(struct core *c, struct client_id client,
 void queue_refuse_group(struct core *c, const struct group *g);
 /* The image of one queue, if there is a queue of that number. */
 void queue_write_image(struct core *c, uint32_t number);
+/* The image of a queue with something changed. */
+void queue_change(struct core *c, const struct queue *q,
+                  const struct queue_settings *s, bool paused, enum door door);
+/* By name; NULL: the error was answered. */
+struct queue *queue_find_or_reply(struct core *c, struct client_id client,
+                                  struct str name);
 
 void queue_submit(struct core *c, const struct core_event *ev);
 void queue_list(struct core *c, const struct core_event *ev);
 void queue_info(struct core *c, const struct core_event *ev);
 void queue_set(struct core *c, const struct core_event *ev);
 void queue_pause(struct core *c, const struct core_event *ev);
+
+/* ---------------------------------------------------------------- drain.c */
+
+/* Does nothing start from it, because what waits in it is being cancelled? */
+static inline bool drain_stops(const struct queue *q)
+{
+    return list_linked(&q->emptying) || q->door == DOOR_CLOSED_NOW;
+}
+/* Cancel what may not start any more, in slices from now on. */
+void drain_begin(struct core *c, struct queue *q);
+void drain_slice(struct core *c, struct queue *q);
+/* The job waits in its queue. If it is to be cancelled there, it is now. */
+bool drain_takes(struct core *c, struct job *j);
+/* A job of the queue has ended: answer who waits for the last one. */
+void drain_ended(struct core *c, struct queue *q);
+
+void drain_close(struct core *c, const struct core_event *ev);
+void drain_join(struct core *c, const struct core_event *ev);
+void drain_purge(struct core *c, const struct core_event *ev);
 
 /* ---------------------------------------------------------------- group.c */
 

@@ -178,6 +178,7 @@ static struct lane *lane_of(struct group *g, const struct job *j)
     list_init(&lane->open);
     list_init(&lane->jobs);
     list_push_back(&g->lanes, &lane->of_group);
+    list_push_back(&j->queue->lanes, &lane->of_queue);
     return lane;
 }
 
@@ -626,6 +627,8 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
     }
     if (was_queued)
         queue_wake(c, q);
+    if (UNLIKELY(!list_empty(&q->joiners)))
+        drain_ended(c, q);
     retain_enforce(c);
 }
 
@@ -705,6 +708,9 @@ void job_queued_timer(struct core *c, struct extra *x)
                    STR("the job was queued for longer than EXPIRES allows"));
         return;
     }
+    /* It must not slip past its cancel, which is on its way. */
+    if (drain_takes(c, j))
+        return;
     if (j->state == JOB_DELAYED && c->now_ms >= x->not_before_ms)
         job_move(c, j, JOB_READY, &j->queue->ready[j->priority], false);
     job_arm_queued(c, j);

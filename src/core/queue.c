@@ -62,6 +62,10 @@ static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
         list_init(&q->open[i]);
     }
     list_init(&q->delayed);
+    list_init(&q->lanes);
+    list_init(&q->emptying);
+    list_init(&q->purgers);
+    list_init(&q->joiners);
     list_init(&q->wake);
     list_init(&q->producers);
     list_init(&q->fetchers);
@@ -74,6 +78,7 @@ static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
 void queue_free(struct core *c, struct queue *q)
 {
     ASSERT(list_empty(&q->producers) && list_empty(&q->fetchers));
+    ASSERT(list_empty(&q->purgers) && list_empty(&q->joiners));
     options_release(c, q->defaults);
     mem_free(q->name);
     mem_free(q);
@@ -93,7 +98,8 @@ const char *queue_apply(struct core *c, const struct record *r)
     struct queue *q = queue_find(c, rq->name);
     struct options *o;
 
-    if (!name_ok(rq->name) || !settings_ok(&rq->settings))
+    if (!name_ok(rq->name) || !settings_ok(&rq->settings) ||
+        rq->door > DOOR_CLOSED_NOW)
         return "queue with impossible settings";
     if (!q) {
         if (r->id >= QUEUE_NUMBERS ||
@@ -108,6 +114,7 @@ const char *queue_apply(struct core *c, const struct record *r)
     segment_hold(c, &q->segment);
     q->settings = rq->settings;
     q->paused = rq->paused;
+    q->door = rq->door;
     if (q->defaults)
         options_release(c, q->defaults);
     o = mem_zalloc(sizeof(*o));
@@ -129,19 +136,27 @@ const char *queue_apply(struct core *c, const struct record *r)
 /* --------------------------------------------------------------- decisions */
 
 static void queue_record(struct core *c, uint32_t id, struct str name,
-                         const struct queue_settings *s, bool paused)
+                         const struct queue_settings *s, bool paused,
+                         enum door door)
 {
-    core_record(
-        c, &(struct record){
-               .type = RECORD_QUEUE,
-               .at_ms = c->now_ms,
-               .id = id,
-               .u.queue = {.paused = paused, .settings = *s, .name = name}});
+    core_record(c, &(struct record){.type = RECORD_QUEUE,
+                                    .at_ms = c->now_ms,
+                                    .id = id,
+                                    .u.queue = {.paused = paused,
+                                                .settings = *s,
+                                                .name = name,
+                                                .door = (uint8_t)door}});
 }
 
 static struct str queue_name(const struct queue *q)
 {
     return (struct str){.p = q->name, .len = q->name_len};
+}
+
+void queue_change(struct core *c, const struct queue *q,
+                  const struct queue_settings *s, bool paused, enum door door)
+{
+    queue_record(c, q->id, queue_name(q), s, paused, door);
 }
 
 /* Old segments can be removed once the images of all queues lie in newer
@@ -151,7 +166,17 @@ void queue_write_image(struct core *c, uint32_t number)
     const struct queue *q = c->queue_table[number];
 
     if (q)
-        queue_record(c, q->id, queue_name(q), &q->settings, q->paused);
+        queue_change(c, q, &q->settings, q->paused, (enum door)q->door);
+}
+
+struct queue *queue_find_or_reply(struct core *c, struct client_id client,
+                                  struct str name)
+{
+    struct queue *q = queue_find(c, name);
+
+    if (!q)
+        reply_error(c, client, CORE_ERR_NOQUEUE, "no queue of that name");
+    return q;
 }
 
 struct queue *queue_get(struct core *c, struct client_id client,
@@ -174,7 +199,8 @@ struct queue *queue_get(struct core *c, struct client_id client,
                     "there are %u queues already (queues-max)", c->queue_count);
         return NULL;
     }
-    queue_record(c, c->queue_count, name, &c->limits.queue_defaults, false);
+    queue_record(c, c->queue_count, name, &c->limits.queue_defaults, false,
+                 DOOR_OPEN);
     return queue_find(c, name);
 }
 
@@ -216,7 +242,7 @@ struct job *queue_next(struct core *c, struct queue *q)
 {
     struct job *j;
 
-    if (q->paused || c->draining)
+    if (q->paused || c->draining || UNLIKELY(drain_stops(q)))
         return NULL;
     while ((j = first_job(q))) {
         bool cancelled = group_cancelled(j->group) != NULL;
@@ -436,6 +462,12 @@ void queue_submit(struct core *c, const struct core_event *ev)
     q = queue_get(c, ev->client, s->queue);
     if (!q)
         return;
+    if (UNLIKELY(q->door != DOOR_OPEN)) {
+        c->totals.refused++;
+        reply_error(c, ev->client, CORE_ERR_CLOSED, "queue '%s' is closed",
+                    q->name);
+        return;
+    }
     if (UNLIKELY((int64_t)s->payload.len > q->settings.max_bytes)) {
         reply_error(c, ev->client, CORE_ERR_TOOBIG,
                     "the payload is %zu bytes, queue '%s' has max-bytes %lld",
@@ -544,14 +576,13 @@ void queue_list(struct core *c, const struct core_event *ev)
 
 void queue_info(struct core *c, const struct core_event *ev)
 {
-    const struct queue *q = queue_find(c, ev->u.queue.name);
+    const struct queue *q =
+        queue_find_or_reply(c, ev->client, ev->u.queue.name);
     const struct queue_settings *s;
     struct buf *b;
 
-    if (!q) {
-        reply_error(c, ev->client, CORE_ERR_NOQUEUE, "no queue of that name");
+    if (!q)
         return;
-    }
     s = &q->settings;
     b = reply_begin(c, ev->client);
     {
@@ -560,6 +591,7 @@ void queue_info(struct core *c, const struct core_event *ev)
             int64_t value;
         } rows[] = {
             {"paused", q->paused},
+            {"closed", q->door != DOOR_OPEN},
             {"max_jobs", s->max_jobs},
             {"max_bytes", s->max_bytes},
             {"jobs", q->jobs},
@@ -630,21 +662,20 @@ void queue_set(struct core *c, const struct core_event *ev)
     }
     /* The configuration says the same at each start. */
     if (!settings_equal(&s, &q->settings))
-        queue_record(c, q->id, queue_name(q), &s, q->paused);
+        queue_change(c, q, &s, q->paused, (enum door)q->door);
     reply_ok(c, ev->client);
     queue_wake(c, q);
 }
 
 void queue_pause(struct core *c, const struct core_event *ev)
 {
-    struct queue *q = queue_find(c, ev->u.queue.name);
+    struct queue *q = queue_find_or_reply(c, ev->client, ev->u.queue.name);
 
-    if (!q) {
-        reply_error(c, ev->client, CORE_ERR_NOQUEUE, "no queue of that name");
+    if (!q)
         return;
-    }
     if (q->paused != ev->u.queue.paused)
-        queue_record(c, q->id, queue_name(q), &q->settings, ev->u.queue.paused);
+        queue_change(c, q, &q->settings, ev->u.queue.paused,
+                     (enum door)q->door);
     reply_ok(c, ev->client);
     queue_wake(c, q);
 }

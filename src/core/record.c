@@ -303,6 +303,7 @@ void record_encode(struct buf *to, const struct record *r)
         put_u8(&w, r->u.queue.paused);
         put_settings(&w, &r->u.queue.settings);
         put_str(&w, r->u.queue.name);
+        put_u8(&w, r->u.queue.door);
         break;
     case RECORD_JOB:
         put_job(&w, &r->u.job);
@@ -364,6 +365,7 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         out->u.queue.paused = get_bool(&r);
         get_settings(&r, &out->u.queue.settings);
         out->u.queue.name = get_str(&r);
+        out->u.queue.door = get_u8(&r);
         break;
     case RECORD_JOB:
         get_job(&r, &out->u.job);

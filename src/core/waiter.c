@@ -87,6 +87,11 @@ void waiter_give_up(struct core *c, struct waiter *w)
     case WAIT_NEXT:
         empty_page(c, w);
         break;
+    case WAIT_JOIN:
+    case WAIT_PURGE: /* has no time */
+        value_int(reply_begin(c, id), 0);
+        reply_end(c);
+        break;
     case WAIT_FETCH:
         value_array(reply_begin(c, id), 0);
         reply_end(c);

@@ -410,3 +410,37 @@ enum command_result handle_queue_resume(struct command_call *call)
 {
     return pause_queue(call, false);
 }
+
+enum command_result handle_queue_close(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"NOW", OPTION_FLAG, AT(queue.at_once), 0, NULL},
+    };
+
+    call->event->u.queue.name = call->argv[2];
+    call->event->u.queue.closed = true;
+    if (!options_read(call, 3, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_QUEUE_CLOSE);
+}
+
+enum command_result handle_queue_open(struct command_call *call)
+{
+    call->event->u.queue.name = call->argv[2];
+    return step(call, EVENT_QUEUE_CLOSE);
+}
+
+enum command_result handle_queue_join(struct command_call *call)
+{
+    call->event->u.queue.name = call->argv[2];
+    if (!arg_int(call, "the time to wait", call->argv[3], &range_wait_ms,
+                 &call->event->u.queue.wait_ms))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_QUEUE_JOIN);
+}
+
+enum command_result handle_queue_purge(struct command_call *call)
+{
+    call->event->u.queue.name = call->argv[2];
+    return step(call, EVENT_QUEUE_PURGE);
+}

@@ -389,7 +389,7 @@ static void ask_core(struct engine *e, struct connection *c,
         c->peer.session = true;
     if (!e->answered && c->client.phase == CLIENT_OPEN)
         c->client.wait =
-            call->event->kind == EVENT_SUBMIT ? CLIENT_STUCK : CLIENT_BLOCKED;
+            core_ends_early(call->event->kind) ? CLIENT_BLOCKED : CLIENT_STUCK;
 }
 
 static void on_request(struct client *client, const struct str *argv,

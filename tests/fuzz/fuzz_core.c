@@ -210,6 +210,13 @@ static void fill_queue(struct fuzz *f, struct core_event *ev)
     ev->u.queue.name = take(f) & 1 ? STR("a") : STR("b");
     if (ev->kind == EVENT_QUEUE_PAUSE) {
         ev->u.queue.paused = take(f) & 1;
+    } else if (ev->kind == EVENT_QUEUE_CLOSE) {
+        uint8_t how = take(f);
+
+        ev->u.queue.closed = how & 1;
+        ev->u.queue.at_once = how & 2;
+    } else if (ev->kind == EVENT_QUEUE_JOIN) {
+        ev->u.queue.wait_ms = take(f) * 4;
     } else if (ev->kind == EVENT_QUEUE_SET) {
         ev->u.queue.settings = (struct queue_settings){
             .max_jobs = 1 + take(f) % 20,
@@ -289,6 +296,9 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
     case EVENT_QUEUE_INFO:
     case EVENT_QUEUE_SET:
     case EVENT_QUEUE_PAUSE:
+    case EVENT_QUEUE_CLOSE:
+    case EVENT_QUEUE_JOIN:
+    case EVENT_QUEUE_PURGE:
         fill_queue(f, ev);
         return true;
     case EVENT_SESSION_RESUME:
