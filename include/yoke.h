@@ -34,6 +34,7 @@ extern "C" {
 #define YOKE_SOCKET     "/run/yoke/yoked.sock" /* the default address */
 #define YOKE_ENV_SERVER "YOKE_SERVER" /* address, where none is given */
 #define YOKE_ENV_SCOPE  "YOKE_SCOPE"  /* group or token, likewise */
+#define YOKE_ENV_TOKEN  "YOKE_TOKEN"  /* of the attempt, inside a job */
 
 /* Bytes that may hold NUL. Where the library gives them out, a NUL follows. */
 struct yoke_bytes {
@@ -70,6 +71,7 @@ enum yoke_status {
     YOKE_ERR_DISKFULL = -48,
     YOKE_ERR_DRAINING = -49,
     YOKE_ERR_NOPERM = -50,
+    YOKE_ERR_NOTREADY = -51,
 };
 
 /* A short name: "QUEUEFULL", "connect". Never NULL. */
@@ -225,6 +227,11 @@ int yoke_job_status(yoke *y, const char *id, struct yoke_value **out);
  * The caller frees *out. */
 int yoke_job_wait(yoke *y, const char *id, int64_t wait_ms,
                   struct yoke_outcome_info **out);
+/* Waits until the job announces itself (yoke_ready), not for its end; *out is
+ * a STR, what it said. YOKE_ERR_NOTREADY: it has ended. The caller frees
+ * *out. */
+int yoke_job_wait_ready(yoke *y, const char *id, int64_t wait_ms,
+                        struct yoke_value **out);
 /* Of a job or group. Returns when the cancel is recorded, not when it ended.
  * reason may be NULL; grace_ms may be YOKE_DEFAULT. */
 int yoke_cancel(yoke *y, const char *id, const char *reason, int64_t grace_ms);
@@ -352,6 +359,9 @@ struct yoke_touch {
 /* progress and out may be NULL. */
 int yoke_touch(yoke *y, const char *token, const char *progress,
                struct yoke_touch *out);
+/* Announces that the job does what others wait for; once for each attempt.
+ * value: at most 1024 bytes that yoke_job_wait_ready gives them. */
+int yoke_ready(yoke *y, const char *token, struct yoke_bytes value);
 int yoke_log(yoke *y, const char *token, int stream, struct yoke_bytes data);
 
 /* ----------------------------------------------------------- asynchronous */

@@ -101,6 +101,7 @@ int run_main(struct cli *c);
 int map_main(struct cli *c);
 int wait_main(struct cli *c);
 int result_main(struct cli *c);
+int ready_main(struct cli *c);
 int status_main(struct cli *c);
 int cancel_main(struct cli *c);
 int logs_main(struct cli *c);

@@ -13,10 +13,12 @@
 #include "cli/report.h"
 #include "cli/text.h"
 
-enum { OPTION_REASON = 400, OPTION_GRACE, OPTION_WAIT };
+enum { OPTION_REASON = 400, OPTION_GRACE, OPTION_WAIT, OPTION_READY };
 
 const struct option_row wait_options[] = {
     {'t', "timeout", "D", "most time to wait; then exit with 124"},
+    {OPTION_READY, "ready", NULL,
+     "until the jobs say that they are ready; prints what they say"},
     {0, NULL, NULL, NULL},
 };
 
@@ -87,37 +89,82 @@ static void print_outcome(const struct yoke_outcome_info *o)
     (void)fflush(stdout); /* the next one may take its time */
 }
 
+/* What a job says when it is ready is printed; returns the exit status. */
+static int wait_ready(struct cli *c, yoke *y, const char *id, int64_t wait_ms,
+                      json_t *array)
+{
+    struct yoke_value *v = NULL;
+    int status;
+
+    if (cli_is_group(id))
+        cli_usage(c, "%s is a group; only jobs say that they are ready", id);
+    status = yoke_job_wait_ready(y, id, wait_ms, &v);
+    if (status == YOKE_ERR_TIMEOUT) {
+        cli_warn("%s is not ready", id);
+        return EXIT_TIMED_OUT;
+    }
+    if (status != 0)
+        cli_fail(c, y, status, "cannot wait for %s", id);
+    if (c->json) {
+        json_t *json = json_pack("{s:s}", "id", id);
+
+        output_json_bytes(json, "ready", v->s);
+        (void)json_array_append_new(array, json);
+    } else {
+        (void)fwrite(v->s.data, 1, v->s.len, stdout); /* see finish */
+        putchar('\n');
+        (void)fflush(stdout); /* the next one may take its time */
+    }
+    yoke_value_free(v);
+    return 0;
+}
+
+/* The same for the end. */
+static int wait_end(struct cli *c, yoke *y, const char *id, int64_t wait_ms,
+                    json_t *array)
+{
+    struct yoke_outcome_info *o = NULL;
+    int status = wait_for(y, id, wait_ms, &o), result;
+
+    if (status == YOKE_ERR_TIMEOUT) {
+        cli_warn("%s has not ended", id);
+        return EXIT_TIMED_OUT;
+    }
+    if (status != 0)
+        cli_fail(c, y, status, "cannot wait for %s", id);
+    result = o->outcome == YOKE_SUCCEEDED ? 0 : EXIT_FAILED;
+    if (c->json)
+        (void)json_array_append_new(array, output_json_value(o->raw));
+    else
+        print_outcome(o);
+    yoke_outcome_free(o);
+    return result;
+}
+
 int wait_main(struct cli *c)
 {
     int64_t timeout_ms = -1, until;
     int result = 0, id;
     json_t *array = json_array();
+    bool ready = false;
     yoke *y;
 
-    while ((id = options_next(c)) != 0)
-        timeout_ms = options_duration(c);
+    while ((id = options_next(c)) != 0) {
+        if (id == OPTION_READY)
+            ready = true;
+        else
+            timeout_ms = options_duration(c);
+    }
     options_operands(c, 1, -1);
     y = cli_connect(c);
     until = timeout_ms < 0 ? -1 : cli_monotonic_ms() + timeout_ms;
     for (int i = 0; i < c->argc; i++) {
-        struct yoke_outcome_info *o = NULL;
-        int status = wait_for(y, c->argv[i], left(until), &o);
+        int status = ready ? wait_ready(c, y, c->argv[i], left(until), array)
+                           : wait_end(c, y, c->argv[i], left(until), array);
 
-        if (status == YOKE_ERR_TIMEOUT) {
-            cli_warn("%s has not ended after %lld ms", c->argv[i],
-                     (long long)timeout_ms);
-            result = EXIT_TIMED_OUT;
-            continue;
-        }
-        if (status != 0)
-            cli_fail(c, y, status, "cannot wait for %s", c->argv[i]);
-        if (o->outcome != YOKE_SUCCEEDED && result == 0)
-            result = EXIT_FAILED;
-        if (c->json)
-            (void)json_array_append_new(array, output_json_value(o->raw));
-        else
-            print_outcome(o);
-        yoke_outcome_free(o);
+        /* that the time was up goes before that something failed */
+        if (status > result)
+            result = status;
     }
     if (c->json)
         output_json(array);
@@ -174,6 +221,27 @@ int result_main(struct cli *c)
     yoke_outcome_free(o);
     yoke_close(y);
     return result;
+}
+
+int ready_main(struct cli *c)
+{
+    const char *token = getenv(YOKE_ENV_TOKEN);
+    int status;
+    yoke *y;
+
+    while (options_next(c) != 0)
+        continue;
+    options_operands(c, 1, 1);
+    if (token == NULL || token[0] == '\0')
+        cli_usage(c, "this is for use inside a job: " YOKE_ENV_TOKEN
+                     " is not set");
+    y = cli_connect(c);
+    status = yoke_ready(y, token,
+                        (struct yoke_bytes){c->argv[0], strlen(c->argv[0])});
+    if (status != 0)
+        cli_fail(c, y, status, "cannot say that %s is ready", token);
+    yoke_close(y);
+    return 0;
 }
 
 /* -------------------------------------------------------------- status */

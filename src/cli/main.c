@@ -34,6 +34,8 @@ const struct verb verbs[] = {
      false, 0, wait_main},
     {"result", "ID", "print what a job answered", result_options, false, 0,
      result_main},
+    {"ready", "VALUE", "inside a job: say that it is ready, and VALUE", NULL,
+     false, 0, ready_main},
     {"logs", "ID", "print what a job has printed", logs_options, false, 0,
      logs_main},
     {"status", "ID...", "all that is known of jobs or groups", NULL, false, 0,

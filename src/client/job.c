@@ -233,6 +233,32 @@ int yoke_job_wait(yoke *y, const char *id, int64_t wait_ms,
     return yk_outcome_wait(y, &a, id, wait_ms, out);
 }
 
+int yoke_job_wait_ready(yoke *y, const char *id, int64_t wait_ms,
+                        struct yoke_value **out)
+{
+    struct yoke_value *v;
+    struct yk_args a;
+    int status = need_id(y, id);
+
+    if (status < 0)
+        return status;
+    yk_args_init(&a, "WAIT");
+    yk_args_text(&a, id);
+    yk_args_text(&a, "");
+    yk_args_text(&a, "READY");
+    status = yk_call_waiting(y, &a, 2, wait_ms, &v);
+    if (status < 0)
+        return status;
+    if (v->kind == YOKE_STR) {
+        *out = v;
+        return 0;
+    }
+    if (v->kind != YOKE_NULL)
+        return yk_bad_reply(y, "WAIT", v);
+    yoke_value_free(v);
+    return yk_fail(y, YOKE_ERR_TIMEOUT, "%s is not ready", id);
+}
+
 int yoke_cancel(yoke *y, const char *id, const char *reason, int64_t grace_ms)
 {
     struct yk_args a;

@@ -219,6 +219,17 @@ int yoke_touch(yoke *y, const char *token, const char *progress,
     return 0;
 }
 
+int yoke_ready(yoke *y, const char *token, struct yoke_bytes value)
+{
+    struct yk_args a;
+    int status = report_args(y, &a, "READY", token);
+
+    if (status < 0)
+        return status;
+    yk_args_bytes(&a, value);
+    return yk_call_ok(y, &a);
+}
+
 int yoke_log(yoke *y, const char *token, int stream, struct yoke_bytes data)
 {
     struct yk_args a;

@@ -290,6 +290,8 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
         h = mix(h, j->state == JOB_JOINING);
         h = mix(h, j->u.run->session ? j->u.run->session->id : 0);
         h = mix(h, j->u.run->body);
+        h = mix(h, j->u.run->is_ready);
+        h = mix(h, map_hash(j->u.run->ready, j->u.run->ready_len));
     }
     *sum += h;
 }

@@ -345,6 +345,7 @@ const char *core_apply(struct core *c, const struct record *r)
     case RECORD_JOINING:
     case RECORD_REQUEUE:
     case RECORD_END:
+    case RECORD_READY:
         return job_apply(c, r);
     case RECORD_GROUP:
     case RECORD_GROUP_CLOSE:
@@ -528,6 +529,9 @@ static void dispatch(struct core *c, const struct core_event *ev)
         return;
     case EVENT_LOG:
         output_log(c, ev);
+        return;
+    case EVENT_READY:
+        worker_ready(c, ev);
         return;
     case EVENT_QUEUE_LIST:
         queue_list(c, ev);

@@ -65,6 +65,7 @@ struct scope_ref {
 #define CORE_MESSAGE_MAX      1024
 #define CORE_DETAIL_MAX       8192
 #define CORE_PROGRESS_MAX     256
+#define CORE_READY_MAX        1024
 #define CORE_PRIORITIES       10
 #define CORE_PRIORITY_DEFAULT 4
 
@@ -108,7 +109,7 @@ enum core_event_kind {
      * ALIVE, UNBLOCK and DISCONNECT are not answered */
     EVENT_SUBMIT,
     EVENT_STATUS,
-    EVENT_RESULT, /* wait_ms 0: RESULT, else WAIT */
+    EVENT_RESULT, /* wait_ms 0: RESULT, else WAIT; ready: WAIT READY */
     EVENT_CANCEL,
     EVENT_LOGS,
     EVENT_JOBS,
@@ -124,6 +125,7 @@ enum core_event_kind {
     EVENT_RELEASE,
     EVENT_TOUCH,
     EVENT_LOG,
+    EVENT_READY,
     EVENT_QUEUE_LIST,
     EVENT_QUEUE_INFO,
     EVENT_QUEUE_SET,
@@ -184,6 +186,7 @@ struct core_event {
         struct {
             struct job_id id;
             int64_t wait_ms;
+            bool ready;
         } job; /* STATUS, RESULT */
         struct {
             bool is_job;
@@ -218,9 +221,10 @@ struct core_event {
             struct str result;                 /* DONE */
             struct str class, message, detail; /* FAIL */
             struct str progress;               /* TOUCH */
+            struct str value;                  /* READY */
             int64_t stream;                    /* LOG */
             struct str data;                   /* LOG */
-        } report; /* DONE, FAIL, RELEASE, TOUCH, LOG */
+        } report; /* DONE, FAIL, RELEASE, TOUCH, LOG, READY */
         struct {
             struct str name;
             struct queue_settings settings;

@@ -288,6 +288,7 @@ const char *group_apply(struct core *c, const struct record *r)
     case RECORD_JOINING:
     case RECORD_REQUEUE:
     case RECORD_END:
+    case RECORD_READY:
         break;
     }
     BUG("not a record of a group");

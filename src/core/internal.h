@@ -101,6 +101,9 @@ struct run {
     uint32_t result_len;
     struct list notice; /* volatile: session->notices, until told */
     char *progress;     /* volatile */
+    bool is_ready;      /* it has announced itself ... */
+    uint32_t ready_len;
+    char *ready; /* ... with this value */
 };
 
 /* A finished job. */
@@ -275,6 +278,7 @@ struct client {
 enum waiter_kind {
     WAIT_SUBMIT, /* for room in a queue */
     WAIT_JOB,
+    WAIT_READY,
     WAIT_LOGS,
     WAIT_GROUP,
     WAIT_NEXT,
@@ -402,7 +406,8 @@ struct record {
         } ask;                         /* ASK, GROUP_CANCEL */
         struct record_verdict verdict; /* JOINING, REQUEUE, END */
         struct record_group group;
-        uint8_t outcome; /* GROUP_END */
+        uint8_t outcome;  /* GROUP_END */
+        struct str ready; /* READY */
     } u;
 };
 
@@ -640,6 +645,7 @@ void worker_fetch(struct core *c, const struct core_event *ev);
 void worker_serve(struct core *c, struct waiter *w);
 void worker_report(struct core *c, const struct core_event *ev);
 void worker_touch(struct core *c, const struct core_event *ev);
+void worker_ready(struct core *c, const struct core_event *ev);
 void worker_session(struct core *c, const struct core_event *ev);
 void worker_resume(struct core *c, const struct core_event *ev);
 void worker_alive(struct core *c, const struct core_event *ev);
@@ -654,6 +660,9 @@ struct waiter *waiter_new(struct core *c, struct client_id client,
 void waiter_free(struct core *c, struct waiter *w);
 /* Answer it as if its time were up (a SUBMIT: QUEUEFULL), and free it. */
 void waiter_give_up(struct core *c, struct waiter *w);
+/* The job has ended, or (a value) announced itself: answer who waits for it. */
+void waiter_job_ended(struct core *c, struct job *j);
+void waiter_job_ready(struct core *c, struct job *j);
 /* The time is up. */
 void waiter_timer(struct core *c, struct waiter *w);
 

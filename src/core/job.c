@@ -116,8 +116,11 @@ static void run_free(struct core *c, struct job *j)
     list_remove(&run->sweep);
     if (run->result)
         account(c, -(int64_t)run->result_len);
+    if (run->ready)
+        account(c, -(int64_t)run->ready_len);
     mem_free(run->result);
     mem_free(run->progress);
+    mem_free(run->ready);
     account(c, -(int64_t)sizeof(*run));
     pool_put(&c->run_pool, run);
     j->u.run = NULL;
@@ -382,6 +385,21 @@ static void add_error(struct core *c, struct job *j,
                          v->detail.len));
 }
 
+static const char *apply_ready(struct core *c, struct job *j,
+                               const struct record *r)
+{
+    struct run *run = j->u.run;
+
+    if ((j->state != JOB_RUNNING && j->state != JOB_CANCELLING) ||
+        run->is_ready)
+        return "impossible announcement of a job";
+    run->is_ready = true;
+    run->ready = mem_dup(r->u.ready.p, r->u.ready.len);
+    run->ready_len = (uint32_t)r->u.ready.len;
+    account(c, run->ready_len);
+    return NULL;
+}
+
 static const char *apply_joining(struct core *c, struct job *j,
                                  const struct record *r)
 {
@@ -528,6 +546,8 @@ const char *job_apply(struct core *c, const struct record *r)
         return apply_requeue(c, j, r);
     case RECORD_END:
         return apply_end(c, j, r);
+    case RECORD_READY:
+        return apply_ready(c, j, r);
     case RECORD_JOB:
     case RECORD_QUEUE:
     case RECORD_GROUP:
@@ -603,7 +623,6 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
 {
     struct queue *q = j->queue;
     struct group *g = j->group;
-    struct client_id id;
 
     c->totals.ok += j->u.end->outcome == OUTCOME_OK;
     c->totals.failed += j->u.end->outcome == OUTCOME_FAILED;
@@ -611,15 +630,7 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
     q->total[j->u.end->outcome]++;
     if (j->extra) {
         output_notify(c, j);
-        while (!list_empty(&j->extra->waiters)) {
-            struct waiter *w =
-                list_entry(list_first(&j->extra->waiters), struct waiter, link);
-
-            id = w->client->id;
-            show_outcome(c, reply_begin(c, id), j);
-            reply_end(c);
-            waiter_free(c, w);
-        }
+        waiter_job_ended(c, j);
     }
     if (g->id) {
         group_notify_next(c, g);
@@ -778,8 +789,20 @@ void job_result(struct core *c, const struct core_event *ev)
 
     if (!j)
         return;
+    if (j->state == JOB_FINISHED && ev->u.job.ready) {
+        reply_error(c, ev->client, CORE_ERR_NOTREADY,
+                    "the job has ended (%s) and is not ready",
+                    outcome_name((enum outcome)j->u.end->outcome));
+        return;
+    }
     if (j->state == JOB_FINISHED) {
         show_outcome(c, reply_begin(c, ev->client), j);
+        reply_end(c);
+        return;
+    }
+    if (ev->u.job.ready && has_run(j->state) && j->u.run->is_ready) {
+        value_str(reply_begin(c, ev->client),
+                  (struct str){j->u.run->ready, j->u.run->ready_len});
         reply_end(c);
         return;
     }
@@ -787,7 +810,8 @@ void job_result(struct core *c, const struct core_event *ev)
         reply_null(c, ev->client);
         return;
     }
-    w = waiter_new(c, ev->client, WAIT_JOB, ev->u.job.wait_ms, 0);
+    w = waiter_new(c, ev->client, ev->u.job.ready ? WAIT_READY : WAIT_JOB,
+                   ev->u.job.wait_ms, 0);
     w->job = j;
     list_push_back(&job_extra(c, j)->waiters, &w->link);
 }

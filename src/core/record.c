@@ -280,6 +280,8 @@ static size_t strings_bytes(const struct record *r)
                r->u.verdict.detail.len;
     case RECORD_GROUP:
         return r->u.group.name.len;
+    case RECORD_READY:
+        return r->u.ready.len;
     case RECORD_START:
     case RECORD_GROUP_CLOSE:
     case RECORD_GROUP_END:
@@ -328,6 +330,9 @@ void record_encode(struct buf *to, const struct record *r)
         break;
     case RECORD_GROUP_END:
         put_u8(&w, r->u.outcome);
+        break;
+    case RECORD_READY:
+        put_str(&w, r->u.ready);
         break;
     case RECORD_GROUP_CLOSE:
         break;
@@ -390,6 +395,9 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         break;
     case RECORD_GROUP_END:
         out->u.outcome = get_u8(&r);
+        break;
+    case RECORD_READY:
+        out->u.ready = get_str(&r);
         break;
     case RECORD_GROUP_CLOSE:
         break;

@@ -75,7 +75,7 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     bool finished = j->state == JOB_FINISHED;
 
     (void)c;
-    value_map(b, 17);
+    value_map(b, 18);
     field(b, "id");
     value_id(b, 'j', j->node.hash, 0);
     field(b, "queue");
@@ -98,6 +98,11 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     field_text(b, "progress", has_run(j) ? j->u.run->progress : NULL);
     field_int(b, "errors", j->extra ? j->extra->nerrors : 0);
     field_int(b, "payload_bytes", j->payload_len);
+    field(b, "ready");
+    if (has_run(j) && j->u.run->is_ready)
+        value_str(b, (struct str){j->u.run->ready, j->u.run->ready_len});
+    else
+        value_null(b);
 }
 
 static void show_error(struct buf *b, struct str class, struct str message,

@@ -93,7 +93,8 @@ enum verdict_kind {
     X(GROUP, 8)         /* image: opened */                              \
     X(GROUP_CLOSE, 9)   /* takes no more members */                      \
     X(GROUP_CANCEL, 10) /* cancelled */                                  \
-    X(GROUP_END, 11)    /* ended */
+    X(GROUP_END, 11)    /* ended */                                      \
+    X(READY, 40)        /* the running job announced itself */
 
 enum record_type {
 #define X(id, number) RECORD_##id = number,

@@ -80,6 +80,7 @@ void waiter_give_up(struct core *c, struct waiter *w)
                     (long long)w->queue->settings.max_jobs);
         break;
     case WAIT_JOB:
+    case WAIT_READY:
     case WAIT_GROUP:
         reply_null(c, id);
         break;
@@ -98,6 +99,41 @@ void waiter_give_up(struct core *c, struct waiter *w)
         break;
     }
     waiter_free(c, w);
+}
+
+void waiter_job_ended(struct core *c, struct job *j)
+{
+    while (!list_empty(&j->extra->waiters)) {
+        struct waiter *w =
+            list_entry(list_first(&j->extra->waiters), struct waiter, link);
+        struct client_id id = w->client->id;
+
+        if (w->kind == WAIT_READY) {
+            reply_error(c, id, CORE_ERR_NOTREADY,
+                        "the job ended (%s) before it was ready",
+                        outcome_name((enum outcome)j->u.end->outcome));
+        } else {
+            show_outcome(c, reply_begin(c, id), j);
+            reply_end(c);
+        }
+        waiter_free(c, w);
+    }
+}
+
+void waiter_job_ready(struct core *c, struct job *j)
+{
+    if (!j->extra)
+        return;
+    list_foreach_safe (it, &j->extra->waiters) {
+        struct waiter *w = list_entry(it, struct waiter, link);
+
+        if (w->kind != WAIT_READY)
+            continue;
+        value_str(reply_begin(c, w->client->id),
+                  (struct str){j->u.run->ready, j->u.run->ready_len});
+        reply_end(c);
+        waiter_free(c, w);
+    }
 }
 
 void waiter_timer(struct core *c, struct waiter *w)

@@ -536,6 +536,27 @@ void worker_report(struct core *c, const struct core_event *ev)
     attempt_body_ended(c, j, &v);
 }
 
+void worker_ready(struct core *c, const struct core_event *ev)
+{
+    struct str value = ev->u.report.value;
+    struct job *j = current(c, ev);
+
+    if (!j || !within(c, ev, "value", value.len, CORE_READY_MAX))
+        return;
+    if (j->u.run->is_ready) {
+        reply_error(c, ev->client, CORE_ERR_GENERIC,
+                    "READY: the attempt has said so already; nothing was "
+                    "changed");
+        return;
+    }
+    core_record(c, &(struct record){.type = RECORD_READY,
+                                    .at_ms = c->now_ms,
+                                    .id = j->node.hash,
+                                    .u.ready = value});
+    waiter_job_ready(c, j);
+    reply_ok(c, ev->client);
+}
+
 void worker_touch(struct core *c, const struct core_event *ev)
 {
     struct job *j = current(c, ev);

@@ -22,10 +22,11 @@
 #include "runner/proc.h"
 
 #include <sys/queue.h>
+#include <yoke.h>
 
 /* By its value a process says whose it is: it is new for each attempt, and
  * nothing of ours changes it (YOKE_SCOPE is for people to change). */
-#define SWEEP_VARIABLE "YOKE_TOKEN"
+#define SWEEP_VARIABLE YOKE_ENV_TOKEN
 
 /* The processes of one job; embedded in it. */
 struct sweep_scope {

@@ -88,6 +88,11 @@ enum command_result handle_result(struct command_call *call)
 
 enum command_result handle_wait(struct command_call *call)
 {
+    call->event->u.job.ready = call->argc > 3;
+    if (call->argc > 3 && !str_is(call->argv[3], "READY")) {
+        refuse(call, "'%.*s' is not READY", WORD(call->argv[3]));
+        return COMMAND_ANSWERED;
+    }
     if (!arg_job(call, call->argv[1], &call->event->u.job.id) ||
         !arg_int(call, "the time to wait", call->argv[2], &range_wait_ms,
                  &call->event->u.job.wait_ms))
@@ -336,6 +341,14 @@ enum command_result handle_touch(struct command_call *call)
     if (call->argc > 2)
         call->event->u.report.progress = call->argv[2];
     return step(call, EVENT_TOUCH);
+}
+
+enum command_result handle_ready(struct command_call *call)
+{
+    if (!report(call))
+        return COMMAND_ANSWERED;
+    call->event->u.report.value = call->argv[2];
+    return step(call, EVENT_READY);
 }
 
 enum command_result handle_log(struct command_call *call)

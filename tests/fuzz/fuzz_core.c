@@ -145,11 +145,13 @@ static void advance(struct fuzz *f, int64_t ms)
 static void fill_submit(struct fuzz *f, struct event_submit *s)
 {
     static const char payload[200];
+    uint8_t where = take(f);
 
     *s = (struct event_submit){
+        .group = {where & 1 ? pick(f, f->groups, f->ngroups) : 0},
+        .body = where & 2 ? pick_token(f) : (struct token){0},
         .queue = take(f) & 1 ? STR("a") : STR("b"),
         .payload = {.p = payload, .len = take(f) % sizeof(payload)},
-        .group = {take(f) & 1 ? pick(f, f->groups, f->ngroups) : 0},
         .priority = option(f, CORE_PRIORITIES - 1),
         .timeout_ms = option(f, 3000),
         .deadline_ms = option(f, 3000),
@@ -203,6 +205,7 @@ static void fill_report(struct fuzz *f, struct core_event *ev)
     ev->u.report.message = STR("message");
     ev->u.report.stream = 1;
     ev->u.report.data = STR("data");
+    ev->u.report.value = STR("value");
 }
 
 static void fill_queue(struct fuzz *f, struct core_event *ev)
@@ -242,6 +245,7 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
     case EVENT_RESULT:
         ev->u.job.id.n = pick(f, f->jobs, f->njobs);
         ev->u.job.wait_ms = take(f) * 4;
+        ev->u.job.ready = ev->u.job.wait_ms & 4;
         return true;
     case EVENT_CANCEL:
         ev->u.cancel.is_job = take(f) & 1;
@@ -288,6 +292,7 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
     case EVENT_RELEASE:
     case EVENT_TOUCH:
     case EVENT_LOG:
+    case EVENT_READY:
         fill_report(f, ev);
         return true;
     case EVENT_QUEUE_LIST:

@@ -126,6 +126,7 @@ void trace_event(const struct core_event *ev)
     case EVENT_RELEASE:
     case EVENT_TOUCH:
     case EVENT_LOG:
+    case EVENT_READY:
         trace_report(at, ev);
         break;
     case EVENT_FETCH:

@@ -80,6 +80,28 @@ def test_a_script_that_changes_its_scope_is_still_swept(daemon):
     assert marked("scoped") == []
 
 
+# -------------------------------------------------------------------- ready
+
+
+def test_a_server_says_when_it_listens(daemon):
+    job = daemon.yoke("submit", *yoke_in_job(), "-c", "--", "sh", "-c",
+                      "yoke ready 127.0.0.1:8080; sleep 1000").stdout.strip()
+    done = daemon.yoke("wait", "--ready", job)
+    assert (done.returncode, done.stdout) == (0, "127.0.0.1:8080\n")
+    assert daemon.json("wait", "--ready", job) == [
+        {"id": job, "ready": "127.0.0.1:8080"}]
+    assert status(daemon, job)["ready"] == "127.0.0.1:8080"
+    daemon.yoke("cancel", "--wait", job)
+
+
+def test_a_server_that_ends_before_it_listens(daemon):
+    job = daemon.yoke("submit", "-c", "--", "sh", "-c",
+                      "sleep 0.2; exit 1").stdout.strip()
+    done = daemon.yoke("wait", "--ready", job)
+    assert done.returncode == 1 and "before it was ready" in done.stderr
+    assert daemon.yoke("ready", "x").returncode == 2  # not inside a job
+
+
 # ---------------------------------------------------------------- group run
 
 

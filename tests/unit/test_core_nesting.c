@@ -232,10 +232,106 @@ START_TEST(detached_groups_need_the_right)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ ready */
+
+static const struct node *say_ready(struct daemon *d, struct token t,
+                                    const char *value)
+{
+    struct core_event ev = a_report(EVENT_READY, t, "");
+
+    ev.u.report.value = str_from(value);
+    return ask(d, 9, &ev);
+}
+
+static const struct node *wait_ready(struct daemon *d, uint64_t client,
+                                     uint64_t id, int64_t wait_ms)
+{
+    struct core_event ev = {
+        .kind = EVENT_RESULT,
+        .u.job = {.id = {id}, .wait_ms = wait_ms, .ready = true}};
+
+    return ask(d, client, &ev);
+}
+
+static bool says(const struct node *n, const char *text)
+{
+    return n && n->v.kind == VALUE_STR && str_eq(n->v.s, str_from(text));
+}
+
+START_TEST(who_waits_for_ready_hears_what_the_job_says)
+{
+    struct daemon *d = daemon_new();
+    struct token t = running(d);
+
+    ck_assert(node_is_null(wait_ready(d, 5, t.job.n, 0)));
+    ck_assert_ptr_null(wait_ready(d, 5, t.job.n, CORE_NONE));
+    ck_assert_ptr_null(result(d, 6, t.job.n, CORE_NONE)); /* for the end */
+    ck_assert(is_ok(say_ready(d, t, "127.0.0.1:80")));
+    ck_assert(says(got(d, 5), "127.0.0.1:80"));
+    ck_assert_ptr_null(got(d, 6));
+    daemon_crash(d);
+    ck_assert(says(wait_ready(d, 5, t.job.n, CORE_NONE), "127.0.0.1:80"));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(ready_is_said_once_by_each_attempt)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    struct token t;
+
+    ev.u.submit.retry = 2;
+    ev.u.submit.backoff_base_ms = 0;
+    (void)submit_event(d, &ev);
+    t = take(d);
+    ck_assert(is_ok(say_ready(d, t, "")));
+    ck_assert(is_error(say_ready(d, t, "other"), CORE_ERR_GENERIC));
+    ck_assert(says(wait_ready(d, 5, t.job.n, 0), ""));
+    ck_assert(is_ok(report(d, EVENT_FAIL, t, "exit:1")));
+    ck_assert_ptr_null(wait_ready(d, 5, t.job.n, CORE_NONE));
+    ck_assert(is_error(say_ready(d, t, "late"), CORE_ERR_STALE));
+    ck_assert(is_ok(say_ready(d, take(d), "second")));
+    ck_assert(says(got(d, 5), "second"));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_job_that_ends_before_it_is_ready_is_NOTREADY)
+{
+    struct daemon *d = daemon_new();
+    struct token t = running(d);
+
+    ck_assert_ptr_null(wait_ready(d, 5, t.job.n, CORE_NONE));
+    ck_assert_ptr_null(wait_ready(d, 6, t.job.n, 50));
+    daemon_pass(d, 60);
+    ck_assert(node_is_null(got(d, 6)));
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert(is_error(got(d, 5), CORE_ERR_NOTREADY));
+    ck_assert(is_error(wait_ready(d, 5, t.job.n, 0), CORE_ERR_NOTREADY));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(what_ready_says_is_bounded)
+{
+    struct daemon *d = daemon_new();
+    struct token t = running(d);
+    char text[CORE_READY_MAX + 2];
+
+    memset(text, 'x', sizeof(text));
+    text[CORE_READY_MAX + 1] = '\0';
+    ck_assert(is_error(say_ready(d, t, text), CORE_ERR_TOOBIG));
+    text[CORE_READY_MAX] = '\0';
+    ck_assert(is_ok(say_ready(d, t, text)));
+    daemon_free(d);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("core_nesting");
-    TCase *body = tcase_create("body");
+    TCase *body = tcase_create("body"), *ready = tcase_create("ready");
     SRunner *runner;
     int failed;
 
@@ -252,7 +348,12 @@ int main(void)
     tcase_add_test(body, a_child_may_wait_for_room_until_the_body_ends);
     tcase_add_test(body, the_scope_of_a_body_is_bounded_in_depth);
     tcase_add_test(body, detached_groups_need_the_right);
+    tcase_add_test(ready, who_waits_for_ready_hears_what_the_job_says);
+    tcase_add_test(ready, ready_is_said_once_by_each_attempt);
+    tcase_add_test(ready, a_job_that_ends_before_it_is_ready_is_NOTREADY);
+    tcase_add_test(ready, what_ready_says_is_bounded);
     suite_add_tcase(suite, body);
+    suite_add_tcase(suite, ready);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
