@@ -2,8 +2,14 @@
 #include "base/map.h"
 
 #include "base/mem.h"
+#include "base/plant.h"
 
 #define FIRST_BUCKETS 16u
+
+#ifdef YOKE_PLANT
+enum plant plant_now;
+uint64_t plant_salt;
+#endif
 
 void map_init(struct map *m)
 {
@@ -18,7 +24,10 @@ void map_clear(struct map *m)
 
 static size_t bucket_of(const struct map *m, uint64_t hash)
 {
-    size_t b = (size_t)(hash & m->mask);
+    size_t b;
+
+    hash = PLANT_HASH(hash);
+    b = (size_t)(hash & m->mask);
 
     /* Buckets at and past `active` are still folded into their lower half. */
     return b < m->active ? b : (size_t)(hash & (m->mask >> 1));
@@ -40,7 +49,7 @@ static void split_one(struct map *m)
     m->active++;
     link = &m->buckets[from];
     while ((n = *link)) {
-        if ((n->hash & m->mask) == to) {
+        if ((PLANT_HASH(n->hash) & m->mask) == to) {
             *link = n->next;
             n->next = m->buckets[to];
             m->buckets[to] = n;

@@ -158,6 +158,7 @@ static bool will_run_again(const struct core *c, const struct job *j,
         return false;
     *not_before_ms = c->now_ms + backoff(c, j, failures + 1);
     return j->options->deadline_ms == CORE_NONE ||
+           PLANTED(RETRY_PAST_DEADLINE) ||
            *not_before_ms < j->options->deadline_ms;
 }
 

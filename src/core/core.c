@@ -321,7 +321,7 @@ static void segments_trim(struct core *c)
 {
     uint32_t n = c->segment - c->first_segment, dead = 0;
 
-    while (dead < n && c->segment_live[dead] == 0)
+    while (dead < n && c->segment_live[dead] <= PLANTED(TRIMMED_EARLY))
         dead++;
     if (!dead)
         return;

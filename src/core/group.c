@@ -148,6 +148,10 @@ static const char *apply_open(struct core *c, const struct record *r)
     }
     if (find_group(c, (struct group_id){r->id}))
         return "group opened twice";
+    if (PLANTED(CHILD_OUTLIVES) && rg->parent_attempt > 1) {
+        parent_job = NULL;
+        parent = &c->root;
+    }
     g = mem_alloc(sizeof(*g));
     group_init(g);
     account(c, sizeof(*g));
@@ -155,7 +159,7 @@ static const char *apply_open(struct core *c, const struct record *r)
     g->parent = parent;
     g->parent_job = parent_job;
     g->parent_id = rg->parent;
-    g->parent_attempt = parent_job ? parent_job->attempt : 0;
+    g->parent_attempt = rg->parent_is_job ? (uint32_t)rg->parent_attempt : 0;
     g->fail = rg->fail;
     g->succeed = rg->succeed;
     g->width = rg->width;
@@ -540,7 +544,8 @@ void group_sweep(struct core *c, struct group *g)
         } else {
             struct job *j = find_job(c, (struct job_id){id});
 
-            if (j)
+            if (j && !(PLANTED(SIBLING_SPARED) && g->cause == CAUSE_FAIL &&
+                       has_run(j)))
                 job_cancel(c, j, reason, g->cancel_grace_ms);
         }
     }

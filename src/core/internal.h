@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "core/core.h"
 #include "core/tables.h"
 

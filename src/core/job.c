@@ -438,7 +438,8 @@ static const char *apply_requeue(struct core *c, struct job *j,
     x = job_extra(c, j);
     if (v->has_error)
         add_error(c, j, v, r->at_ms);
-    if (v->kind == VERDICT_FAILED || v->kind == VERDICT_STOPPED)
+    if ((v->kind == VERDICT_FAILED || v->kind == VERDICT_STOPPED) &&
+        (c->started || !PLANTED(RETRIES_FORGOTTEN)))
         x->failures++;
     if (v->kind == VERDICT_LOST)
         x->losses++;
@@ -519,6 +520,8 @@ static const char *apply_end(struct core *c, struct job *j,
     j->u.end = end;
     g->live--;
     g->by_outcome[v->outcome]++;
+    if (PLANTED(OUTCOME_TWICE) && v->outcome == OUTCOME_OK && j->attempt > 1)
+        g->by_outcome[v->outcome]++;
     if (g->id)
         id_vector_push(c, &g->done, j->node.hash);
     count_retained(c, j, +1);
@@ -601,15 +604,21 @@ void job_forget(struct core *c, struct job *j)
 
 struct group *job_full_group(const struct job *j)
 {
-    for (struct group *g = j->group; g; g = g->parent)
+    for (struct group *g = j->group; g; g = g->parent) {
         if (g->width != CORE_NONE && g->active >= g->width)
             return g;
+        if (PLANTED(WIDTH_OF_ONE))
+            break;
+    }
     return NULL;
 }
 
 int64_t job_effective_deadline(const struct job *j)
 {
     int64_t own = j->options->deadline_ms, above = j->group->effective_ms;
+
+    if (PLANTED(DEADLINE_NOT_INHERITED))
+        return own;
 
     if (own == CORE_NONE || above == CORE_NONE)
         return own == CORE_NONE ? above : own;
@@ -636,7 +645,7 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
         group_notify_next(c, g);
         group_settle(c, g);
     }
-    if (was_queued)
+    if (was_queued && !PLANTED(LOST_WAKEUP))
         queue_wake(c, q);
     if (UNLIKELY(!list_empty(&q->joiners)))
         drain_ended(c, q);
@@ -677,7 +686,8 @@ void job_start(struct core *c, struct job *j, struct session *s)
 void job_cancel(struct core *c, struct job *j, struct str reason,
                 int64_t grace_ms)
 {
-    if (j->state == JOB_FINISHED)
+    if (j->state == JOB_FINISHED ||
+        (PLANTED(CANCELLED_STARTS) && j->state == JOB_DELAYED))
         return;
     if (has_run(j->state)) {
         attempt_ask(c, j, CAUSE_CANCEL, reason, grace_ms);

@@ -71,7 +71,10 @@ static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
     list_init(&q->fetchers);
     q->node.hash = map_hash(name.p, name.len);
     map_insert(&c->queue_names, &q->node);
-    list_push_back(&c->queues, &q->link);
+    if (PLANTED(HASH_ORDER) && (PLANT_HASH(q->node.hash) & 1))
+        list_push_front(&c->queues, &q->link);
+    else
+        list_push_back(&c->queues, &q->link);
     return q;
 }
 
@@ -282,7 +285,7 @@ void queue_wake(struct core *c, struct queue *q)
 
 static bool has_room(const struct queue *q, size_t len)
 {
-    return q->jobs < q->settings.max_jobs &&
+    return q->jobs < q->settings.max_jobs + PLANTED(QUEUE_OVER_BOUND) &&
            q->bytes + (int64_t)len <= q->settings.max_bytes;
 }
 
@@ -474,7 +477,8 @@ void queue_submit(struct core *c, const struct core_event *ev)
                     s->payload.len, q->name, (long long)q->settings.max_bytes);
         return;
     }
-    room = list_empty(&q->producers) && has_room(q, s->payload.len);
+    room = (list_empty(&q->producers) || PLANTED(WAITER_OVERTAKEN)) &&
+           has_room(q, s->payload.len);
     wait_ms = or_default(s->wait_ms, q->settings.wait_ms);
     if (UNLIKELY(!room && wait_ms == 0)) {
         c->totals.refused++;

@@ -290,7 +290,7 @@ void worker_alive(struct core *c, const struct core_event *ev)
 {
     struct client *cl = client_find(c, ev->client);
 
-    if (cl && cl->session)
+    if (cl && cl->session && !PLANTED(LIFE_UNHEARD))
         cl->session->seen_ms = c->now_ms;
 }
 
@@ -484,7 +484,7 @@ static struct job *current(struct core *c, const struct core_event *ev)
 
     if (!j)
         return NULL;
-    if (j->attempt == t->attempt &&
+    if ((j->attempt == t->attempt || PLANTED(STALE_ACCEPTED)) &&
         (j->state == JOB_RUNNING || j->state == JOB_CANCELLING))
         return j;
     c->totals.stale++;

@@ -11,7 +11,10 @@ static const struct str queue_names[] = {
 
 void actors_init(struct actors *a, struct world *w)
 {
-    *a = (struct actors){.world = w};
+    *a = (struct actors){.world = w,
+                         .busy = 40 + (int)world_below(w, 30),
+                         .lazy = (int)world_below(w, 70),
+                         .large = (int)world_below(w, 30)};
     for (int i = 0; i < ACTORS; i++)
         a->list[i].worker = i % 2 == 0;
 }
@@ -180,11 +183,17 @@ static void do_submit(struct actors *a, struct actor *c)
     len = snprintf(name, sizeof(name), "%u", ++a->tag);
     ev.u.submit.name = (struct str){.p = name, .len = (size_t)len};
     ev.u.submit.payload.len =
-        (size_t)(chance(a, 3) ? 195 + below(a, 12) : 4 + below(a, 100));
+        (size_t)(chance(a, 3)          ? 195 + below(a, 12)
+                 : chance(a, a->large) ? 150 + below(a, 50)
+                                       : 4 + below(a, 100));
     ev.u.submit.payload.p = payload;
     model_bytes(payload, ev.u.submit.payload.len, a->tag);
     if (chance(a, 20))
         ev.u.submit.wait_ms = 0;
+    if (ev.u.submit.deadline_ms != CORE_UNSET && chance(a, 50)) {
+        ev.u.submit.retry = 4; /* its deadline meets its back-off */
+        ev.u.submit.backoff_base_ms = 100 + below(a, 2000);
+    }
     if (a->ngroups && chance(a, 70))
         ev.u.submit.group.n = known(a, a->groups, a->ngroups);
     ask(a, c, &ev);
@@ -291,22 +300,22 @@ static void produce(struct actors *a, struct actor *c)
     int64_t live = 0, used = 0, groups = 0, groups_used = 0, n = below(a, 100);
     const struct model *m = a->world->model;
 
-    for (int i = 0; i < MODEL_JOBS; i++) {
+    for (int i = 0; i < m->njobs; i++) {
         used += m->jobs[i].used;
         live += m->jobs[i].used && m->jobs[i].state != MODEL_ENDED;
     }
-    for (int i = 0; i < MODEL_GROUPS; i++) {
+    for (int i = 0; i < m->ngroups; i++) {
         groups_used += m->groups[i].used;
         groups += m->groups[i].used && !m->groups[i].ended;
     }
-    if (n < 50 && live < LIVE_JOBS_MAX && used < USED_JOBS_MAX)
+    if (n < a->busy && live < LIVE_JOBS_MAX && used < USED_JOBS_MAX)
         do_submit(a, c);
-    else if (n < 62 && groups < LIVE_GROUPS_MAX &&
+    else if (n < 71 && groups < LIVE_GROUPS_MAX &&
              groups_used < USED_GROUPS_MAX)
         do_open(a, c, NULL);
-    else if (n < 72)
+    else if (n < 77)
         do_close(a, c);
-    else if (n < 78)
+    else if (n < 82)
         do_cancel(a, c);
     else
         do_watch(a, c);
@@ -400,7 +409,7 @@ static void work(struct actors *a, struct actor *c)
     static const enum core_event_kind kinds[] = {
         EVENT_DONE, EVENT_FAIL, EVENT_RELEASE, EVENT_TOUCH, EVENT_LOG};
 
-    if (a->world->now < c->stalled_until)
+    if (a->world->now < c->stalled_until || chance(a, a->lazy))
         return;
     if (chance(a, 4) && c->nstale > 0) { /* late, with a token of old */
         do_report(a, c, c->stale[below(a, c->nstale)],
@@ -569,7 +578,7 @@ static void close_groups(struct actors *a, struct actor *c)
 {
     const struct model *m = a->world->model;
 
-    for (int i = 0; i < MODEL_GROUPS; i++) {
+    for (int i = 0; i < m->ngroups; i++) {
         struct core_event ev = {.kind = EVENT_GROUP_CLOSE};
 
         if (!m->groups[i].used || m->groups[i].closed || m->groups[i].ended)
@@ -605,6 +614,7 @@ static void finish_one(struct actors *a, struct actor *c)
 
 static void check_empty(struct world *w)
 {
+    const struct model *m = w->model;
     struct core_stats s;
 
     core_stats(w->core, &s);
@@ -616,10 +626,10 @@ static void check_empty(struct world *w)
                   (long long)s.jobs, (long long)s.finished,
                   (long long)s.payload_bytes, (long long)s.retained_bytes,
                   (long long)s.log_bytes, (long long)s.clients_blocked);
-    for (int i = 0; i < MODEL_GROUPS; i++)
-        if (w->model->groups[i].used && !w->model->groups[i].forgotten)
+    for (int i = 0; i < m->ngroups; i++)
+        if (m->groups[i].used && !m->groups[i].forgotten)
             violation("all is over, and group %llx is still kept",
-                      (unsigned long long)w->model->groups[i].id);
+                      (unsigned long long)m->groups[i].id);
 }
 
 static bool nobody_submits(const struct actors *a)
@@ -632,13 +642,13 @@ static bool nobody_submits(const struct actors *a)
 
 static void something_never_ends(const struct model *m)
 {
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         if (m->jobs[i].used && m->jobs[i].state != MODEL_ENDED)
             violation("the faults have stopped and job %llx never ends, state "
                       "%d attempt %u",
                       (unsigned long long)m->jobs[i].id, (int)m->jobs[i].state,
                       m->jobs[i].attempt);
-    for (int i = 0; i < MODEL_GROUPS; i++)
+    for (int i = 0; i < m->ngroups; i++)
         if (m->groups[i].used && !m->groups[i].ended)
             violation("the faults have stopped and group %llx never ends",
                       (unsigned long long)m->groups[i].id);

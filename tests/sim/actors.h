@@ -43,6 +43,9 @@ struct actors {
     uint64_t jobs[KNOWN], groups[KNOWN];
     uint64_t njobs, ngroups; /* ever known */
     bool disk_full, draining;
+    /* What this world is like, in percent: how much is submitted, how lazy
+     * the workers are, how large the payloads. */
+    int busy, lazy, large;
 };
 
 void actors_init(struct actors *a, struct world *w);

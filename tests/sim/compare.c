@@ -66,7 +66,7 @@ static bool job_may_be_gone(const struct model *m, const struct model_job *j)
         return true; /* members go with their group */
     if (m->now >= j->ended + j->keep)
         return true;
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         retained += m->jobs[i].used && m->jobs[i].state == MODEL_ENDED;
     return retained > m->limits.retain_jobs;
 }
@@ -135,10 +135,10 @@ static void compare_job(struct model *m, struct model_eyes *eyes,
 static void group_forget(struct model *m, int g)
 {
     m->groups[g].forgotten = true;
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         if (m->jobs[i].used && m->jobs[i].group == g)
             return;
-    for (int i = 0; i < MODEL_GROUPS; i++)
+    for (int i = 0; i < m->ngroups; i++)
         if (m->groups[i].used && i != g && !m->groups[i].parent_is_job &&
             m->groups[i].parent == g)
             return;
@@ -150,7 +150,7 @@ static void compare_counts(struct model *m, int i, const struct group_view *v)
     struct model_group *g = &m->groups[i];
     int64_t queued = 0, running = 0, others = 0;
 
-    for (int k = 0; k < MODEL_JOBS; k++) {
+    for (int k = 0; k < m->njobs; k++) {
         const struct model_job *j = &m->jobs[k];
 
         if (!rules_job_live(j) || j->group != i)
@@ -246,12 +246,12 @@ static void compare_queue(struct model *m, struct model_eyes *eyes, int i)
     int64_t producers = 0;
 
     if (node_is_error(map, CORE_ERR_NOQUEUE)) {
-        for (int k = 0; k < MODEL_JOBS; k++)
+        for (int k = 0; k < m->njobs; k++)
             if (rules_job_live(&m->jobs[k]) && m->jobs[k].queue == i)
                 violation("queue %s is gone and its jobs are not", q->name);
         return;
     }
-    for (int k = 0; k < MODEL_JOBS; k++) {
+    for (int k = 0; k < m->njobs; k++) {
         const struct model_job *j = &m->jobs[k];
 
         if (!rules_job_live(j) || j->queue != i)
@@ -292,28 +292,34 @@ static void compare_queue(struct model *m, struct model_eyes *eyes, int i)
     }
 }
 
-static void compare_stats(const struct model *m, struct model_eyes *eyes)
+/* `say` ends the run when they differ. */
+static bool compare_stats(const struct model *m, struct model_eyes *eyes,
+                          bool say)
 {
     int64_t n[MODEL_ENDED + 1] = {0};
     struct core_stats s;
+    bool equal;
 
     core_stats(eyes->core, &s);
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         if (m->jobs[i].used)
             n[m->jobs[i].state]++;
-    if (s.delayed != n[MODEL_DELAYED] ||
-        s.ready + s.parked != n[MODEL_QUEUED] ||
-        s.running != n[MODEL_RUNNING] || s.cancelling != n[MODEL_CANCELLING] ||
-        s.joining != n[MODEL_JOINING] || s.finished != n[MODEL_ENDED])
-        violation("the core counts delayed %lld queued %lld running %lld "
-                  "cancelling %lld joining %lld finished %lld, expected %lld "
-                  "%lld %lld %lld %lld %lld",
-                  (long long)s.delayed, (long long)(s.ready + s.parked),
-                  (long long)s.running, (long long)s.cancelling,
-                  (long long)s.joining, (long long)s.finished,
-                  (long long)n[MODEL_DELAYED], (long long)n[MODEL_QUEUED],
-                  (long long)n[MODEL_RUNNING], (long long)n[MODEL_CANCELLING],
-                  (long long)n[MODEL_JOINING], (long long)n[MODEL_ENDED]);
+    equal = s.delayed == n[MODEL_DELAYED] &&
+            s.ready + s.parked == n[MODEL_QUEUED] &&
+            s.running == n[MODEL_RUNNING] &&
+            s.cancelling == n[MODEL_CANCELLING] &&
+            s.joining == n[MODEL_JOINING] && s.finished == n[MODEL_ENDED];
+    if (equal || !say)
+        return equal;
+    violation("the core counts delayed %lld queued %lld running %lld "
+              "cancelling %lld joining %lld finished %lld, expected %lld "
+              "%lld %lld %lld %lld %lld",
+              (long long)s.delayed, (long long)(s.ready + s.parked),
+              (long long)s.running, (long long)s.cancelling,
+              (long long)s.joining, (long long)s.finished,
+              (long long)n[MODEL_DELAYED], (long long)n[MODEL_QUEUED],
+              (long long)n[MODEL_RUNNING], (long long)n[MODEL_CANCELLING],
+              (long long)n[MODEL_JOINING], (long long)n[MODEL_ENDED]);
 }
 
 static uint64_t member_seq(const struct model *m, int group,
@@ -348,14 +354,14 @@ static void compare_results(struct model *m, struct model_eyes *eyes, int i,
     uint32_t expected = 0, inside = 0;
     uint64_t last = 0;
 
-    for (int k = 0; k < MODEL_JOBS; k++)
+    for (int k = 0; k < m->njobs; k++)
         expected += m->jobs[k].used && m->jobs[k].group == i &&
                     (!errors_only || m->jobs[k].outcome == VIEW_FAILED);
-    for (int k = 0; k < MODEL_GROUPS; k++)
+    for (int k = 0; k < m->ngroups; k++)
         expected += m->groups[k].used && !m->groups[k].forgotten &&
                     !m->groups[k].parent_is_job && m->groups[k].parent == i &&
                     (!errors_only || m->groups[k].outcome == VIEW_FAILED);
-    for (int k = 0; k < MODEL_GROUPS; k++)
+    for (int k = 0; k < m->ngroups; k++)
         /* One with failures somewhere inside may be listed, too; some of what
          * is inside may be forgotten. */
         inside += m->groups[k].used && !m->groups[k].forgotten &&
@@ -380,26 +386,83 @@ static void compare_results(struct model *m, struct model_eyes *eyes, int i,
     }
 }
 
-void model_compare(struct model *m, struct model_eyes *eyes)
+/* Is it the turn of number `i`, when one in `of` is looked at in a step? */
+static bool turn(const struct model *m, int i, uint64_t of)
+{
+    return (m->step + (uint64_t)i) % of == 0;
+}
+
+static bool group_is_due(const struct model *m, int g)
+{
+    const struct model_group *group = &m->groups[g];
+
+    return group->ended && m->now >= group->ended_at + group->keep;
+}
+
+/* It may have been forgotten by now. */
+static bool job_is_due(const struct model *m, const struct model_job *j)
+{
+    return m->now >= j->ended + j->keep ||
+           (j->group >= 0 && group_is_due(m, j->group));
+}
+
+static bool job_has_turn(const struct model *m, int i, bool all)
+{
+    const struct model_job *j = &m->jobs[i];
+
+    if (!j->used)
+        return false;
+    if (j->state == MODEL_ENDED)
+        return all || job_is_due(m, j) || turn(m, i, 16);
+    return all || turn(m, i, 4);
+}
+
+static bool group_has_turn(const struct model *m, int i, bool all)
+{
+    const struct model_group *g = &m->groups[i];
+
+    if (!g->used)
+        return false;
+    if (g->ended)
+        return all || group_is_due(m, i) || turn(m, i, 16);
+    return all || turn(m, i, 4);
+}
+
+void model_compare(struct model *m, struct model_eyes *eyes, bool all)
 {
     size_t len = eyes->arena->len, bytes = eyes->arena->bytes.len;
 
 #define RELEASE_ARENA() (eyes->arena->len = len, eyes->arena->bytes.len = bytes)
-    for (int i = 0; i < MODEL_JOBS; i++, RELEASE_ARENA())
-        if (m->jobs[i].used)
+    for (int i = 0; i < m->njobs; i++)
+        if (job_has_turn(m, i, all)) {
             compare_job(m, eyes, &m->jobs[i]);
-    for (int i = 0; i < MODEL_GROUPS; i++, RELEASE_ARENA())
-        if (m->groups[i].used)
+            RELEASE_ARENA();
+        }
+    for (int i = 0; i < m->ngroups; i++)
+        if (group_has_turn(m, i, all)) {
             compare_group(m, eyes, i);
-    for (int i = 0; i < MODEL_QUEUES; i++, RELEASE_ARENA())
-        if (m->queues[i].used)
+            RELEASE_ARENA();
+        }
+    for (int i = 0; i < MODEL_QUEUES; i++)
+        if (m->queues[i].used && (all || turn(m, i, 4))) {
             compare_queue(m, eyes, i);
-    for (int i = 0; i < MODEL_GROUPS; i++, RELEASE_ARENA())
+            RELEASE_ARENA();
+        }
+    for (int i = 0; i < m->ngroups; i++)
         if (m->groups[i].used && !m->groups[i].forgotten &&
-            (m->step + (uint64_t)i) % 8 == 0)
-            compare_results(m, eyes, i, m->step % 16 < 8);
+            turn(m, i, all ? 8 : 128)) {
+            compare_results(m, eyes, i, m->step % 256 < 128);
+            RELEASE_ARENA();
+        }
 #undef RELEASE_ARENA
-    compare_stats(m, eyes);
+    while (m->njobs > 0 && !m->jobs[m->njobs - 1].used)
+        m->njobs--;
+    while (m->ngroups > 0 && !m->groups[m->ngroups - 1].used)
+        m->ngroups--;
+    if (!compare_stats(m, eyes, all)) { /* where? */
+        model_compare(m, eyes, true);
+        return;
+    }
     for (int i = 0; i < MODEL_CLIENTS; i++)
         if (m->clients[i].used &&
             core_blocked(eyes->core, (struct client_id){m->clients[i].id}) !=

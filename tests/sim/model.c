@@ -11,7 +11,7 @@ void model_init(struct model *m, const struct core_limits *limits)
 
 int model_job_find(const struct model *m, uint64_t id)
 {
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         if (m->jobs[i].used && m->jobs[i].id == id)
             return i;
     return -1;
@@ -19,7 +19,7 @@ int model_job_find(const struct model *m, uint64_t id)
 
 int model_group_find(const struct model *m, uint64_t id)
 {
-    for (int i = 0; i < MODEL_GROUPS; i++)
+    for (int i = 0; i < m->ngroups; i++)
         if (m->groups[i].used && m->groups[i].id == id)
             return i;
     return -1;
@@ -99,7 +99,7 @@ static bool queue_has_room(const struct model *m, int queue, int64_t len)
 {
     int64_t jobs = 0, bytes = 0;
 
-    for (int i = 0; i < MODEL_JOBS; i++) {
+    for (int i = 0; i < m->njobs; i++) {
         const struct model_job *j = &m->jobs[i];
 
         if (j->used && j->queue == queue &&
@@ -121,10 +121,10 @@ bool model_blocked(const struct model *m, uint64_t client)
 
 bool model_at_rest(const struct model *m)
 {
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         if (rules_job_live(&m->jobs[i]))
             return false;
-    for (int i = 0; i < MODEL_GROUPS; i++)
+    for (int i = 0; i < m->ngroups; i++)
         if (m->groups[i].used && !m->groups[i].ended)
             return false;
     return true;
@@ -220,10 +220,26 @@ static bool submit_is_head(const struct model *m, const struct model_client *c)
 
 static int job_slot(struct model *m)
 {
-    for (int i = 0; i < MODEL_JOBS; i++)
-        if (!m->jobs[i].used)
-            return i;
-    BUG("the model has too few jobs");
+    int i = 0;
+
+    while (i < m->njobs && m->jobs[i].used)
+        i++;
+    ASSERT(i < MODEL_JOBS);
+    if (i == m->njobs)
+        m->njobs++;
+    return i;
+}
+
+static int group_slot(struct model *m)
+{
+    int i = 0;
+
+    while (i < m->ngroups && m->groups[i].used)
+        i++;
+    ASSERT(i < MODEL_GROUPS);
+    if (i == m->ngroups)
+        m->ngroups++;
+    return i;
 }
 
 static void submit_admit(struct model *m, struct model_client *c, uint64_t id)
@@ -343,7 +359,7 @@ static bool fetch_job(struct model *m, struct model_client *c,
                        rules_group_has_room(m, j->group, false));
         return false;
     }
-    for (int k = 0; k < MODEL_JOBS; k++)
+    for (int k = 0; k < m->njobs; k++)
         if (job_precedes(m, r, &m->jobs[k], j))
             violation("job %llx (priority %lld, width %d, ahead %d) was handed "
                       "out before %llx (priority %lld, width %d, ahead %d)",
@@ -664,7 +680,7 @@ static void replies_match(struct model *m, struct model_eyes *eyes,
 /* A job that this fetch could get; 0: none. */
 static uint64_t job_for(const struct model *m, const struct model_request *r)
 {
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         if (job_can_start(m, &m->jobs[i], true) &&
             fetch_place(r, m->jobs[i].queue) >= 0)
             return m->jobs[i].id;
@@ -674,7 +690,7 @@ static uint64_t job_for(const struct model *m, const struct model_request *r)
 /* A job whose cancel this session must be told of; 0: none. */
 static uint64_t notice_for(const struct model *m, int session)
 {
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         if (m->jobs[i].used && m->jobs[i].state == MODEL_CANCELLING &&
             m->jobs[i].notice_due && m->jobs[i].session == session)
             return m->jobs[i].id;
@@ -768,10 +784,7 @@ static void group_open(struct model *m, struct model_client *c,
     }
     if (errors & ~(1u << CORE_ERR_DISKFULL | 1u << CORE_ERR_DRAINING))
         violation("GROUP OPEN was accepted although %x refuse it", errors);
-    for (int i = 0; i < MODEL_GROUPS && !g; i++)
-        if (!m->groups[i].used)
-            g = &m->groups[i];
-    ASSERT(g);
+    g = &m->groups[group_slot(m)];
     *g = (struct model_group){
         .used = true,
         .id = node_id(n, 'g'),
@@ -829,13 +842,13 @@ static void event_cancel(struct model *m, const struct core_event *ev,
         rules_job_cancel(m, &m->jobs[i], reason);
     } else {
         /* what is below may get the same grace, or its own */
-        for (int k = 0; k < MODEL_JOBS; k++)
+        for (int k = 0; k < m->njobs; k++)
             if (rules_job_live(&m->jobs[k]) && !m->jobs[k].cancelled)
                 m->jobs[k].cancel_grace = CORE_NONE;
         rules_group_cancel(m, &m->groups[i], reason);
     }
     if (ev->u.cancel.is_job)
-        for (int k = 0; k < MODEL_JOBS; k++)
+        for (int k = 0; k < m->njobs; k++)
             if (k != i && rules_job_live(&m->jobs[k]) && !m->jobs[k].cancelled)
                 m->jobs[k].cancel_grace = CORE_NONE;
 }
@@ -953,7 +966,7 @@ static void session_resume(struct model *m, struct model_client *c, uint64_t id,
     m->sessions[i].gone_lo = m->sessions[i].gone_hi = MODEL_FOREVER;
     m->sessions[i].grace_over = false;
     session_alive(m, c);
-    for (int k = 0; k < MODEL_JOBS; k++)
+    for (int k = 0; k < m->njobs; k++)
         if (m->jobs[k].used && m->jobs[k].session == i)
             m->jobs[k].notice_may = true;
 }
@@ -1230,15 +1243,12 @@ void model_restart(struct model *m, int64_t now)
         s->lease_lo = now;
         s->client = 0;
     }
-    for (int i = 0; i < MODEL_JOBS; i++) {
+    for (int i = 0; i < m->njobs; i++) {
         struct model_job *j = &m->jobs[i];
 
         if (j->ahead)
             j->loose = true;
         j->ahead = false;
         j->notice_may = true;
-#ifdef LENIENT
-        j->notice_due = false;
-#endif
     }
 }

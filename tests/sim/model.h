@@ -150,10 +150,11 @@ struct model {
     int64_t now;
     uint64_t step, seq;
     bool disk_full, draining;
-    bool restarted;    /* ever */
-    bool jumped;       /* many times were passed at once: in any order */
-    uint64_t reported; /* the job that this step's event reports on */
-    int leaving;       /* the session whose client leaves; -1 */
+    bool restarted;     /* ever */
+    bool jumped;        /* many times were passed at once: in any order */
+    uint64_t reported;  /* the job that this step's event reports on */
+    int leaving;        /* the session whose client leaves; -1 */
+    int njobs, ngroups; /* slots that were ever used */
     struct model_job jobs[MODEL_JOBS];
     struct model_group groups[MODEL_GROUPS];
     struct model_queue queues[MODEL_QUEUES];
@@ -182,8 +183,9 @@ void model_step(struct model *m, struct model_eyes *eyes,
                 const struct core_event *ev, struct model_reply *replies,
                 size_t nreplies);
 
-/* Does the core look as the model says? */
-void model_compare(struct model *m, struct model_eyes *eyes);
+/* Does the core look as the model says? `all` looks at everything, else at a
+ * part that changes from step to step. */
+void model_compare(struct model *m, struct model_eyes *eyes, bool all);
 
 /* The daemon was started again: connections, waits and leases are gone. */
 void model_restart(struct model *m, int64_t now);

@@ -84,7 +84,7 @@ static int64_t group_running(const struct model *m, int g, bool strict)
 {
     int64_t n = 0;
 
-    for (int i = 0; i < MODEL_JOBS; i++) {
+    for (int i = 0; i < m->njobs; i++) {
         const struct model_job *j = &m->jobs[i];
 
         if (!j->used || !group_inside(m, j->group, g))
@@ -112,9 +112,9 @@ int64_t rules_group_live_members(const struct model *m, int g)
 {
     int64_t n = 0;
 
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         n += rules_job_live(&m->jobs[i]) && m->jobs[i].group == g;
-    for (int i = 0; i < MODEL_GROUPS; i++)
+    for (int i = 0; i < m->ngroups; i++)
         n += group_live(&m->groups[i]) && !m->groups[i].parent_is_job &&
              m->groups[i].parent == g;
     return n;
@@ -122,7 +122,7 @@ int64_t rules_group_live_members(const struct model *m, int g)
 
 static bool job_has_groups(const struct model *m, const struct model_job *j)
 {
-    for (int i = 0; i < MODEL_GROUPS; i++)
+    for (int i = 0; i < m->ngroups; i++)
         if (group_live(&m->groups[i]) && m->groups[i].parent_is_job &&
             &m->jobs[m->groups[i].parent] == j)
             return true;
@@ -376,6 +376,10 @@ static void job_again(struct model *m, struct model_job *j, unsigned went)
         j->state = MODEL_DELAYED;
         j->delay_lo = m->now + min_i64(a, b) / 2;
         j->delay_hi = m->now + max_i64(a, b) + max_i64(a, b) / 2 + 1;
+        if (j->deadline != CORE_NONE && j->delay_lo >= j->deadline)
+            violation("job %llx is to run again %lld ms past its deadline",
+                      (unsigned long long)j->id,
+                      (long long)(j->delay_lo - j->deadline));
     } else {
         j->state = MODEL_QUEUED;
     }
@@ -452,7 +456,7 @@ void rules_job_close_attempt(struct model *m, struct model_eyes *eyes,
     }
     j->state = MODEL_JOINING;
     j->joined = true;
-    for (int i = 0; i < MODEL_GROUPS; i++) {
+    for (int i = 0; i < m->ngroups; i++) {
         struct model_group *g = &m->groups[i];
 
         if (!group_live(g) || !g->parent_is_job || &m->jobs[g->parent] != j)
@@ -576,12 +580,12 @@ void rules_group_cancel(struct model *m, struct model_group *g,
 
 bool rules_session_holds(const struct model *m, int s)
 {
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         if (m->jobs[i].used && m->jobs[i].session == s &&
             (m->jobs[i].state == MODEL_RUNNING ||
              m->jobs[i].state == MODEL_CANCELLING))
             return true;
-    for (int i = 0; i < MODEL_GROUPS; i++)
+    for (int i = 0; i < m->ngroups; i++)
         if (group_live(&m->groups[i]) && m->groups[i].session == s)
             return true;
     return false;
@@ -589,10 +593,10 @@ bool rules_session_holds(const struct model *m, int s)
 
 void rules_session_free(struct model *m, int s)
 {
-    for (int i = 0; i < MODEL_JOBS; i++)
+    for (int i = 0; i < m->njobs; i++)
         if (m->jobs[i].session == s)
             m->jobs[i].session = -1;
-    for (int i = 0; i < MODEL_GROUPS; i++)
+    for (int i = 0; i < m->ngroups; i++)
         if (m->groups[i].session == s)
             m->groups[i].session = -1;
     m->sessions[s].used = false;
@@ -601,7 +605,7 @@ void rules_session_free(struct model *m, int s)
 void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
                        enum model_body body, bool certain)
 {
-    for (int i = 0; body != BODY_NONE && i < MODEL_JOBS; i++) {
+    for (int i = 0; body != BODY_NONE && i < m->njobs; i++) {
         struct model_job *j = &m->jobs[i];
 
         if (!j->used || j->session != s ||
@@ -611,7 +615,7 @@ void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
         rules_job_close_attempt(m, eyes, j);
         j->session = -1;
     }
-    for (int i = 0; i < MODEL_GROUPS; i++) {
+    for (int i = 0; i < m->ngroups; i++) {
         struct model_group *g = &m->groups[i];
         struct group_view v;
 
@@ -756,7 +760,7 @@ static void session_time(struct model *m, struct model_eyes *eyes, int i)
     }
     if (m->now < s->gone_lo || s->grace_over)
         return;
-    for (int k = 0; k < MODEL_GROUPS && !gone; k++) {
+    for (int k = 0; k < m->ngroups && !gone; k++) {
         struct model_group *g = &m->groups[k];
         struct group_view v;
 
@@ -774,10 +778,10 @@ static void session_time(struct model *m, struct model_eyes *eyes, int i)
 
 void rules_time(struct model *m, struct model_eyes *eyes)
 {
-    for (int i = 0; i < MODEL_GROUPS; i++)
+    for (int i = 0; i < m->ngroups; i++)
         if (group_live(&m->groups[i]))
             group_time(m, i);
-    for (int i = 0; i < MODEL_JOBS; i++) {
+    for (int i = 0; i < m->njobs; i++) {
         struct model_job *j = &m->jobs[i];
 
         if (!rules_job_live(j))
@@ -790,7 +794,7 @@ void rules_time(struct model *m, struct model_eyes *eyes)
     for (int i = 0; i < MODEL_SESSIONS; i++)
         if (m->sessions[i].used)
             session_time(m, eyes, i);
-    for (int i = 0; i < MODEL_JOBS; i++) {
+    for (int i = 0; i < m->njobs; i++) {
         struct model_job *j = &m->jobs[i];
 
         if (j->used && j->session >= 0 &&
@@ -907,16 +911,16 @@ void rules_settle(struct model *m, struct model_eyes *eyes)
 
     do {
         changed = false;
-        for (int i = 0; i < MODEL_GROUPS; i++)
+        for (int i = 0; i < m->ngroups; i++)
             if (group_live(&m->groups[i]))
                 changed |= settle_group_cancel(m, eyes, &m->groups[i]);
-        for (int i = 0; i < MODEL_JOBS; i++)
+        for (int i = 0; i < m->njobs; i++)
             if (rules_job_live(&m->jobs[i]))
                 changed |= settle_job(m, eyes, &m->jobs[i]);
-        for (int i = 0; i < MODEL_GROUPS; i++)
+        for (int i = 0; i < m->ngroups; i++)
             if (group_live(&m->groups[i]))
                 changed |= settle_group_end(m, eyes, &m->groups[i]);
-        for (int i = 0; i < MODEL_GROUPS && !changed; i++)
+        for (int i = 0; i < m->ngroups && !changed; i++)
             if (group_live(&m->groups[i]))
                 changed = settle_murky(m, eyes, &m->groups[i]);
     } while (changed);

@@ -19,9 +19,14 @@ void trace_reset(uint64_t seed)
     trace.start_ms = 0;
 }
 
+bool trace_on = true;
+
 void trace_note(const char *fmt, ...)
 {
     va_list ap;
+
+    if (!trace_on)
+        return;
 
     va_start(ap, fmt);
     (void)vsnprintf(trace.text[trace.lines++ % TRACE_LINES], TRACE_WIDTH, fmt,
@@ -106,8 +111,8 @@ void trace_event(const struct core_event *ev)
 {
     char at[48];
 
-    if (ev->kind == EVENT_ALIVE)
-        return; /* before each request */
+    if (!trace_on || ev->kind == EVENT_ALIVE)
+        return; /* ALIVE comes before each request */
 
     if (!trace.start_ms)
         trace.start_ms = ev->now_ms;
@@ -211,6 +216,8 @@ void trace_reply(uint64_t client, const struct node *n)
 {
     char text[TRACE_WIDTH - 32];
 
+    if (!trace_on)
+        return;
     node_print(n, text, sizeof(text));
     trace_note("           c%llu <- %s", (unsigned long long)client, text);
 }

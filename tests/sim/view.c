@@ -63,18 +63,28 @@ struct node *node_read(struct arena *a, const char *bytes, size_t len)
     return n;
 }
 
-const struct node *node_get(const struct node *map, const char *key)
+/* Keys are mostly read in the order in which they stand: the search begins
+ * behind the last one that was found. */
+const struct node *node_find(const struct node *map, struct str key)
 {
+    static uint32_t next;
+
     if (map->v.kind != VALUE_MAP) {
         char text[256];
 
         node_print(map, text, sizeof(text));
-        violation("no map where key '%s' is looked for: %s", key, text);
+        violation("no map where key '%s' is looked for: %s", key.p, text);
     }
-    for (uint32_t i = 0; i < map->v.count; i++)
-        if (str_eq(node_str(&map->items[2 * i]), str_from(key)))
-            return &map->items[2 * i + 1];
-    violation("the map has no key '%s'", key);
+    for (uint32_t n = map->v.count; n > 0; n--) {
+        const struct node *at;
+
+        if (next >= map->v.count)
+            next = 0;
+        at = &map->items[2 * next++];
+        if (str_eq(node_str(at), key))
+            return at + 1;
+    }
+    violation("the map has no key '%s'", key.p);
 }
 
 bool node_is_error(const struct node *n, enum core_error code)
@@ -204,10 +214,10 @@ void node_print(const struct node *n, char *to, size_t size)
 const struct node *view_ask(struct core *c, struct arena *a,
                             const struct core_event *ev)
 {
-    struct core_effects out;
+    static struct core_effects out; /* kept: there are many questions */
     size_t at = a->bytes.len;
 
-    core_effects_init(&out);
+    core_effects_reset(&out);
     core_step(c, ev, &out);
     if (buf_size(&out.records))
         violation("a question of kind %d made a record", (int)ev->kind);
@@ -218,7 +228,6 @@ const struct node *view_ask(struct core *c, struct arena *a,
     if (out.list[0].len > a->bytes.cap - at)
         violation("the arena is too small for a reply");
     buf_append(&a->bytes, out.values.data + out.list[0].at, out.list[0].len);
-    core_effects_clear(&out);
     return node_read(a, a->bytes.data + at, a->bytes.len - at);
 }
 

@@ -35,7 +35,12 @@ void arena_clear(struct arena *a);
 /* Reads one value with all that is in it. Strings stay in `bytes`. */
 struct node *node_read(struct arena *a, const char *bytes, size_t len);
 /* The value of a key; a missing key is a violation. */
-const struct node *node_get(const struct node *map, const char *key);
+const struct node *node_find(const struct node *map, struct str key);
+static inline const struct node *node_get(const struct node *map,
+                                          const char *key)
+{
+    return node_find(map, str_from(key));
+}
 bool node_is_error(const struct node *n, enum core_error code);
 bool node_is_null(const struct node *n);
 /* An array of exactly that many items, or a violation. */

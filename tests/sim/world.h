@@ -23,7 +23,7 @@ struct world_entry {
     char *data;
     size_t len;
     uint32_t segment;
-    uint64_t digest; /* of the core after it */
+    uint64_t digest; /* of the core after it; kept when a crash is near */
 };
 
 struct world_snapshot {
@@ -54,7 +54,9 @@ struct world {
     uint64_t seed, random;
     int64_t now;
     uint64_t steps;
-    bool crashes, journal;
+    bool journal;
+    bool thorough;  /* compares everything after each step */
+    bool uncertain; /* a crash is near: each entry may be the last */
     struct core_limits limits;
     struct core *core;
     struct core_effects effects;
@@ -65,7 +67,6 @@ struct world {
     size_t nentries, entries_cap, durable;
     size_t first; /* entries before it are not replayed any more */
     uint32_t segment;
-    uint64_t digest;
     uint32_t trim; /* segments before it go at the next commit */
     struct world_snapshot snapshots[WORLD_SNAPSHOTS];
     int nsnapshots;
@@ -76,9 +77,10 @@ struct world {
     struct store *store;
     bool over; /* a crash in the middle of a step: nothing to compare with */
     uint64_t crashes_done, replayed;
+    uint64_t answers; /* a digest of all replies and records so far */
 };
 
-void world_init(struct world *w, uint64_t seed, bool crashes, bool journal);
+void world_init(struct world *w, uint64_t seed, bool journal);
 void world_clear(struct world *w);
 
 uint64_t world_random(struct world *w);
@@ -88,14 +90,19 @@ bool world_chance(struct world *w, int percent);
 
 /* One event at w->now. */
 void world_step(struct world *w, struct core_event *ev);
+/* Lists and trees as they are now go into the digest of answers, too. */
+void world_survey(struct world *w);
 /* The clock goes on; what is due happens at its time. */
 void world_advance(struct world *w, int64_t ms);
 /* What was appended is durable: replies may be seen. */
 void world_commit(struct world *w);
-/* Power is lost; the daemon starts again. */
+/* Power will be lost soon: from now on the world can go back ... */
+void world_crash_is_near(struct world *w);
+/* ... and is lost; the daemon starts again. */
 void world_crash(struct world *w);
 
-/* trace.c: the last events, for people */
+/* trace.c: the last events, for people; off: nothing is kept */
+extern bool trace_on;
 void trace_reset(uint64_t seed);
 void trace_event(const struct core_event *ev);
 void trace_reply(uint64_t client, const struct node *n);

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * plant - known bugs, to test the tests with.
+ *
+ * Knows:     the list of bugs; which of them is in force.
+ * Never:     anything in what is shipped: there PLANTED() is the constant
+ *            false, and no code and no data is left of it.
+ *
+ * A build with -DYOKE_PLANT (tests/sim/planted) has all of them in it, each at
+ * one place, and runs with one at a time. The simulation must find each.
+ */
+#ifndef YOKE_PLANT_H
+#define YOKE_PLANT_H
+
+/* id, what is wrong */
+#define PLANTS(X)                                                              \
+    X(SIBLING_SPARED, "a running sibling of a failed member is not cancelled") \
+    X(STALE_ACCEPTED, "a report of an earlier attempt is accepted")            \
+    X(DEADLINE_NOT_INHERITED, "a job does not inherit the deadline above it")  \
+    X(WAITER_OVERTAKEN, "a new producer goes past those that wait for room")   \
+    X(OUTCOME_TWICE, "a success after a retry counts twice in its group")      \
+    X(RETRY_PAST_DEADLINE, "an attempt is planned past the deadline")          \
+    X(CHILD_OUTLIVES, "a job ends before a group that a retry opened in it")   \
+    X(LOST_WAKEUP, "a cancelled job in the queue lets no producer in")         \
+    X(QUEUE_OVER_BOUND, "a queue takes one job more than max-jobs")            \
+    X(HASH_ORDER, "the order of queues depends on the hash of their names")    \
+    X(CANCELLED_STARTS, "a delayed job starts although it was cancelled")      \
+    X(WIDTH_OF_ONE, "a width does not bind the groups inside the group")       \
+    X(LIFE_UNHEARD, "a sign of life does not renew the lease")                 \
+    X(RETRIES_FORGOTTEN, "a restart forgets how often a job has failed")       \
+    X(TRIMMED_EARLY, "a segment goes while one thing still lies in it")
+
+enum plant {
+    PLANT_NONE,
+#define X(id, what) PLANT_##id,
+    PLANTS(X)
+#undef X
+        PLANT_COUNT
+};
+
+#ifdef YOKE_PLANT
+#include <stdint.h>
+
+extern enum plant plant_now; /* the bug in force */
+extern uint64_t plant_salt;  /* moves everything that a hash decides */
+#define PLANTED(id)      (plant_now == PLANT_##id)
+#define PLANT_HASH(hash) ((hash) ^ plant_salt)
+#else
+#define PLANTED(id)      false
+#define PLANT_HASH(hash) (hash)
+#endif
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * planted - is the simulation worth anything?
+ *
+ * Linked with a core that has known bugs in it (base/plant.h). Each bug in
+ * turn goes through the fixed seeds of the ordinary tests and has to be found
+ * there; with none in force nothing may be found. Each seed is run twice, the
+ * second time with other hashes: all answers and records must be the same
+ * bytes.
+ *
+ *     planted             all of them, and a table
+ *     planted BUG SEED    one run, with its trace
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/plant.h"
+#include "run.h"
+
+#define SALT        UINT64_C(0x5851f42d4c957f2d)
+#define TEXT        1024
+#define CLEAN_SEEDS 12 /* of those without a bug; sim runs all */
+
+enum { FOUND_NOTHING, FOUND_BY_MODEL = 3, FOUND_BY_ASSERTION };
+
+static const struct {
+    const char *name, *what;
+} plants[] = {[PLANT_NONE] = {"none", "nothing is wrong"},
+#define X(id, what) [PLANT_##id] = {#id, what},
+              PLANTS(X)
+#undef X
+};
+
+static uint64_t seed_now;
+
+void violation(const char *fmt, ...)
+{
+    va_list ap;
+
+    trace_print();
+    fprintf(stderr, "%llu ", (unsigned long long)seed_now);
+    va_start(ap, fmt);
+    (void)vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    _exit(FOUND_BY_MODEL);
+}
+
+static void on_abort(int signal)
+{
+    (void)signal;
+    trace_print();
+    fprintf(stderr, "%llu ", (unsigned long long)seed_now);
+    _exit(FOUND_BY_ASSERTION);
+}
+
+static void run_twice(uint64_t seed)
+{
+    uint64_t answers;
+
+    seed_now = seed;
+    plant_salt = 0;
+    answers = run_seed(seed, RUN_STEPS).answers;
+    plant_salt = SALT;
+    if (run_seed(seed, RUN_STEPS).answers != answers)
+        violation("with other hashes the same seed has other answers");
+}
+
+static void try_seeds(enum plant plant, uint64_t first, uint64_t last)
+{
+    struct sigaction action = {.sa_handler = on_abort};
+
+    (void)sigaction(SIGABRT, &action, NULL);
+    plant_now = plant;
+    for (uint64_t seed = first; seed <= last; seed++)
+        run_twice(seed);
+    _exit(FOUND_NOTHING);
+}
+
+/* What a child wrote to stderr; at most TEXT - 1 bytes, the rest is dropped. */
+static void collect(int fd, char text[TEXT])
+{
+    char more[256];
+    size_t len = 0;
+
+    for (;;) {
+        ssize_t n = read(fd, more, sizeof(more));
+        size_t keep;
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        keep = (size_t)n < TEXT - 1 - len ? (size_t)n : TEXT - 1 - len;
+        memcpy(text + len, more, keep);
+        len += keep;
+    }
+    text[len] = '\0';
+}
+
+static int run_child(enum plant plant, char text[TEXT])
+{
+    int fds[2], status;
+    pid_t pid;
+
+    fflush(stdout);
+    if (pipe(fds) != 0 || (pid = fork()) < 0) {
+        perror("planted");
+        exit(2);
+    }
+    if (pid == 0) {
+        (void)dup2(fds[1], STDERR_FILENO);
+        (void)close(fds[0]);
+        (void)close(fds[1]);
+        trace_on = false;
+        try_seeds(plant, 1, plant == PLANT_NONE ? CLEAN_SEEDS : RUN_SEEDS);
+    }
+    (void)close(fds[1]);
+    collect(fds[0], text);
+    (void)close(fds[0]);
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            exit(2);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static bool report(enum plant plant, int found, const char *text)
+{
+    bool good = (found == FOUND_NOTHING) == (plant == PLANT_NONE);
+    const char *by = found == FOUND_NOTHING        ? "not found"
+                     : found == FOUND_BY_MODEL     ? "by the model"
+                     : found == FOUND_BY_ASSERTION ? "by an assertion"
+                                                   : "by a crash";
+
+    printf("%s %-22s %s\n", good ? "ok  " : "FAIL", plants[plant].name,
+           plants[plant].what);
+    if (found == FOUND_BY_MODEL)
+        printf("       seed %s\n", text);
+    else if (found != FOUND_NOTHING || plant != PLANT_NONE)
+        printf("       %s: %s\n", by, text);
+    return good;
+}
+
+/* One run with its trace, for people. */
+static int run_one(const char *name, const char *seed)
+{
+    for (int i = 0; i < PLANT_COUNT; i++)
+        if (strcmp(plants[i].name, name) == 0)
+            try_seeds((enum plant)i, strtoull(seed, NULL, 10),
+                      strtoull(seed, NULL, 10));
+    fprintf(stderr, "planted: no bug '%s'\n", name);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    char text[TEXT];
+    int good = 0, bad = 0;
+
+    if (argc == 3)
+        return run_one(argv[1], argv[2]);
+    if (argc != 1) {
+        fprintf(stderr, "usage: planted [BUG SEED]\n");
+        return 2;
+    }
+    for (int i = 0; i < PLANT_COUNT; i++) {
+        if (report((enum plant)i, run_child((enum plant)i, text), text))
+            good++;
+        else
+            bad++;
+    }
+    printf("%d passed, %d failed\n", good, bad);
+    return bad != 0;
+}
