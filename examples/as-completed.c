@@ -39,12 +39,12 @@ int main(void)
     if (!mkdtemp(dir))
         return 1;
     must(y, yoke_group_open(y, NULL, group));
-    for (char name = 'a'; name <= 'c'; name++) {
+    for (const char *name = "abc"; *name; name++) {
         struct yoke_submit s;
 
         yoke_submit_init(&s);
         s.group = group;
-        s.name = (char[]){name, '\0'};
+        s.name = (char[]){*name, '\0'};
         (void)snprintf(path, sizeof(path), "%s/%c", dir, name);
         example_run(y, &s, wait_for_file, path, id);
     }
