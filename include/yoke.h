@@ -72,6 +72,8 @@ enum yoke_status {
     YOKE_ERR_DRAINING = -49,
     YOKE_ERR_NOPERM = -50,
     YOKE_ERR_NOTREADY = -51,
+    YOKE_ERR_EXPIRED = -52,
+    YOKE_ERR_ENDED = -53,
 };
 
 /* A short name: "QUEUEFULL", "connect". Never NULL. */

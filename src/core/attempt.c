@@ -7,6 +7,23 @@
  */
 #include "core/internal.h"
 
+static bool has_run(const struct job *j)
+{
+    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
+           j->state == JOB_JOINING;
+}
+
+bool attempt_shielded(const struct job *j)
+{
+    return has_run(j) && j->u.run->shield_ms != 0;
+}
+
+bool attempt_past_timeout(const struct core *c, const struct job *j)
+{
+    return j->options->timeout_ms != CORE_NONE &&
+           c->now_ms >= j->u.run->started_ms + j->options->timeout_ms;
+}
+
 void attempt_arm(struct core *c, struct job *j)
 {
     struct run *run = j->u.run;
@@ -17,6 +34,8 @@ void attempt_arm(struct core *c, struct job *j)
             at = run->started_ms + j->options->timeout_ms;
         if (j->options->deadline_ms != CORE_NONE)
             at = min_i64(at, j->options->deadline_ms);
+        if (run->shield_ms)
+            at = min_i64(at, run->shield_ms);
     }
     if (at == INT64_MAX)
         timer_stop(c, &run->timer);
@@ -28,8 +47,14 @@ void attempt_arm(struct core *c, struct job *j)
  * because its own time was up, and keeps it from being tried again. */
 bool attempt_can_be_asked(const struct run *run, enum cause cause)
 {
-    return run->asked == CAUSE_NONE ||
-           (cause == CAUSE_CANCEL && !run->cancelled);
+    return cause == CAUSE_CANCEL ? !run->cancelled : run->asked == CAUSE_NONE;
+}
+
+const char *attempt_cancelled(const struct job *j)
+{
+    const char *reason = attempt_stops_groups(j);
+
+    return reason || attempt_shielded(j) ? reason : group_cancelled(j->group);
 }
 
 const char *attempt_stops_groups(const struct job *j)
@@ -88,7 +113,18 @@ void attempt_sweep(struct core *c, struct run *run)
         group_close(c, g);
 }
 
-/* Ask a running job to stop; everything below it is cancelled with it. */
+/* It has been asked to stop, by its last record: its worker is told, and
+ * everything below it is cancelled with it. */
+static void tell(struct core *c, struct run *run)
+{
+    if (run->session) {
+        list_push_back(&run->session->notices, &run->notice);
+        session_notify(c, run->session);
+    }
+    attempt_sweep_begin(c, run);
+}
+
+/* A shield keeps the cancel back. */
 void attempt_ask(struct core *c, struct job *j, enum cause cause,
                  struct str reason, int64_t grace_ms)
 {
@@ -105,13 +141,23 @@ void attempt_ask(struct core *c, struct job *j, enum cause cause,
                                     .u.ask = {.cause = (uint8_t)cause,
                                               .grace_ms = grace_ms,
                                               .reason = reason}});
-    if (!first)
+    if (first && run->asked != CAUSE_NONE)
+        tell(c, run);
+}
+
+/* Until that time; 0: it is over, and what it kept back is delivered. */
+static void set_shield(struct core *c, struct job *j, int64_t until_ms)
+{
+    struct run *run = j->u.run;
+
+    if (run->shield_ms == until_ms)
         return;
-    if (run->session) {
-        list_push_back(&run->session->notices, &run->notice);
-        session_notify(c, run->session);
-    }
-    attempt_sweep_begin(c, run);
+    core_record(c, &(struct record){.type = RECORD_SHIELD,
+                                    .at_ms = c->now_ms,
+                                    .id = j->node.hash,
+                                    .u.until_ms = until_ms});
+    if (run->asked != CAUSE_NONE)
+        tell(c, run);
 }
 
 static int64_t backoff(const struct core *c, const struct job *j,
@@ -135,6 +181,9 @@ static bool will_run_again(const struct core *c, const struct job *j,
     uint32_t failures = x ? x->failures : 0, losses = x ? x->losses : 0;
     const struct run *run = j->u.run;
 
+    int64_t deadline =
+        deadline_earlier(j->options->deadline_ms, deadline_of_group(j->group));
+
     *not_before_ms = 0;
     if (run->cancelled || run->asked == CAUSE_DEADLINE ||
         job_past_deadline(c, j) || group_cancelled(j->group))
@@ -157,9 +206,8 @@ static bool will_run_again(const struct core *c, const struct job *j,
     if (failures + 1 >= j->options->retry)
         return false;
     *not_before_ms = c->now_ms + backoff(c, j, failures + 1);
-    return j->options->deadline_ms == CORE_NONE ||
-           PLANTED(RETRY_PAST_DEADLINE) ||
-           *not_before_ms < j->options->deadline_ms;
+    return deadline == CORE_NONE || PLANTED(RETRY_PAST_DEADLINE) ||
+           *not_before_ms < deadline;
 }
 
 static void requeue(struct core *c, struct job *j,
@@ -201,6 +249,7 @@ static void attempt_over(struct core *c, struct job *j,
     enum verdict_kind kind = (enum verdict_kind)v->kind;
     bool again;
 
+    deadline_reach(c, j->group);
     if (kind == VERDICT_OK && run->asked_late && run->child_cancelled) {
         /* The body was done; what was stopped was below it. */
         kind = VERDICT_STOPPED;
@@ -238,9 +287,12 @@ static void attempt_over(struct core *c, struct job *j,
         v->class = STR("deadline");
         v->message = STR("the job's deadline passed");
     }
-    if (v->outcome == OUTCOME_CANCELLED && !v->reason.len &&
-        !(j->extra && j->extra->reason))
-        v->reason = STR("worker");
+    if (v->outcome == OUTCOME_CANCELLED && !(j->extra && j->extra->reason)) {
+        /* The cancel of a scope above may not have come here yet. */
+        const char *reason = group_cancelled(j->group);
+
+        v->reason = reason ? str_from(reason) : STR("worker");
+    }
     job_end(c, j, v);
 }
 
@@ -290,13 +342,47 @@ void attempt_child_ended(struct core *c, struct job *j)
 void attempt_timer(struct core *c, struct run *run)
 {
     struct job *j = run->job;
-    const struct options *o = j->options;
 
-    if (o->deadline_ms != CORE_NONE && c->now_ms >= o->deadline_ms)
+    if (job_past_deadline(c, j))
         attempt_ask(c, j, CAUSE_DEADLINE, STR("deadline"), CORE_UNSET);
-    else if (o->timeout_ms != CORE_NONE &&
-             c->now_ms >= run->started_ms + o->timeout_ms)
+    else if (attempt_past_timeout(c, j))
         attempt_ask(c, j, CAUSE_TIMEOUT, STR("timeout"), CORE_UNSET);
+    else if (run->shield_ms && c->now_ms >= run->shield_ms)
+        set_shield(c, j, 0);
     else
         attempt_arm(c, j);
+}
+
+/* ------------------------------------------------------------------ shield */
+
+void attempt_shield(struct core *c, const struct core_event *ev)
+{
+    int64_t ms = min_i64(ev->u.report.shield_ms, c->limits.shield_max_ms);
+    struct job *j = worker_current(c, ev);
+
+    if (!j)
+        return;
+    deadline_reach(c, j->group);
+    if (timer_due(c, &j->u.run->timer))
+        attempt_timer(c, j->u.run);
+    if (j->u.run->asked != CAUSE_NONE || j->u.run->cancelled ||
+        group_cancelled(j->group)) {
+        reply_error(c, ev->client, CORE_ERR_CANCELLED,
+                    "the job is already cancelled or out of time; a shield "
+                    "comes too late");
+        return;
+    }
+    value_int(reply_begin(c, ev->client), ms);
+    reply_end(c);
+    set_shield(c, j, ms > 0 ? c->now_ms + ms : 0);
+}
+
+void attempt_unshield(struct core *c, const struct core_event *ev)
+{
+    struct job *j = worker_current(c, ev);
+
+    if (!j)
+        return;
+    reply_ok(c, ev->client);
+    set_shield(c, j, 0);
 }

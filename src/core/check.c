@@ -75,6 +75,12 @@ static void check_job(const struct core *c, struct job *j, void *arg)
         /* A job asked to stop is cancelling, unless its body has ended. */
         ASSERT(j->state == JOB_JOINING ||
                (run->asked != CAUSE_NONE) == (j->state == JOB_CANCELLING));
+        /* A cancel that nobody was told of is kept back by a shield, which
+         * ends when anything asks the job to stop. */
+        ASSERT(!run->cancelled || run->asked != CAUSE_NONE || run->shield_ms);
+        ASSERT(!run->shield_ms ||
+               (run->asked == CAUSE_NONE && j->state == JOB_RUNNING &&
+                heap_has(&run->timer.node)));
         list_foreach (it, &run->groups) {
             ASSERT(list_entry(it, struct group, sibling)->parent_job == j);
             groups++;
@@ -284,9 +290,15 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
     h = mix(h, (uint64_t)j->submitted_ms);
     h = mix(h, map_hash(j->payload, j->payload_len));
     h = mix(h, j->extra ? j->extra->nerrors : 0);
+    h = mix(h, j->extra ? (uint64_t)j->extra->not_before_ms : 0);
+    h = mix(h, (uint64_t)j->options->timeout_ms);
+    h = mix(h, (uint64_t)j->options->deadline_ms);
+    h = mix(h, (uint64_t)j->options->expires_ms);
     h = mix(h, has_run(j));
     if (has_run(j)) {
         h = mix(h, j->u.run->asked);
+        h = mix(h, j->u.run->cancelled);
+        h = mix(h, (uint64_t)j->u.run->shield_ms);
         h = mix(h, j->state == JOB_JOINING);
         h = mix(h, j->u.run->session ? j->u.run->session->id : 0);
         h = mix(h, j->u.run->body);
@@ -309,6 +321,7 @@ uint64_t core_digest(const struct core *c)
         h = mix(h, (uint64_t)g->members_total);
         h = mix(h, g->closed);
         h = mix(h, g->cause);
+        h = mix(h, (uint64_t)g->deadline_ms);
         for (int o = 0; o < OUTCOMES_COUNT; o++)
             h = mix(h, (uint64_t)g->by_outcome[o]);
         sum += h;

@@ -37,6 +37,7 @@ void core_limits_init(struct core_limits *limits)
         .session_grace_ms = 10000,
         .keep_max_ms = INT64_C(30) * 24 * 3600 * 1000,
         .detach = true,
+        .shield_max_ms = 60000,
         .queue_defaults = {.max_jobs = 100000,
                            .max_bytes = 256 << 20,
                            .timeout_ms = CORE_NONE,
@@ -180,6 +181,11 @@ void timer_set(struct core *c, struct timer *t, int64_t at_ms)
 void timer_stop(struct core *c, struct timer *t)
 {
     heap_remove(&c->timers, &t->node);
+}
+
+bool timer_due(const struct core *c, const struct timer *t)
+{
+    return heap_has(&t->node) && heap_at(&c->timers, &t->node) <= c->now_ms;
 }
 
 static void timer_fire(struct core *c, struct timer *t)
@@ -346,12 +352,16 @@ const char *core_apply(struct core *c, const struct record *r)
     case RECORD_REQUEUE:
     case RECORD_END:
     case RECORD_READY:
+    case RECORD_SHIELD:
         return job_apply(c, r);
     case RECORD_GROUP:
     case RECORD_GROUP_CLOSE:
     case RECORD_GROUP_CANCEL:
     case RECORD_GROUP_END:
         return group_apply(c, r);
+    case RECORD_RESCHEDULE:
+    case RECORD_GROUP_TIME:
+        return deadline_apply(c, r);
     }
     BUG("unknown record");
 }
@@ -492,6 +502,9 @@ static void dispatch(struct core *c, const struct core_event *ev)
     case EVENT_CANCEL:
         job_cancel_event(c, ev);
         return;
+    case EVENT_RESCHEDULE:
+        deadline_reschedule(c, ev);
+        return;
     case EVENT_LOGS:
         output_read(c, ev);
         return;
@@ -526,6 +539,12 @@ static void dispatch(struct core *c, const struct core_event *ev)
         return;
     case EVENT_TOUCH:
         worker_touch(c, ev);
+        return;
+    case EVENT_SHIELD:
+        attempt_shield(c, ev);
+        return;
+    case EVENT_UNSHIELD:
+        attempt_unshield(c, ev);
         return;
     case EVENT_LOG:
         output_log(c, ev);

@@ -97,7 +97,8 @@ struct core_limits {
     int64_t lease_ms;
     int64_t session_grace_ms;
     int64_t keep_max_ms;
-    bool detach; /* may groups outlive their session? */
+    bool detach;           /* may groups outlive their session? */
+    int64_t shield_max_ms; /* longest shield of a job */
     struct queue_settings queue_defaults;
 };
 
@@ -111,6 +112,7 @@ enum core_event_kind {
     EVENT_STATUS,
     EVENT_RESULT, /* wait_ms 0: RESULT, else WAIT; ready: WAIT READY */
     EVENT_CANCEL,
+    EVENT_RESCHEDULE,
     EVENT_LOGS,
     EVENT_JOBS,
     EVENT_GROUP_OPEN,
@@ -124,6 +126,8 @@ enum core_event_kind {
     EVENT_FAIL,
     EVENT_RELEASE,
     EVENT_TOUCH,
+    EVENT_SHIELD,
+    EVENT_UNSHIELD,
     EVENT_LOG,
     EVENT_READY,
     EVENT_QUEUE_LIST,
@@ -196,6 +200,15 @@ struct core_event {
             int64_t grace_ms;
         } cancel;
         struct {
+            bool is_job;
+            struct job_id job;
+            struct group_id group;
+            /* CORE_UNSET: stays; CORE_NONE: none; `expires_ms` counts from the
+             * submit, `at_ms` is when a job may start. Jobs alone have those
+             * two. */
+            int64_t timeout_ms, deadline_ms, expires_ms, at_ms;
+        } reschedule;
+        struct {
             struct job_id id;
             int64_t cursor, wait_ms, count;
         } logs;
@@ -222,9 +235,11 @@ struct core_event {
             struct str class, message, detail; /* FAIL */
             struct str progress;               /* TOUCH */
             struct str value;                  /* READY */
+            int64_t shield_ms;                 /* SHIELD */
             int64_t stream;                    /* LOG */
             struct str data;                   /* LOG */
-        } report; /* DONE, FAIL, RELEASE, TOUCH, LOG, READY */
+        } report; /* DONE, FAIL, RELEASE, TOUCH, SHIELD, UNSHIELD, LOG,
+                   * READY */
         struct {
             struct str name;
             struct queue_settings settings;

@@ -44,7 +44,6 @@ void group_init(struct group *g)
         .fail = 0,
         .width = CORE_NONE,
         .deadline_ms = CORE_NONE,
-        .effective_ms = CORE_NONE,
         .ended_ms = CORE_NONE,
         .timer.kind = TIMER_GROUP,
     };
@@ -98,7 +97,7 @@ static void group_free(struct core *c, struct group *g)
 
 /* ------------------------------------------------------------------- apply */
 
-static void arm(struct core *c, struct group *g)
+void group_arm(struct core *c, struct group *g)
 {
     if (g->ended)
         timer_set(c, &g->timer, g->ended_ms + g->keep_ms);
@@ -106,13 +105,6 @@ static void arm(struct core *c, struct group *g)
         timer_set(c, &g->timer, g->deadline_ms);
     else
         timer_stop(c, &g->timer);
-}
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-    if (a == CORE_NONE || b == CORE_NONE)
-        return a == CORE_NONE ? b : a;
-    return min_i64(a, b);
 }
 
 static bool has_run(const struct job *j)
@@ -174,15 +166,12 @@ static const char *apply_open(struct core *c, const struct record *r)
     }
     if (parent_job) {
         g->depth = parent_job->group->depth + 2;
-        g->effective_ms =
-            earlier(g->deadline_ms, job_effective_deadline(parent_job));
         list_push_back(&parent_job->u.run->groups, &g->sibling);
         parent_job->u.run->live_groups++;
         if (rg->of_body)
             parent_job->u.run->body = r->id;
     } else {
         g->depth = parent->depth + 1;
-        g->effective_ms = earlier(g->deadline_ms, parent->effective_ms);
         list_push_back(&parent->groups, &g->sibling);
         parent->live++;
         parent->running++;
@@ -196,7 +185,7 @@ static const char *apply_open(struct core *c, const struct record *r)
     segment_hold(c, &g->segment);
     if (r->id >= c->next_id)
         c->next_id = r->id + 1;
-    arm(c, g);
+    group_arm(c, g);
     return NULL;
 }
 
@@ -212,7 +201,7 @@ static const char *apply_cancel(struct core *c, struct group *g,
     g->sweep_next = 0;
     list_remove(&g->sweep);
     list_push_back(&c->sweeps, &g->sweep);
-    arm(c, g);
+    group_arm(c, g);
     return NULL;
 }
 
@@ -261,7 +250,7 @@ static const char *apply_end(struct core *c, struct group *g,
     list_push_back(&c->ended_groups, &g->link);
     c->ngroups--;
     c->nended++;
-    arm(c, g);
+    group_arm(c, g);
     return NULL;
 }
 
@@ -293,6 +282,9 @@ const char *group_apply(struct core *c, const struct record *r)
     case RECORD_REQUEUE:
     case RECORD_END:
     case RECORD_READY:
+    case RECORD_SHIELD:
+    case RECORD_RESCHEDULE:
+    case RECORD_GROUP_TIME:
         break;
     }
     BUG("not a record of a group");
@@ -345,7 +337,7 @@ const char *group_cancelled(const struct group *g)
         if (g->parent_job) {
             const char *reason = attempt_stops_groups(g->parent_job);
 
-            if (reason)
+            if (reason || attempt_shielded(g->parent_job))
                 return reason;
             g = g->parent_job->group;
         } else {
@@ -803,7 +795,7 @@ void group_open(struct core *c, const struct core_event *ev)
     if (!open_allowed(c, ev))
         return;
     if (timeout != CORE_NONE)
-        deadline = earlier(deadline, c->now_ms + timeout);
+        deadline = deadline_earlier(deadline, c->now_ms + timeout);
     r = (struct record){
         .type = RECORD_GROUP,
         .at_ms = c->now_ms,

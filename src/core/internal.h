@@ -30,7 +30,7 @@
 
 enum timer_kind {
     TIMER_QUEUED,  /* struct extra: delay, deadline or expiry of a queued job */
-    TIMER_RUN,     /* struct run: timeout or deadline of an attempt */
+    TIMER_RUN,     /* struct run: timeout, deadline, shield of an attempt */
     TIMER_KEEP,    /* struct end: forget the job */
     TIMER_GROUP,   /* struct group: deadline, later: forget the group */
     TIMER_SESSION, /* struct session: lease or grace */
@@ -86,13 +86,16 @@ struct run {
     struct timer timer;      /* TIMER_RUN */
     uint8_t asked;           /* enum cause, first one; NONE: nobody asked it
                               * to stop */
-    bool cancelled;          /* from outside, first or later */
+    bool cancelled;          /* from outside, first or later; while a shield
+                              * keeps it back, nobody has asked */
+    bool cancelled_first;    /* ... and not by the cause that asked */
     bool asked_late;         /* ... after its body had ended */
     bool child_failed;       /* a group under it failed */
     bool child_cancelled;    /* a group under it was cancelled */
     uint8_t verdict;         /* JOINING: enum verdict_kind */
     int64_t started_ms;
-    int64_t grace_ms;   /* of the ask */
+    int64_t shield_ms;  /* shielded until then; 0: is not */
+    int64_t grace_ms;   /* of the ask, or of a cancel that is kept back */
     uint64_t body;      /* the group of its body (see scope.c), or 0 */
     struct list groups; /* struct group.sibling: live groups under it */
     uint32_t live_groups;
@@ -220,7 +223,6 @@ struct group {
     struct list groups;           /* live groups in it */
     int64_t fail, succeed, width; /* width: CORE_NONE */
     int64_t deadline_ms;          /* own, or CORE_NONE */
-    int64_t effective_ms;         /* min(own, parent's), or CORE_NONE */
     int64_t keep_ms;
     int64_t opened_ms, ended_ms;
     struct session *owner; /* NULL: detached, or its session is gone */
@@ -378,6 +380,12 @@ struct record_queue {
     uint8_t door;
 };
 
+/* RESCHEDULE, GROUP_TIME: CORE_UNSET where nothing changed, CORE_NONE: none. */
+struct record_times {
+    int64_t timeout_ms, deadline_ms;
+    int64_t expires_ms, not_before_ms; /* absolute; jobs alone */
+};
+
 /* REQUEUE, JOINING and END keep the error of the attempt, if there is one. */
 struct record_verdict {
     uint8_t kind;          /* JOINING, REQUEUE: enum verdict_kind */
@@ -409,6 +417,8 @@ struct record {
         struct record_group group;
         uint8_t outcome;  /* GROUP_END */
         struct str ready; /* READY */
+        int64_t until_ms; /* SHIELD; 0: it is over */
+        struct record_times times;
     } u;
 };
 
@@ -446,6 +456,8 @@ bool core_work(struct core *c);
 
 void timer_set(struct core *c, struct timer *t, int64_t at_ms);
 void timer_stop(struct core *c, struct timer *t);
+/* Is its time up, although it has not fired yet? */
+bool timer_due(const struct core *c, const struct timer *t);
 
 void segment_hold(struct core *c, uint32_t *where);
 void segment_drop(struct core *c, uint32_t where);
@@ -472,13 +484,17 @@ void job_forget(struct core *c, struct job *j);
 struct extra *job_extra(struct core *c, struct job *j);
 /* A group above it that has no width left, or NULL. */
 struct group *job_full_group(const struct job *j);
-int64_t job_effective_deadline(const struct job *j); /* or CORE_NONE */
 bool job_not_started(const struct job *j);
 bool job_past_deadline(const struct core *c, const struct job *j);
+/* Before its first start: not before that time; CORE_NONE: now. */
+void job_delay(struct core *c, struct job *j, int64_t not_before_ms,
+               int64_t now_ms);
 /* Queued, but its deadline or EXPIRES has passed. */
 bool job_overdue(const struct core *c, const struct job *j);
 
 void options_release(struct core *c, struct options *o);
+/* Its options, for writing: not shared with others. */
+struct options *options_own(struct core *c, struct job *j);
 
 /* Decisions. */
 void job_start(struct core *c, struct job *j, struct session *s);
@@ -502,6 +518,10 @@ void job_list(struct core *c, const struct core_event *ev);
 
 /* Why the groups below a job are to be cancelled, or NULL: they are not. */
 const char *attempt_stops_groups(const struct job *j);
+/* Why what is below a running job is cancelled, by itself or from above. */
+const char *attempt_cancelled(const struct job *j);
+bool attempt_shielded(const struct job *j);
+bool attempt_past_timeout(const struct core *c, const struct job *j);
 /* Tell groups below it of their fate, as after a restart. */
 void attempt_sweep_begin(struct core *c, struct run *run);
 /* Tell the next one. */
@@ -518,6 +538,24 @@ void attempt_body_ended(struct core *c, struct job *j, const struct verdict *v);
 /* A group under the job has ended. */
 void attempt_child_ended(struct core *c, struct job *j);
 void attempt_timer(struct core *c, struct run *run);
+void attempt_shield(struct core *c, const struct core_event *ev);
+void attempt_unshield(struct core *c, const struct core_event *ev);
+
+/* ------------------------------------------------------------- deadline.c */
+
+/* The earlier of two times, either of which may be CORE_NONE. */
+int64_t deadline_earlier(int64_t a, int64_t b);
+/* When a scope must have ended, or CORE_NONE: its own deadline, and those of
+ * the scopes above it up to the first shield (Trio's effective deadline). */
+int64_t deadline_of_group(const struct group *g);
+int64_t deadline_of_job(const struct job *j);
+/* Milliseconds until a running job has to stop, or CORE_NONE. */
+int64_t deadline_remaining(const struct core *c, const struct job *j);
+/* Scopes from this one up, which has live members, whose time is up although
+ * their timers have not been worked off yet: it acts now. */
+void deadline_reach(struct core *c, struct group *g);
+const char *deadline_apply(struct core *c, const struct record *r);
+void deadline_reschedule(struct core *c, const struct core_event *ev);
 
 /* ---------------------------------------------------------------- queue.c */
 
@@ -598,6 +636,7 @@ void lane_close(struct lane *lane);
 /* A member was forgotten. */
 void group_member_forgotten(struct core *c, struct group *g);
 void group_timer(struct core *c, struct group *g);
+void group_arm(struct core *c, struct group *g);    /* set its timer */
 void group_sweep(struct core *c, struct group *g);  /* a slice */
 void group_forget(struct core *c, struct group *g); /* a slice */
 void group_notify_next(struct core *c, struct group *g);
@@ -641,6 +680,8 @@ void session_notify(struct core *c, struct session *s);
 void session_serve(struct core *c, struct session *s);
 void session_free(struct core *c, struct session *s);
 
+/* The job whose current attempt a report names; NULL: the error is answered. */
+struct job *worker_current(struct core *c, const struct core_event *ev);
 void worker_fetch(struct core *c, const struct core_event *ev);
 /* Answer a blocked FETCH with what there is now. */
 void worker_serve(struct core *c, struct waiter *w);

@@ -76,6 +76,19 @@ void options_release(struct core *c, struct options *o)
     mem_free(o);
 }
 
+struct options *options_own(struct core *c, struct job *j)
+{
+    struct options *o = j->options;
+
+    if (o->refs == 1)
+        return o;
+    j->options = mem_dup(o, sizeof(*o));
+    j->options->refs = 1;
+    account(c, sizeof(*o));
+    options_release(c, o);
+    return j->options;
+}
+
 static void error_free(struct core *c, struct job_error *e)
 {
     account(c, -(int64_t)(sizeof(*e) + e->class.len + e->message.len +
@@ -218,6 +231,23 @@ void job_arm_queued(struct core *c, struct job *j)
         timer_stop(c, &j->extra->timer);
 }
 
+void job_delay(struct core *c, struct job *j, int64_t not_before_ms,
+               int64_t now_ms)
+{
+    struct queue *q = j->queue;
+
+    job_extra(c, j)->not_before_ms = max_i64(0, not_before_ms);
+    if (not_before_ms <= now_ms) {
+        if (j->state == JOB_DELAYED)
+            job_move(c, j, JOB_READY, &q->ready[j->priority], false);
+        return;
+    }
+    if (j->state == JOB_PARKED)
+        job_move(c, j, JOB_READY, &q->ready[j->priority], true);
+    if (j->state == JOB_READY)
+        job_move(c, j, JOB_DELAYED, &q->delayed, false);
+}
+
 static bool options_ok(const struct options *o)
 {
     return o->timeout_ms >= -1 && o->deadline_ms >= -1 && o->grace_ms >= 0 &&
@@ -333,6 +363,19 @@ static void set_reason(struct core *c, struct extra *x, struct str reason)
     account(c, (int64_t)strlen(x->reason));
 }
 
+/* It is to stop: no shield holds that back any more. */
+static void set_asked(struct core *c, struct job *j, enum cause cause)
+{
+    struct run *run = j->u.run;
+
+    run->asked = (uint8_t)cause;
+    run->asked_late = j->state == JOB_JOINING;
+    run->shield_ms = 0;
+    if (j->state == JOB_RUNNING)
+        job_move(c, j, JOB_CANCELLING, &run->session->held, false);
+    attempt_arm(c, j);
+}
+
 static const char *apply_ask(struct core *c, struct job *j,
                              const struct record *r)
 {
@@ -342,17 +385,30 @@ static const char *apply_ask(struct core *c, struct job *j,
     if (!has_run(j->state) || cause == CAUSE_NONE || cause >= CAUSES_COUNT ||
         !attempt_can_be_asked(run, cause))
         return "ask of a job that cannot be asked";
+    run->cancelled_first = run->cancelled;
     if (cause == CAUSE_CANCEL) {
         run->cancelled = true;
         set_reason(c, job_extra(c, j), r->u.ask.reason);
     }
     if (run->asked != CAUSE_NONE)
         return NULL;
-    run->asked = r->u.ask.cause;
-    run->asked_late = j->state == JOB_JOINING;
     run->grace_ms = r->u.ask.grace_ms;
-    if (j->state == JOB_RUNNING)
-        job_move(c, j, JOB_CANCELLING, &run->session->held, false);
+    if (cause != CAUSE_CANCEL || !run->shield_ms)
+        set_asked(c, j, cause);
+    return NULL;
+}
+
+static const char *apply_shield(struct core *c, struct job *j,
+                                const struct record *r)
+{
+    struct run *run = j->u.run;
+
+    if ((j->state != JOB_RUNNING && j->state != JOB_CANCELLING) ||
+        r->u.until_ms < 0 || (r->u.until_ms && run->asked != CAUSE_NONE))
+        return "shield of a job that cannot be shielded";
+    run->shield_ms = r->u.until_ms;
+    if (!run->shield_ms && run->cancelled && run->asked == CAUSE_NONE)
+        set_asked(c, j, CAUSE_CANCEL);
     attempt_arm(c, j);
     return NULL;
 }
@@ -421,6 +477,9 @@ static const char *apply_joining(struct core *c, struct job *j,
     list_remove(&run->notice);
     run->session = NULL;
     job_move(c, j, JOB_JOINING, &c->joining, false);
+    run->shield_ms = 0;
+    if (run->cancelled && run->asked == CAUSE_NONE)
+        set_asked(c, j, CAUSE_CANCEL);
     attempt_arm(c, j);
     return NULL;
 }
@@ -551,12 +610,16 @@ const char *job_apply(struct core *c, const struct record *r)
         return apply_end(c, j, r);
     case RECORD_READY:
         return apply_ready(c, j, r);
+    case RECORD_SHIELD:
+        return apply_shield(c, j, r);
     case RECORD_JOB:
     case RECORD_QUEUE:
     case RECORD_GROUP:
     case RECORD_GROUP_CLOSE:
     case RECORD_GROUP_CANCEL:
     case RECORD_GROUP_END:
+    case RECORD_RESCHEDULE:
+    case RECORD_GROUP_TIME:
         break;
     }
     BUG("not a record of a job");
@@ -611,18 +674,6 @@ struct group *job_full_group(const struct job *j)
             break;
     }
     return NULL;
-}
-
-int64_t job_effective_deadline(const struct job *j)
-{
-    int64_t own = j->options->deadline_ms, above = j->group->effective_ms;
-
-    if (PLANTED(DEADLINE_NOT_INHERITED))
-        return own;
-
-    if (own == CORE_NONE || above == CORE_NONE)
-        return own == CORE_NONE ? above : own;
-    return min_i64(own, above);
 }
 
 /* --------------------------------------------------------------- decisions */

@@ -248,8 +248,11 @@ struct job *queue_next(struct core *c, struct queue *q)
     if (q->paused || c->draining || UNLIKELY(drain_stops(q)))
         return NULL;
     while ((j = first_job(q))) {
-        bool cancelled = group_cancelled(j->group) != NULL;
         struct group *full = NULL;
+        bool cancelled;
+
+        deadline_reach(c, j->group);
+        cancelled = group_cancelled(j->group) != NULL;
 
         if (LIKELY(!cancelled && !job_overdue(c, j))) {
             full = job_full_group(j);

@@ -259,8 +259,24 @@ static void get_group(struct reader *r, struct record_group *g)
     g->of_body = get_bool(r);
 }
 
+static void put_times(struct writer *w, const struct record_times *t)
+{
+    put_i64(w, t->timeout_ms);
+    put_i64(w, t->deadline_ms);
+    put_i64(w, t->expires_ms);
+    put_i64(w, t->not_before_ms);
+}
+
+static void get_times(struct reader *r, struct record_times *t)
+{
+    t->timeout_ms = get_i64(r);
+    t->deadline_ms = get_i64(r);
+    t->expires_ms = get_i64(r);
+    t->not_before_ms = get_i64(r);
+}
+
 /* No body is larger than this and its strings. */
-#define FIXED_BYTES_MAX 160
+#define FIXED_BYTES_MAX 256
 
 static size_t strings_bytes(const struct record *r)
 {
@@ -285,6 +301,9 @@ static size_t strings_bytes(const struct record *r)
     case RECORD_START:
     case RECORD_GROUP_CLOSE:
     case RECORD_GROUP_END:
+    case RECORD_SHIELD:
+    case RECORD_RESCHEDULE:
+    case RECORD_GROUP_TIME:
         return 0;
     }
     BUG("unknown record");
@@ -333,6 +352,13 @@ void record_encode(struct buf *to, const struct record *r)
         break;
     case RECORD_READY:
         put_str(&w, r->u.ready);
+        break;
+    case RECORD_SHIELD:
+        put_i64(&w, r->u.until_ms);
+        break;
+    case RECORD_RESCHEDULE:
+    case RECORD_GROUP_TIME:
+        put_times(&w, &r->u.times);
         break;
     case RECORD_GROUP_CLOSE:
         break;
@@ -398,6 +424,13 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         break;
     case RECORD_READY:
         out->u.ready = get_str(&r);
+        break;
+    case RECORD_SHIELD:
+        out->u.until_ms = get_i64(&r);
+        break;
+    case RECORD_RESCHEDULE:
+    case RECORD_GROUP_TIME:
+        get_times(&r, &out->u.times);
         break;
     case RECORD_GROUP_CLOSE:
         break;

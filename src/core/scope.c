@@ -26,7 +26,7 @@ static struct job *attempt_or_reply(struct core *c, struct client_id client,
                     what);
         return NULL;
     }
-    if (j->u.run->asked != CAUSE_NONE || group_cancelled(j->group)) {
+    if (attempt_cancelled(j)) {
         reply_error(c, client, CORE_ERR_CANCELLED,
                     "the job is cancelled and takes no more members");
         return NULL;

@@ -56,9 +56,11 @@ static bool has_run(const struct job *j)
 
 static const char *job_reason(const struct job *j)
 {
-    if (has_run(j) && j->u.run->asked == CAUSE_TIMEOUT)
+    const struct run *run = has_run(j) ? j->u.run : NULL;
+
+    if (run && run->asked == CAUSE_TIMEOUT && !run->cancelled_first)
         return "timeout";
-    if (has_run(j) && j->u.run->asked == CAUSE_DEADLINE)
+    if (run && run->asked == CAUSE_DEADLINE && !run->cancelled_first)
         return "deadline";
     return j->extra ? j->extra->reason : NULL;
 }
@@ -75,7 +77,7 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     bool finished = j->state == JOB_FINISHED;
 
     (void)c;
-    value_map(b, 18);
+    value_map(b, 19);
     field(b, "id");
     value_id(b, 'j', j->node.hash, 0);
     field(b, "queue");
@@ -92,9 +94,12 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     field_opt(b, "ended", finished ? j->u.end->ended_ms : CORE_NONE);
     /* After the end its group may be gone, and with it what was inherited. */
     field_opt(b, "deadline",
-              finished ? j->options->deadline_ms : job_effective_deadline(j));
+              finished ? j->options->deadline_ms : deadline_of_job(j));
     field_opt(b, "timeout", j->options->timeout_ms);
     field_text(b, "reason", job_reason(j));
+    field_opt(b, "shielded",
+              has_run(j) && j->u.run->shield_ms ? j->u.run->shield_ms
+                                                : CORE_NONE);
     field_text(b, "progress", has_run(j) ? j->u.run->progress : NULL);
     field_int(b, "errors", j->extra ? j->extra->nerrors : 0);
     field_int(b, "payload_bytes", j->payload_len);
@@ -198,7 +203,7 @@ void show_group(struct core *c, struct buf *b, const struct group *g)
     field_int(b, "fail", g->fail);
     field_int(b, "succeed", g->succeed);
     field_opt(b, "width", g->width);
-    field_opt(b, "deadline", g->effective_ms);
+    field_opt(b, "deadline", deadline_of_group(g));
     field_int(b, "members", g->members_total);
     field_int(b, "queued", g->queued);
     field_int(b, "running", g->running);

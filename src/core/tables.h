@@ -11,7 +11,7 @@
 /*
  * id, name, legal next states.
  *
- *   DELAYED --> READY <--> PARKED
+ *   DELAYED <-> READY <--> PARKED
  *      |         |  ^         |
  *      |         v  |         |
  *      |      RUNNING --> CANCELLING
@@ -25,7 +25,7 @@
  */
 #define JOB_STATES(X)                                                        \
     X(DELAYED, "delayed", TO(READY) | TO(FINISHED))                          \
-    X(READY, "ready", TO(PARKED) | TO(RUNNING) | TO(FINISHED))               \
+    X(READY, "ready", TO(DELAYED) | TO(PARKED) | TO(RUNNING) | TO(FINISHED)) \
     X(PARKED, "parked", TO(READY) | TO(FINISHED))                            \
     X(RUNNING, "running",                                                    \
       TO(CANCELLING) | TO(JOINING) | TO(FINISHED) | TO(READY) | TO(DELAYED)) \
@@ -94,6 +94,9 @@ enum verdict_kind {
     X(GROUP_CLOSE, 9)   /* takes no more members */                      \
     X(GROUP_CANCEL, 10) /* cancelled */                                  \
     X(GROUP_END, 11)    /* ended */                                      \
+    X(SHIELD, 12)       /* an attempt is shielded, or no longer */       \
+    X(RESCHEDULE, 13)   /* times of a job moved */                       \
+    X(GROUP_TIME, 14)   /* the deadline of a group moved */              \
     X(READY, 40)        /* the running job announced itself */
 
 enum record_type {

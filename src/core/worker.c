@@ -331,36 +331,45 @@ void worker_disconnect(struct core *c, const struct core_event *ev)
 
 /* ------------------------------------------------------------------- fetch */
 
+/* Why a job that was asked to stop should. */
+static struct str stop_reason(const struct run *run)
+{
+    const struct extra *x = run->job->extra;
+
+    if (run->asked == CAUSE_TIMEOUT)
+        return STR("timeout");
+    if (run->asked == CAUSE_DEADLINE)
+        return STR("deadline");
+    return x && x->reason ? str_from(x->reason) : STR("cancelled");
+}
+
 static void show_notice(struct buf *b, const struct run *run)
 {
     const struct job *j = run->job;
-    const char *reason = j->extra && j->extra->reason ? j->extra->reason : NULL;
 
-    if (run->asked == CAUSE_TIMEOUT)
-        reason = "timeout";
-    if (run->asked == CAUSE_DEADLINE)
-        reason = "deadline";
     value_array(b, 4);
     value_str(b, STR("cancel"));
     value_id(b, 'j', j->node.hash, j->attempt);
-    value_str(b, str_from(reason ? reason : "cancelled"));
+    value_str(b, stop_reason(run));
     value_int(b, run->grace_ms);
 }
 
-static void show_work(struct buf *b, const struct job *j)
+static void show_work(const struct core *c, struct buf *b, const struct job *j)
 {
     value_array(b, 5);
     value_str(b, STR("job"));
     value_id(b, 'j', j->node.hash, j->attempt);
     value_str(b, (struct str){j->queue->name, j->queue->name_len});
     value_str(b, (struct str){j->payload, j->payload_len});
-    value_map(b, 6);
+    value_map(b, 7);
     value_str(b, STR("attempt"));
     value_int(b, j->attempt);
     value_str(b, STR("timeout"));
     value_int(b, j->options->timeout_ms);
     value_str(b, STR("deadline"));
-    value_int(b, job_effective_deadline(j));
+    value_int(b, deadline_of_job(j));
+    value_str(b, STR("remaining"));
+    value_int(b, deadline_remaining(c, j));
     value_str(b, STR("grace"));
     value_int(b, j->options->grace_ms);
     value_str(b, STR("group"));
@@ -422,7 +431,7 @@ void worker_serve(struct core *c, struct waiter *w)
         entries++;
     }
     for (size_t i = 0; i < taken; i++)
-        show_work(b, jobs[i]);
+        show_work(c, b, jobs[i]);
     value_set_count(b, at, entries + (uint32_t)taken);
     reply_end(c);
     for (size_t i = 0; i < n && taken; i++)
@@ -476,8 +485,7 @@ void worker_fetch(struct core *c, const struct core_event *ev)
 
 /* ----------------------------------------------------------------- reports */
 
-/* The job whose current attempt the token names; else the error is answered. */
-static struct job *current(struct core *c, const struct core_event *ev)
+struct job *worker_current(struct core *c, const struct core_event *ev)
 {
     const struct token *t = &ev->u.report.token;
     struct job *j = find_job_or_reply(c, ev->client, t->job);
@@ -509,7 +517,7 @@ static bool within(struct core *c, const struct core_event *ev,
 
 void worker_report(struct core *c, const struct core_event *ev)
 {
-    struct job *j = current(c, ev);
+    struct job *j = worker_current(c, ev);
     struct verdict v = {.kind = VERDICT_RELEASED};
 
     if (!j)
@@ -539,7 +547,7 @@ void worker_report(struct core *c, const struct core_event *ev)
 void worker_ready(struct core *c, const struct core_event *ev)
 {
     struct str value = ev->u.report.value;
-    struct job *j = current(c, ev);
+    struct job *j = worker_current(c, ev);
 
     if (!j || !within(c, ev, "value", value.len, CORE_READY_MAX))
         return;
@@ -559,8 +567,8 @@ void worker_ready(struct core *c, const struct core_event *ev)
 
 void worker_touch(struct core *c, const struct core_event *ev)
 {
-    struct job *j = current(c, ev);
-    int64_t at = CORE_NONE;
+    struct job *j = worker_current(c, ev);
+    struct str reason = {0};
     struct run *run;
     struct buf *b;
 
@@ -575,20 +583,12 @@ void worker_touch(struct core *c, const struct core_event *ev)
     }
     if (run->session)
         run->session->seen_ms = c->now_ms;
-    at = job_effective_deadline(j);
-    if (j->options->timeout_ms != CORE_NONE) {
-        int64_t end = run->started_ms + j->options->timeout_ms;
-
-        at = at == CORE_NONE ? end : min_i64(at, end);
-    }
+    if (run->asked != CAUSE_NONE)
+        reason = stop_reason(run);
     b = reply_begin(c, ev->client);
     value_array(b, 3);
     value_int(b, run->asked != CAUSE_NONE);
-    value_int(b, at == CORE_NONE ? CORE_NONE : max_i64(0, at - c->now_ms));
-    value_str_or_null(b, run->asked == CAUSE_TIMEOUT    ? STR("timeout")
-                         : run->asked == CAUSE_DEADLINE ? STR("deadline")
-                         : j->extra && j->extra->reason
-                             ? str_from(j->extra->reason)
-                             : (struct str){0});
+    value_int(b, deadline_remaining(c, j));
+    value_str_or_null(b, reason);
     reply_end(c);
 }

@@ -100,6 +100,25 @@ enum command_result handle_wait(struct command_call *call)
     return step(call, EVENT_RESULT);
 }
 
+/* The id of a job or a group. */
+static bool arg_either(struct command_call *call, struct str text, bool *is_job,
+                       struct job_id *job, struct group_id *group)
+{
+    struct id id;
+
+    if (!id_parse(text, &id) || id.attempt || id.kind == ID_SESSION) {
+        refuse(call, "'%.*s' is neither the id of a job nor of a group",
+               WORD(text));
+        return false;
+    }
+    *is_job = id.kind == ID_JOB;
+    if (*is_job)
+        job->n = id.n;
+    else
+        group->n = id.n;
+    return true;
+}
+
 static enum command_result cancel(struct command_call *call, size_t first)
 {
     static const struct option options[] = {
@@ -115,19 +134,35 @@ static enum command_result cancel(struct command_call *call, size_t first)
 
 enum command_result handle_cancel(struct command_call *call)
 {
-    struct id id;
+    struct core_event *ev = call->event;
 
-    if (!id_parse(call->argv[1], &id) || id.attempt || id.kind == ID_SESSION) {
-        refuse(call, "'%.*s' is neither the id of a job nor of a group",
-               WORD(call->argv[1]));
+    if (!arg_either(call, call->argv[1], &ev->u.cancel.is_job,
+                    &ev->u.cancel.job, &ev->u.cancel.group))
         return COMMAND_ANSWERED;
-    }
-    call->event->u.cancel.is_job = id.kind == ID_JOB;
-    if (id.kind == ID_JOB)
-        call->event->u.cancel.job.n = id.n;
-    else
-        call->event->u.cancel.group.n = id.n;
     return cancel(call, 2);
+}
+
+enum command_result handle_reschedule(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"TIMEOUT", OPTION_INT, AT(reschedule.timeout_ms), 0,
+         &range_duration_or_none_ms},
+        {"DEADLINE", OPTION_INT, AT(reschedule.deadline_ms), 0, &range_time},
+        {"EXPIRES", OPTION_INT, AT(reschedule.expires_ms), 0,
+         &range_duration_or_none_ms},
+        {"AT", OPTION_INT, AT(reschedule.at_ms), 0, &range_time},
+    };
+    struct core_event *ev = call->event;
+
+    ev->u.reschedule.timeout_ms = CORE_UNSET;
+    ev->u.reschedule.deadline_ms = CORE_UNSET;
+    ev->u.reschedule.expires_ms = CORE_UNSET;
+    ev->u.reschedule.at_ms = CORE_UNSET;
+    if (!arg_either(call, call->argv[1], &ev->u.reschedule.is_job,
+                    &ev->u.reschedule.job, &ev->u.reschedule.group) ||
+        !options_read(call, 2, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_RESCHEDULE);
 }
 
 enum command_result handle_logs(struct command_call *call)
@@ -349,6 +384,20 @@ enum command_result handle_ready(struct command_call *call)
         return COMMAND_ANSWERED;
     call->event->u.report.value = call->argv[2];
     return step(call, EVENT_READY);
+}
+
+enum command_result handle_shield(struct command_call *call)
+{
+    if (!report(call) ||
+        !arg_int(call, "the time", call->argv[2], &range_duration_ms,
+                 &call->event->u.report.shield_ms))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_SHIELD);
+}
+
+enum command_result handle_unshield(struct command_call *call)
+{
+    return report(call) ? step(call, EVENT_UNSHIELD) : COMMAND_ANSWERED;
 }
 
 enum command_result handle_log(struct command_call *call)

@@ -139,6 +139,9 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       "Whether a group in the root group may outlive the session that opened " \
       "it (DETACHED); one in another group or job always may, for it ends "    \
       "with that.")                                                            \
+    X("limits", "shield-max", limits.shield_max_ms, TIME, "1m",                \
+      0, CONF_D, RELOAD,                                                       \
+      "Longest time for which a job may keep cancels from outside back.")      \
     X("queue", "max-jobs", limits.queue_defaults.max_jobs, INT, "100000",      \
       1, 1000000000, RELOAD,                                                   \
       "Jobs that have not started; a full queue makes producers wait.")        \

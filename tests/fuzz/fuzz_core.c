@@ -203,9 +203,33 @@ static void fill_report(struct fuzz *f, struct core_event *ev)
     ev->u.report.class = classes[take(f) & 1];
     ev->u.report.result = STR("result");
     ev->u.report.message = STR("message");
+    ev->u.report.shield_ms = take(f) * 8;
     ev->u.report.stream = 1;
     ev->u.report.data = STR("data");
     ev->u.report.value = STR("value");
+}
+
+/* A time before or after now, or none. */
+static int64_t moment(struct fuzz *f)
+{
+    int64_t ms = option(f, 4000);
+
+    if (ms == CORE_UNSET)
+        return ms;
+    return ms > 3900 ? CORE_NONE : f->now - 1000 + ms;
+}
+
+static void fill_move(struct fuzz *f, struct core_event *ev)
+{
+    ev->u.reschedule.is_job = take(f) & 1;
+    if (ev->u.reschedule.is_job)
+        ev->u.reschedule.job.n = pick(f, f->jobs, f->njobs);
+    else
+        ev->u.reschedule.group.n = pick(f, f->groups, f->ngroups);
+    ev->u.reschedule.timeout_ms = option(f, 3000);
+    ev->u.reschedule.deadline_ms = moment(f);
+    ev->u.reschedule.expires_ms = option(f, 2000);
+    ev->u.reschedule.at_ms = moment(f);
 }
 
 static void fill_queue(struct fuzz *f, struct core_event *ev)
@@ -256,6 +280,9 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
         ev->u.cancel.reason = STR("reason");
         ev->u.cancel.grace_ms = option(f, 300);
         return true;
+    case EVENT_RESCHEDULE:
+        fill_move(f, ev);
+        return true;
     case EVENT_LOGS:
         ev->u.logs.id.n = pick(f, f->jobs, f->njobs);
         ev->u.logs.cursor = take(f);
@@ -291,6 +318,8 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
     case EVENT_FAIL:
     case EVENT_RELEASE:
     case EVENT_TOUCH:
+    case EVENT_SHIELD:
+    case EVENT_UNSHIELD:
     case EVENT_LOG:
     case EVENT_READY:
         fill_report(f, ev);

@@ -85,10 +85,13 @@ static void trace_open(const char *at, const struct event_group_open *g)
 
 static void trace_report(const char *at, const struct core_event *ev)
 {
-    static const char *const names[] = {"DONE", "FAIL", "RELEASE", "TOUCH",
-                                        "LOG"};
+    static const char *const names[] = {
+        [EVENT_DONE] = "DONE",       [EVENT_FAIL] = "FAIL",
+        [EVENT_RELEASE] = "RELEASE", [EVENT_TOUCH] = "TOUCH",
+        [EVENT_SHIELD] = "SHIELD",   [EVENT_UNSHIELD] = "UNSHIELD",
+        [EVENT_LOG] = "LOG"};
 
-    trace_note("%s%s j%llx.%u %.*s", at, names[ev->kind - EVENT_DONE],
+    trace_note("%s%s j%llx.%u %.*s", at, names[ev->kind],
                (unsigned long long)ev->u.report.token.job.n,
                ev->u.report.token.attempt, (int)ev->u.report.class.len,
                ev->u.report.class.p);
@@ -130,6 +133,8 @@ void trace_event(const struct core_event *ev)
     case EVENT_FAIL:
     case EVENT_RELEASE:
     case EVENT_TOUCH:
+    case EVENT_SHIELD:
+    case EVENT_UNSHIELD:
     case EVENT_LOG:
     case EVENT_READY:
         trace_report(at, ev);
