@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * bounded-queue - asyncio.Queue(maxsize=2): a producer that is faster than its
- * consumer waits for room, in the order of arrival.
+ * consumer waits for room, in the order of arrival; join() waits until nothing
+ * is unfinished; shutdown() refuses what comes after it.
  *
  * Prints:
  *     the queue is full: QUEUEFULL
@@ -12,6 +13,8 @@
  *     got 5
  *     got 6
  *     most in the queue: 2
+ *     joined
+ *     the queue is closed: CLOSED
  */
 #include <pthread.h>
 
@@ -85,6 +88,12 @@ int main(void)
     }
     printf("most in the queue: %d\n", (int)most);
     (void)pthread_join(producer, NULL);
+
+    must(y, yoke_commandl(y, NULL, "QUEUE", "JOIN", QUEUE, "-1", NULL));
+    printf("joined\n");
+    must(y, yoke_commandl(y, NULL, "QUEUE", "CLOSE", QUEUE, NULL));
+    printf("the queue is closed: %s\n", yoke_status_name(put(y, 7, 0)));
+    must(y, yoke_commandl(y, NULL, "QUEUE", "OPEN", QUEUE, NULL));
     yoke_close(y);
     return 0;
 }

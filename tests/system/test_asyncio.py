@@ -528,6 +528,16 @@ def test_as_completed_gives_each_as_it_ends(jobs):
 # --------------------------------------------------------------------- Queue
 
 
+def producer(jobs, item):
+    """One that waits for room."""
+    s = jobs.daemon.raw()
+    before = jobs.info("QUEUE", "INFO", "work")["waiting_producers"]
+    s.sendall(encode("SUBMIT", "work", item))
+    until(lambda: jobs.info("QUEUE", "INFO", "work")[
+        "waiting_producers"] == before + 1, "it waits")
+    return s
+
+
 def test_putters_wait_for_room_in_the_order_of_their_arrival(jobs):
     async def original():
         queue, accepted = asyncio.Queue(maxsize=1), []
@@ -553,11 +563,8 @@ def test_putters_wait_for_room_in_the_order_of_their_arrival(jobs):
     jobs("QUEUE", "SET", "work", "MAX-JOBS", 1)
     accepted, producers = ["a"], {}
     jobs.submit("root", "a")
-    for i, item in enumerate("bc"):
-        s = producers[item] = jobs.daemon.raw()
-        s.sendall(encode("SUBMIT", "work", item))
-        until(lambda: jobs.info("QUEUE", "INFO", "work")[
-            "waiting_producers"] == i + 1, "it waits")
+    for item in "bc":
+        producers[item] = producer(jobs, item)
     with pytest.raises(redis.ResponseError, match="^QUEUEFULL"):
         jobs.submit("root", "d", "WAIT", 0)
     seen, got = [list(accepted)], []
@@ -576,6 +583,91 @@ def test_putters_wait_for_room_in_the_order_of_their_arrival(jobs):
     assert (got, seen) == asyncio.run(original()) == (
         ["a", "b", "c"],
         [["a"], ["a", "b"], ["a", "b", "c"], ["a", "b", "c"]])
+
+
+def test_join_waits_for_all_that_was_put_also_later(jobs):
+    async def original():
+        queue, seen = asyncio.Queue(), []
+        queue.put_nowait("a")
+        queue.put_nowait("b")
+        joiner = asyncio.create_task(queue.join())
+        for step in "ab":
+            await queue.get()
+            queue.task_done()
+            if step == "a":
+                queue.put_nowait("c")
+            await turn()
+            seen.append(joiner.done())
+        await queue.get()
+        await turn()
+        seen.append(joiner.done())  # got is not done
+        queue.task_done()
+        await turn()
+        seen.append(joiner.done())
+        return seen
+
+    jobs.submit("root", "a")
+    jobs.submit("root", "b")
+    seen = []
+    with jobs.daemon.raw() as joiner:
+        joiner.sendall(encode("QUEUE", "JOIN", "work", -1))
+        for step in "ab":
+            assert jobs.fetch() == [step]
+            jobs.done(step)
+            if step == "a":
+                jobs.submit("root", "c")
+            seen.append(readable(joiner))
+        assert jobs.fetch() == ["c"]
+        seen.append(readable(joiner))
+        jobs.done("c")
+        seen.append(readable(joiner, 10))
+        assert Lines(joiner).next() == ":1"
+    assert seen == asyncio.run(original()) == [False, False, False, True]
+
+
+def test_shutdown_refuses_putters_and_lets_getters_drain(jobs):
+    """The rules of Queue.shutdown() in Python's documentation (3.13): put()
+    raises, putters that are blocked are woken and raise, get() goes on until
+    the queue is empty, and join() returns when what was in it is done.
+
+    On purpose a FETCH of an empty closed queue waits as ever instead of
+    failing: a worker serves several queues, and this one may be opened again.
+    """
+    jobs("QUEUE", "SET", "work", "MAX-JOBS", 2)
+    jobs.submit("root", "a")
+    jobs.submit("root", "b")
+    with producer(jobs, "blocked") as blocked, jobs.daemon.raw() as joiner:
+        joiner.sendall(encode("QUEUE", "JOIN", "work", -1))
+        jobs("QUEUE", "CLOSE", "work")
+        assert Lines(blocked).next().startswith("-CLOSED")
+        with pytest.raises(redis.ResponseError, match="^CLOSED"):
+            jobs.submit("root", "late")
+        assert jobs.fetch(2) == ["a", "b"]
+        assert not readable(joiner)
+        jobs.done("a")
+        assert jobs.fetch(wait=0) == []
+        jobs.done("b")
+        assert Lines(joiner).next() == ":1"
+
+
+def test_immediate_shutdown_drops_what_nobody_has_got(jobs):
+    """shutdown(immediate=True): the queue is emptied, and join() returns when
+    what had been got is done."""
+    for name in "abc":
+        jobs.submit("root", name)
+    assert jobs.fetch() == ["a"]
+    with jobs.daemon.raw() as joiner:
+        joiner.sendall(encode("QUEUE", "JOIN", "work", -1))
+        jobs("QUEUE", "CLOSE", "work", "NOW")
+        assert jobs.fetch(wait=0) == []
+        for name in "bc":
+            end = jobs.info("WAIT", jobs.ids[name], 5000)
+            assert (end["outcome"], end["reason"]) == (
+                "cancelled", "queue closed")
+        jobs.nobody_asked()
+        assert not readable(joiner)
+        jobs.done("a")
+        assert Lines(joiner).next() == ":1"
 
 
 # ----------------------------------------------------------------- Semaphore

@@ -107,6 +107,12 @@ def test_every_example_is_c_and_shell():
             assert "there is no " + absent in file.read()
 
 
+def test_readme_links_to_every_example():
+    with open(os.path.join(SOURCE, "README.md")) as file:
+        links = set(re.findall(r"\(examples/([^)]*)\)", file.read()))
+    assert links == set(sources()) - {"retrieve-source.sh"}
+
+
 # ----------------------------------------------------- the production pattern
 
 

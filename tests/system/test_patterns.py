@@ -221,7 +221,24 @@ def test_bounded_queue(cli, user, worker):
     assert producer.answer().startswith("j")
     [b] = fetch(worker)
     worker("DONE", a)
+    user.send("QUEUE", "JOIN", "work", 5000)
     worker("DONE", b)
+    assert user.answer() == 1
+    user("QUEUE", "CLOSE", "work")
+    assert user.refused("SUBMIT", "work", "c") == "CLOSED"
+
+
+def test_ready(user, worker):
+    [job] = submit(user, "root", "server")
+    [token] = fetch(worker)
+    user.send("WAIT", job, 5000, "READY")
+    worker("READY", token, "127.0.0.1:8080")
+    assert user.answer() == "127.0.0.1:8080"
+    worker("DONE", token)
+    [job] = submit(user, "root", "broken")
+    [token] = fetch(worker)
+    worker("FAIL", token, "bind", "in use")
+    assert user.refused("WAIT", job, 5000, "READY") == "NOTREADY"
 
 
 def test_width(user, worker):
