@@ -129,11 +129,16 @@ static int write_text(int dir, const char *file, const char *text)
     return rc;
 }
 
-static bool read_populated(int events)
+/* Whether the text of a cgroup.events file says that somebody is in there, and
+ * if it says that nobody is, and nothing else. */
+static bool read_populated(int events, bool *calm)
 {
+    static const char nothing[] = "populated 0\nfrozen 0\n";
     char text[256];
     ssize_t n = pread(events, text, sizeof(text) - 1, 0);
 
+    *calm = n == (ssize_t)sizeof(nothing) - 1 &&
+            memcmp(text, nothing, sizeof(nothing) - 1) == 0;
     /* A cgroup that is gone has nobody in it. */
     if (n <= 0)
         return false;
@@ -180,6 +185,7 @@ static void remove_below(int dir, int depth)
 static void bury(int place, const char *name)
 {
     int dir = openat(place, name, DIR_FLAGS), events;
+    bool calm;
 
     if (dir < 0)
         return;
@@ -189,7 +195,8 @@ static void bury(int place, const char *name)
     }
     (void)write_text(dir, "cgroup.kill", "1"); /* seen below if it failed */
     events = openat(dir, "cgroup.events", O_RDONLY | O_CLOEXEC);
-    for (int ms = 0; ms < CGROUP_DEATH_MS && read_populated(events); ms++)
+    for (int ms = 0; ms < CGROUP_DEATH_MS && read_populated(events, &calm);
+         ms++)
         pause_ms(1);
     if (events >= 0)
         close(events);
@@ -413,8 +420,10 @@ struct cgroup_leaf *cgroup_take(struct cgroup *c)
     } else {
         leaf = leaf_new(c);
     }
-    if (leaf)
+    if (leaf) {
+        leaf->calm = false;
         TAILQ_INSERT_TAIL(&c->busy, leaf, link);
+    }
     return leaf;
 }
 
@@ -422,14 +431,9 @@ struct cgroup_leaf *cgroup_take(struct cgroup *c)
  * could have changed that. */
 static bool leaf_is_pristine(const struct cgroup_leaf *leaf)
 {
-    static const char want[] = "populated 0\nfrozen 0\n";
-    char text[64];
     struct stat st;
-    ssize_t n = pread(leaf->events, text, sizeof(text), 0);
 
-    return n == (ssize_t)sizeof(want) - 1 &&
-           memcmp(text, want, sizeof(want) - 1) == 0 &&
-           fstat(leaf->dir, &st) == 0 && st.st_nlink == 2;
+    return leaf->calm && fstat(leaf->dir, &st) == 0 && st.st_nlink == 2;
 }
 
 void cgroup_put(struct cgroup *c, struct cgroup_leaf *leaf, bool kept)
@@ -446,9 +450,9 @@ void cgroup_put(struct cgroup *c, struct cgroup_leaf *leaf, bool kept)
     c->idle_count++;
 }
 
-bool cgroup_populated(const struct cgroup_leaf *leaf)
+bool cgroup_populated(struct cgroup_leaf *leaf)
 {
-    return read_populated(leaf->events);
+    return read_populated(leaf->events, &leaf->calm);
 }
 
 bool cgroup_has_members(const struct cgroup_leaf *leaf)

@@ -29,6 +29,7 @@ struct cgroup_leaf {
     int dir;    /* for CLONE_INTO_CGROUP */
     int events; /* cgroup.events */
     int watch;  /* of inotify; -1: none */
+    bool calm;  /* when last looked at: nobody in it, and not frozen */
     unsigned long number;
     void *owner; /* the user's; given back by cgroup_next_event */
     char *path;  /* as in /proc/PID/cgroup */
@@ -57,10 +58,11 @@ void cgroup_clear(struct cgroup *c);
 
 /* An empty cgroup; NULL with errno set. */
 struct cgroup_leaf *cgroup_take(struct cgroup *c);
-/* Give an empty one back. `kept` says that it may be used again. */
+/* Give an empty one back. `kept` says that it may be used again, as far as
+ * cgroup_populated() has seen that it is empty. */
 void cgroup_put(struct cgroup *c, struct cgroup_leaf *leaf, bool kept);
 /* Whether a process is left in it or below. */
-bool cgroup_populated(const struct cgroup_leaf *leaf);
+bool cgroup_populated(struct cgroup_leaf *leaf);
 /* Whether processes are listed in it: one that is just going away still
  * populates its cgroup, but is not listed. */
 bool cgroup_has_members(const struct cgroup_leaf *leaf);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,22 @@
 /* When a job that cannot be killed is worth a warning. */
 #define JOB_STUCK_MS 10000
 
+/* What the start of a job needs, and what its process reads until it runs its
+ * program. */
+struct job_launch {
+    int rc;          /* of preparing it */
+    int in, ends[2]; /* of the child; -1: closed */
+    char **env;
+    struct command command;
+    struct buffer server;
+    /* The variables by which a job knows itself. */
+    char *self[10];
+    size_t nself;
+    char room[10][160];
+};
+
 static void job_step(struct job *j);
+static void launch_free(struct job *j);
 
 int64_t job_now_ms(void)
 {
@@ -62,6 +78,8 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
         j->reads_output = true;
         job_watch_output(j);
     }
+    if (j->launch && process_settled(&j->process))
+        launch_free(j);
     job_step(j);
 }
 
@@ -90,6 +108,7 @@ void job_free(struct job *j)
     if (!j)
         return;
     ev_timer_stop(j->host->loop, &j->timer);
+    launch_free(j);
     if (j->has_output)
         output_clear(&j->output);
     free(j->payload);
@@ -119,12 +138,17 @@ static void job_note_cut(struct job *j)
     j->host->piece(j->host->arg, j, 2, line, (size_t)len);
 }
 
-/* Everything is gone: take the last output and the status. */
+/* Everything is gone. */
 static void job_finish(struct job *j)
+{
+    j->uncollected = true;
+    job_end(j);
+}
+
+static void job_outcome(struct job *j)
 {
     siginfo_t end = {0};
 
-    sweep_remove(&j->host->sweep, &j->scope);
     /* Until now the zombie kept its pid, and with it its session and process
      * group, from being used again. */
     if (waitid(P_PID, (id_t)j->scope.main, &end, WEXITED | __WALL) < 0) {
@@ -135,13 +159,24 @@ static void job_finish(struct job *j)
         process_outcome(&end, j->class_name, sizeof(j->class_name), j->text,
                         sizeof(j->text));
     }
+    if (process_ended(&j->process, j->text, sizeof(j->text)) < 0)
+        snprintf(j->class_name, sizeof(j->class_name), "spawn");
+}
+
+void job_collect(struct job *j)
+{
+    if (!j->uncollected)
+        return;
+    j->uncollected = false;
+    sweep_remove(&j->host->sweep, &j->scope);
+    job_outcome(j);
+    launch_free(j);
     output_finish(&j->output);
     if (j->output.result_cut)
         job_note_cut(j);
     if (j->leaf)
         cgroup_put(&j->host->cgroup, j->leaf, !j->killed);
     j->leaf = NULL;
-    job_end(j);
 }
 
 static bool job_is_gone(struct job *j)
@@ -197,10 +232,12 @@ static void job_look_again(struct job *j)
         if (left_ms < wait_ms)
             wait_ms = left_ms > 0 ? left_ms : 0;
     }
-    if (wait_ms == INT64_MAX)
-        return;
     if (!j->reads_output && wait_ms > JOB_YOUNG_MS)
         wait_ms = JOB_YOUNG_MS;
+    if (j->launch && wait_ms > JOB_WAIT_MAX_MS)
+        wait_ms = JOB_WAIT_MAX_MS;
+    if (wait_ms == INT64_MAX)
+        return;
     ev_timer_stop(j->host->loop, &j->timer);
     ev_timer_set(&j->timer, (double)wait_ms / 1000., 0.);
     ev_timer_start(j->host->loop, &j->timer);
@@ -245,13 +282,31 @@ static void on_exited(struct ev_loop *loop, ev_io *io, int events)
 
     (void)events;
     ev_io_stop(loop, io);
-    close(io->fd);
+    process_close(io->fd);
     j->scope.main_ended = true;
     j->wait_ms = JOB_WAIT_MIN_MS;
     job_step(j);
+    if (j->state == JOB_ENDED && j->host->room)
+        j->host->room(j->host->arg);
 }
 
 /* ------------------------------------------------------------------- start */
+
+/* A pipe that holds the input: what is not longer than that fits into every
+ * pipe, so that writing does not wait. */
+static int input_pipe(const char *data, size_t len)
+{
+    int ends[2], rc = 0;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    if (write(ends[1], data, len) != (ssize_t)len)
+        rc = -errno;
+    close(ends[1]);
+    if (rc < 0)
+        close(ends[0]);
+    return rc < 0 ? rc : ends[0];
+}
 
 /* A file that holds the input, read from its beginning: nothing has to be
  * written while the job runs. Returns a descriptor or -errno. */
@@ -277,100 +332,103 @@ static int input_file(const char *data, size_t len)
     return fd;
 }
 
-/* The variables by which a job knows itself. */
-struct self {
-    char *list[10];
-    size_t count;
-    char room[10][160];
-    struct buffer server;
-};
-
-static void self_add(struct self *s, const char *name, const char *value)
+static void self_add(struct job_launch *l, const char *name, const char *value)
 {
-    char *to = s->room[s->count];
+    char *to = l->room[l->nself];
 
-    snprintf(to, sizeof(s->room[0]), "%s=%s", name, value);
-    s->list[s->count++] = to;
+    snprintf(to, sizeof(l->room[0]), "%s=%s", name, value);
+    l->self[l->nself++] = to;
 }
 
-static void self_add_number(struct self *s, const char *name, int64_t value)
+static void self_add_number(struct job_launch *l, const char *name,
+                            int64_t value)
 {
     char text[32];
 
     snprintf(text, sizeof(text), "%lld", (long long)value);
-    self_add(s, name, text);
+    self_add(l, name, text);
 }
 
-static void self_make(struct self *s, const struct job *j)
+static void self_make(struct job_launch *l, const struct job *j)
 {
     char id[YOKE_ID_SIZE];
 
-    s->count = 0;
-    s->server = (struct buffer){0};
     snprintf(id, sizeof(id), "%.*s", (int)strcspn(j->token, "."), j->token);
-    self_add(s, "YOKE_JOB", id);
+    self_add(l, "YOKE_JOB", id);
     /* The token: it is new for each attempt, so it tells whose an orphan is. */
-    self_add(s, SWEEP_VARIABLE, j->token);
-    self_add(s, YOKE_ENV_SCOPE, j->token);
-    self_add(s, "YOKE_QUEUE", j->queue->name);
-    self_add_number(s, "YOKE_ATTEMPT", j->attempt);
+    self_add(l, SWEEP_VARIABLE, j->token);
+    self_add(l, YOKE_ENV_SCOPE, j->token);
+    self_add(l, "YOKE_QUEUE", j->queue->name);
+    self_add_number(l, "YOKE_ATTEMPT", j->attempt);
     if (j->deadline_ms >= 0)
-        self_add_number(s, "YOKE_DEADLINE", j->deadline_ms);
+        self_add_number(l, "YOKE_DEADLINE", j->deadline_ms);
     if (j->timeout_ms >= 0)
-        self_add_number(s, "YOKE_TIMEOUT", j->timeout_ms);
+        self_add_number(l, "YOKE_TIMEOUT", j->timeout_ms);
     if (j->host->server) {
         /* An address may be longer than the others. */
-        buffer_append(&s->server, "YOKE_SERVER=", 12);
-        buffer_append(&s->server, j->host->server, strlen(j->host->server) + 1);
-        s->list[s->count++] = s->server.data;
+        buffer_append(&l->server, "YOKE_SERVER=", 12);
+        buffer_append(&l->server, j->host->server, strlen(j->host->server) + 1);
+        l->self[l->nself++] = l->server.data;
     }
 }
 
-static int job_spawn(struct job *j, const struct command *command,
-                     struct process *out)
+static void close_end(int *fd, int keep)
 {
-    struct process_plan plan = {
-        .argv = j->queue->command.argc ? j->queue->command.argv : command->argv,
-        .dir = command->dir       ? command->dir
-               : j->queue->dir[0] ? j->queue->dir
-                                  : "/",
-        .in = j->host->nothing,
-        .umask_bits = (mode_t)j->host->settings->umask_bits,
-        .cgroup = j->leaf ? j->leaf->dir : -1,
-        .files = &j->host->files,
-    };
-    int ends[2], rc = 0;
-    struct self self;
-    char **env;
+    if (*fd >= 0 && *fd != keep)
+        close(*fd);
+    *fd = -1;
+}
 
-    if (command->input_len > 0)
-        plan.in = input_file(command->input, command->input_len);
-    if (plan.in < 0) {
+/* Our copies of what the child has. */
+static void launch_close(struct job *j)
+{
+    struct job_launch *l = j->launch;
+
+    close_end(&l->in, j->host->nothing);
+    close_end(&l->ends[0], -1);
+    close_end(&l->ends[1], -1);
+}
+
+static void launch_free(struct job *j)
+{
+    struct job_launch *l = j->launch;
+
+    if (!l)
+        return;
+    launch_close(j);
+    command_clear(&l->command);
+    buffer_clear(&l->server);
+    free(l->env);
+    free(l);
+    j->launch = NULL;
+}
+
+/* The descriptors of the child. 0, or -errno with a sentence. */
+static int launch_open(struct job *j)
+{
+    struct job_launch *l = j->launch;
+    const struct command *c = &l->command;
+    int rc;
+
+    if (c->input_len == 0)
+        l->in = j->host->nothing;
+    else if (c->input_len <= PIPE_BUF)
+        l->in = input_pipe(c->input, c->input_len);
+    else
+        l->in = input_file(c->input, c->input_len);
+    if (l->in < 0) {
         snprintf(j->text, sizeof(j->text), "cannot make its standard input: %s",
-                 strerror(-plan.in));
-        return plan.in;
+                 strerror(-l->in));
+        return l->in;
     }
     rc = output_init(&j->output, j->host->loop,
-                     (size_t)j->host->settings->result_max, on_piece, j, ends);
-    if (rc < 0) {
+                     (size_t)j->host->settings->result_max, on_piece, j,
+                     l->ends);
+    if (rc < 0)
         snprintf(j->text, sizeof(j->text), "cannot make its pipes: %s",
                  strerror(-rc));
-    } else {
+    else
         j->has_output = true;
-        plan.out = ends[0];
-        plan.err = ends[1];
-        self_make(&self, j);
-        env = environment_make(&j->host->environment, self.list, self.count,
-                               command->env, command->envc);
-        plan.env = env;
-        rc = process_start(&plan, out, j->text, sizeof(j->text));
-        free(env);
-        buffer_clear(&self.server);
-        close(ends[0]);
-        close(ends[1]);
-    }
-    if (plan.in != j->host->nothing)
-        close(plan.in);
     return rc;
 }
 
@@ -393,28 +451,78 @@ static int job_command(struct job *j, struct command *out)
     return 0;
 }
 
+void job_prepare(struct job *j)
+{
+    struct job_launch *l;
+
+    if (j->launch)
+        return;
+    l = memory_new(sizeof(*l));
+    l->in = l->ends[0] = l->ends[1] = -1;
+    j->launch = l;
+    l->rc = job_command(j, &l->command);
+    if (l->rc == 0)
+        l->rc = launch_open(j);
+    if (l->rc < 0)
+        return;
+    self_make(l, j);
+    l->env = environment_make(&j->host->environment, l->self, l->nself,
+                              l->command.env, l->command.envc);
+}
+
+/* Its process, in its cgroup. 0, or -errno with a sentence. */
+static int job_spawn(struct job *j)
+{
+    const struct job_launch *l = j->launch;
+    const struct command *c = &l->command;
+    const struct settings_queue *queue = j->queue;
+    struct process_plan plan = {
+        .argv = queue->command.argc ? queue->command.argv : c->argv,
+        .env = l->env,
+        .dir = c->dir          ? c->dir
+               : queue->dir[0] ? queue->dir
+                               : "/",
+        .in = l->in,
+        .out = l->ends[0],
+        .err = l->ends[1],
+        .umask_bits = (mode_t)j->host->settings->umask_bits,
+        .cgroup = -1,
+        .files = &j->host->files,
+    };
+
+    if (l->rc < 0)
+        return l->rc;
+    if (j->host->cgroup.base >= 0) {
+        j->leaf = cgroup_take(&j->host->cgroup);
+        if (!j->leaf) {
+            int rc = -errno;
+
+            snprintf(j->text, sizeof(j->text), "cannot make its cgroup: %s",
+                     strerror(-rc));
+            return rc;
+        }
+        j->leaf->owner = j;
+        plan.cgroup = j->leaf->dir;
+    }
+    return process_start(&plan, &j->process, j->text, sizeof(j->text));
+}
+
 void job_start(struct job *j)
 {
     struct job_host *host = j->host;
-    struct command command;
-    struct process process;
-    int rc = job_command(j, &command);
+    int rc;
 
+    /* What it failed for when it was only held may be there now. */
+    if (j->launch && j->launch->rc < 0)
+        launch_free(j);
+    job_prepare(j);
     j->state = JOB_RUNNING;
-    if (rc == 0 && host->cgroup.base >= 0) {
-        j->leaf = cgroup_take(&host->cgroup);
-        if (!j->leaf) {
-            rc = -errno;
-            snprintf(j->text, sizeof(j->text), "cannot make its cgroup: %s",
-                     strerror(errno));
-        } else {
-            j->leaf->owner = j;
-        }
-    }
-    if (rc == 0)
-        rc = job_spawn(j, &command, &process);
-    command_clear(&command);
+    rc = job_spawn(j);
+    launch_close(j);
+    free(j->payload);
+    j->payload = NULL;
     if (rc < 0) {
+        launch_free(j);
         if (j->leaf)
             cgroup_put(&host->cgroup, j->leaf, true);
         j->leaf = NULL;
@@ -422,14 +530,14 @@ void job_start(struct job *j)
         job_end(j);
         return;
     }
-    free(j->payload);
-    j->payload = NULL;
     j->began_ms = job_now_ms();
-    j->scope.main = process.pid;
+    j->scope.main = j->process.pid;
     j->scope.cgroup = j->leaf ? j->leaf->path : NULL;
     snprintf(j->scope.token, sizeof(j->scope.token), "%s", j->token);
     sweep_add(&host->sweep, &j->scope);
-    ev_io_init(&j->exited, on_exited, process.pidfd, EV_READ);
+    ev_io_init(&j->exited, on_exited, j->process.pidfd, EV_READ);
+    /* Before what came from the daemon: somebody may wait for the slot. */
+    ev_set_priority(&j->exited, EV_MAXPRI);
     j->exited.data = j;
     ev_io_start(host->loop, &j->exited);
     ev_timer_set(&j->timer, JOB_YOUNG_MS / 1000., 0.);
@@ -443,7 +551,10 @@ void job_start(struct job *j)
  * stopped process gets it, too, once it continues. */
 static void job_terminate(struct job *j)
 {
-    (void)kill(-j->scope.main, SIGTERM); /* fails when the group is empty */
+    /* There may be no group yet: then the process gets it alone, and ends by it
+     * before it is a program. */
+    if (kill(-j->scope.main, SIGTERM) < 0)
+        (void)kill(j->scope.main, SIGTERM); /* a zombie keeps its pid */
     (void)kill(-j->scope.main, SIGCONT);
     sweep_signal_others(&j->host->sweep, &j->scope, SIGTERM);
     sweep_signal_others(&j->host->sweep, &j->scope, SIGCONT);

@@ -9,7 +9,9 @@
  *       `----------'   what the main process left is killed
  *
  * A job has ended when its main process has and nothing that it started is
- * left: by then its cgroup is empty, and the sweep finds no orphan of it.
+ * left: by then its cgroup is empty, and the sweep finds no orphan of it. Its
+ * last output and its status are collected after that, so that the next job
+ * need not wait for them.
  *
  * Knows:     processes, cgroups, sweep, output of one job.
  * Never:     the connection, other jobs.
@@ -21,6 +23,7 @@
 #include "runner/command.h"
 #include "runner/environment.h"
 #include "runner/output.h"
+#include "runner/process.h"
 #include "runner/settings.h"
 #include "runner/sweep.h"
 
@@ -28,6 +31,7 @@
 #include <yoke.h>
 
 struct job;
+struct job_launch;
 
 enum job_state { JOB_HELD, JOB_RUNNING, JOB_STOPPING, JOB_KILLING, JOB_ENDED };
 
@@ -50,6 +54,9 @@ struct job_host {
      * started or tried (JOB_RUNNING and later) or not. Free it later, not in
      * this call. */
     void (*ended)(void *arg, struct job *job, enum job_state was);
+    /* One or more have ended: a moment at which others may be started, and
+     * nothing else is under way. NULL: nobody cares. */
+    void (*room)(void *arg);
 };
 
 /* Why a job was stopped; the first reason stays, except that one which is
@@ -80,6 +87,9 @@ struct job {
     struct cgroup_leaf *leaf;
     struct output output;
     bool has_output, reads_output;
+    struct job_launch *launch; /* from job_prepare to the run of its program */
+    struct process process;
+    bool uncollected;
     ev_io exited; /* on the pidfd */
     ev_timer timer;
     int64_t kill_at_ms; /* end of the grace */
@@ -87,7 +97,7 @@ struct job {
     bool killed;        /* a kill was needed */
     bool warned;
 
-    /* How it ended: class "" is success. */
+    /* How it ended, once collected: class "" is success. */
     char class_name[32];
     char text[512];
 };
@@ -98,11 +108,18 @@ int64_t job_now_ms(void);
 /* Copies what it needs. */
 struct job *job_new(struct job_host *host, const struct yoke_work *work,
                     const struct settings_queue *queue);
-/* Only before the start or after the end. */
+/* Only before the start, or after the end and job_collect. */
 void job_free(struct job *j);
 
-/* Start its process. A failure ends the job with class `spawn`. */
+/* Make ready all that its start needs, so that it is a short one. A failure
+ * shows when it is started. */
+void job_prepare(struct job *j);
+/* Start its process. A failure ends the job with class `spawn`, now or when
+ * its process has told. */
 void job_start(struct job *j);
+/* Take the last output and the status of a job that has ended; may be called
+ * for any that has, also from host->ended(). */
+void job_collect(struct job *j);
 /* TERM now, and kill what is left after grace_ms (0: at once). A job that is
  * only held ends at once. Asking again can only make the end come earlier.
  * reason may be NULL. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "runner/output.h"
 
+#include "runner/process.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -69,10 +71,11 @@ static void stop(struct output *o, int which)
 {
     if (o->io[which].fd < 0)
         return;
-    /* Our end is the only one of its kind: the child closed its copy before
-     * the runner went on, so closing takes it out of epoll, too. */
     ev_io_stop(o->loop, &o->io[which]);
-    close(o->io[which].fd);
+    if (o->watched)
+        process_close(o->io[which].fd);
+    else
+        close(o->io[which].fd);
     o->io[which].fd = -1;
 }
 
@@ -132,6 +135,7 @@ int output_init(struct output *o, struct ev_loop *loop, size_t result_max,
 
 void output_watch(struct output *o, bool on)
 {
+    o->watched |= on;
     for (int i = 0; i < 2; i++) {
         if (o->io[i].fd < 0)
             continue;

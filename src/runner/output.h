@@ -29,7 +29,8 @@ typedef void output_piece_fn(void *arg, int stream, const char *data,
 
 struct output {
     struct ev_loop *loop;
-    ev_io io[2]; /* of stdout and stderr; fd -1: closed */
+    ev_io io[2];  /* of stdout and stderr; fd -1: closed */
+    bool watched; /* they have been in epoll */
     output_piece_fn *piece;
     void *arg;
     struct buffer waiting; /* not yet given to piece() */

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "runner/process.h"
 
+#include "runner/memory.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -13,29 +16,44 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/queue.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STACK_SIZE ((size_t)256 << 10)
+#define STACK_SIZE ((size_t)64 << 10)
 #define GUARD_SIZE ((size_t)64 << 10) /* a multiple of every page size */
+/* Launches that are kept for the next ones. */
+#define IDLE_MAX 32
+/* Descriptors that wait to be closed. */
+#define CLOSING_MAX 256
 
-/* The one stack on which children run until they are a program; the runner
- * stands still meanwhile. */
-static char *process_stack;
-
-/* What the child reads, and what it tells. */
-struct child {
-    const struct process_plan *plan;
-    pid_t parent;
-    const char *path; /* the value of PATH, never NULL */
-    int procs;        /* cgroup.procs to enter by, or -1 */
+/* A child on its way to its program: what it reads, and what it tells. It lies
+ * at the upper end of the child's stack. */
+struct launch {
+    _Alignas(16) TAILQ_ENTRY(launch) link;
+    bool flying; /* it is in the list of those */
+    /* Not 0 as long as the child uses our memory: the kernel changes that
+     * (CLONE_CHILD_CLEARTID). */
+    int alive;
+    struct process_plan plan;
+    const char **programs; /* where it may be; NULL: argv[0] says it */
+    int procs;             /* cgroup.procs to enter by, or -1 */
     /* out */
     int error;         /* 0: the program runs */
     const char *stage; /* what failed; NULL: to run the program */
     bool in_dir;       /* it was the directory */
 };
+
+TAILQ_HEAD(launch_list, launch);
+
+static struct launch_list flying = TAILQ_HEAD_INITIALIZER(flying);
+static struct launch_list idle = TAILQ_HEAD_INITIALIZER(idle);
+static size_t nidle;
+static int closing[CLOSING_MAX];
+static size_t nclosing;
+static pid_t self;
 
 /* Signals that were ignored when we were started, or are by us: only these
  * would still be in the child, as there are no handlers. */
@@ -63,113 +81,240 @@ static void find_ignored(void)
 
 int process_init(void)
 {
-    void *p = mmap(NULL, STACK_SIZE + GUARD_SIZE, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-
-    if (p == MAP_FAILED)
-        return -errno;
-    if (mprotect(p, GUARD_SIZE, PROT_NONE) < 0) {
-        int rc = -errno;
-
-        munmap(p, STACK_SIZE + GUARD_SIZE);
-        return rc;
-    }
-    process_stack = p;
+    self = getpid();
     find_ignored();
     return 0;
 }
 
+/* ---------------------------------------------------------------- launches */
+
+static void *launch_mapping(struct launch *l)
+{
+    return (char *)(l + 1) - STACK_SIZE - GUARD_SIZE;
+}
+
+static struct launch *launch_new(void)
+{
+    struct launch *l = TAILQ_FIRST(&idle);
+    char *p;
+
+    if (l) {
+        TAILQ_REMOVE(&idle, l, link);
+        nidle--;
+    } else {
+        p = mmap(NULL, GUARD_SIZE + STACK_SIZE, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+        if (p == MAP_FAILED)
+            return NULL;
+        if (mprotect(p, GUARD_SIZE, PROT_NONE) < 0) {
+            int saved = errno;
+
+            munmap(p, GUARD_SIZE + STACK_SIZE);
+            errno = saved;
+            return NULL;
+        }
+        l = (struct launch *)(void *)(p + GUARD_SIZE + STACK_SIZE) - 1;
+    }
+    *l = (struct launch){.procs = -1};
+    return l;
+}
+
+static void launch_land(struct launch *l)
+{
+    if (l->flying)
+        TAILQ_REMOVE(&flying, l, link);
+    l->flying = false;
+}
+
+/* Its child has ended, runs its program, or never was. */
+static void launch_free(struct launch *l)
+{
+    launch_land(l);
+    free(l->programs);
+    if (nidle >= IDLE_MAX) {
+        munmap(launch_mapping(l), GUARD_SIZE + STACK_SIZE);
+        return;
+    }
+    TAILQ_INSERT_HEAD(&idle, l, link);
+    nidle++;
+}
+
+static bool launch_flies(const struct launch *l)
+{
+    return __atomic_load_n(&l->alive, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* Closes what waits for it, if no child has copies any more. */
+static void close_waiting(void)
+{
+    struct launch *l, *next;
+
+    for (l = TAILQ_FIRST(&flying); l; l = next) {
+        next = TAILQ_NEXT(l, link);
+        if (!launch_flies(l))
+            launch_land(l);
+    }
+    if (!TAILQ_EMPTY(&flying))
+        return;
+    while (nclosing > 0)
+        close(closing[--nclosing]);
+}
+
+void process_close(int fd)
+{
+    close_waiting();
+    /* Where it cannot wait libev finds out, and sets up epoll again. */
+    if (TAILQ_EMPTY(&flying) || nclosing == CLOSING_MAX)
+        close(fd);
+    else
+        closing[nclosing++] = fd;
+}
+
 void process_clear(void)
 {
-    if (process_stack)
-        munmap(process_stack, STACK_SIZE + GUARD_SIZE);
-    process_stack = NULL;
+    struct launch *l;
+
+    while (nclosing > 0)
+        close(closing[--nclosing]);
+    while ((l = TAILQ_FIRST(&idle))) {
+        TAILQ_REMOVE(&idle, l, link);
+        munmap(launch_mapping(l), GUARD_SIZE + STACK_SIZE);
+    }
+    nidle = 0;
 }
 
 /* ------------------------------------------------------------- in the child */
 
-/* AddressSanitizer must not watch frames that are never left. */
-#define IN_CHILD __attribute__((noinline, no_sanitize("address")))
+/* The child shares thread-local storage with the runner, and has a stack that
+ * no sanitizer knows: neither they nor the C library have a part in this. */
+#define IN_CHILD __attribute__((noinline, no_sanitize("address", "thread")))
 
-static IN_CHILD int child_fail(struct child *c, const char *stage)
+/* A system call; -errno when it fails. */
+#if defined(__x86_64__)
+#define HAVE_CLONE3 1
+static IN_CHILD long bare(long number, long a, long b, long c, long d)
 {
-    c->error = errno;
-    c->stage = stage;
+    register long r10 __asm__("r10") = d;
+    long ret = number;
+
+    __asm__ volatile("syscall"
+                     : "+a"(ret)
+                     : "D"(a), "S"(b), "d"(c), "r"(r10)
+                     : "rcx", "r11", "memory", "cc");
+    return ret;
+}
+#elif defined(__aarch64__)
+#define HAVE_CLONE3 1
+static IN_CHILD long bare(long number, long a, long b, long c, long d)
+{
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x8 __asm__("x8") = number;
+
+    __asm__ volatile("svc #0"
+                     : "+r"(x0)
+                     : "r"(x1), "r"(x2), "r"(x3), "r"(x8)
+                     : "memory", "cc");
+    return x0;
+}
+#else
+/* The runner stands still: errno can be borrowed. */
+static IN_CHILD long bare(long number, long a, long b, long c, long d)
+{
+    long ret = syscall(number, a, b, c, d);
+
+    return ret < 0 ? -errno : ret;
+}
+#endif
+
+static IN_CHILD int child_fail(struct launch *l, long rc, const char *stage)
+{
+    l->error = (int)-rc;
+    l->stage = stage;
     return 127;
 }
 
-/* Runs the program from the first directory of PATH that has it. An entry
- * that is empty means the working directory to a shell, and nothing here. */
-static IN_CHILD void child_search(struct child *c, const char *name)
+/* Runs the program from the first place that has it; returns why not. */
+static IN_CHILD long child_exec(const struct launch *l)
 {
-    size_t len = strlen(name);
-    char file[4096];
-    int error = ENOENT;
+    const struct process_plan *plan = &l->plan;
+    long rc = -ENOENT, last;
 
-    for (const char *p = c->path; *p;) {
-        size_t n = strcspn(p, ":");
-
-        if (n > 0 && n + len + 2 <= sizeof(file)) {
-            memcpy(file, p, n);
-            file[n] = '/';
-            memcpy(file + n + 1, name, len + 1);
-            execve(file, c->plan->argv, c->plan->env);
-            if (errno == EACCES)
-                error = EACCES;
-            else if (errno != ENOENT && errno != ENOTDIR)
-                return;
-        }
-        p += n + (p[n] == ':');
+    if (!l->programs)
+        return bare(SYS_execve, (long)plan->argv[0], (long)plan->argv,
+                    (long)plan->env, 0);
+    for (const char **file = l->programs; *file; file++) {
+        last =
+            bare(SYS_execve, (long)*file, (long)plan->argv, (long)plan->env, 0);
+        if (last == -EACCES)
+            rc = last;
+        else if (last != -ENOENT && last != -ENOTDIR)
+            return last;
     }
-    errno = error;
+    return rc;
+}
+
+/* Descriptors first: see process_close. */
+static IN_CHILD long child_descriptors(const struct process_plan *plan)
+{
+    long rc = bare(SYS_dup3, plan->in, 0, 0, 0);
+
+    if (rc >= 0)
+        rc = bare(SYS_dup3, plan->out, 1, 0, 0);
+    if (rc >= 0)
+        rc = bare(SYS_dup3, plan->err, 2, 0, 0);
+    if (rc >= 0)
+        rc = bare(SYS_close_range, 3, ~0U, 0, 0);
+    return rc;
 }
 
 static IN_CHILD int child_main(void *arg)
 {
-    struct child *c = arg;
-    const struct process_plan *plan = c->plan;
-    const struct action standard = {0};
-    sigset_t none;
+    static const struct action standard;
+    static const uint64_t none;
+    struct launch *l = arg;
+    const struct process_plan *plan = &l->plan;
+    long rc;
 
-    if (c->procs >= 0 && write(c->procs, "0", 1) < 0)
-        return child_fail(c, "cannot enter its cgroup");
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-        return child_fail(c, "cannot be tied to the runner");
+    if (l->procs >= 0 && (rc = bare(SYS_write, l->procs, (long)"0", 1, 0)) < 0)
+        return child_fail(l, rc, "cannot enter its cgroup");
+    rc = child_descriptors(plan);
+    if (rc < 0)
+        return child_fail(l, rc, "cannot set up descriptors");
+    rc = bare(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+    if (rc < 0)
+        return child_fail(l, rc, "cannot be tied to the runner");
     /* The runner may have died before that. */
-    if (getppid() != c->parent)
+    if (bare(SYS_getppid, 0, 0, 0, 0) != self)
         return 127;
-    if (setsid() < 0)
-        return child_fail(c, "cannot get a session");
-    if (dup2(plan->in, 0) < 0 || dup2(plan->out, 1) < 0 ||
-        dup2(plan->err, 2) < 0 || close_range(3, ~0U, 0) < 0)
-        return child_fail(c, "cannot set up descriptors");
-    if (plan->files && setrlimit(RLIMIT_NOFILE, plan->files) < 0)
-        return child_fail(c, "cannot set limits");
+    rc = bare(SYS_setsid, 0, 0, 0, 0);
+    if (rc < 0)
+        return child_fail(l, rc, "cannot get a session");
+    if (plan->files &&
+        (rc = bare(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)plan->files, 0)) < 0)
+        return child_fail(l, rc, "cannot set limits");
     for (size_t i = 0; i < nignored; i++)
-        syscall(SYS_rt_sigaction, ignored[i], &standard, NULL,
-                sizeof(uint64_t));
-    umask(plan->umask_bits);
-    if (chdir(plan->dir) < 0) {
-        c->in_dir = true;
-        return child_fail(c, NULL);
+        bare(SYS_rt_sigaction, ignored[i], (long)&standard, 0,
+             sizeof(uint64_t));
+    bare(SYS_umask, plan->umask_bits, 0, 0, 0);
+    rc = bare(SYS_chdir, (long)plan->dir, 0, 0, 0);
+    if (rc < 0) {
+        l->in_dir = true;
+        return child_fail(l, rc, NULL);
     }
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    if (strchr(plan->argv[0], '/'))
-        execve(plan->argv[0], plan->argv, plan->env);
-    else
-        child_search(c, plan->argv[0]);
-    return child_fail(c, NULL);
+    bare(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof(none));
+    return child_fail(l, child_exec(l), NULL);
 }
 
 /* Nothing but being there. */
 static IN_CHILD int child_probe(void *arg)
 {
-    struct child *c = arg;
+    struct launch *l = arg;
+    long rc = l->procs >= 0 ? bare(SYS_write, l->procs, (long)"0", 1, 0) : 0;
 
-    if (c->procs >= 0 && write(c->procs, "0", 1) < 0)
-        return child_fail(c, NULL);
-    return 0;
+    return rc < 0 ? child_fail(l, rc, NULL) : 0;
 }
 
 /* ------------------------------------------------------------ in the parent */
@@ -180,7 +325,6 @@ static IN_CHILD int child_probe(void *arg)
  * parent's stack.
  */
 #if defined(__x86_64__)
-#define HAVE_CLONE3 1
 static long clone3_call(struct clone_args *args, size_t size, int (*fn)(void *),
                         void *arg)
 {
@@ -205,7 +349,6 @@ static long clone3_call(struct clone_args *args, size_t size, int (*fn)(void *),
     return ret;
 }
 #elif defined(__aarch64__)
-#define HAVE_CLONE3 1
 static long clone3_call(struct clone_args *args, size_t size, int (*fn)(void *),
                         void *arg)
 {
@@ -233,55 +376,59 @@ static long clone3_call(struct clone_args *args, size_t size, int (*fn)(void *),
 
 /* Without clone3 the child enters its cgroup itself, before it is a program;
  * that is as safe, and slower. */
-static int start_by_clone(struct child *c, int (*fn)(void *),
+static int start_by_clone(struct launch *l, int (*fn)(void *),
                           struct process *out)
 {
-    int pidfd = -1, procs = -1;
+    int pidfd = -1, rc = 0;
     pid_t pid;
 
-    if (c->plan->cgroup >= 0) {
-        procs = openat(c->plan->cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
-        if (procs < 0)
+    if (l->plan.cgroup >= 0) {
+        l->procs = openat(l->plan.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+        if (l->procs < 0)
             return -errno;
     }
-    c->procs = procs;
-    pid = clone(fn, process_stack + GUARD_SIZE + STACK_SIZE,
-                CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, c, &pidfd);
-    if (pid < 0) {
-        int rc = -errno;
-
-        if (procs >= 0)
-            close(procs);
-        return rc;
-    }
-    if (procs >= 0)
-        close(procs);
-    *out = (struct process){.pid = pid, .pidfd = pidfd};
-    return 0;
+    l->alive = 0;
+    pid =
+        clone(fn, l, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, l, &pidfd);
+    if (pid < 0)
+        rc = -errno;
+    else
+        *out = (struct process){.pid = pid, .pidfd = pidfd, .launch = l};
+    if (l->procs >= 0)
+        close(l->procs);
+    return rc;
 }
 
-static int start_child(struct child *c, int (*fn)(void *), struct process *out)
+static int start_child(struct launch *l, int (*fn)(void *), struct process *out)
 {
 #ifdef HAVE_CLONE3
     static bool missing; /* an old kernel, or a filter of system calls */
+    char *stack = (char *)launch_mapping(l) + GUARD_SIZE;
     int pidfd = -1;
     struct clone_args args = {
-        .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD,
+        /* A handler of ours would run in our memory. */
+        .flags =
+            CLONE_VM | CLONE_CHILD_CLEARTID | CLONE_CLEAR_SIGHAND | CLONE_PIDFD,
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
+        .child_tid = (uint64_t)(uintptr_t)&l->alive,
         .exit_signal = SIGCHLD,
-        .stack = (uint64_t)(uintptr_t)(process_stack + GUARD_SIZE),
-        .stack_size = STACK_SIZE,
+        .stack = (uint64_t)(uintptr_t)stack,
+        .stack_size = (uint64_t)((char *)l - stack),
     };
     long pid;
 
     if (!missing) {
-        if (c->plan->cgroup >= 0) {
+        if (l->plan.cgroup >= 0) {
             args.flags |= CLONE_INTO_CGROUP;
-            args.cgroup = (unsigned)c->plan->cgroup;
+            args.cgroup = (unsigned)l->plan.cgroup;
         }
-        pid = clone3_call(&args, sizeof(args), fn, c);
+        l->alive = 1;
+        pid = clone3_call(&args, sizeof(args), fn, l);
         if (pid > 0) {
-            *out = (struct process){.pid = (pid_t)pid, .pidfd = pidfd};
+            l->flying = true;
+            TAILQ_INSERT_TAIL(&flying, l, link);
+            *out = (struct process){
+                .pid = (pid_t)pid, .pidfd = pidfd, .launch = l};
             return 0;
         }
         if (pid != -ENOSYS && pid != -EINVAL)
@@ -289,22 +436,27 @@ static int start_child(struct child *c, int (*fn)(void *), struct process *out)
         missing = true;
     }
 #endif
-    return start_by_clone(c, fn, out);
+    return start_by_clone(l, fn, out);
 }
 
 int process_probe(int cgroup)
 {
-    struct process_plan plan = {.cgroup = cgroup};
-    struct child c = {.plan = &plan, .parent = getpid(), .procs = -1};
-    struct process process;
+    struct launch *l = launch_new();
+    struct process process = {.pid = -1};
     siginfo_t end;
-    int rc = start_child(&c, child_probe, &process);
+    int rc;
 
-    if (rc < 0)
-        return rc;
-    (void)waitid(P_PID, (id_t)process.pid, &end, WEXITED | __WALL);
-    close(process.pidfd);
-    return -c.error;
+    if (!l)
+        return -errno;
+    l->plan = (struct process_plan){.cgroup = cgroup};
+    rc = start_child(l, child_probe, &process);
+    if (rc == 0) {
+        (void)waitid(P_PID, (id_t)process.pid, &end, WEXITED | __WALL);
+        close(process.pidfd);
+        rc = -l->error;
+    }
+    launch_free(l);
+    return rc;
 }
 
 static const char *value_of(char *const *env, const char *prefix)
@@ -316,35 +468,94 @@ static const char *value_of(char *const *env, const char *prefix)
     return NULL;
 }
 
+/* The files that a name may stand for, in one piece of memory. An entry of PATH
+ * that is empty means the working directory to a shell, and nothing here. */
+static const char **find_programs(const char *path, const char *name)
+{
+    size_t len = strlen(name), count = 1;
+    const char **files, **file;
+    char *text;
+
+    for (const char *p = path; *p; p++)
+        count += *p == ':';
+    files = memory_new((count + 1) * sizeof(*files) + strlen(path) + 1 +
+                       count * (len + 2));
+    text = (char *)(files + count + 1);
+    file = files;
+    for (const char *p = path; *p;) {
+        size_t n = strcspn(p, ":");
+
+        if (n > 0 && n + len + 2 <= PATH_MAX) {
+            *file++ = text;
+            memcpy(text, p, n);
+            text[n] = '/';
+            memcpy(text + n + 1, name, len + 1);
+            text += n + len + 2;
+        }
+        p += n + (p[n] == ':');
+    }
+    return files;
+}
+
 int process_start(const struct process_plan *plan, struct process *out,
                   char *why, size_t why_size)
 {
-    struct child c = {.plan = plan, .parent = getpid(), .procs = -1};
-    siginfo_t end;
+    struct launch *l = launch_new();
+    const char *path;
+    int rc = -errno;
+
+    if (l) {
+        l->plan = *plan;
+        if (!strchr(plan->argv[0], '/')) {
+            path = value_of(plan->env, "PATH=");
+            l->programs = find_programs(
+                path ? path : "/usr/local/bin:/usr/bin:/bin", plan->argv[0]);
+        }
+        rc = start_child(l, child_main, out);
+    }
+    if (rc < 0) {
+        if (l)
+            launch_free(l);
+        snprintf(why, why_size, "cannot start a process: %s", strerror(-rc));
+    }
+    return rc;
+}
+
+bool process_settled(struct process *p)
+{
+    struct launch *l = p->launch;
+
+    close_waiting();
+    if (!l)
+        return true;
+    if (launch_flies(l) || l->error != 0)
+        return false;
+    launch_free(l);
+    p->launch = NULL;
+    return true;
+}
+
+int process_ended(struct process *p, char *why, size_t why_size)
+{
+    struct launch *l = p->launch;
     int rc;
 
-    c.path = value_of(plan->env, "PATH=");
-    if (!c.path)
-        c.path = "/usr/local/bin:/usr/bin:/bin";
-    rc = start_child(&c, child_main, out);
-    if (rc < 0) {
-        snprintf(why, why_size, "cannot start a process: %s", strerror(-rc));
-        return rc;
-    }
-    if (c.error == 0)
+    if (!l)
         return 0;
-    (void)waitid(P_PID, (id_t)out->pid, &end, WEXITED | __WALL); /* it exits */
-    close(out->pidfd);
-    if (c.in_dir)
-        snprintf(why, why_size, "cannot enter '%.400s': %s", plan->dir,
-                 strerror(c.error));
-    else if (c.stage)
-        snprintf(why, why_size, "cannot run '%.400s': it %s: %s", plan->argv[0],
-                 c.stage, strerror(c.error));
-    else
-        snprintf(why, why_size, "cannot run '%.400s': %s", plan->argv[0],
-                 strerror(c.error));
-    return -c.error;
+    rc = -l->error;
+    if (l->in_dir)
+        snprintf(why, why_size, "cannot enter '%.400s': %s", l->plan.dir,
+                 strerror(-rc));
+    else if (l->stage)
+        snprintf(why, why_size, "cannot run '%.400s': it %s: %s",
+                 l->plan.argv[0], l->stage, strerror(-rc));
+    else if (rc < 0)
+        snprintf(why, why_size, "cannot run '%.400s': %s", l->plan.argv[0],
+                 strerror(-rc));
+    launch_free(l);
+    p->launch = NULL;
+    close_waiting();
+    return rc;
 }
 
 void process_outcome(const siginfo_t *end, char *class_name, size_t class_size,

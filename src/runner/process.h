@@ -9,17 +9,23 @@
  * before its first instruction (CLONE_INTO_CGROUP).
  *
  * The child shares the memory of the runner until it runs its program, as
- * after vfork(2), which is why it costs little and can tell what failed. All
- * its descriptors but 0-2 are closed before that moment, so that closing ours
- * is enough to take them out of epoll.
+ * after vfork(2), which is why it costs little and can tell what failed. But
+ * the runner does not stand still meanwhile: an exec takes longer than all that
+ * the runner does for a short job. So the child has a stack of its own, makes
+ * bare system calls (errno is the runner's), and what it reads stays where it
+ * is until process_settled(). It also has copies of the runner's descriptors
+ * for that time: see process_close().
  *
- * Needs: signals of the runner are blocked or have their default action (libev
- * with EVFLAG_SIGNALFD): no handler may run in the child.
+ * Needs: one thread that starts them all, and lives as long as the runner:
+ * PDEATHSIG follows it. Signals that are blocked or have their default action
+ * (libev with EVFLAG_SIGNALFD), for kernels without clone3: no handler may run
+ * in the child.
  */
 #ifndef RUNNER_PROCESS_H
 #define RUNNER_PROCESS_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -34,22 +40,39 @@ struct process_plan {
     const struct rlimit *files; /* RLIMIT_NOFILE of the child; NULL: ours */
 };
 
+struct launch;
+
 struct process {
     pid_t pid;
     int pidfd; /* readable once it has ended; the caller closes it */
+    struct launch *launch; /* NULL: it has settled */
 };
 
-/* Makes the stack for children and looks which signals are ignored: after the
- * runner has set up its own. Must be called before process_start. 0 or -errno.
- */
+/* Looks who we are and which signals are ignored: after the runner has set up
+ * its own, and in the process that will start the others. 0 or -errno. */
 int process_init(void);
+/* No child may be left. */
 void process_clear(void);
 
 /* Whether a child can be started in a cgroup: 0 or -errno. */
 int process_probe(int cgroup);
-/* 0, or -errno with a sentence in `why`: nothing was started then. */
+/*
+ * 0, or -errno with a sentence in `why`: nothing was started then. What the
+ * plan points to is lent until process_settled() or process_ended(); its
+ * descriptors may be closed at once. The child may still fail to become its
+ * program: then it ends, and process_ended() says why.
+ */
 int process_start(const struct process_plan *plan, struct process *out,
                   char *why, size_t why_size);
+/* Whether the child runs its program. */
+bool process_settled(struct process *p);
+/* Once for each that was started, when it has ended. 0, or -errno with a
+ * sentence in `why`: it never was its program. */
+int process_ended(struct process *p, char *why, size_t why_size);
+/* Closes a descriptor that may be in epoll, where it would stay, and be
+ * reported, as long as a child that has not settled yet has a copy of it: that
+ * is waited for, not here. */
+void process_close(int fd);
 
 /* The error class of an end as waitid(2) reports it, "" if it is a success,
  * and a sentence about it. */

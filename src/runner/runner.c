@@ -38,6 +38,8 @@
 #define QUIT_MS 2000
 /* After an error in answer to a FETCH. */
 #define FETCH_PAUSE_MS 1000
+/* Jobs that are made ready while they wait for a slot. */
+#define READY_MAX 8
 /* Turns of work before other events are looked at. */
 #define TURNS_MAX 16
 
@@ -410,6 +412,7 @@ static void report_ended(struct runner *r)
 
     while ((j = TAILQ_FIRST(&r->ended))) {
         TAILQ_REMOVE(&r->ended, j, link);
+        job_collect(j);
         report(r, j);
         if (j->began_ms) {
             int64_t us = (job_now_ms() - j->began_ms) * 1000;
@@ -434,6 +437,27 @@ static void start_held(struct runner *r)
     if (r->nheld > 0 && !ev_is_active(&r->hold)) {
         ev_timer_set(&r->hold, HOLD_MS / 1000., 0.);
         ev_timer_start(r->host.loop, &r->hold);
+    }
+}
+
+/* A callback of the jobs: what waits for a slot goes before the book-keeping
+ * about what had it. */
+static void on_room(void *arg)
+{
+    start_held(arg);
+}
+
+/* Makes the next ones ready to start, while others run. */
+static void prepare_held(struct runner *r)
+{
+    size_t slots = (size_t)r->settings->slots, n = 0;
+    struct job *j;
+
+    TAILQ_FOREACH(j, &r->held, link)
+    {
+        if (n++ == (slots < READY_MAX ? slots : READY_MAX))
+            break;
+        job_prepare(j);
     }
 }
 
@@ -815,6 +839,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *prepare, int events)
                (r->y && !r->fetch_open && !r->quit_sent &&
                 !ev_is_active(&r->pause));
     }
+    prepare_held(r);
     if (more)
         ev_idle_start(loop, &r->again);
     else
@@ -904,6 +929,7 @@ static int host_init(struct runner *r)
     h->arg = r;
     h->piece = on_piece;
     h->ended = on_ended;
+    h->room = on_room;
     h->server =
         r->options->address ? r->options->address : getenv(YOKE_ENV_SERVER);
     if (!h->server && r->options->fd < 0)

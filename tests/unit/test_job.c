@@ -12,6 +12,7 @@
 
 #include <check.h>
 #include <dirent.h>
+#include <sched.h>
 #include <sys/prctl.h>
 
 #define DEADLINE_MS 30000
@@ -55,8 +56,8 @@ static void on_piece(void *arg, struct job *j, int stream, const char *data,
 static void on_ended(void *arg, struct job *j, enum job_state was)
 {
     (void)arg;
-    (void)j;
     (void)was;
+    job_collect(j);
     ended++;
 }
 
@@ -390,6 +391,27 @@ START_TEST(held_job_that_is_stopped_never_starts)
 }
 END_TEST
 
+/* The request may come before the process has a group, or is a program. */
+START_TEST(request_right_after_the_start_is_not_lost)
+{
+    start_host(_i);
+    for (int i = 0; i < 200; i++) {
+        struct job *j = shell_job("sleep 1000");
+
+        ended = 0;
+        job_start(j);
+        for (int n = i % 8; n > 0; n--)
+            sched_yield();
+        job_stop(j, JOB_CANCELLED, NULL, DEADLINE_MS / 2);
+        run_until(ended == 1);
+        ck_assert_str_eq(j->class_name, "signal:TERM");
+        job_free(j);
+    }
+    ck_assert_int_eq(survivors(), 0);
+    stop_host();
+}
+END_TEST
+
 static void assert_end(struct job *j, const char *class_name, const char *text)
 {
     job_start(j);
@@ -573,6 +595,7 @@ START_TEST(next_runner_buries_a_dead_one)
     pid = fork();
     if (pid == 0) {
         cgroup_init(&host.cgroup, "auto", "dead", why, sizeof(why));
+        (void)process_init(); /* it is another process */
         j = hostile_job("setsid", "stay");
         job_start(j);
         /* The one that left must be there before its parent dies. */
@@ -645,6 +668,7 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, end_of_one_job_spares_the_others, 0, 4);
     tcase_add_loop_test(c, many_jobs_at_once_end_and_leave_nothing, 0, 2);
     tcase_add_test(c, held_job_that_is_stopped_never_starts);
+    tcase_add_loop_test(c, request_right_after_the_start_is_not_lost, 0, 2);
     tcase_add_loop_test(c, how_it_ended_is_told, 0, 2);
     tcase_add_loop_test(c, what_cannot_be_started_is_told, 0, 2);
     tcase_add_loop_test(c, nothing_of_the_runner_reaches_a_job, 0, 2);
