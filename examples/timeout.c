@@ -8,6 +8,7 @@
  *     group: failed; 0 ok, 0 failed, 1 cancelled
  *     member: cancelled (deadline)
  *     its deadline was inherited: yes
+ *     moved to now: failed (timeout)
  */
 #include "example.h"
 
@@ -55,12 +56,32 @@ static void timeout_of_a_scope(yoke *y)
     yoke_value_free(scope);
 }
 
+/* timeout.reschedule(): in both directions, at once. */
+static void reschedule(yoke *y)
+{
+    struct yoke_outcome_info *o;
+    char id[YOKE_ID_SIZE];
+    struct yoke_submit s;
+
+    yoke_submit_init(&s);
+    s.name = "moved to now";
+    s.timeout_ms = 60000;
+    example_run(y, &s, "sleep 60", NULL, id);
+    must(y,
+         yoke_commandl(y, NULL, "RESCHEDULE", id, "TIMEOUT", "3600000", NULL));
+    must(y, yoke_commandl(y, NULL, "RESCHEDULE", id, "TIMEOUT", "1", NULL));
+    must(y, yoke_job_wait(y, id, YOKE_NONE, &o));
+    example_show(o);
+    yoke_outcome_free(o);
+}
+
 int main(void)
 {
     yoke *y = example_open();
 
     timeout_of_a_call(y);
     timeout_of_a_scope(y);
+    reschedule(y);
     yoke_close(y);
     return 0;
 }

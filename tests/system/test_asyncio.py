@@ -8,6 +8,8 @@ yoke differs on purpose the test says so, and why.
 """
 
 import asyncio
+import fnmatch
+import random
 
 import pytest
 import redis
@@ -403,6 +405,56 @@ def test_what_ends_well_although_asked_to_stop_is_ok(jobs):
     assert through_yoke == asyncio.run(original()) == (["a"], False, "42")
 
 
+# ------------------------------------------------------------- ExceptionGroup
+
+ERRORS = [ValueError, KeyError, OSError]
+
+
+def random_tree(random, depth=0):
+    """A list of error classes and lists; none is empty, as Python wants it."""
+    return [random_tree(random, depth + 1)
+            if depth < 3 and random.random() < 0.4 else random.choice(ERRORS)
+            for _ in range(random.randint(1, 3))]
+
+
+def exception_group(tree):
+    return ExceptionGroup("", [exception_group(t) if isinstance(t, list)
+                               else t() for t in tree])
+
+
+def fail_as(jobs, tree, group):
+    """Groups and failed jobs in the shape of the tree, all in one group."""
+    for i, branch in enumerate(tree):
+        if isinstance(branch, list):
+            fail_as(jobs, branch, jobs.open("FAIL", 0, "PARENT", group))
+        else:
+            name = "%s.%d" % (group, i)
+            jobs.start(group, name)
+            jobs.fail(name, branch.__name__)
+    jobs.close_and_wait(group)
+
+
+def shape_of_json(node):
+    if node["kind"] == "job":
+        return node["errors"][-1]["class"]
+    return [shape_of_json(member) for member in node["members"]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_split_keeps_the_shape_and_drops_what_is_empty(jobs, seed):
+    """Errors in a group stand in the order of submission, here in both."""
+    tree = random_tree(random.Random(seed))
+    group = jobs.open("FAIL", 0)
+    fail_as(jobs, tree, group)
+    assert jobs.errors(group) == shape(exception_group(tree))
+    for wanted in "KeyError", "*Error", "Nothing":
+        match, _ = exception_group(tree).split(
+            lambda e: not isinstance(e, ExceptionGroup) and
+            fnmatch.fnmatchcase(type(e).__name__, wanted))
+        found = jobs.daemon.json("group", "errors", "--class", wanted, group)
+        assert (found and shape_of_json(found)) == (match and shape(match))
+
+
 # ------------------------------------------------------------------- timeout
 
 
@@ -426,9 +478,10 @@ def test_timeout_cancels_what_is_inside_and_fails_the_scope(jobs):
         await tasks.stop("a")
         return sorted(tasks.asked), early, shape(scope.exception())
 
-    group = jobs.open("TIMEOUT", 2000)
+    group = jobs.open()
     jobs.start(group, "a", "b")
     jobs("GROUP", "CLOSE", group)
+    jobs("RESCHEDULE", group, "TIMEOUT", 0)
     asked = jobs.asked(2)
     jobs.stop("b")
     early = jobs.state(group) == "ended"
@@ -441,6 +494,170 @@ def test_timeout_cancels_what_is_inside_and_fails_the_scope(jobs):
         ["a", "b"], False, "TimeoutError")
     assert set(asked.values()) == {"deadline"}
     assert (info["outcome"], len(classes)) == ("failed", 1)
+
+
+def test_a_timeout_that_is_moved_to_now_ends_its_scope_now(jobs):
+    async def original():
+        tasks = Tasks()
+
+        async def block():
+            async with asyncio.timeout(3600) as block.timeout:
+                await tasks.body("a")
+
+        scope = asyncio.create_task(block())
+        await turn()
+        block.timeout.reschedule(asyncio.get_running_loop().time())
+        while not tasks.asked:
+            await asyncio.sleep(0.001)
+        early = scope.done()
+        with pytest.raises(RuntimeError):  # its end has begun
+            block.timeout.reschedule(None)
+        await tasks.stop("a")
+        return tasks.asked, early, shape(scope.exception())
+
+    group = jobs.open("TIMEOUT", 3600000)
+    jobs.start(group, "a")
+    jobs("GROUP", "CLOSE", group)
+    jobs("RESCHEDULE", group, "DEADLINE", 1)
+    asked = list(jobs.asked(1))
+    early = jobs.state(group) == "ended"
+    with pytest.raises(redis.ResponseError, match="^EXPIRED"):
+        jobs("RESCHEDULE", group, "DEADLINE", -1)
+    jobs.stop("a")
+    errors = jobs.info("GROUP", "WAIT", group, 5000)["errors"]
+    names = {"deadline": "TimeoutError"}
+    through_yoke = asked, early, names[pairs(errors[0])["class"]]
+    assert through_yoke == asyncio.run(original()) == (
+        ["a"], False, "TimeoutError")
+
+
+def test_a_timeout_that_is_moved_away_does_not_come(jobs):
+    """Another one, set later to the same span, shows that its time is over."""
+    async def original():
+        tasks = Tasks()
+
+        async def block():
+            async with asyncio.timeout(0.05) as timeout:
+                timeout.reschedule(None)
+                return await tasks.body("a")
+
+        async def other():
+            async with asyncio.timeout(0.05):
+                await asyncio.Event().wait()
+
+        scope = asyncio.create_task(block())
+        with pytest.raises(TimeoutError):
+            await other()
+        asked = tasks.asked
+        await tasks.tell("a", "42")
+        return asked, await scope
+
+    group = jobs.open("TIMEOUT", 500)
+    jobs("RESCHEDULE", group, "DEADLINE", -1)
+    jobs.start(group, "a")
+    other = jobs.open("TIMEOUT", 500)
+    jobs.submit(other, "b", "DELAY", 3600000)
+    assert jobs.info("GROUP", "WAIT", other, 5000)["outcome"] == "failed"
+    jobs.nobody_asked()
+    jobs.done("a", "42")
+    assert jobs.close_and_wait(group)["outcome"] == "ok"
+    assert ([], jobs.results(group)[0]["result"]) == asyncio.run(
+        original()) == ([], "42")
+
+
+# -------------------------------------------------------------------- shield
+
+
+def test_asyncio_shield_leaves_an_orphan_and_yoke_waits(jobs):
+    """On purpose: asyncio.shield() lets the inner task run on while the scope
+    around it ends; in yoke the scope waits for it (law 2)."""
+    async def original():
+        tasks = Tasks()
+
+        async def block():
+            await asyncio.shield(inner)
+
+        inner = asyncio.create_task(tasks.body("a"))
+        scope = asyncio.create_task(block())
+        await turn()
+        scope.cancel()
+        await turn()
+        seen = tasks.asked, scope.done()
+        await tasks.tell("a", "42")
+        return seen
+
+    group = jobs.open()
+    jobs.start(group, "a")
+    jobs.worker.execute_command("SHIELD", jobs.tokens["a"], 60000)
+    jobs("CANCEL", group)
+    jobs.nobody_asked()
+    over = jobs.state(group) == "ended"
+    jobs.done("a", "42")
+    assert jobs.info("GROUP", "WAIT", group, 5000)["outcome"] == "cancelled"
+    assert jobs.results(group)[0]["outcome"] == "ok"
+    assert (([], over), asyncio.run(original())) == (([], False), ([], True))
+
+
+def test_a_shield_holds_back_cancels_until_it_ends(jobs):
+    """Trio's documentation of CancelScope.shield: cancellations from scopes
+    outside are not received while the shield is up, and are when it is not any
+    more. Here the first reason is delivered."""
+    group = jobs.open()
+    jobs.start(group, "a", "b")
+    jobs.worker.execute_command("SHIELD", jobs.tokens["a"], 60000)
+    jobs("CANCEL", group, "REASON", "first")
+    jobs("CANCEL", jobs.ids["a"], "REASON", "second")
+    assert jobs.asked(1) == {"b": "first"}
+    jobs.nobody_asked()
+    assert jobs.worker.execute_command("UNSHIELD", jobs.tokens["a"]) == "OK"
+    assert jobs.asked(1) == {"a": "first"}
+    with pytest.raises(redis.ResponseError, match="^CANCELLED"):
+        jobs.worker.execute_command("SHIELD", jobs.tokens["a"], 60000)
+
+
+def test_a_shield_does_not_hold_back_what_is_its_own(jobs):
+    """Trio: a shielded scope's own deadline still holds, and the effective
+    deadline inside it does not see those outside."""
+    group = jobs.open("DEADLINE", 4102444800000)
+    jobs.submit(group, "a", "DEADLINE", 4102444800001)
+    assert jobs.fetch() == ["a"]
+    job = jobs.ids["a"]
+    assert jobs.info("STATUS", job)["deadline"] == 4102444800000
+    jobs.worker.execute_command("SHIELD", jobs.tokens["a"], 60000)
+    assert jobs.info("STATUS", job)["deadline"] == 4102444800001
+    jobs("RESCHEDULE", group, "DEADLINE", 1)
+    jobs.nobody_asked()
+    jobs("RESCHEDULE", job, "TIMEOUT", 1)
+    assert jobs.asked(1) == {"a": "timeout"}
+
+
+def test_what_is_inside_a_shield_is_shielded_and_ends_with_it(jobs):
+    """Trio: what runs in a nursery inside the shielded scope is shielded, too.
+    Bounded, and with the job: nothing started under a shield outlives it."""
+    group = jobs.open()
+    jobs.start(group, "a")
+    jobs.worker.execute_command("SHIELD", jobs.tokens["a"], 60000)
+    jobs("CANCEL", group, "REASON", "first")
+    inside = jobs.open("PARENT", jobs.tokens["a"])
+    jobs.start(inside, "b", "c")
+    jobs.nobody_asked()
+    jobs.done("b")
+    jobs.done("a")  # the body, and with it the shield
+    assert jobs.asked(1) == {"c": "first"}
+    assert jobs.info("STATUS", jobs.ids["a"])["state"] == "joining"
+    jobs.stop("c")
+    assert jobs.info("GROUP", "WAIT", group, 5000)["outcome"] == "cancelled"
+
+
+def test_a_shield_is_bounded(jobs):
+    """On purpose not as Trio's, which nothing bounds: the daemon grants at most
+    shield-max, and delivers when that is over."""
+    jobs.start("root", "a")
+    token = jobs.tokens["a"]
+    assert jobs.worker.execute_command("SHIELD", token, 10 ** 9) == 60000
+    assert jobs.worker.execute_command("SHIELD", token, 500) == 500
+    jobs("CANCEL", jobs.ids["a"], "REASON", "first")
+    assert jobs.asked(1) == {"a": "first"}
 
 
 # -------------------------------------------------------------------- gather

@@ -144,8 +144,9 @@ def test_timeout(user, worker):
     assert user("STATUS", job)["deadline"] == deadline  # inherited
     [token] = fetch(worker)
     assert 0 < worker("TOUCH", token)[1] <= 3600000
-    late = user("SUBMIT", "work", "x", "TIMEOUT", 100)
+    late = user("SUBMIT", "work", "x")
     [token] = fetch(worker)
+    user("RESCHEDULE", late, "TIMEOUT", 1)
     assert asked(worker) == {token: "timeout"}
     worker("FAIL", token, "cancelled", "")
     [error] = user("WAIT", late, 5000)["errors"]
@@ -164,6 +165,18 @@ def test_cancel_cleanup(user, worker):
     end = user("WAIT", job, 5000)
     assert (end["outcome"], end["reason"]) == ("cancelled", "not wanted")
     assert user("LOGS", job, 0, 0)[1] == [[1, "cleaned up"]]
+
+
+def test_shield(user, worker):
+    [job] = submit(user, "root", "a")
+    [token] = fetch(worker)
+    assert worker("SHIELD", token, 5000) == 5000
+    user("CANCEL", job, "REASON", "not wanted")
+    assert worker("FETCH", 0, 0, "work") == []
+    worker("UNSHIELD", token)
+    assert asked(worker) == {token: "not wanted"}
+    worker("FAIL", token, "cancelled", "")
+    assert user("WAIT", job, 5000)["outcome"] == "cancelled"
 
 
 def test_resources(start):
