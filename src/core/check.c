@@ -53,7 +53,17 @@ static bool has_run(const struct job *j)
 struct tally {
     int64_t states[JOB_STATES_COUNT];
     int64_t jobs, payload, retained;
+    uint64_t keys;
 };
+
+/* It has a key, which leads to it. */
+static void check_key(const struct key *k, uint64_t id, uint64_t *count)
+{
+    if (!k)
+        return;
+    ASSERT(k->of == id && k->len > 0 && list_empty(&k->waiters));
+    (*count)++;
+}
 
 static void check_job(const struct core *c, struct job *j, void *arg)
 {
@@ -97,6 +107,7 @@ static void check_job(const struct core *c, struct job *j, void *arg)
     if (j->state == JOB_DELAYED)
         ASSERT(heap_has(&j->extra->timer.node));
     ASSERT(!j->extra || j->extra->job == j);
+    check_key(j->extra ? j->extra->key : NULL, j->node.hash, &t->keys);
 }
 
 struct group_tally {
@@ -185,6 +196,23 @@ static void check_queue(const struct queue *q)
     ASSERT(jobs > 0 || list_empty(&q->joiners));
 }
 
+/* Keys that lead to nothing yet: each is counted with its first waiter. */
+static uint64_t check_waiting_keys(const struct queue *q)
+{
+    uint64_t keys = 0;
+
+    list_foreach (it, &q->producers) {
+        const struct waiter *w = list_entry(it, struct waiter, link);
+
+        ASSERT((w->key != NULL) == (w->submit->key.len > 0));
+        if (!w->key)
+            continue;
+        ASSERT(w->key->of == 0 && list_linked(&w->keyed));
+        keys += list_first(&w->key->waiters) == &w->keyed;
+    }
+    return keys;
+}
+
 static bool is_full(const struct group *g)
 {
     return g->width != CORE_NONE && g->active >= g->width;
@@ -247,18 +275,27 @@ void core_check(const struct core *c)
         const struct queue *q = list_entry(it, struct queue, link);
 
         check_queue(q);
+        t.keys += check_waiting_keys(q);
         ASSERT(!c->started || q->door != DOOR_CLOSED_NOW || q->jobs == 0 ||
                list_linked(&q->emptying));
-        check_no_lost_wakeup(c, list_entry(it, struct queue, link));
+        check_no_lost_wakeup(c, q);
     }
     check_group(c, &c->root);
     check_lanes(&c->root);
     list_foreach (it, &c->all_groups) {
-        check_group(c, list_entry(it, struct group, link));
-        check_lanes(list_entry(it, struct group, link));
+        const struct group *g = list_entry(it, struct group, link);
+
+        check_group(c, g);
+        check_lanes(g);
+        check_key(g->key, g->id, &t.keys);
     }
-    list_foreach (it, &c->ended_groups)
-        check_group(c, list_entry(it, struct group, link));
+    list_foreach (it, &c->ended_groups) {
+        const struct group *g = list_entry(it, struct group, link);
+
+        check_group(c, g);
+        check_key(g->key, g->id, &t.keys);
+    }
+    ASSERT(t.keys == c->keys.len);
     for (size_t i = 0; i < c->segment_cap; i++)
         held += c->segment_live[i];
     ASSERT(held == c->segment_held);
@@ -294,6 +331,7 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
     h = mix(h, (uint64_t)j->options->timeout_ms);
     h = mix(h, (uint64_t)j->options->deadline_ms);
     h = mix(h, (uint64_t)j->options->expires_ms);
+    h = mix(h, j->extra && j->extra->key ? j->extra->key->node.hash : 0);
     h = mix(h, has_run(j));
     if (has_run(j)) {
         h = mix(h, j->u.run->asked);
@@ -320,6 +358,7 @@ uint64_t core_digest(const struct core *c)
         h = mix(h, (uint64_t)g->live);
         h = mix(h, (uint64_t)g->members_total);
         h = mix(h, g->closed);
+        h = mix(h, g->key ? g->key->node.hash : 0);
         h = mix(h, g->cause);
         h = mix(h, (uint64_t)g->deadline_ms);
         for (int o = 0; o < OUTCOMES_COUNT; o++)
@@ -392,6 +431,7 @@ void core_free(struct core *c)
     map_clear(&c->sessions);
     map_clear(&c->clients);
     map_clear(&c->queue_names);
+    map_clear(&c->keys);
     heap_clear(&c->timers);
     mem_free(c->queue_table);
     mem_free(c->segment_live);

@@ -647,6 +647,7 @@ struct core *core_new(const struct core_limits *limits)
     map_init(&c->sessions);
     map_init(&c->clients);
     map_init(&c->queue_names);
+    map_init(&c->keys);
     list_init(&c->queues);
     list_init(&c->all_groups);
     list_init(&c->ended_groups);

@@ -60,6 +60,7 @@ struct scope_ref {
 #define CORE_QUEUES_PER_FETCH 64
 #define CORE_QUEUE_NAME_MAX   64
 #define CORE_LABEL_MAX        128
+#define CORE_KEY_MAX          128
 #define CORE_REASON_MAX       256
 #define CORE_CLASS_MAX        64
 #define CORE_MESSAGE_MAX      1024
@@ -155,6 +156,7 @@ enum core_event_kind {
  * checked them. */
 struct event_submit {
     struct str queue, payload, name;
+    struct str key; /* not empty, or there is none */
     struct group_id group;
     struct token body; /* attempt not 0: the group of its body instead */
     int64_t priority;
@@ -166,6 +168,7 @@ struct event_submit {
 struct event_group_open {
     struct scope_ref parent;
     struct str name;
+    struct str key;               /* as in event_submit */
     int64_t fail, succeed, width; /* as in event_submit */
     int64_t timeout_ms, deadline_ms, keep_ms;
     bool detached;

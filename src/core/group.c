@@ -70,6 +70,7 @@ void group_release(struct core *c, struct group *g)
         mem_free(lane);
     }
     timer_stop(c, &g->timer);
+    key_release(c, g->key);
     id_vector_clear(c, &g->members);
     id_vector_clear(c, &g->done);
     mem_free(g->name);
@@ -113,6 +114,18 @@ static bool has_run(const struct job *j)
            j->state == JOB_JOINING;
 }
 
+static struct key_scope key_scope_of_record(const struct record_group *rg)
+{
+    struct scope_ref parent = {.is_job = rg->parent_is_job};
+
+    if (parent.is_job)
+        parent.token = (struct token){.job = {rg->parent},
+                                      .attempt = (uint32_t)rg->parent_attempt};
+    else
+        parent.group.n = rg->parent;
+    return key_scope_of_parent(&parent);
+}
+
 static const char *apply_open(struct core *c, const struct record *r)
 {
     const struct record_group *rg = &r->u.group;
@@ -144,6 +157,8 @@ static const char *apply_open(struct core *c, const struct record *r)
         parent_job = NULL;
         parent = &c->root;
     }
+    if (rg->key.len && !key_is_free(c, key_scope_of_record(rg), rg->key))
+        return "key of another group";
     g = mem_alloc(sizeof(*g));
     group_init(g);
     account(c, sizeof(*g));
@@ -160,6 +175,8 @@ static const char *apply_open(struct core *c, const struct record *r)
     g->opened_ms = r->at_ms;
     if (rg->name.len)
         g->name = mem_dup_text(rg->name.p, rg->name.len);
+    if (rg->key.len)
+        g->key = key_bind(c, key_scope_of_record(rg), rg->key, r->id);
     if (rg->session) {
         g->owner = session_get(c, rg->session);
         list_push_back(&g->owner->groups, &g->owned);
@@ -784,6 +801,21 @@ static int64_t or_default(int64_t value, int64_t fallback)
     return value == CORE_UNSET ? fallback : value;
 }
 
+/* The group that was opened with this key is the answer. */
+static bool known(struct core *c, const struct core_event *ev)
+{
+    const struct event_group_open *o = &ev->u.group_open;
+    const struct key *k =
+        o->key.len ? key_find(c, key_scope_of_parent(&o->parent), o->key)
+                   : NULL;
+
+    if (!k)
+        return false;
+    value_id(reply_begin(c, ev->client), 'g', k->of, 0);
+    reply_end(c);
+    return true;
+}
+
 void group_open(struct core *c, const struct core_event *ev)
 {
     const struct event_group_open *o = &ev->u.group_open;
@@ -792,7 +824,8 @@ void group_open(struct core *c, const struct core_event *ev)
     int64_t deadline = or_default(o->deadline_ms, CORE_NONE);
     struct record r;
 
-    if (!open_allowed(c, ev))
+    if (!key_allowed(c, ev->client, o->key) || known(c, ev) ||
+        !open_allowed(c, ev))
         return;
     if (timeout != CORE_NONE)
         deadline = deadline_earlier(deadline, c->now_ms + timeout);
@@ -812,7 +845,8 @@ void group_open(struct core *c, const struct core_event *ev)
                         min_i64(or_default(o->keep_ms,
                                            c->limits.queue_defaults.keep_ms),
                                 c->limits.keep_max_ms),
-                    .name = o->name},
+                    .name = o->name,
+                    .key = o->key},
     };
     if (!o->detached)
         r.u.group.session = session_of(c, ev->client)->id;

@@ -57,6 +57,26 @@ struct job_error {
     int64_t at_ms;
 };
 
+/* Where a KEY is unique: in a queue, or under what a group is opened under. */
+enum key_kind { KEY_QUEUE, KEY_GROUP, KEY_JOB };
+
+struct key_scope {
+    uint64_t id;
+    uint32_t attempt; /* KEY_JOB */
+    uint32_t kind;    /* enum key_kind */
+};
+
+/* A KEY: the job or group that it leads to for as long as that is known, or
+ * none yet but submits that wait for room. */
+struct key {
+    struct map_node node; /* hash: of all of it */
+    struct key_scope scope;
+    uint64_t of;         /* the id; 0: nothing yet */
+    struct list waiters; /* volatile: struct waiter.keyed */
+    uint32_t len;
+    char text[];
+};
+
 /* What most queued jobs do not need. */
 struct extra {
     struct job *job;
@@ -70,6 +90,7 @@ struct extra {
     int64_t not_before_ms;
     struct list waiters;   /* volatile: struct waiter.link */
     struct output *output; /* volatile */
+    struct key *key;       /* NULL: none, or it leads elsewhere */
 };
 
 /* How an attempt's body ended. */
@@ -228,6 +249,7 @@ struct group {
     struct session *owner; /* NULL: detached, or its session is gone */
     struct list owned;     /* session->groups */
     char *name, *reason;   /* NULL: none */
+    struct key *key;       /* as in struct extra */
     int64_t cancel_grace_ms;
     bool closed, ended;
     bool failed_inside; /* something failed in a group that ended in it */
@@ -307,6 +329,8 @@ struct waiter {
     struct queue *queue;         /* SUBMIT (`group` then, too, unless root),
                                   * JOIN, PURGE */
     struct event_submit *submit; /* SUBMIT: copy, strings included */
+    struct key *key;             /* SUBMIT with a KEY */
+    struct list keyed;           /* key->waiters */
     size_t submit_size;
     int64_t cursor, count;
     size_t nlinks; /* FETCH */
@@ -315,7 +339,7 @@ struct waiter {
 
 struct core {
     struct core_limits limits;
-    struct map jobs, groups, sessions, clients, queue_names;
+    struct map jobs, groups, sessions, clients, queue_names, keys;
     struct queue **queue_table;
     uint32_t queue_count;
     struct list queues, all_groups, ended_groups, all_sessions, all_clients,
@@ -361,6 +385,7 @@ struct record_group {
     int64_t fail, succeed, width, deadline_ms, keep_ms;
     struct str name;
     bool of_body; /* of the attempt that is its parent */
+    struct str key;
 };
 
 struct record_job {
@@ -370,7 +395,7 @@ struct record_job {
     bool own_options; /* else those of the queue at this point */
     int64_t not_before_ms;
     struct options options;
-    struct str name, payload;
+    struct str name, payload, key;
 };
 
 struct record_queue {
@@ -609,6 +634,29 @@ void drain_ended(struct core *c, struct queue *q);
 void drain_close(struct core *c, const struct core_event *ev);
 void drain_join(struct core *c, const struct core_event *ev);
 void drain_purge(struct core *c, const struct core_event *ev);
+
+/* ------------------------------------------------------------------ key.c */
+
+struct key_scope key_scope_of_queue(const struct queue *q);
+struct key_scope key_scope_of_parent(const struct scope_ref *parent);
+/* Is it well-formed? Answers the error if not. */
+bool key_allowed(struct core *c, struct client_id client, struct str text);
+/* NULL: nothing has this key. */
+struct key *key_find(const struct core *c, struct key_scope scope,
+                     struct str text);
+/* For apply: may something new have it? What it leads to must have ended: that
+ * was forgotten, or is run once more. */
+bool key_is_free(struct core *c, struct key_scope scope, struct str text);
+struct key *key_bind(struct core *c, struct key_scope scope, struct str text,
+                     uint64_t id);
+/* What it led to is forgotten; NULL: nothing. */
+void key_release(struct core *c, struct key *k);
+/* A submit waits for room: it is answered, too, when another one with its key
+ * is let in (key_answer). */
+void key_wait(struct core *c, struct waiter *w, struct str text);
+void key_answer(struct core *c, struct key *k);
+/* Frees it if it leads to nothing and nobody waits with it. */
+void key_drop(struct core *c, struct key *k);
 
 /* ---------------------------------------------------------------- group.c */
 

@@ -105,6 +105,7 @@ static void extra_free(struct core *c, struct job *j)
     ASSERT(list_empty(&x->waiters));
     timer_stop(c, &x->timer);
     output_free(c, j);
+    key_release(c, x->key);
     for (uint32_t i = 0; i < x->nerrors; i++)
         error_free(c, &x->errors[i]);
     mem_free(x->errors);
@@ -273,6 +274,9 @@ static const char *apply_job(struct core *c, const struct record *r)
         return "job with impossible options";
     if (r->id < c->next_id && find_job(c, (struct job_id){r->id}))
         return "job accepted twice";
+    if (UNLIKELY(rj->key.len) &&
+        !key_is_free(c, key_scope_of_queue(q), rj->key))
+        return "key of another job";
     j = pool_get(&c->job_pool);
     j->node.hash = r->id;
     j->queue = q;
@@ -293,6 +297,9 @@ static const char *apply_job(struct core *c, const struct record *r)
         job_extra(c, j)->name = mem_dup_text(rj->name.p, rj->name.len);
         account(c, (int64_t)strlen(j->extra->name));
     }
+    if (UNLIKELY(rj->key.len))
+        job_extra(c, j)->key =
+            key_bind(c, key_scope_of_queue(q), rj->key, r->id);
     map_insert(&c->jobs, &j->node);
     segment_hold(c, &j->segment);
     account(c, job_bytes(j));

@@ -341,7 +341,8 @@ static void accept(struct core *c, struct client_id client, struct queue *q,
                       (uint8_t)or_default(s->priority, CORE_PRIORITY_DEFAULT),
                   .own_options = wants_options(s),
                   .name = s->name,
-                  .payload = s->payload},
+                  .payload = s->payload,
+                  .key = s->key},
     };
     int64_t delay = or_default(s->delay_ms, 0);
 
@@ -354,6 +355,23 @@ static void accept(struct core *c, struct client_id client, struct queue *q,
     q->total_submitted++;
     value_id(reply_begin(c, client), 'j', r.id, 0);
     reply_end(c);
+    if (UNLIKELY(s->key.len))
+        key_answer(c, key_find(c, key_scope_of_queue(q), s->key));
+}
+
+/* The job that was accepted with this key is the answer, whatever else would
+ * be refused or waited for. */
+static bool known(struct core *c, struct client_id client,
+                  const struct event_submit *s)
+{
+    const struct queue *q = queue_find(c, s->queue);
+    const struct key *k = q ? key_find(c, key_scope_of_queue(q), s->key) : NULL;
+
+    if (!k || !k->of)
+        return false;
+    value_id(reply_begin(c, client), 'j', k->of, 0);
+    reply_end(c);
+    return true;
 }
 
 /* What a submit must satisfy apart from room. Answers the error. */
@@ -438,14 +456,18 @@ static void block_producer(struct core *c, const struct core_event *ev,
         w->group = find_group(c, s->group);
         w->group->nproducers++;
     }
-    w->submit_size = sizeof(*w->submit) + s->payload.len + s->name.len;
+    w->submit_size =
+        sizeof(*w->submit) + s->payload.len + s->name.len + s->key.len;
     w->submit = mem_alloc(w->submit_size);
     *w->submit = *s;
     strings = (char *)(w->submit + 1);
     w->submit->payload = copy_into(&strings, s->payload);
     w->submit->name = copy_into(&strings, s->name);
+    w->submit->key = copy_into(&strings, s->key);
     w->submit->queue = (struct str){0};
     account(c, (int64_t)w->submit_size);
+    if (s->key.len)
+        key_wait(c, w, s->key);
     list_push_back(&q->producers, &w->link);
     q->nproducers++;
 }
@@ -458,6 +480,9 @@ void queue_submit(struct core *c, const struct core_event *ev)
     int64_t wait_ms;
     bool room;
 
+    if (UNLIKELY(s->key.len) &&
+        (!key_allowed(c, ev->client, s->key) || known(c, ev->client, s)))
+        return;
     if (!submit_well_formed(c, ev->client, s) ||
         !submit_allowed(c, ev->client, s) ||
         (UNLIKELY(s->body.attempt) &&
@@ -519,6 +544,7 @@ static bool admit_one(struct core *c, struct queue *q)
     w = list_entry(first, struct waiter, link);
     if (!has_room(q, w->submit->payload.len))
         return false;
+    list_remove(&w->keyed); /* it has an answer of its own */
     if (submit_allowed(c, w->client->id, w->submit))
         accept(c, w->client->id, q, w->submit);
     waiter_free(c, w);

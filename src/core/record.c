@@ -150,19 +150,8 @@ static void get_settings(struct reader *r, struct queue_settings *s)
     s->wait_ms = get_i64(r);
 }
 
-static void put_job(struct writer *w, const struct record_job *j)
+static void put_options(struct writer *w, const struct options *o)
 {
-    const struct options *o = &j->options;
-
-    put_u32(w, j->queue);
-    put_u64(w, j->group);
-    put_u8(w, j->priority);
-    put_u8(w, j->own_options);
-    put_i64(w, j->not_before_ms);
-    put_str(w, j->name);
-    put_str(w, j->payload);
-    if (!j->own_options)
-        return;
     put_i64(w, o->timeout_ms);
     put_i64(w, o->deadline_ms);
     put_i64(w, o->grace_ms);
@@ -174,20 +163,8 @@ static void put_job(struct writer *w, const struct record_job *j)
     put_i64(w, o->redeliver);
 }
 
-static void get_job(struct reader *r, struct record_job *j)
+static void get_options(struct reader *r, struct options *o)
 {
-    struct options *o = &j->options;
-
-    j->queue = get_u32(r);
-    j->group = get_u64(r);
-    j->priority = get_u8(r);
-    j->own_options = get_bool(r);
-    j->not_before_ms = get_i64(r);
-    j->name = get_str(r);
-    j->payload = get_str(r);
-    *o = (struct options){0};
-    if (!j->own_options)
-        return;
     o->timeout_ms = get_i64(r);
     o->deadline_ms = get_i64(r);
     o->grace_ms = get_i64(r);
@@ -197,6 +174,42 @@ static void get_job(struct reader *r, struct record_job *j)
     o->backoff_base_ms = get_i64(r);
     o->backoff_cap_ms = get_i64(r);
     o->redeliver = get_i64(r);
+}
+
+/* What most jobs do not have is the end, and left out when there is nothing of
+ * it. */
+static bool has_tail(const struct record_job *j)
+{
+    return j->key.len > 0;
+}
+
+static void put_job(struct writer *w, const struct record_job *j)
+{
+    put_u32(w, j->queue);
+    put_u64(w, j->group);
+    put_u8(w, j->priority);
+    put_u8(w, j->own_options);
+    put_i64(w, j->not_before_ms);
+    put_str(w, j->name);
+    put_str(w, j->payload);
+    if (j->own_options)
+        put_options(w, &j->options);
+    if (has_tail(j))
+        put_str(w, j->key);
+}
+
+static void get_job(struct reader *r, struct record_job *j)
+{
+    j->queue = get_u32(r);
+    j->group = get_u64(r);
+    j->priority = get_u8(r);
+    j->own_options = get_bool(r);
+    j->not_before_ms = get_i64(r);
+    j->name = get_str(r);
+    j->payload = get_str(r);
+    if (j->own_options)
+        get_options(r, &j->options);
+    j->key = get_str(r);
 }
 
 static void put_verdict(struct writer *w, const struct record_verdict *v)
@@ -242,6 +255,7 @@ static void put_group(struct writer *w, const struct record_group *g)
     put_i64(w, g->keep_ms);
     put_str(w, g->name);
     put_u8(w, g->of_body);
+    put_str(w, g->key);
 }
 
 static void get_group(struct reader *r, struct record_group *g)
@@ -257,6 +271,7 @@ static void get_group(struct reader *r, struct record_group *g)
     g->keep_ms = get_i64(r);
     g->name = get_str(r);
     g->of_body = get_bool(r);
+    g->key = get_str(r);
 }
 
 static void put_times(struct writer *w, const struct record_times *t)
@@ -284,7 +299,7 @@ static size_t strings_bytes(const struct record *r)
     case RECORD_QUEUE:
         return r->u.queue.name.len;
     case RECORD_JOB:
-        return r->u.job.name.len + r->u.job.payload.len;
+        return r->u.job.name.len + r->u.job.payload.len + r->u.job.key.len;
     case RECORD_ASK:
     case RECORD_GROUP_CANCEL:
         return r->u.ask.reason.len;
@@ -295,7 +310,7 @@ static size_t strings_bytes(const struct record *r)
                r->u.verdict.class.len + r->u.verdict.message.len +
                r->u.verdict.detail.len;
     case RECORD_GROUP:
-        return r->u.group.name.len;
+        return r->u.group.name.len + r->u.group.key.len;
     case RECORD_READY:
         return r->u.ready.len;
     case RECORD_START:

@@ -77,7 +77,7 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     bool finished = j->state == JOB_FINISHED;
 
     (void)c;
-    value_map(b, 19);
+    value_map(b, 20);
     field(b, "id");
     value_id(b, 'j', j->node.hash, 0);
     field(b, "queue");
@@ -106,6 +106,11 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     field(b, "ready");
     if (has_run(j) && j->u.run->is_ready)
         value_str(b, (struct str){j->u.run->ready, j->u.run->ready_len});
+    else
+        value_null(b);
+    field(b, "key");
+    if (j->extra && j->extra->key)
+        value_str(b, (struct str){j->extra->key->text, j->extra->key->len});
     else
         value_null(b);
 }

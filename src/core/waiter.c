@@ -21,6 +21,7 @@ struct waiter *waiter_new(struct core *c, struct client_id client,
     w->nlinks = nlinks;
     w->timer.kind = TIMER_WAITER;
     list_init(&w->link);
+    list_init(&w->keyed);
     for (size_t i = 0; i < nlinks; i++)
         list_init(&w->links[i].link);
     if (wait_ms != CORE_NONE)
@@ -43,6 +44,9 @@ void waiter_free(struct core *c, struct waiter *w)
         w->queue->nproducers--;
         if (w->group)
             w->group->nproducers--;
+        list_remove(&w->keyed);
+        if (w->key)
+            key_drop(c, w->key);
         account(c, -(int64_t)w->submit_size);
         mem_free(w->submit);
     }

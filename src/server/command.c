@@ -362,6 +362,15 @@ static bool option_value(struct command_call *call, const struct option *o,
             return false;
         *(struct str *)at = values[0];
         return true;
+    case OPTION_KEY:
+        if (values[0].len == 0) {
+            refuse(call, "%s must not be empty", o->name);
+            return false;
+        }
+        if (!arg_label(call, o->name, values[0]))
+            return false;
+        *(struct str *)at = values[0];
+        return true;
     case OPTION_TEXT:
         *(struct str *)at = values[0];
         return true;

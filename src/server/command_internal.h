@@ -62,6 +62,7 @@ enum option_kind {
     OPTION_PAIR,   /* two int64_t, at `at` and `at2` */
     OPTION_TEXT,   /* struct str */
     OPTION_LABEL,  /* struct str, printable UTF-8 */
+    OPTION_KEY,    /* the same, not empty */
     OPTION_GROUP,  /* struct group_id; sets the bool at `at2` if at2 is not 0 */
     OPTION_SCOPE,  /* struct scope_ref */
     OPTION_MEMBER, /* struct group_id at `at`, or struct token at `at2` */

@@ -33,6 +33,7 @@ enum command_result handle_submit(struct command_call *call)
     static const struct option options[] = {
         {"GROUP", OPTION_MEMBER, AT(submit.group), AT(submit.body), NULL},
         {"NAME", OPTION_LABEL, AT(submit.name), 0, NULL},
+        {"KEY", OPTION_KEY, AT(submit.key), 0, NULL},
         {"PRIORITY", OPTION_INT, AT(submit.priority), 0, &range_priority},
         {"TIMEOUT", OPTION_INT, AT(submit.timeout_ms), 0,
          &range_duration_or_none_ms},
@@ -212,6 +213,7 @@ enum command_result handle_group_open(struct command_call *call)
         {"DEADLINE", OPTION_INT, AT(group_open.deadline_ms), 0, &range_time},
         {"KEEP", OPTION_INT, AT(group_open.keep_ms), 0, &range_duration_ms},
         {"NAME", OPTION_LABEL, AT(group_open.name), 0, NULL},
+        {"KEY", OPTION_KEY, AT(group_open.key), 0, NULL},
         {"DETACHED", OPTION_FLAG, AT(group_open.detached), 0, NULL},
     };
 

@@ -142,6 +142,15 @@ static void advance(struct fuzz *f, int64_t ms)
     f->now = target;
 }
 
+/* Few, so that they meet. */
+static struct str pick_key(struct fuzz *f)
+{
+    static const char keys[] = "abc";
+    uint8_t b = take(f);
+
+    return (struct str){.p = keys + b % 3, .len = b < 64};
+}
+
 static void fill_submit(struct fuzz *f, struct event_submit *s)
 {
     static const char payload[200];
@@ -152,6 +161,7 @@ static void fill_submit(struct fuzz *f, struct event_submit *s)
         .body = where & 2 ? pick_token(f) : (struct token){0},
         .queue = take(f) & 1 ? STR("a") : STR("b"),
         .payload = {.p = payload, .len = take(f) % sizeof(payload)},
+        .key = pick_key(f),
         .priority = option(f, CORE_PRIORITIES - 1),
         .timeout_ms = option(f, 3000),
         .deadline_ms = option(f, 3000),
@@ -182,6 +192,7 @@ static void fill_group(struct fuzz *f, struct event_group_open *g)
         .timeout_ms = option(f, 3000),
         .deadline_ms = option(f, 3000),
         .keep_ms = option(f, 2000),
+        .key = how & 8 ? pick_key(f) : (struct str){0},
         .detached = how & 1,
     };
     if (g->deadline_ms != CORE_UNSET)
