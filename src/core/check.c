@@ -54,6 +54,7 @@ struct tally {
     int64_t states[JOB_STATES_COUNT];
     int64_t jobs, payload, retained;
     uint64_t keys;
+    int64_t dead;
 };
 
 /* It has a key, which leads to it. */
@@ -63,6 +64,33 @@ static void check_key(const struct key *k, uint64_t id, uint64_t *count)
         return;
     ASSERT(k->of == id && k->len > 0 && list_empty(&k->waiters));
     (*count)++;
+}
+
+static bool is_dead(const struct job *j)
+{
+    return j->extra && j->extra->dead;
+}
+
+static void check_dead(const struct core *c)
+{
+    int64_t n = 0, in_queues = 0;
+
+    list_foreach (it, &c->dead) {
+        ASSERT(is_dead(list_entry(it, struct dead, all)->job));
+        n++;
+    }
+    list_foreach (qi, &c->queues) {
+        const struct queue *q = list_entry(qi, struct queue, link);
+        int64_t here = 0;
+
+        list_foreach (it, &q->dead) {
+            ASSERT(list_entry(it, struct dead, of_queue)->job->queue == q);
+            here++;
+        }
+        ASSERT(here == q->ndead);
+        in_queues += here;
+    }
+    ASSERT(n == c->ndead && in_queues == n);
 }
 
 static void check_job(const struct core *c, struct job *j, void *arg)
@@ -75,7 +103,11 @@ static void check_job(const struct core *c, struct job *j, void *arg)
     t->states[j->state]++;
     t->jobs++;
     t->payload += j->payload_len;
-    ASSERT((j->payload == NULL) == (j->state == JOB_FINISHED));
+    ASSERT((j->payload == NULL) == (j->state == JOB_FINISHED && !is_dead(j)));
+    ASSERT(!is_dead(j) ||
+           (j->state == JOB_FINISHED && !j->extra->retried &&
+            j->u.end->outcome == OUTCOME_FAILED && j->extra->dead->job == j));
+    t->dead += is_dead(j);
     if (has_run(j)) {
         const struct run *run = j->u.run;
         uint32_t groups = 0;
@@ -270,6 +302,8 @@ void core_check(const struct core *c)
         ASSERT(t.states[s] == c->state_counts[s]);
     ASSERT(t.payload == c->payload_bytes);
     ASSERT(t.retained == c->retained_jobs);
+    ASSERT(t.dead == c->ndead);
+    check_dead(c);
     ASSERT(c->memory >= 0 && c->retained_bytes >= 0 && c->log_bytes >= 0);
     list_foreach (it, &c->queues) {
         const struct queue *q = list_entry(it, struct queue, link);
@@ -372,6 +406,7 @@ uint64_t core_digest(const struct core *c)
         h = mix(h, q->node.hash);
         h = mix(h, (uint64_t)q->settings.max_jobs);
         h = mix(h, (uint64_t)q->settings.max_bytes);
+        h = mix(h, (uint64_t)q->settings.dead_keep_ms);
         h = mix(h, q->paused);
         h = mix(h, q->door);
         h = mix(h, (uint64_t)q->jobs);

@@ -45,7 +45,8 @@ void core_limits_init(struct core_limits *limits)
                            .retry = 1,
                            .redeliver = 3,
                            .keep_ms = 3600 * 1000,
-                           .wait_ms = CORE_NONE},
+                           .wait_ms = CORE_NONE,
+                           .dead_keep_ms = INT64_C(7) * 24 * 3600 * 1000},
     };
 }
 
@@ -246,6 +247,9 @@ static void work_cancels(struct core *c)
     while (!list_empty(&c->emptying) && core_work(c))
         drain_slice(
             c, list_entry(list_first(&c->emptying), struct queue, emptying));
+    while (!list_empty(&c->dead_purges) && core_work(c))
+        dead_purge_slice(
+            c, list_entry(list_first(&c->dead_purges), struct waiter, link));
 }
 
 static void work_queues(struct core *c)
@@ -273,9 +277,9 @@ static void work_rest(struct core *c)
 static bool work_left(const struct core *c)
 {
     return !list_empty(&c->run_sweeps) || !list_empty(&c->sweeps) ||
-           !list_empty(&c->emptying) || !list_empty(&c->noticed) ||
-           !list_empty(&c->wakes) || !list_empty(&c->forgetting) ||
-           c->images_next < c->queue_count;
+           !list_empty(&c->emptying) || !list_empty(&c->dead_purges) ||
+           !list_empty(&c->noticed) || !list_empty(&c->wakes) ||
+           !list_empty(&c->forgetting) || c->images_next < c->queue_count;
 }
 
 int64_t core_next_ms(const struct core *c)
@@ -353,6 +357,7 @@ const char *core_apply(struct core *c, const struct record *r)
     case RECORD_END:
     case RECORD_READY:
     case RECORD_SHIELD:
+    case RECORD_CLEAR:
         return job_apply(c, r);
     case RECORD_GROUP:
     case RECORD_GROUP_CLOSE:
@@ -478,13 +483,14 @@ static void unblock(struct core *c, struct client_id id)
     struct client *cl = client_find(c, id);
 
     if (cl && cl->waiter && cl->waiter->kind != WAIT_SUBMIT &&
-        cl->waiter->kind != WAIT_PURGE)
+        cl->waiter->kind != WAIT_PURGE && cl->waiter->kind != WAIT_DEAD_PURGE)
         waiter_give_up(c, cl->waiter);
 }
 
 bool core_ends_early(enum core_event_kind kind)
 {
-    return kind != EVENT_SUBMIT && kind != EVENT_QUEUE_PURGE;
+    return kind != EVENT_SUBMIT && kind != EVENT_QUEUE_PURGE &&
+           kind != EVENT_DEAD_PURGE;
 }
 
 static void dispatch(struct core *c, const struct core_event *ev)
@@ -504,6 +510,9 @@ static void dispatch(struct core *c, const struct core_event *ev)
         return;
     case EVENT_RESCHEDULE:
         deadline_reschedule(c, ev);
+        return;
+    case EVENT_RETRY:
+        dead_retry(c, ev);
         return;
     case EVENT_LOGS:
         output_read(c, ev);
@@ -572,6 +581,15 @@ static void dispatch(struct core *c, const struct core_event *ev)
         return;
     case EVENT_QUEUE_PURGE:
         drain_purge(c, ev);
+        return;
+    case EVENT_DEAD_LIST:
+        dead_list(c, ev);
+        return;
+    case EVENT_DEAD_RETRY:
+        dead_retry_many(c, ev);
+        return;
+    case EVENT_DEAD_PURGE:
+        dead_purge(c, ev);
         return;
     case EVENT_SESSION:
         worker_session(c, ev);
@@ -657,6 +675,8 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->run_sweeps);
     list_init(&c->sweeps);
     list_init(&c->emptying);
+    list_init(&c->dead);
+    list_init(&c->dead_purges);
     list_init(&c->noticed);
     list_init(&c->wakes);
     list_init(&c->forgetting);
@@ -695,6 +715,7 @@ void core_stats(const struct core *c, struct core_stats *out)
     out->cancelling = c->state_counts[JOB_CANCELLING];
     out->joining = c->state_counts[JOB_JOINING];
     out->finished = c->state_counts[JOB_FINISHED];
+    out->dead = c->ndead;
     out->memory_bytes = c->memory;
     out->payload_bytes = c->payload_bytes;
     out->retained_bytes = c->retained_bytes;

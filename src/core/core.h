@@ -79,7 +79,8 @@ struct queue_settings {
     int64_t retry;     /* attempts in all when they fail, at least 1 */
     int64_t redeliver; /* lost attempts that are run again */
     int64_t keep_ms;
-    int64_t wait_ms; /* of a producer when full; CORE_NONE: for ever */
+    int64_t wait_ms;      /* of a producer when full; CORE_NONE: for ever */
+    int64_t dead_keep_ms; /* of failed jobs, if longer than keep_ms */
 };
 
 /* Bounds; all are enforced by the core. */
@@ -114,6 +115,7 @@ enum core_event_kind {
     EVENT_RESULT, /* wait_ms 0: RESULT, else WAIT; ready: WAIT READY */
     EVENT_CANCEL,
     EVENT_RESCHEDULE,
+    EVENT_RETRY,
     EVENT_LOGS,
     EVENT_JOBS,
     EVENT_GROUP_OPEN,
@@ -138,6 +140,9 @@ enum core_event_kind {
     EVENT_QUEUE_CLOSE, /* closed or open */
     EVENT_QUEUE_JOIN,
     EVENT_QUEUE_PURGE,
+    EVENT_DEAD_LIST,
+    EVENT_DEAD_RETRY,
+    EVENT_DEAD_PURGE,
     EVENT_SESSION, /* answers the id of the client's session; makes one */
     EVENT_SESSION_RESUME,
     EVENT_ALIVE,      /* the client sent something: renews its leases */
@@ -194,7 +199,7 @@ struct core_event {
             struct job_id id;
             int64_t wait_ms;
             bool ready;
-        } job; /* STATUS, RESULT */
+        } job; /* STATUS, RESULT, RETRY */
         struct {
             bool is_job;
             struct job_id job;
@@ -251,6 +256,10 @@ struct core_event {
             bool at_once;
             int64_t wait_ms; /* QUEUE_JOIN */
         } queue;
+        struct {
+            struct str queue; /* empty: any */
+            int64_t count;    /* CORE_UNSET: as many as there are, or may be */
+        } dead;
         struct session_id session; /* SESSION_RESUME */
         enum core_disconnect disconnect;
         uint32_t segment; /* SEGMENT */
@@ -315,7 +324,7 @@ bool core_ends_early(enum core_event_kind kind);
 struct core_stats {
     int64_t queues, groups, sessions, clients_blocked;
     int64_t jobs, delayed, ready, parked, running, cancelling, joining,
-        finished;
+        finished, dead;
     int64_t memory_bytes, payload_bytes, retained_bytes, log_bytes;
     uint64_t submitted, started, ok, failed, cancelled, retried, lost, stale,
         refused;

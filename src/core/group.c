@@ -302,6 +302,7 @@ const char *group_apply(struct core *c, const struct record *r)
     case RECORD_SHIELD:
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
+    case RECORD_CLEAR:
         break;
     }
     BUG("not a record of a group");
@@ -399,6 +400,17 @@ static void record_simple(struct core *c, const struct group *g,
         c, &(struct record){.type = type, .at_ms = c->now_ms, .id = g->id});
 }
 
+static bool full_of_members(const struct core *c, const struct group *g)
+{
+    return g->id &&
+           (int64_t)(g->members.len - g->forgotten) >= c->limits.members_max;
+}
+
+bool group_takes(const struct core *c, const struct group *g)
+{
+    return !g->closed && !group_cancelled(g) && !full_of_members(c, g);
+}
+
 bool group_accepts(struct core *c, struct client_id client,
                    const struct group *g)
 {
@@ -418,8 +430,7 @@ bool group_accepts(struct core *c, struct client_id client,
                     "the group is closed and takes no more members");
         return false;
     }
-    if (g->id &&
-        (int64_t)(g->members.len - g->forgotten) >= c->limits.members_max) {
+    if (full_of_members(c, g)) {
         reply_error(c, client, CORE_ERR_LIMIT,
                     "the group has %lld members (members-max)",
                     (long long)c->limits.members_max);

@@ -91,6 +91,16 @@ struct extra {
     struct list waiters;   /* volatile: struct waiter.link */
     struct output *output; /* volatile */
     struct key *key;       /* NULL: none, or it leads elsewhere */
+    struct dead *dead;     /* NULL: is not on the list of the dead */
+    uint64_t retried;      /* the job that was made of it; 0: none */
+};
+
+/* A job that has failed for good and may be run once more: its payload is still
+ * there. */
+struct dead {
+    struct list all;      /* core->dead, in order of end */
+    struct list of_queue; /* queue->dead, likewise */
+    struct job *job;
 };
 
 /* How an attempt's body ended. */
@@ -159,7 +169,7 @@ struct job {
     struct group *group;
     struct options *options;
     struct extra *extra; /* NULL: nothing special */
-    char *payload;       /* NULL once finished */
+    char *payload;       /* NULL once finished, unless it is dead */
     union {
         struct run *run; /* RUNNING, CANCELLING, JOINING */
         struct end *end; /* FINISHED */
@@ -213,7 +223,9 @@ struct queue {
     uint64_t purge_before; /* volatile: jobs with lower ids go; 0: none */
     int64_t purged;        /* volatile: jobs that went so */
     struct list purgers, joiners; /* volatile: struct waiter.link */
-    int64_t jobs, bytes;          /* not started */
+    struct list dead;             /* struct dead.of_queue */
+    int64_t ndead;
+    int64_t jobs, bytes; /* not started */
     int64_t counts[JOB_STATES_COUNT];
     struct list producers; /* volatile: struct waiter.link */
     struct list fetchers;  /* volatile: struct fetch_link.link */
@@ -310,6 +322,7 @@ enum waiter_kind {
     WAIT_FETCH,
     WAIT_JOIN,
     WAIT_PURGE,
+    WAIT_DEAD_PURGE,
 };
 
 struct fetch_link {
@@ -327,7 +340,7 @@ struct waiter {
     struct job *job;
     struct group *group;
     struct queue *queue;         /* SUBMIT (`group` then, too, unless root),
-                                  * JOIN, PURGE */
+                                  * JOIN, PURGE, DEAD_PURGE (or NULL) */
     struct event_submit *submit; /* SUBMIT: copy, strings included */
     struct key *key;             /* SUBMIT with a KEY */
     struct list keyed;           /* key->waiters */
@@ -350,9 +363,12 @@ struct core {
     uint64_t next_id;
     bool started, disk_full, draining;
     /* What goes on in slices; see core.c. */
-    struct list run_sweeps; /* runs whose groups are told of their fate */
-    struct list sweeps;     /* groups whose members are being cancelled */
-    struct list emptying;   /* queues whose jobs are being cancelled */
+    struct list run_sweeps;  /* runs whose groups are told of their fate */
+    struct list sweeps;      /* groups whose members are being cancelled */
+    struct list emptying;    /* queues whose jobs are being cancelled */
+    struct list dead;        /* struct dead.all */
+    struct list dead_purges; /* struct waiter.link */
+    int64_t ndead;
     struct list noticed;    /* sessions with news for a FETCH */
     struct list wakes;      /* queues with room for producers, or with work */
     struct list forgetting; /* ended groups whose members are being freed */
@@ -444,6 +460,7 @@ struct record {
         struct str ready; /* READY */
         int64_t until_ms; /* SHIELD; 0: it is over */
         struct record_times times;
+        uint64_t retried; /* CLEAR: the new job, or 0 */
     } u;
 };
 
@@ -601,6 +618,8 @@ struct queue *queue_get(struct core *c, struct client_id client,
                         struct str name);
 /* Producers that wait with a job for this group are told it takes no more. */
 void queue_refuse_group(struct core *c, const struct group *g);
+/* Nobody waits for room, and there is some for that many bytes. */
+bool queue_has_room(const struct queue *q, size_t len);
 /* The image of one queue, if there is a queue of that number. */
 void queue_write_image(struct core *c, uint32_t number);
 /* The image of a queue with something changed. */
@@ -635,6 +654,20 @@ void drain_close(struct core *c, const struct core_event *ev);
 void drain_join(struct core *c, const struct core_event *ev);
 void drain_purge(struct core *c, const struct core_event *ev);
 
+/* ----------------------------------------------------------------- dead.c */
+
+/* For apply: onto the list, and off it. */
+void dead_add(struct core *c, struct job *j);
+void dead_remove(struct core *c, struct job *j);
+/* How long a job that has failed is kept. */
+int64_t dead_keep_ms(const struct core *c, const struct job *j);
+void dead_purge_slice(struct core *c, struct waiter *w);
+
+void dead_list(struct core *c, const struct core_event *ev);
+void dead_retry(struct core *c, const struct core_event *ev);
+void dead_retry_many(struct core *c, const struct core_event *ev);
+void dead_purge(struct core *c, const struct core_event *ev);
+
 /* ------------------------------------------------------------------ key.c */
 
 struct key_scope key_scope_of_queue(const struct queue *q);
@@ -668,7 +701,9 @@ void id_vector_push(struct core *c, struct id_vector *v, uint64_t id);
 const char *group_cancelled(const struct group *g);
 /* The cancel of a scope above may not have come here yet: bring it. */
 void group_reach(struct core *c, struct group *g);
-/* May it take a new member? Answers the error if not. */
+/* May it take a new member? */
+bool group_takes(const struct core *c, const struct group *g);
+/* The same; answers the error if not. */
 bool group_accepts(struct core *c, struct client_id client,
                    const struct group *g);
 void group_cancel(struct core *c, struct group *g, enum cause cause,

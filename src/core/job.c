@@ -106,6 +106,7 @@ static void extra_free(struct core *c, struct job *j)
     timer_stop(c, &x->timer);
     output_free(c, j);
     key_release(c, x->key);
+    dead_remove(c, j);
     for (uint32_t i = 0; i < x->nerrors; i++)
         error_free(c, &x->errors[i]);
     mem_free(x->errors);
@@ -520,7 +521,7 @@ static const char *apply_requeue(struct core *c, struct job *j,
     return NULL;
 }
 
-/* What is kept of a finished job; it does not change any more. */
+/* What is kept of a finished job. */
 static int64_t retained_bytes(const struct job *j)
 {
     const struct extra *x = j->extra;
@@ -535,6 +536,8 @@ static int64_t retained_bytes(const struct job *j)
     for (uint32_t i = 0; i < x->nerrors; i++)
         bytes += (int64_t)(x->errors[i].class.len + x->errors[i].message.len +
                            x->errors[i].detail.len);
+    if (x->dead)
+        bytes += (int64_t)(sizeof(*x->dead) + j->payload_len);
     return bytes;
 }
 
@@ -542,6 +545,29 @@ static void count_retained(struct core *c, const struct job *j, int sign)
 {
     c->retained_jobs += sign;
     c->retained_bytes += sign * retained_bytes(j);
+}
+
+static void payload_free(struct core *c, struct job *j)
+{
+    account(c, -(int64_t)j->payload_len);
+    c->payload_bytes -= j->payload_len;
+    mem_free(j->payload);
+    j->payload = NULL;
+    j->payload_len = 0;
+}
+
+static const char *apply_clear(struct core *c, struct job *j,
+                               const struct record *r)
+{
+    if (!j->extra || !j->extra->dead)
+        return "a job that is not dead leaves the dead";
+    count_retained(c, j, -1);
+    dead_remove(c, j);
+    payload_free(c, j);
+    j->extra->retried = r->u.retried;
+    count_retained(c, j, +1);
+    timer_set(c, &j->u.end->timer, j->u.end->ended_ms + j->options->keep_ms);
+    return NULL;
 }
 
 static const char *apply_end(struct core *c, struct job *j,
@@ -578,11 +604,11 @@ static const char *apply_end(struct core *c, struct job *j,
     if (j->extra)
         timer_stop(c, &j->extra->timer);
     job_move(c, j, JOB_FINISHED, &g->finished, false);
-    account(c, (int64_t)(sizeof(*end) + end->result_len) - j->payload_len);
-    c->payload_bytes -= j->payload_len;
-    mem_free(j->payload);
-    j->payload = NULL;
-    j->payload_len = 0;
+    account(c, (int64_t)(sizeof(*end) + end->result_len));
+    if (UNLIKELY(v->outcome == OUTCOME_FAILED))
+        dead_add(c, j);
+    else
+        payload_free(c, j);
     j->u.end = end;
     g->live--;
     g->by_outcome[v->outcome]++;
@@ -591,7 +617,9 @@ static const char *apply_end(struct core *c, struct job *j,
     if (g->id)
         id_vector_push(c, &g->done, j->node.hash);
     count_retained(c, j, +1);
-    timer_set(c, &end->timer, r->at_ms + j->options->keep_ms);
+    timer_set(c, &end->timer,
+              r->at_ms + (v->outcome == OUTCOME_FAILED ? dead_keep_ms(c, j)
+                                                       : j->options->keep_ms));
     return NULL;
 }
 
@@ -619,6 +647,8 @@ const char *job_apply(struct core *c, const struct record *r)
         return apply_ready(c, j, r);
     case RECORD_SHIELD:
         return apply_shield(c, j, r);
+    case RECORD_CLEAR:
+        return apply_clear(c, j, r);
     case RECORD_JOB:
     case RECORD_QUEUE:
     case RECORD_GROUP:
@@ -660,6 +690,8 @@ void job_forget(struct core *c, struct job *j)
     list_remove(&j->link);
     timer_stop(c, &end->timer);
     account(c, -(int64_t)(sizeof(*end) + end->result_len) - job_bytes(j));
+    c->payload_bytes -= j->payload_len;
+    mem_free(j->payload);
     mem_free(end->result);
     pool_put(&c->end_pool, end);
     extra_free(c, j);

@@ -66,6 +66,7 @@ static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
     list_init(&q->emptying);
     list_init(&q->purgers);
     list_init(&q->joiners);
+    list_init(&q->dead);
     list_init(&q->wake);
     list_init(&q->producers);
     list_init(&q->fetchers);
@@ -92,7 +93,7 @@ static bool settings_ok(const struct queue_settings *s)
     return s->max_jobs >= 1 && s->max_bytes >= 1 && s->timeout_ms >= -1 &&
            s->grace_ms >= 0 && s->retry >= 1 && s->retry <= RUNS_MAX &&
            s->redeliver >= 0 && s->redeliver <= RUNS_MAX && s->keep_ms >= 0 &&
-           s->wait_ms >= -1;
+           s->wait_ms >= -1 && s->dead_keep_ms >= 0;
 }
 
 const char *queue_apply(struct core *c, const struct record *r)
@@ -290,6 +291,12 @@ static bool has_room(const struct queue *q, size_t len)
 {
     return q->jobs < q->settings.max_jobs + PLANTED(QUEUE_OVER_BOUND) &&
            q->bytes + (int64_t)len <= q->settings.max_bytes;
+}
+
+bool queue_has_room(const struct queue *q, size_t len)
+{
+    return (list_empty(&q->producers) || PLANTED(WAITER_OVERTAKEN)) &&
+           has_room(q, len);
 }
 
 static int64_t or_default(int64_t value, int64_t fallback)
@@ -505,8 +512,7 @@ void queue_submit(struct core *c, const struct core_event *ev)
                     s->payload.len, q->name, (long long)q->settings.max_bytes);
         return;
     }
-    room = (list_empty(&q->producers) || PLANTED(WAITER_OVERTAKEN)) &&
-           has_room(q, s->payload.len);
+    room = queue_has_room(q, s->payload.len);
     wait_ms = or_default(s->wait_ms, q->settings.wait_ms);
     if (UNLIKELY(!room && wait_ms == 0)) {
         c->totals.refused++;
@@ -634,6 +640,7 @@ void queue_info(struct core *c, const struct core_event *ev)
             {"parked", q->counts[JOB_PARKED]},
             {"running", q->counts[JOB_RUNNING] + q->counts[JOB_CANCELLING] +
                             q->counts[JOB_JOINING]},
+            {"dead", q->ndead},
             {"waiting_producers", q->nproducers},
             {"waiting_workers", q->nfetchers},
             {"submitted", (int64_t)q->total_submitted},
@@ -646,6 +653,7 @@ void queue_info(struct core *c, const struct core_event *ev)
             {"redeliver", s->redeliver},
             {"keep", s->keep_ms},
             {"wait", s->wait_ms},
+            {"dead_keep", s->dead_keep_ms},
         };
 
         value_map(b, ARRAY_LEN(rows) + 1);
@@ -665,7 +673,8 @@ static bool settings_equal(const struct queue_settings *a,
     return a->max_jobs == b->max_jobs && a->max_bytes == b->max_bytes &&
            a->timeout_ms == b->timeout_ms && a->grace_ms == b->grace_ms &&
            a->retry == b->retry && a->redeliver == b->redeliver &&
-           a->keep_ms == b->keep_ms && a->wait_ms == b->wait_ms;
+           a->keep_ms == b->keep_ms && a->wait_ms == b->wait_ms &&
+           a->dead_keep_ms == b->dead_keep_ms;
 }
 
 void queue_set(struct core *c, const struct core_event *ev)
@@ -685,11 +694,14 @@ void queue_set(struct core *c, const struct core_event *ev)
     s.redeliver = or_default(n->redeliver, s.redeliver);
     s.keep_ms = or_default(n->keep_ms, s.keep_ms);
     s.wait_ms = or_default(n->wait_ms, s.wait_ms);
-    if (!settings_ok(&s) || s.keep_ms > c->limits.keep_max_ms) {
+    s.dead_keep_ms = or_default(n->dead_keep_ms, s.dead_keep_ms);
+    if (!settings_ok(&s) || s.keep_ms > c->limits.keep_max_ms ||
+        (n->dead_keep_ms != CORE_UNSET &&
+         s.dead_keep_ms > c->limits.keep_max_ms)) {
         reply_error(c, ev->client, CORE_ERR_GENERIC,
                     "QUEUE SET: MAX-JOBS, MAX-BYTES and RETRY are at least 1, "
                     "TIMEOUT and WAIT at least -1, the rest at least 0, RETRY "
-                    "and REDELIVER at most %d, KEEP at most %lld",
+                    "and REDELIVER at most %d, KEEP and DEAD-KEEP at most %lld",
                     RUNS_MAX, (long long)c->limits.keep_max_ms);
         return;
     }

@@ -319,6 +319,7 @@ static size_t strings_bytes(const struct record *r)
     case RECORD_SHIELD:
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
+    case RECORD_CLEAR:
         return 0;
     }
     BUG("unknown record");
@@ -340,6 +341,7 @@ void record_encode(struct buf *to, const struct record *r)
         put_settings(&w, &r->u.queue.settings);
         put_str(&w, r->u.queue.name);
         put_u8(&w, r->u.queue.door);
+        put_i64(&w, r->u.queue.settings.dead_keep_ms);
         break;
     case RECORD_JOB:
         put_job(&w, &r->u.job);
@@ -374,6 +376,9 @@ void record_encode(struct buf *to, const struct record *r)
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
         put_times(&w, &r->u.times);
+        break;
+    case RECORD_CLEAR:
+        put_u64(&w, r->u.retried);
         break;
     case RECORD_GROUP_CLOSE:
         break;
@@ -412,6 +417,7 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         get_settings(&r, &out->u.queue.settings);
         out->u.queue.name = get_str(&r);
         out->u.queue.door = get_u8(&r);
+        out->u.queue.settings.dead_keep_ms = get_i64(&r);
         break;
     case RECORD_JOB:
         get_job(&r, &out->u.job);
@@ -446,6 +452,9 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
         get_times(&r, &out->u.times);
+        break;
+    case RECORD_CLEAR:
+        out->u.retried = get_u64(&r);
         break;
     case RECORD_GROUP_CLOSE:
         break;

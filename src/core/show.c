@@ -135,7 +135,7 @@ void show_outcome(struct core *c, struct buf *b, const struct job *j)
     uint32_t n = j->extra ? j->extra->nerrors : 0;
 
     (void)c;
-    value_map(b, 12);
+    value_map(b, 13);
     field(b, "id");
     value_id(b, 'j', j->node.hash, 0);
     field_text(b, "kind", "job");
@@ -154,6 +154,11 @@ void show_outcome(struct core *c, struct buf *b, const struct job *j)
     field_int(b, "submitted", j->submitted_ms);
     field_opt(b, "started", job_started(j));
     field_opt(b, "ended", end ? end->ended_ms : CORE_NONE);
+    field(b, "retried");
+    if (j->extra && j->extra->retried)
+        value_id(b, 'j', j->extra->retried, 0);
+    else
+        value_null(b);
     field(b, "errors");
     value_array(b, n);
     for (uint32_t i = 0; i < n; i++) {

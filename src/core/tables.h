@@ -97,6 +97,7 @@ enum verdict_kind {
     X(SHIELD, 12)       /* an attempt is shielded, or no longer */       \
     X(RESCHEDULE, 13)   /* times of a job moved */                       \
     X(GROUP_TIME, 14)   /* the deadline of a group moved */              \
+    X(CLEAR, 30)        /* a dead job left the list: retried, purged */  \
     X(READY, 40)        /* the running job announced itself */
 
 enum record_type {

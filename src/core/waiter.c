@@ -93,7 +93,8 @@ void waiter_give_up(struct core *c, struct waiter *w)
         empty_page(c, w);
         break;
     case WAIT_JOIN:
-    case WAIT_PURGE: /* has no time */
+    case WAIT_PURGE: /* these two have no time */
+    case WAIT_DEAD_PURGE:
         value_int(reply_begin(c, id), 0);
         reply_end(c);
         break;

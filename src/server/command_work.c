@@ -440,6 +440,8 @@ enum command_result handle_queue_set(struct command_call *call)
          &range_number},
         {"KEEP", OPTION_INT, AT(queue.settings.keep_ms), 0, &range_duration_ms},
         {"WAIT", OPTION_INT, AT(queue.settings.wait_ms), 0, &range_wait_ms},
+        {"DEAD-KEEP", OPTION_INT, AT(queue.settings.dead_keep_ms), 0,
+         &range_duration_ms},
     };
 
     call->event->u.queue.name = call->argv[2];
@@ -452,6 +454,7 @@ enum command_result handle_queue_set(struct command_call *call)
         .redeliver = CORE_UNSET,
         .keep_ms = CORE_UNSET,
         .wait_ms = CORE_UNSET,
+        .dead_keep_ms = CORE_UNSET,
     };
     if (!options_read(call, 3, options, ARRAY_LEN(options)))
         return COMMAND_ANSWERED;
@@ -507,4 +510,43 @@ enum command_result handle_queue_purge(struct command_call *call)
 {
     call->event->u.queue.name = call->argv[2];
     return step(call, EVENT_QUEUE_PURGE);
+}
+
+/* --- the dead ----------------------------------------------------------- */
+
+enum command_result handle_retry(struct command_call *call)
+{
+    if (!arg_job(call, call->argv[1], &call->event->u.job.id))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_RETRY);
+}
+
+static enum command_result dead(struct command_call *call, int64_t count,
+                                const struct int_range *range,
+                                enum core_event_kind kind)
+{
+    const struct option options[] = {
+        {"QUEUE", OPTION_TEXT, AT(dead.queue), 0, NULL},
+        {"COUNT", OPTION_INT, AT(dead.count), 0, range},
+    };
+
+    call->event->u.dead.count = count;
+    if (!options_read(call, 2, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, kind);
+}
+
+enum command_result handle_dead_list(struct command_call *call)
+{
+    return dead(call, PAGE_COUNT, &range_count, EVENT_DEAD_LIST);
+}
+
+enum command_result handle_dead_retry(struct command_call *call)
+{
+    return dead(call, CORE_UNSET, &range_from_one, EVENT_DEAD_RETRY);
+}
+
+enum command_result handle_dead_purge(struct command_call *call)
+{
+    return dead(call, CORE_UNSET, &range_from_one, EVENT_DEAD_PURGE);
 }

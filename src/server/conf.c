@@ -569,6 +569,7 @@ static size_t queue_index(struct reading *r, const char *name)
         .redeliver = CORE_UNSET,
         .keep_ms = CORE_UNSET,
         .wait_ms = CORE_UNSET,
+        .dead_keep_ms = CORE_UNSET,
     };
     return i;
 }

@@ -163,6 +163,10 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       0, 3650 * CONF_D, RELOAD,                                                \
       "How long a producer waits for room in a full queue; none: for ever, "   \
       "0: not at all.")                                                        \
+    X("queue", "dead-keep", limits.queue_defaults.dead_keep_ms, TIME, "7d",    \
+      0, 3650 * CONF_D, RELOAD,                                                \
+      "How long a job that failed for good is kept with its payload, to be "   \
+      "retried; keep holds if it is longer, keep-max if it is shorter.")       \
     X("runner", "start", runner_start, YESNO, "no", 0, 0, RESTART,             \
       "Whether yoked starts a yoke-runner of its own on this machine.")        \
     X("runner", "stop-grace", runner_stop_grace_ms, TIME, "10s", 0, CONF_D,    \

@@ -156,6 +156,7 @@ static void info_jobs(struct info *i, const struct core_stats *core)
     line(i, "cancelling", core->cancelling);
     line(i, "joining", core->joining);
     line(i, "finished", core->finished);
+    line(i, "dead", core->dead);
 }
 
 static void info_commands(struct info *i)

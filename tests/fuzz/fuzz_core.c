@@ -265,6 +265,7 @@ static void fill_queue(struct fuzz *f, struct core_event *ev)
             .redeliver = option(f, 3),
             .keep_ms = option(f, 2000),
             .wait_ms = option(f, 500),
+            .dead_keep_ms = option(f, 4000),
         };
     }
 }
@@ -337,6 +338,16 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
         return true;
     case EVENT_QUEUE_LIST:
     case EVENT_SESSION:
+        return true;
+    case EVENT_RETRY:
+        ev->u.job.id.n = pick(f, f->jobs, f->njobs);
+        return true;
+    case EVENT_DEAD_LIST:
+    case EVENT_DEAD_RETRY:
+    case EVENT_DEAD_PURGE:
+        if (take(f) & 1)
+            ev->u.dead.queue = STR("a");
+        ev->u.dead.count = option(f, 5);
         return true;
     case EVENT_QUEUE_INFO:
     case EVENT_QUEUE_SET:

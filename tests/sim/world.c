@@ -487,6 +487,7 @@ static void limits_choose(struct world *w)
     q->redeliver = world_below(w, 3);
     q->keep_ms = 1 + world_below(w, 3000);
     q->wait_ms = world_chance(w, 50) ? CORE_NONE : world_below(w, 1000);
+    q->dead_keep_ms = 0; /* the model knows KEEP alone */
 }
 
 void world_init(struct world *w, uint64_t seed, bool journal)

@@ -369,7 +369,7 @@ START_TEST(purge_goes_in_slices_and_spares_what_comes_meanwhile)
     core_stats(d->core, &s);
     ck_assert_int_gt(s.ready, 0);
     ck_assert_int_lt(s.ready, MANY);
-    ck_assert_int_le(s.cancelled, 1001);
+    ck_assert_uint_le(s.cancelled, 1001);
     ck_assert_int_eq(job(d, delayed).outcome, VIEW_CANCELLED);
     more = a_job("q");
     more.client.n = 1;
@@ -409,7 +409,7 @@ START_TEST(a_purged_job_does_not_slip_out_of_its_delay)
     finish(d);
     ck_assert_int_eq(node_int(got(d, 5)), MANY);
     core_stats(d->core, &s);
-    ck_assert_int_eq(s.cancelled, MANY);
+    ck_assert_uint_eq(s.cancelled, MANY);
     daemon_free(d);
 }
 END_TEST

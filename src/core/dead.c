@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * dead - jobs that have failed for good: looked at, run once more, let go.
+ *
+ * A job ends once, so what is retried is a new job with the same payload and
+ * options; the dead one leaves the list and says in its outcome what was made
+ * of it. Its place in the history of its group stays as it is: the new job is
+ * another member.
+ */
+#include "core/internal.h"
+
+#define RETRIES_MAX 1000      /* of one DEAD RETRY */
+#define LIST_BYTES  (4 << 20) /* of one DEAD LIST */
+
+/* ------------------------------------------------------------------- apply */
+
+void dead_add(struct core *c, struct job *j)
+{
+    struct dead *d = mem_alloc(sizeof(*d));
+
+    d->job = j;
+    list_push_back(&c->dead, &d->all);
+    list_push_back(&j->queue->dead, &d->of_queue);
+    c->ndead++;
+    j->queue->ndead++;
+    job_extra(c, j)->dead = d;
+    account(c, sizeof(*d));
+}
+
+void dead_remove(struct core *c, struct job *j)
+{
+    struct dead *d = j->extra->dead;
+
+    if (!d)
+        return;
+    list_remove(&d->all);
+    list_remove(&d->of_queue);
+    c->ndead--;
+    j->queue->ndead--;
+    j->extra->dead = NULL;
+    account(c, -(int64_t)sizeof(*d));
+    mem_free(d);
+}
+
+int64_t dead_keep_ms(const struct core *c, const struct job *j)
+{
+    return max_i64(j->options->keep_ms, min_i64(j->queue->settings.dead_keep_ms,
+                                                c->limits.keep_max_ms));
+}
+
+/* --------------------------------------------------------------- decisions */
+
+static void clear(struct core *c, const struct job *j, uint64_t retried)
+{
+    core_record(c, &(struct record){.type = RECORD_CLEAR,
+                                    .at_ms = c->now_ms,
+                                    .id = j->node.hash,
+                                    .u.retried = retried});
+}
+
+/* Why it cannot be run again now, and the code for that; NULL: it can. */
+static const char *refusal(const struct core *c, const struct job *j,
+                           enum core_error *code)
+{
+    *code = CORE_ERR_DRAINING;
+    if (c->draining)
+        return "the daemon is shutting down";
+    *code = CORE_ERR_DISKFULL;
+    if (c->disk_full)
+        return "the journal cannot grow: the disk is full";
+    *code = CORE_ERR_OOM;
+    if (c->memory + (int64_t)j->payload_len > c->limits.memory_max)
+        return "memory-max is reached";
+    *code = CORE_ERR_CLOSED;
+    if (j->queue->door != DOOR_OPEN)
+        return "its queue is closed";
+    *code = CORE_ERR_QUEUEFULL;
+    if (!queue_has_room(j->queue, j->payload_len))
+        return "its queue is full";
+    return NULL;
+}
+
+/* Times that were absolute begin anew, or have no meaning any more. */
+static struct options options_again(const struct core *c, const struct job *j)
+{
+    struct options o = *j->options;
+
+    if (o.deadline_ms != CORE_NONE && c->now_ms >= o.deadline_ms)
+        o.deadline_ms = CORE_NONE;
+    if (o.expires_ms != CORE_NONE)
+        o.expires_ms = c->now_ms + (o.expires_ms - j->submitted_ms);
+    return o;
+}
+
+static uint64_t run_again(struct core *c, const struct job *j)
+{
+    const struct extra *x = j->extra;
+    struct queue *q = j->queue;
+    struct record r = {
+        .type = RECORD_JOB,
+        .at_ms = c->now_ms,
+        .id = c->next_id,
+        .u.job = {.queue = q->id,
+                  .group = group_takes(c, j->group) ? j->group->id : 0,
+                  .priority = j->priority,
+                  .own_options = j->options != q->defaults,
+                  .name = x->name ? str_from(x->name) : (struct str){0},
+                  .payload = {j->payload, j->payload_len},
+                  .key = x->key ? (struct str){x->key->text, x->key->len}
+                                : (struct str){0}},
+    };
+
+    if (r.u.job.own_options)
+        r.u.job.options = options_again(c, j);
+    core_record(c, &r);
+    c->totals.submitted++;
+    q->total_submitted++;
+    clear(c, j, r.id);
+    queue_wake(c, q);
+    return r.id;
+}
+
+/* Of the list of one queue, or of all the dead if there is none. */
+static struct job *entry(struct list *it, const struct queue *q)
+{
+    return q ? list_entry(it, struct dead, of_queue)->job
+             : list_entry(it, struct dead, all)->job;
+}
+
+/* Finds the queue that was named, if one was. false: answered. */
+static bool named_queue(struct core *c, const struct core_event *ev,
+                        struct queue **q)
+{
+    *q = NULL;
+    if (ev->u.dead.queue.len == 0)
+        return true;
+    *q = queue_find_or_reply(c, ev->client, ev->u.dead.queue);
+    return *q != NULL;
+}
+
+static int64_t at_most(const struct core *c, const struct core_event *ev,
+                       const struct queue *q)
+{
+    int64_t there = q ? q->ndead : c->ndead;
+
+    return ev->u.dead.count == CORE_UNSET ? there
+                                          : min_i64(ev->u.dead.count, there);
+}
+
+/* ------------------------------------------------------------------- events */
+
+/* The newest are of interest; they come last, as on a terminal. */
+void dead_list(struct core *c, const struct core_event *ev)
+{
+    struct queue *q;
+    struct list *head, *it;
+    uint32_t n = 0;
+    int64_t left;
+    struct buf *b;
+    size_t at, start;
+
+    if (!named_queue(c, ev, &q))
+        return;
+    head = q ? &q->dead : &c->dead;
+    it = head;
+    for (left = at_most(c, ev, q); left > 0; left--)
+        it = it->prev;
+    b = reply_begin(c, ev->client);
+    start = b->len;
+    at = value_array(b, 0);
+    for (; it != head && b->len - start < LIST_BYTES; it = it->next, n++)
+        show_outcome(c, b, entry(it, q));
+    value_set_count(b, at, n);
+    reply_end(c);
+}
+
+void dead_retry(struct core *c, const struct core_event *ev)
+{
+    struct job *j = find_job_or_reply(c, ev->client, ev->u.job.id);
+    enum core_error code;
+    const char *why;
+
+    if (!j)
+        return;
+    if (!j->extra || !j->extra->dead) {
+        reply_error(c, ev->client, CORE_ERR_GENERIC,
+                    "RETRY is for jobs that have failed for good; this one %s",
+                    j->state != JOB_FINISHED              ? "has not ended"
+                    : j->u.end->outcome != OUTCOME_FAILED ? "has not failed"
+                    : j->extra && j->extra->retried ? "was retried already"
+                                                    : "was purged");
+        return;
+    }
+    why = refusal(c, j, &code);
+    if (why) {
+        reply_error(c, ev->client, code, "the job is not retried: %s", why);
+        return;
+    }
+    value_id(reply_begin(c, ev->client), 'j', run_again(c, j), 0);
+    reply_end(c);
+}
+
+/* In the order of their ends; those whose queue has no room are passed by. The
+ * new jobs of one step are one entry of the store: core_work sees to its
+ * size. */
+void dead_retry_many(struct core *c, const struct core_event *ev)
+{
+    uint64_t ids[RETRIES_MAX];
+    enum core_error code = CORE_ERR_GENERIC;
+    const char *why = NULL;
+    struct buf *b;
+    struct queue *q;
+    int64_t most, n = 0;
+
+    if (!named_queue(c, ev, &q))
+        return;
+    most = min_i64(at_most(c, ev, q), RETRIES_MAX);
+    list_foreach_safe (it, q ? &q->dead : &c->dead) {
+        const struct job *j = entry(it, q);
+
+        if (n == most || !core_work(c))
+            break;
+        why = refusal(c, j, &code);
+        if (!why)
+            ids[n++] = run_again(c, j);
+    }
+    if (why && n == 0) {
+        reply_error(c, ev->client, code, "nothing is retried: %s", why);
+        return;
+    }
+    b = reply_begin(c, ev->client);
+    value_array(b, (uint32_t)n);
+    for (int64_t i = 0; i < n; i++)
+        value_id(b, 'j', ids[i], 0);
+    reply_end(c);
+}
+
+void dead_purge(struct core *c, const struct core_event *ev)
+{
+    struct waiter *w;
+    struct queue *q;
+
+    if (!named_queue(c, ev, &q))
+        return;
+    w = waiter_new(c, ev->client, WAIT_DEAD_PURGE, CORE_NONE, 0);
+    w->queue = q;
+    w->count = at_most(c, ev, q);
+    list_push_back(&c->dead_purges, &w->link);
+}
+
+void dead_purge_slice(struct core *c, struct waiter *w)
+{
+    const struct list *head = w->queue ? &w->queue->dead : &c->dead;
+
+    while (w->count > 0 && !list_empty(head)) {
+        if (!core_work(c))
+            return;
+        clear(c, entry(list_first(head), w->queue), 0);
+        w->count--;
+        w->cursor++;
+    }
+    value_int(reply_begin(c, w->client->id), w->cursor);
+    reply_end(c);
+    waiter_free(c, w);
+}
