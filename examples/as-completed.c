@@ -45,7 +45,7 @@ int main(void)
         yoke_submit_init(&s);
         s.group = group;
         s.name = (char[]){*name, '\0'};
-        (void)snprintf(path, sizeof(path), "%s/%c", dir, name);
+        (void)snprintf(path, sizeof(path), "%s/%c", dir, *name);
         example_run(y, &s, wait_for_file, path, id);
     }
     must(y, yoke_group_close(y, group));
