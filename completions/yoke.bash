@@ -50,7 +50,7 @@ _yoke() {
         return
         ;;
     --state)
-        words='delayed parked ready running cancelling joining finished'
+        words='delayed parked ready running cancelling joining delivering finished'
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
         return
         ;;

@@ -173,6 +173,8 @@ struct yoke_submit {
                                 * attempt: the group of its body; NULL: the
                                 * environment's YOKE_SCOPE, else root */
     const char *name;          /* NULL: none */
+    const char *then;          /* queues that the result goes through, with
+                                * commas between; NULL: none */
     /* YOKE_DEFAULT where not set; see SUBMIT in doc/protocol.md */
     int64_t priority, timeout_ms, deadline_ms, expires_ms, grace_ms, delay_ms;
     int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver, keep_ms;
@@ -211,6 +213,7 @@ struct yoke_outcome_info {
     enum yoke_outcome outcome;
     struct yoke_bytes result; /* data is NULL unless a job ended ok */
     const char *reason; /* of the cancel; NULL: none */
+    const char *next;   /* the job that the result became (then); NULL: none */
     int64_t attempts, submitted_ms, started_ms, ended_ms; /* YOKE_NONE */
     size_t nerrors;
     struct yoke_job_error *errors; /* oldest first */

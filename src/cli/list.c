@@ -18,7 +18,8 @@ enum { OPTION_STATE = 400 };
 const struct option_row ls_options[] = {
     {'q', "queue", "QUEUE", "only those of a queue"},
     {OPTION_STATE, "state", "STATE",
-     "only delayed, parked, ready, running, cancelling, joining or finished"},
+     "only delayed, parked, ready, running, cancelling, joining, delivering "
+     "or finished"},
     {'g', "group", "ID", "only members of a group"},
     {'n', "count", "N", "at most so many (100)"},
     {0, NULL, NULL, NULL},

@@ -194,6 +194,10 @@ static void make_arguments(struct map *m)
     add_argument(m, "NAME");
     m->label_at = m->narguments;
     add_argument(m, "");
+    if (job->then != NULL) {
+        add_argument(m, "THEN");
+        add_argument(m, job->then);
+    }
     add_number(m, "PRIORITY", job->priority);
     add_number(m, "TIMEOUT", job->timeout_ms);
     add_number(m, "EXPIRES", job->expires_ms);

@@ -41,8 +41,8 @@ enum color output_state_color(const char *state)
         {"ok", COLOR_GREEN},         {"failed", COLOR_RED},
         {"cancelled", COLOR_YELLOW}, {"cancelling", COLOR_YELLOW},
         {"running", COLOR_BLUE},     {"joining", COLOR_BLUE},
-        {"delayed", COLOR_DIM},      {"parked", COLOR_DIM},
-        {"paused", COLOR_YELLOW},
+        {"delivering", COLOR_BLUE},  {"delayed", COLOR_DIM},
+        {"parked", COLOR_DIM},       {"paused", COLOR_YELLOW},
     };
 
     for (size_t i = 0; i < sizeof(colors) / sizeof(colors[0]); i++)

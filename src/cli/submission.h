@@ -26,6 +26,7 @@ enum {
     SUBMISSION_WAIT,
     SUBMISSION_ENV,
     SUBMISSION_DIR,
+    SUBMISSION_THEN,
 };
 
 #define SUBMISSION_ROWS                                                        \
@@ -42,6 +43,8 @@ enum {
         {SUBMISSION_EXPIRES, "expires", "D", "most time queued"},              \
         {SUBMISSION_KEEP, "keep", "D", "how long the outcome is kept"},        \
         {SUBMISSION_WAIT, "wait", "D", "most time to wait for room, 0: none"}, \
+        {SUBMISSION_THEN, "then", "QUEUE[,QUEUE]",                             \
+         "the result becomes a job of that queue, and so on"},                 \
         {SUBMISSION_DIR, "dir", "DIR", "where the command runs (here)"},       \
     {                                                                          \
         SUBMISSION_ENV, "env", "NAME[=VALUE]",                                 \

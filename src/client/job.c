@@ -42,6 +42,7 @@ static int put_submit(yoke *y, struct yk_args *a, const struct yoke_submit *s)
     yk_args_bytes(a, s->payload);
     yk_args_option(a, "GROUP", yk_scope(s->group));
     yk_args_option(a, "NAME", s->name);
+    yk_args_option(a, "THEN", s->then);
     yk_args_option_int(a, "PRIORITY", s->priority);
     yk_args_option_int(a, "TIMEOUT", s->timeout_ms);
     yk_args_option_int(a, "DEADLINE", s->deadline_ms);

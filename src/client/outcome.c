@@ -77,6 +77,7 @@ static int fill(struct yoke_outcome_info *o, struct yoke_value *map)
     o->name = yk_map_text(map, "name", "");
     o->is_group = strcmp(yk_map_text(map, "kind", "job"), "group") == 0;
     o->reason = yk_map_text(map, "reason", NULL);
+    o->next = yk_map_text(map, "next", NULL);
     o->attempts = yk_map_int(map, "attempts", 0);
     o->submitted_ms =
         yk_map_int(map, o->is_group ? "opened" : "submitted", YOKE_NONE);

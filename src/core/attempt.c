@@ -29,7 +29,10 @@ void attempt_arm(struct core *c, struct job *j)
     struct run *run = j->u.run;
     int64_t at = INT64_MAX;
 
-    if (run->asked == CAUSE_NONE) {
+    if (j->state == JOB_DELIVERING) {
+        if (j->options->deadline_ms != CORE_NONE)
+            at = j->options->deadline_ms;
+    } else if (run->asked == CAUSE_NONE) {
         if (j->options->timeout_ms != CORE_NONE)
             at = run->started_ms + j->options->timeout_ms;
         if (j->options->deadline_ms != CORE_NONE)
@@ -264,6 +267,10 @@ static void attempt_over(struct core *c, struct job *j,
         v->message = STR("a group under it failed");
         v->result = (struct str){0};
     }
+    if (kind == VERDICT_OK && j->extra && j->extra->then) {
+        deliver_result(c, j, v->result);
+        return;
+    }
     if (kind == VERDICT_OK) {
         v->outcome = OUTCOME_OK;
         job_end(c, j, v);
@@ -343,6 +350,10 @@ void attempt_timer(struct core *c, struct run *run)
 {
     struct job *j = run->job;
 
+    if (j->state == JOB_DELIVERING) {
+        deliver_timer(c, j);
+        return;
+    }
     if (job_past_deadline(c, j))
         attempt_ask(c, j, CAUSE_DEADLINE, STR("deadline"), CORE_UNSET);
     else if (attempt_past_timeout(c, j))

@@ -35,6 +35,7 @@ static void walk_jobs(const struct core *c, job_fn *fn, void *arg)
     list_foreach (it, &c->all_sessions)
         walk_list(c, &list_entry(it, struct session, link)->held, fn, arg);
     walk_list(c, &c->joining, fn, arg);
+    walk_list(c, &c->delivering, fn, arg);
     walk_group(c, &c->root, fn, arg);
     list_foreach (it, &c->all_groups)
         walk_group(c, list_entry(it, struct group, link), fn, arg);
@@ -45,7 +46,7 @@ static void walk_jobs(const struct core *c, job_fn *fn, void *arg)
 static bool has_run(const struct job *j)
 {
     return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
-           j->state == JOB_JOINING;
+           j->state == JOB_JOINING || j->state == JOB_DELIVERING;
 }
 
 /* ------------------------------------------------------------------- check */
@@ -113,9 +114,11 @@ static void check_job(const struct core *c, struct job *j, void *arg)
         uint32_t groups = 0;
 
         ASSERT(run->job == j && j->attempt > 0);
-        ASSERT((run->session == NULL) == (j->state == JOB_JOINING));
+        bool done = j->state == JOB_JOINING || j->state == JOB_DELIVERING;
+
+        ASSERT((run->session == NULL) == done);
         /* A job asked to stop is cancelling, unless its body has ended. */
-        ASSERT(j->state == JOB_JOINING ||
+        ASSERT(done ||
                (run->asked != CAUSE_NONE) == (j->state == JOB_CANCELLING));
         /* A cancel that nobody was told of is kept back by a shield, which
          * ends when anything asks the job to stop. */
@@ -129,6 +132,9 @@ static void check_job(const struct core *c, struct job *j, void *arg)
         }
         ASSERT(groups == run->live_groups);
         ASSERT(j->state != JOB_JOINING || groups > 0);
+        ASSERT(j->state != JOB_DELIVERING ||
+               (groups == 0 && j->extra->then &&
+                (!c->started || list_linked(&run->delivery))));
     } else if (j->state == JOB_FINISHED) {
         ASSERT(j->u.end->job == j && heap_has(&j->u.end->timer.node));
         t->retained++;
@@ -161,7 +167,7 @@ static void count_member(const struct core *c, struct job *j, void *arg)
     struct group_tally *t = arg;
 
     (void)c;
-    if (has_run(j) && inside(j->group, t->group))
+    if (has_run(j) && j->state != JOB_DELIVERING && inside(j->group, t->group))
         t->active++;
     if (j->group != t->group)
         return;
@@ -260,9 +266,15 @@ static void check_no_lost_wakeup(const struct core *c, const struct queue *q)
         const struct waiter *w =
             list_entry(list_first(&q->producers), struct waiter, link);
 
-        ASSERT(q->jobs >= q->settings.max_jobs ||
-               q->bytes + (int64_t)w->submit->payload.len >
-                   q->settings.max_bytes);
+        ASSERT(!list_empty(&q->deliveries) ||
+               !queue_fits(q, w->submit->payload.len));
+    }
+    if (!list_empty(&q->deliveries)) {
+        const struct run *run =
+            list_entry(list_first(&q->deliveries), struct run, delivery);
+
+        ASSERT(q->door == DOOR_OPEN);
+        ASSERT(c->disk_full || !queue_fits(q, run->result_len));
     }
     if (q->paused || c->draining || drain_stops(q) || list_empty(&q->fetchers))
         return;
@@ -366,12 +378,15 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
     h = mix(h, (uint64_t)j->options->deadline_ms);
     h = mix(h, (uint64_t)j->options->expires_ms);
     h = mix(h, j->extra && j->extra->key ? j->extra->key->node.hash : 0);
+    if (j->extra && j->extra->then)
+        h = mix(h, map_hash(j->extra->then, strlen(j->extra->then)));
     h = mix(h, has_run(j));
     if (has_run(j)) {
         h = mix(h, j->u.run->asked);
         h = mix(h, j->u.run->cancelled);
         h = mix(h, (uint64_t)j->u.run->shield_ms);
         h = mix(h, j->state == JOB_JOINING);
+        h = mix(h, j->state == JOB_DELIVERING);
         h = mix(h, j->u.run->session ? j->u.run->session->id : 0);
         h = mix(h, j->u.run->body);
         h = mix(h, j->u.run->is_ready);

@@ -358,6 +358,7 @@ const char *core_apply(struct core *c, const struct record *r)
     case RECORD_READY:
     case RECORD_SHIELD:
     case RECORD_CLEAR:
+    case RECORD_DELIVER:
         return job_apply(c, r);
     case RECORD_GROUP:
     case RECORD_GROUP_CLOSE:
@@ -455,6 +456,7 @@ static void start(struct core *c)
     list_foreach (it, &c->joining)
         attempt_sweep_begin(c, list_entry(it, struct job, link)->u.run);
     settle_groups(c);
+    deliver_start(c);
     list_foreach (it, &c->queues)
         drain_begin(c, list_entry(it, struct queue, link));
     retain_enforce(c);
@@ -476,6 +478,15 @@ static void drain(struct core *c, bool on)
         }
         queue_wake(c, q);
     }
+}
+
+static void disk_full(struct core *c, bool on)
+{
+    c->disk_full = on;
+    if (on)
+        return;
+    list_foreach (it, &c->queues)
+        queue_wake(c, list_entry(it, struct queue, link));
 }
 
 static void unblock(struct core *c, struct client_id id)
@@ -617,7 +628,7 @@ static void dispatch(struct core *c, const struct core_event *ev)
         c->images_next = 0;
         return;
     case EVENT_DISK_FULL:
-        c->disk_full = ev->u.on;
+        disk_full(c, ev->u.on);
         return;
     case EVENT_DRAIN:
         drain(c, ev->u.on);
@@ -672,6 +683,7 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->all_sessions);
     list_init(&c->all_clients);
     list_init(&c->joining);
+    list_init(&c->delivering);
     list_init(&c->run_sweeps);
     list_init(&c->sweeps);
     list_init(&c->emptying);
@@ -714,6 +726,7 @@ void core_stats(const struct core *c, struct core_stats *out)
     out->running = c->state_counts[JOB_RUNNING];
     out->cancelling = c->state_counts[JOB_CANCELLING];
     out->joining = c->state_counts[JOB_JOINING];
+    out->delivering = c->state_counts[JOB_DELIVERING];
     out->finished = c->state_counts[JOB_FINISHED];
     out->dead = c->ndead;
     out->memory_bytes = c->memory;

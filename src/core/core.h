@@ -161,7 +161,8 @@ enum core_event_kind {
  * checked them. */
 struct event_submit {
     struct str queue, payload, name;
-    struct str key; /* not empty, or there is none */
+    struct str key;  /* not empty, or there is none */
+    struct str then; /* names of queues with commas between; empty: none */
     struct group_id group;
     struct token body; /* attempt not 0: the group of its body instead */
     int64_t priority;
@@ -324,7 +325,7 @@ bool core_ends_early(enum core_event_kind kind);
 struct core_stats {
     int64_t queues, groups, sessions, clients_blocked;
     int64_t jobs, delayed, ready, parked, running, cancelling, joining,
-        finished, dead;
+        delivering, finished, dead;
     int64_t memory_bytes, payload_bytes, retained_bytes, log_bytes;
     uint64_t submitted, started, ok, failed, cancelled, retried, lost, stale,
         refused;

@@ -107,7 +107,8 @@ static uint64_t run_again(struct core *c, const struct job *j)
                   .name = x->name ? str_from(x->name) : (struct str){0},
                   .payload = {j->payload, j->payload_len},
                   .key = x->key ? (struct str){x->key->text, x->key->len}
-                                : (struct str){0}},
+                                : (struct str){0},
+                  .then = x->then ? str_from(x->then) : (struct str){0}},
     };
 
     if (r.u.job.own_options)

@@ -137,6 +137,8 @@ static bool expiring(const struct core *c, const struct job *j)
 
     if (job_not_started(j))
         return job_overdue(c, j);
+    if (j->state == JOB_DELIVERING) /* its body is done */
+        return job_past_deadline(c, j);
     return run->asked == CAUSE_TIMEOUT || run->asked == CAUSE_DEADLINE ||
            (run->asked == CAUSE_NONE &&
             (job_past_deadline(c, j) || attempt_past_timeout(c, j)));

@@ -83,6 +83,8 @@ struct extra {
     struct timer timer; /* TIMER_QUEUED */
     char *name;         /* NULL: none */
     char *reason;       /* why it was cancelled, first one; NULL: was not */
+    char *then;         /* queues that the result goes through; NULL: none */
+    uint64_t next;      /* the job that its result became; 0: none */
     struct job_error *errors;
     uint32_t nerrors;
     uint32_t failures; /* failed attempts */
@@ -132,11 +134,12 @@ struct run {
     uint32_t live_groups;
     struct list sweep;   /* volatile: core->run_sweeps */
     uint32_t sweep_left; /* volatile: groups still to be cancelled or closed */
-    char *result;        /* JOINING with VERDICT_OK */
+    char *result;        /* JOINING with VERDICT_OK, DELIVERING */
     uint32_t result_len;
-    struct list notice; /* volatile: session->notices, until told */
-    char *progress;     /* volatile */
-    bool is_ready;      /* it has announced itself ... */
+    struct list notice;   /* volatile: session->notices, until told */
+    struct list delivery; /* volatile: queue->deliveries of the next queue */
+    char *progress;       /* volatile */
+    bool is_ready;        /* it has announced itself ... */
     uint32_t ready_len;
     char *ready; /* ... with this value */
 };
@@ -159,6 +162,7 @@ struct end {
  *   PARKED               lane->jobs
  *   RUNNING, CANCELLING  session->held
  *   JOINING              core->joining
+ *   DELIVERING           core->delivering
  *   FINISHED             group->finished
  * One million of these are the memory of the daemon: look at the size.
  */
@@ -171,7 +175,7 @@ struct job {
     struct extra *extra; /* NULL: nothing special */
     char *payload;       /* NULL once finished, unless it is dead */
     union {
-        struct run *run; /* RUNNING, CANCELLING, JOINING */
+        struct run *run; /* RUNNING, CANCELLING, JOINING, DELIVERING */
         struct end *end; /* FINISHED */
     } u;
     int64_t submitted_ms;
@@ -225,7 +229,9 @@ struct queue {
     struct list purgers, joiners; /* volatile: struct waiter.link */
     struct list dead;             /* struct dead.of_queue */
     int64_t ndead;
-    int64_t jobs, bytes; /* not started */
+    int64_t jobs, bytes;      /* not started */
+    int64_t delivering_bytes; /* payloads of those that are DELIVERING */
+    struct list deliveries;   /* volatile: struct run.delivery, to here */
     int64_t counts[JOB_STATES_COUNT];
     struct list producers; /* volatile: struct waiter.link */
     struct list fetchers;  /* volatile: struct fetch_link.link */
@@ -356,7 +362,7 @@ struct core {
     struct queue **queue_table;
     uint32_t queue_count;
     struct list queues, all_groups, ended_groups, all_sessions, all_clients,
-        joining;
+        joining, delivering;
     struct group root;
     struct heap timers;
     struct pool job_pool, run_pool, end_pool, extra_pool;
@@ -411,7 +417,7 @@ struct record_job {
     bool own_options; /* else those of the queue at this point */
     int64_t not_before_ms;
     struct options options;
-    struct str name, payload, key;
+    struct str name, payload, key, then;
 };
 
 struct record_queue {
@@ -436,6 +442,7 @@ struct record_verdict {
     struct str result;
     bool has_error;
     struct str class, message, detail;
+    uint64_t next; /* END ok: id of the job that the result became, or 0 */
 };
 
 struct record {
@@ -454,7 +461,7 @@ struct record {
             int64_t grace_ms;
             struct str reason;
         } ask;                         /* ASK, GROUP_CANCEL */
-        struct record_verdict verdict; /* JOINING, REQUEUE, END */
+        struct record_verdict verdict; /* JOINING, REQUEUE, END, DELIVER */
         struct record_group group;
         uint8_t outcome;  /* GROUP_END */
         struct str ready; /* READY */
@@ -603,6 +610,9 @@ void deadline_reschedule(struct core *c, const struct core_event *ev);
 
 const char *queue_apply(struct core *c, const struct record *r);
 struct queue *queue_find(const struct core *c, struct str name);
+bool queue_name_ok(struct str name);
+/* Is there room within its bounds for a payload of that size? */
+bool queue_fits(const struct queue *q, size_t len);
 void queue_free(struct core *c, struct queue *q);
 /* There may be room for its producers, or work for its fetchers: it is served
  * before the step ends, or in the next. */
@@ -618,7 +628,8 @@ struct queue *queue_get(struct core *c, struct client_id client,
                         struct str name);
 /* Producers that wait with a job for this group are told it takes no more. */
 void queue_refuse_group(struct core *c, const struct group *g);
-/* Nobody waits for room, and there is some for that many bytes. */
+/* Nothing waits for room, neither producers nor deliveries, and there is some
+ * for that many bytes. */
 bool queue_has_room(const struct queue *q, size_t len);
 /* The image of one queue, if there is a queue of that number. */
 void queue_write_image(struct core *c, uint32_t number);
@@ -634,6 +645,27 @@ void queue_list(struct core *c, const struct core_event *ev);
 void queue_info(struct core *c, const struct core_event *ev);
 void queue_set(struct core *c, const struct core_event *ev);
 void queue_pause(struct core *c, const struct core_event *ev);
+
+/* -------------------------------------------------------------- deliver.c */
+
+#define THEN_MAX 16 /* queues in a chain */
+
+/* May this be a chain? */
+bool deliver_chain_ok(struct str chain);
+/* The queues of a chain; false: an error was answered. */
+bool deliver_make_queues(struct core *c, struct client_id client,
+                         struct str chain);
+/* A job with a chain is done and nothing is left below it: its result goes on,
+ * waits, or cannot. */
+void deliver_result(struct core *c, struct job *j, struct str result);
+/* The first that waits for this queue goes in or gives up. false: none. */
+bool deliver_one(struct core *c, struct queue *q);
+void deliver_timer(struct core *c, struct job *j);
+/* A DELIVERING job takes its place in the line of its next queue; false: there
+ * is none. */
+bool deliver_line_up(const struct core *c, struct job *j);
+/* After a replay: who is not in line takes its place, all are looked at. */
+void deliver_start(struct core *c);
 
 /* ---------------------------------------------------------------- drain.c */
 

@@ -46,6 +46,12 @@ static bool has_run(uint8_t state)
            state == JOB_JOINING;
 }
 
+/* Its struct run is there: that holds the result of one that is done, too. */
+static bool holds_run(uint8_t state)
+{
+    return has_run(state) || state == JOB_DELIVERING;
+}
+
 /* ------------------------------------------------------------------ memory */
 
 static int64_t job_bytes(const struct job *j)
@@ -114,8 +120,11 @@ static void extra_free(struct core *c, struct job *j)
         account(c, -(int64_t)strlen(x->name));
     if (x->reason)
         account(c, -(int64_t)strlen(x->reason));
+    if (x->then)
+        account(c, -(int64_t)strlen(x->then));
     mem_free(x->name);
     mem_free(x->reason);
+    mem_free(x->then);
     account(c, -(int64_t)sizeof(*x));
     pool_put(&c->extra_pool, x);
     j->extra = NULL;
@@ -129,6 +138,7 @@ static void run_free(struct core *c, struct job *j)
     timer_stop(c, &run->timer);
     list_remove(&run->notice);
     list_remove(&run->sweep);
+    list_remove(&run->delivery);
     if (run->result)
         account(c, -(int64_t)run->result_len);
     if (run->ready)
@@ -153,8 +163,10 @@ static void count(struct core *c, struct job *j, int64_t by)
         q->jobs += by;
         q->bytes += by * (int64_t)j->payload_len;
         j->group->queued += by;
-    } else if (has_run(j->state)) {
+    } else if (holds_run(j->state)) {
         j->group->running += by;
+        if (j->state == JOB_DELIVERING)
+            q->delivering_bytes += by * (int64_t)j->payload_len;
     }
 }
 
@@ -271,7 +283,7 @@ static const char *apply_job(struct core *c, const struct record *r)
         return NULL;
     if (rj->priority >= CORE_PRIORITIES || rj->not_before_ms < 0 ||
         (rj->own_options && !options_ok(&rj->options)) || (r->id & ID_GROUP) ||
-        r->id == 0)
+        r->id == 0 || (rj->then.len && !deliver_chain_ok(rj->then)))
         return "job with impossible options";
     if (r->id < c->next_id && find_job(c, (struct job_id){r->id}))
         return "job accepted twice";
@@ -301,6 +313,10 @@ static const char *apply_job(struct core *c, const struct record *r)
     if (UNLIKELY(rj->key.len))
         job_extra(c, j)->key =
             key_bind(c, key_scope_of_queue(q), rj->key, r->id);
+    if (rj->then.len) {
+        job_extra(c, j)->then = mem_dup_text(rj->then.p, rj->then.len);
+        account(c, (int64_t)rj->then.len);
+    }
     map_insert(&c->jobs, &j->node);
     segment_hold(c, &j->segment);
     account(c, job_bytes(j));
@@ -353,6 +369,7 @@ static const char *apply_start(struct core *c, struct job *j,
     list_init(&run->groups);
     list_init(&run->notice);
     list_init(&run->sweep);
+    list_init(&run->delivery);
     /* Its lease counts from its start, however long the worker has waited. */
     s->seen_ms = max_i64(s->seen_ms, r->at_ms);
     account(c, sizeof(*run));
@@ -492,6 +509,32 @@ static const char *apply_joining(struct core *c, struct job *j,
     return NULL;
 }
 
+static const char *apply_deliver(struct core *c, struct job *j,
+                                 const struct record *r)
+{
+    struct str result = r->u.verdict.result;
+    struct run *run = j->u.run;
+
+    if (!has_run(j->state) || run->live_groups || !j->extra || !j->extra->then)
+        return "delivery of a job that is not done";
+    if (run->result) /* replay: it was joining */
+        account(c, -(int64_t)run->result_len);
+    mem_free(run->result);
+    run->result = mem_dup(result.p, result.len);
+    run->result_len = (uint32_t)result.len;
+    account(c, run->result_len);
+    list_remove(&run->notice);
+    run->session = NULL;
+    group_active(c, j->group, -1);
+    job_move(c, j, JOB_DELIVERING, &c->delivering, false);
+    run->shield_ms = 0;
+    if (run->cancelled && run->asked == CAUSE_NONE)
+        set_asked(c, j, CAUSE_CANCEL);
+    (void)deliver_line_up(c, j); /* on replay the queue may come later */
+    attempt_arm(c, j);
+    return NULL;
+}
+
 static const char *apply_requeue(struct core *c, struct job *j,
                                  const struct record *r)
 {
@@ -532,7 +575,8 @@ static int64_t retained_bytes(const struct job *j)
         return bytes;
     bytes += (int64_t)(sizeof(*x) + x->nerrors * sizeof(*x->errors));
     bytes += (int64_t)((x->name ? strlen(x->name) : 0) +
-                       (x->reason ? strlen(x->reason) : 0));
+                       (x->reason ? strlen(x->reason) : 0) +
+                       (x->then ? strlen(x->then) : 0));
     for (uint32_t i = 0; i < x->nerrors; i++)
         bytes += (int64_t)(x->errors[i].class.len + x->errors[i].message.len +
                            x->errors[i].detail.len);
@@ -596,11 +640,14 @@ static const char *apply_end(struct core *c, struct job *j,
         end->result = mem_dup(v->result.p, v->result.len);
         end->result_len = (uint32_t)v->result.len;
     }
-    if (has_run(j->state)) {
+    if (holds_run(j->state)) {
         end->started_ms = j->u.run->started_ms;
         run_free(c, j);
-        group_active(c, g, -1);
+        if (j->state != JOB_DELIVERING)
+            group_active(c, g, -1);
     }
+    if (v->next)
+        job_extra(c, j)->next = v->next;
     if (j->extra)
         timer_stop(c, &j->extra->timer);
     job_move(c, j, JOB_FINISHED, &g->finished, false);
@@ -649,6 +696,8 @@ const char *job_apply(struct core *c, const struct record *r)
         return apply_shield(c, j, r);
     case RECORD_CLEAR:
         return apply_clear(c, j, r);
+    case RECORD_DELIVER:
+        return apply_deliver(c, j, r);
     case RECORD_JOB:
     case RECORD_QUEUE:
     case RECORD_GROUP:
@@ -664,7 +713,7 @@ const char *job_apply(struct core *c, const struct record *r)
 
 void job_free(struct core *c, struct job *j)
 {
-    if (has_run(j->state)) {
+    if (holds_run(j->state)) {
         list_init(&j->u.run->groups);
         run_free(c, j);
     } else if (j->state == JOB_FINISHED) {
@@ -744,7 +793,7 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
 
 void job_end(struct core *c, struct job *j, const struct record_verdict *v)
 {
-    bool was_queued = job_not_started(j);
+    bool was_queued = job_not_started(j) || j->state == JOB_DELIVERING;
 
     core_record(c, &(struct record){.type = RECORD_END,
                                     .at_ms = c->now_ms,

@@ -13,7 +13,7 @@
 #define QUEUE_NUMBERS 65536u
 #define RUNS_MAX      1000 /* RETRY, REDELIVER: every error is kept */
 
-static bool name_ok(struct str name)
+bool queue_name_ok(struct str name)
 {
     if (name.len == 0 || name.len > CORE_QUEUE_NAME_MAX || name.p[0] == '-')
         return false;
@@ -69,6 +69,7 @@ static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
     list_init(&q->dead);
     list_init(&q->wake);
     list_init(&q->producers);
+    list_init(&q->deliveries);
     list_init(&q->fetchers);
     q->node.hash = map_hash(name.p, name.len);
     map_insert(&c->queue_names, &q->node);
@@ -102,7 +103,7 @@ const char *queue_apply(struct core *c, const struct record *r)
     struct queue *q = queue_find(c, rq->name);
     struct options *o;
 
-    if (!name_ok(rq->name) || !settings_ok(&rq->settings) ||
+    if (!queue_name_ok(rq->name) || !settings_ok(&rq->settings) ||
         rq->door > DOOR_CLOSED_NOW)
         return "queue with impossible settings";
     if (!q) {
@@ -190,7 +191,7 @@ struct queue *queue_get(struct core *c, struct client_id client,
 
     if (LIKELY(q))
         return q;
-    if (!name_ok(name)) {
+    if (!queue_name_ok(name)) {
         reply_error(c, client, CORE_ERR_GENERIC,
                     "'%.*s' is no name for a queue: 1 to %d of A-Z a-z 0-9 _ "
                     ". : -, not starting with -",
@@ -280,23 +281,27 @@ struct job *queue_next(struct core *c, struct queue *q)
 void queue_wake(struct core *c, struct queue *q)
 {
     if (list_linked(&q->wake) ||
-        (list_empty(&q->producers) && list_empty(&q->fetchers)))
+        (list_empty(&q->producers) && list_empty(&q->fetchers) &&
+         list_empty(&q->deliveries)))
         return;
     list_push_back(&c->wakes, &q->wake);
 }
 
 /* ------------------------------------------------------------------ submit */
 
-static bool has_room(const struct queue *q, size_t len)
+/* What waits to go on counts, so that pressure travels upstream. */
+bool queue_fits(const struct queue *q, size_t len)
 {
-    return q->jobs < q->settings.max_jobs + PLANTED(QUEUE_OVER_BOUND) &&
-           q->bytes + (int64_t)len <= q->settings.max_bytes;
+    return q->jobs + q->counts[JOB_DELIVERING] <
+               q->settings.max_jobs + PLANTED(QUEUE_OVER_BOUND) &&
+           q->bytes + q->delivering_bytes + (int64_t)len <=
+               q->settings.max_bytes;
 }
 
 bool queue_has_room(const struct queue *q, size_t len)
 {
     return (list_empty(&q->producers) || PLANTED(WAITER_OVERTAKEN)) &&
-           has_room(q, len);
+           list_empty(&q->deliveries) && queue_fits(q, len);
 }
 
 static int64_t or_default(int64_t value, int64_t fallback)
@@ -349,7 +354,8 @@ static void accept(struct core *c, struct client_id client, struct queue *q,
                   .own_options = wants_options(s),
                   .name = s->name,
                   .payload = s->payload,
-                  .key = s->key},
+                  .key = s->key,
+                  .then = s->then},
     };
     int64_t delay = or_default(s->delay_ms, 0);
 
@@ -424,6 +430,12 @@ static bool submit_well_formed(struct core *c, struct client_id client,
                     CORE_LABEL_MAX);
         return false;
     }
+    if (UNLIKELY(s->then.len) && !deliver_chain_ok(s->then)) {
+        reply_error(c, client, CORE_ERR_GENERIC,
+                    "THEN is 1 to %d names of queues with commas between",
+                    THEN_MAX);
+        return false;
+    }
     if (UNLIKELY(s->retry > RUNS_MAX || s->redeliver > RUNS_MAX)) {
         reply_error(c, client, CORE_ERR_GENERIC,
                     "RETRY and REDELIVER are at most %d", RUNS_MAX);
@@ -463,14 +475,15 @@ static void block_producer(struct core *c, const struct core_event *ev,
         w->group = find_group(c, s->group);
         w->group->nproducers++;
     }
-    w->submit_size =
-        sizeof(*w->submit) + s->payload.len + s->name.len + s->key.len;
+    w->submit_size = sizeof(*w->submit) + s->payload.len + s->name.len +
+                     s->key.len + s->then.len;
     w->submit = mem_alloc(w->submit_size);
     *w->submit = *s;
     strings = (char *)(w->submit + 1);
     w->submit->payload = copy_into(&strings, s->payload);
     w->submit->name = copy_into(&strings, s->name);
     w->submit->key = copy_into(&strings, s->key);
+    w->submit->then = copy_into(&strings, s->then);
     w->submit->queue = (struct str){0};
     account(c, (int64_t)w->submit_size);
     if (s->key.len)
@@ -498,7 +511,8 @@ void queue_submit(struct core *c, const struct core_event *ev)
         return;
     }
     q = queue_get(c, ev->client, s->queue);
-    if (!q)
+    if (!q ||
+        (UNLIKELY(s->then.len) && !deliver_make_queues(c, ev->client, s->then)))
         return;
     if (UNLIKELY(q->door != DOOR_OPEN)) {
         c->totals.refused++;
@@ -548,7 +562,7 @@ static bool admit_one(struct core *c, struct queue *q)
     if (!first)
         return false;
     w = list_entry(first, struct waiter, link);
-    if (!has_room(q, w->submit->payload.len))
+    if (!list_empty(&q->deliveries) || !queue_fits(q, w->submit->payload.len))
         return false;
     list_remove(&w->keyed); /* it has an answer of its own */
     if (submit_allowed(c, w->client->id, w->submit))
@@ -574,7 +588,8 @@ static bool dispatch_one(struct core *c, struct queue *q)
 void queue_serve(struct core *c, struct queue *q)
 {
     list_remove(&q->wake);
-    for (int n = 0; admit_one(c, q) || dispatch_one(c, q); n++) {
+    for (int n = 0; deliver_one(c, q) || admit_one(c, q) || dispatch_one(c, q);
+         n++) {
         if (n == SERVE_SLICE || !core_work(c)) {
             queue_wake(c, q);
             return;
@@ -641,6 +656,7 @@ void queue_info(struct core *c, const struct core_event *ev)
             {"running", q->counts[JOB_RUNNING] + q->counts[JOB_CANCELLING] +
                             q->counts[JOB_JOINING]},
             {"dead", q->ndead},
+            {"delivering", q->counts[JOB_DELIVERING]},
             {"waiting_producers", q->nproducers},
             {"waiting_workers", q->nfetchers},
             {"submitted", (int64_t)q->total_submitted},

@@ -180,7 +180,7 @@ static void get_options(struct reader *r, struct options *o)
  * it. */
 static bool has_tail(const struct record_job *j)
 {
-    return j->key.len > 0;
+    return j->key.len > 0 || j->then.len > 0;
 }
 
 static void put_job(struct writer *w, const struct record_job *j)
@@ -194,8 +194,10 @@ static void put_job(struct writer *w, const struct record_job *j)
     put_str(w, j->payload);
     if (j->own_options)
         put_options(w, &j->options);
-    if (has_tail(j))
-        put_str(w, j->key);
+    if (!has_tail(j))
+        return;
+    put_str(w, j->key);
+    put_str(w, j->then);
 }
 
 static void get_job(struct reader *r, struct record_job *j)
@@ -210,9 +212,10 @@ static void get_job(struct reader *r, struct record_job *j)
     if (j->own_options)
         get_options(r, &j->options);
     j->key = get_str(r);
+    j->then = get_str(r);
 }
 
-static void put_verdict(struct writer *w, const struct record_verdict *v)
+static void put_verdict_body(struct writer *w, const struct record_verdict *v)
 {
     put_u8(w, v->kind);
     put_u8(w, v->outcome);
@@ -227,7 +230,7 @@ static void put_verdict(struct writer *w, const struct record_verdict *v)
     put_str(w, v->detail);
 }
 
-static void get_verdict(struct reader *r, struct record_verdict *v)
+static void get_verdict_body(struct reader *r, struct record_verdict *v)
 {
     v->kind = get_u8(r);
     v->outcome = get_u8(r);
@@ -240,6 +243,19 @@ static void get_verdict(struct reader *r, struct record_verdict *v)
     v->class = get_str(r);
     v->message = get_str(r);
     v->detail = get_str(r);
+}
+
+static void put_verdict(struct writer *w, const struct record_verdict *v)
+{
+    put_verdict_body(w, v);
+    if (v->next)
+        put_u64(w, v->next);
+}
+
+static void get_verdict(struct reader *r, struct record_verdict *v)
+{
+    get_verdict_body(r, v);
+    v->next = get_u64(r);
 }
 
 static void put_group(struct writer *w, const struct record_group *g)
@@ -299,13 +315,15 @@ static size_t strings_bytes(const struct record *r)
     case RECORD_QUEUE:
         return r->u.queue.name.len;
     case RECORD_JOB:
-        return r->u.job.name.len + r->u.job.payload.len + r->u.job.key.len;
+        return r->u.job.name.len + r->u.job.payload.len + r->u.job.key.len +
+               r->u.job.then.len;
     case RECORD_ASK:
     case RECORD_GROUP_CANCEL:
         return r->u.ask.reason.len;
     case RECORD_JOINING:
     case RECORD_REQUEUE:
     case RECORD_END:
+    case RECORD_DELIVER:
         return r->u.verdict.reason.len + r->u.verdict.result.len +
                r->u.verdict.class.len + r->u.verdict.message.len +
                r->u.verdict.detail.len;
@@ -359,6 +377,7 @@ void record_encode(struct buf *to, const struct record *r)
     case RECORD_JOINING:
     case RECORD_REQUEUE:
     case RECORD_END:
+    case RECORD_DELIVER:
         put_verdict(&w, &r->u.verdict);
         break;
     case RECORD_GROUP:
@@ -435,6 +454,7 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
     case RECORD_JOINING:
     case RECORD_REQUEUE:
     case RECORD_END:
+    case RECORD_DELIVER:
         get_verdict(&r, &out->u.verdict);
         break;
     case RECORD_GROUP:

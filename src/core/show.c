@@ -51,7 +51,7 @@ static void field_group(struct buf *b, const char *name, uint64_t id)
 static bool has_run(const struct job *j)
 {
     return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
-           j->state == JOB_JOINING;
+           j->state == JOB_JOINING || j->state == JOB_DELIVERING;
 }
 
 static const char *job_reason(const struct job *j)
@@ -77,7 +77,7 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     bool finished = j->state == JOB_FINISHED;
 
     (void)c;
-    value_map(b, 20);
+    value_map(b, 21);
     field(b, "id");
     value_id(b, 'j', j->node.hash, 0);
     field(b, "queue");
@@ -103,6 +103,7 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     field_text(b, "progress", has_run(j) ? j->u.run->progress : NULL);
     field_int(b, "errors", j->extra ? j->extra->nerrors : 0);
     field_int(b, "payload_bytes", j->payload_len);
+    field_text(b, "then", j->extra ? j->extra->then : NULL);
     field(b, "ready");
     if (has_run(j) && j->u.run->is_ready)
         value_str(b, (struct str){j->u.run->ready, j->u.run->ready_len});
@@ -135,7 +136,7 @@ void show_outcome(struct core *c, struct buf *b, const struct job *j)
     uint32_t n = j->extra ? j->extra->nerrors : 0;
 
     (void)c;
-    value_map(b, 13);
+    value_map(b, 14);
     field(b, "id");
     value_id(b, 'j', j->node.hash, 0);
     field_text(b, "kind", "job");
@@ -150,6 +151,11 @@ void show_outcome(struct core *c, struct buf *b, const struct job *j)
     else
         value_null(b);
     field_text(b, "reason", job_reason(j));
+    field(b, "next");
+    if (j->extra && j->extra->next)
+        value_id(b, 'j', j->extra->next, 0);
+    else
+        value_null(b);
     field_int(b, "attempts", j->attempt);
     field_int(b, "submitted", j->submitted_ms);
     field_opt(b, "started", job_started(j));
@@ -337,6 +343,7 @@ static void list_everywhere(struct listing *l)
         list_jobs(l, &list_entry(it, struct session, link)->held,
                   TO(RUNNING) | TO(CANCELLING));
     list_jobs(l, &c->joining, TO(JOINING));
+    list_jobs(l, &c->delivering, TO(DELIVERING));
     list_queues(l);
     list_foreach (it, &c->all_groups)
         list_lanes(l, list_entry(it, struct group, link));
@@ -385,7 +392,7 @@ void job_list(struct core *c, const struct core_event *ev)
     if (!l.states) {
         reply_error(c, ev->client, CORE_ERR_GENERIC,
                     "JOBS: STATE is one of delayed ready parked running "
-                    "cancelling joining finished");
+                    "cancelling joining delivering finished");
         return;
     }
     if (ev->u.jobs.has_group) {
@@ -503,6 +510,7 @@ static void tree_root(struct tree *t)
     list_foreach (it, &c->all_sessions)
         tree_root_jobs(t, &list_entry(it, struct session, link)->held, 0);
     tree_root_jobs(t, &c->joining, 0);
+    tree_root_jobs(t, &c->delivering, 0);
     tree_root_jobs(t, &c->root.finished, 1);
     list_foreach (it, &c->queues) {
         const struct queue *q = list_entry(it, struct queue, link);

@@ -17,7 +17,9 @@
  *      |      RUNNING --> CANCELLING
  *      |         |  |         |
  *      |         |  +-> JOINING (body done, groups below it not)
- *      v         v            v
+ *      |         |         |  |
+ *      |         +---> DELIVERING (done, waits for room in the next queue)
+ *      v         v         v  v
  *      +-----> FINISHED <-----+
  *
  * RUNNING, CANCELLING and JOINING also go back to READY or DELAYED when an
@@ -28,10 +30,13 @@
     X(READY, "ready", TO(DELAYED) | TO(PARKED) | TO(RUNNING) | TO(FINISHED)) \
     X(PARKED, "parked", TO(READY) | TO(FINISHED))                            \
     X(RUNNING, "running",                                                    \
-      TO(CANCELLING) | TO(JOINING) | TO(FINISHED) | TO(READY) | TO(DELAYED)) \
+      TO(CANCELLING) | TO(JOINING) | TO(DELIVERING) | TO(FINISHED) |         \
+          TO(READY) | TO(DELAYED))                                           \
     X(CANCELLING, "cancelling",                                              \
-      TO(JOINING) | TO(FINISHED) | TO(READY) | TO(DELAYED))                  \
-    X(JOINING, "joining", TO(FINISHED) | TO(READY) | TO(DELAYED))            \
+      TO(JOINING) | TO(DELIVERING) | TO(FINISHED) | TO(READY) | TO(DELAYED)) \
+    X(JOINING, "joining",                                                    \
+      TO(DELIVERING) | TO(FINISHED) | TO(READY) | TO(DELAYED))               \
+    X(DELIVERING, "delivering", TO(FINISHED))                                \
     X(FINISHED, "finished", 0)
 
 enum job_state {
@@ -98,7 +103,8 @@ enum verdict_kind {
     X(RESCHEDULE, 13)   /* times of a job moved */                       \
     X(GROUP_TIME, 14)   /* the deadline of a group moved */              \
     X(CLEAR, 30)        /* a dead job left the list: retried, purged */  \
-    X(READY, 40)        /* the running job announced itself */
+    X(READY, 40)        /* the running job announced itself */           \
+    X(DELIVER, 41)      /* done, and the next queue has no room */
 
 enum record_type {
 #define X(id, number) RECORD_##id = number,

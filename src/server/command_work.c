@@ -34,6 +34,7 @@ enum command_result handle_submit(struct command_call *call)
         {"GROUP", OPTION_MEMBER, AT(submit.group), AT(submit.body), NULL},
         {"NAME", OPTION_LABEL, AT(submit.name), 0, NULL},
         {"KEY", OPTION_KEY, AT(submit.key), 0, NULL},
+        {"THEN", OPTION_TEXT, AT(submit.then), 0, NULL},
         {"PRIORITY", OPTION_INT, AT(submit.priority), 0, &range_priority},
         {"TIMEOUT", OPTION_INT, AT(submit.timeout_ms), 0,
          &range_duration_or_none_ms},

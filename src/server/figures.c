@@ -155,6 +155,7 @@ static void info_jobs(struct info *i, const struct core_stats *core)
     line(i, "running", core->running);
     line(i, "cancelling", core->cancelling);
     line(i, "joining", core->joining);
+    line(i, "delivering", core->delivering);
     line(i, "finished", core->finished);
     line(i, "dead", core->dead);
 }

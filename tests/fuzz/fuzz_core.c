@@ -158,6 +158,7 @@ static void fill_submit(struct fuzz *f, struct event_submit *s)
 
     *s = (struct event_submit){
         .group = {where & 1 ? pick(f, f->groups, f->ngroups) : 0},
+        .then = where & 4 ? STR("b,a") : STR(""),
         .body = where & 2 ? pick_token(f) : (struct token){0},
         .queue = take(f) & 1 ? STR("a") : STR("b"),
         .payload = {.p = payload, .len = take(f) % sizeof(payload)},

@@ -203,6 +203,7 @@ static unsigned job_went(struct model_job *j, const struct job_view *v,
         went = v->attempt == (int64_t)j->attempt + 1 ? TO_QUEUED : 0;
         break;
     case VIEW_JOINING:
+    case VIEW_DELIVERING:
         went = 0;
         break;
     case VIEW_FINISHED:

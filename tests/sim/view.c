@@ -246,9 +246,9 @@ enum view_outcome view_outcome_read(const struct node *n)
 
 static enum view_state state_read(struct str s)
 {
-    static const char *const names[] = {"delayed", "parked",     "ready",
-                                        "running", "cancelling", "joining",
-                                        "finished"};
+    static const char *const names[] = {"delayed",    "parked",     "ready",
+                                        "running",    "cancelling", "joining",
+                                        "delivering", "finished"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (str_eq(s, str_from(names[i])))

@@ -60,6 +60,7 @@ enum view_state {
     VIEW_RUNNING,
     VIEW_CANCELLING,
     VIEW_JOINING,
+    VIEW_DELIVERING,
     VIEW_FINISHED,
 };
 

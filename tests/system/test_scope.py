@@ -102,6 +102,42 @@ def test_a_server_that_ends_before_it_listens(daemon):
     assert daemon.yoke("ready", "x").returncode == 2  # not inside a job
 
 
+# --------------------------------------------------------------------- then
+
+
+def test_a_pipeline_of_queues(daemon):
+    with daemon.client() as c:
+        c.execute_command("QUEUE", "SET", "second", "MAX-JOBS", 1)
+        group = c.execute_command("GROUP", "OPEN", "DETACHED")
+        jobs = [c.execute_command("SUBMIT", "first", "x%d" % i, "THEN",
+                                  "second,third", "GROUP", group)
+                for i in range(3)]
+        c.execute_command("GROUP", "CLOSE", group)
+
+        def work(queue):
+            [entry] = c.execute_command("FETCH", 1, 0, queue)
+            c.execute_command("DONE", entry[1], entry[3] + queue[0])
+            return entry[3]
+
+        for i in range(3):
+            assert work("first") == "x%d" % i
+        assert [status(daemon, j)["state"] for j in jobs] == [
+            "finished", "delivering", "delivering"]
+        assert [work("second") for _ in range(3)] == ["x0f", "x1f", "x2f"]
+        outcome = pairs(c.execute_command("RESULT", jobs[2]))
+        assert status(daemon, outcome["next"])["queue"] == "second"
+        assert [work("third") for _ in range(3)] == ["x0fs", "x1fs", "x2fs"]
+        info = pairs(c.execute_command("GROUP", "WAIT", group, 1000))
+        assert (info["outcome"], info["ok"]) == ("ok", 9)
+
+
+def test_submit_takes_a_chain(daemon):
+    job = daemon.yoke("submit", "--then", "after", "-c", "--", "echo",
+                      "out").stdout.strip()
+    outcome = daemon.json("wait", job)[0]
+    assert status(daemon, outcome["next"])["queue"] == "after"
+
+
 # ---------------------------------------------------------------- group run
 
 

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * deliver - THEN: the result of a job becomes a job of the next queue.
+ *
+ * The end of the one and the acceptance of the other are one entry of the
+ * store. While the next queue has no room the job waits as DELIVERING: its
+ * body is done and holds neither width nor permits, but it counts in the bound
+ * of its own queue, so that pressure travels upstream. Deliveries wait in line
+ * before the producers of the next queue, for they have been accepted long ago.
+ *
+ * What runs after a job was submitted by nobody: no session, no wait;
+ * memory-max does not hold it back, for the payload takes the place of the
+ * result.
+ */
+#include "core/internal.h"
+
+/* The first name of a chain, and what is behind it. */
+static struct str chain_split(struct str chain, struct str *rest)
+{
+    const char *comma = memchr(chain.p, ',', chain.len);
+    size_t len = comma ? (size_t)(comma - chain.p) : chain.len;
+
+    *rest =
+        comma ? (struct str){comma + 1, chain.len - len - 1} : (struct str){0};
+    return (struct str){chain.p, len};
+}
+
+static struct str chain_of(const struct job *j)
+{
+    return str_from(j->extra->then);
+}
+
+bool deliver_chain_ok(struct str chain)
+{
+    int n = 0;
+
+    do {
+        if (n++ == THEN_MAX || !queue_name_ok(chain_split(chain, &chain)))
+            return false;
+    } while (chain.p);
+    return true;
+}
+
+bool deliver_make_queues(struct core *c, struct client_id client,
+                         struct str chain)
+{
+    do {
+        if (!queue_get(c, client, chain_split(chain, &chain)))
+            return false;
+    } while (chain.p);
+    return true;
+}
+
+static struct queue *next_queue(const struct core *c, const struct job *j)
+{
+    struct str rest;
+
+    return queue_find(c, chain_split(chain_of(j), &rest));
+}
+
+/* Why it can never be delivered there, or NULL. */
+static const char *refusal(const struct core *c, const struct job *j,
+                           const struct queue *q, size_t len)
+{
+    const struct group *g = j->group;
+
+    if (q->door != DOOR_OPEN)
+        return "the next queue is closed";
+    if ((int64_t)len > c->limits.payload_max ||
+        (int64_t)len > q->settings.max_bytes)
+        return "the result is too large for a payload of the next queue";
+    if (g->id &&
+        (int64_t)(g->members.len - g->forgotten) >= c->limits.members_max)
+        return "the group has no room for one more member (members-max)";
+    return NULL;
+}
+
+/* The chain stops here; the body is not run again for it. */
+static void fail(struct core *c, struct job *j, struct str class,
+                 const char *message)
+{
+    job_end(c, j,
+            &(struct record_verdict){.outcome = OUTCOME_FAILED,
+                                     .has_error = true,
+                                     .class = class,
+                                     .message = str_from(message)});
+}
+
+static void cancel(struct core *c, struct job *j, const char *reason)
+{
+    job_end(c, j,
+            &(struct record_verdict){.outcome = OUTCOME_CANCELLED,
+                                     .reason = str_from(reason)});
+}
+
+static void hand_over(struct core *c, struct job *j, struct queue *q,
+                      struct str result)
+{
+    struct record_verdict end = {.outcome = OUTCOME_OK, .result = result};
+    struct record r = {
+        .type = RECORD_JOB,
+        .at_ms = c->now_ms,
+        .id = c->next_id,
+        .u.job = {.queue = q->id,
+                  .group = j->group->id,
+                  .priority = j->priority,
+                  .own_options = j->options->deadline_ms != CORE_NONE,
+                  .options = *q->defaults,
+                  .payload = result},
+    };
+
+    if (j->extra->name)
+        r.u.job.name = str_from(j->extra->name);
+    r.u.job.options.deadline_ms = j->options->deadline_ms;
+    (void)chain_split(chain_of(j), &r.u.job.then);
+    core_record(c, &r);
+    c->totals.submitted++;
+    q->total_submitted++;
+    queue_wake(c, q);
+    end.next = r.id;
+    job_end(c, j, &end);
+}
+
+static bool may_enter(const struct core *c, const struct queue *q, size_t len)
+{
+    return !c->disk_full && queue_fits(q, len);
+}
+
+/* What it waits for has gone away, or its time is up: true, it has ended. */
+static bool given_up(struct core *c, struct job *j, const struct queue *q,
+                     size_t len)
+{
+    const char *why = refusal(c, j, q, len), *reason;
+
+    deadline_reach(c, j->group);
+    reason = group_cancelled(j->group);
+    if (reason)
+        cancel(c, j, reason);
+    else if (why)
+        fail(c, j, STR("then"), why);
+    else
+        return false;
+    return true;
+}
+
+void deliver_result(struct core *c, struct job *j, struct str result)
+{
+    struct queue *q = next_queue(c, j);
+
+    if (!q) {
+        fail(c, j, STR("then"), "there is no such queue any more");
+        return;
+    }
+    if (given_up(c, j, q, result.len))
+        return;
+    if (list_empty(&q->deliveries) && may_enter(c, q, result.len)) {
+        hand_over(c, j, q, result);
+        return;
+    }
+    /* It would have to wait, and may not. */
+    if (j->u.run->cancelled) {
+        cancel(c, j, j->extra->reason);
+        return;
+    }
+    core_record(c, &(struct record){
+                       .type = RECORD_DELIVER,
+                       .at_ms = c->now_ms,
+                       .id = j->node.hash,
+                       .u.verdict = {.kind = VERDICT_OK, .result = result}});
+    queue_wake(c, j->queue); /* it has left the bodies of its own queue */
+    queue_wake(c, q);
+}
+
+bool deliver_one(struct core *c, struct queue *q)
+{
+    struct list *first = list_first(&q->deliveries);
+    struct run *run;
+    struct str result;
+
+    if (!first)
+        return false;
+    run = list_entry(first, struct run, delivery);
+    result = (struct str){run->result, run->result_len};
+    if (given_up(c, run->job, q, result.len))
+        return true;
+    if (!may_enter(c, q, result.len))
+        return false;
+    /* The records are applied while their strings are read. */
+    account(c, -(int64_t)run->result_len);
+    run->result = NULL;
+    run->result_len = 0;
+    hand_over(c, run->job, q, result);
+    mem_free((char *)result.p);
+    return true;
+}
+
+void deliver_timer(struct core *c, struct job *j)
+{
+    if (job_past_deadline(c, j))
+        fail(c, j, STR("deadline"),
+             "the deadline passed while the result waited for room");
+    else
+        attempt_arm(c, j);
+}
+
+bool deliver_line_up(const struct core *c, struct job *j)
+{
+    struct queue *q = next_queue(c, j);
+
+    if (q && !list_linked(&j->u.run->delivery))
+        list_push_back(&q->deliveries, &j->u.run->delivery);
+    return q != NULL;
+}
+
+void deliver_start(struct core *c)
+{
+    list_foreach_safe (it, &c->delivering) {
+        struct job *j = list_entry(it, struct job, link);
+
+        if (!deliver_line_up(c, j))
+            fail(c, j, STR("then"), "there is no such queue any more");
+    }
+    list_foreach (it, &c->queues)
+        queue_wake(c, list_entry(it, struct queue, link));
+}

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The laws of THEN: a result becomes a job of the next queue, and waits for
+ * room there.
+ */
+#include "daemon.h"
+
+static uint64_t chain(struct daemon *d, uint64_t group, const char *then)
+{
+    struct core_event ev = a_job("q");
+
+    ev.u.submit.group.n = group;
+    ev.u.submit.name = STR("name");
+    ev.u.submit.priority = 7;
+    ev.u.submit.then = str_from(then);
+    return submit_event(d, &ev);
+}
+
+static struct token take_from(struct daemon *d, const char *queue)
+{
+    return token_of(fetch_from(d, 9, 1, 0, queue), 0);
+}
+
+static void bound(struct daemon *d, const char *queue, int64_t max_jobs)
+{
+    struct core_event ev = {.kind = EVENT_QUEUE_SET};
+
+    ev.u.queue.name = str_from(queue);
+    ev.u.queue.settings = d->limits.queue_defaults;
+    ev.u.queue.settings.max_jobs = max_jobs;
+    ck_assert(is_ok(ask(d, 1, &ev)));
+}
+
+static void close_queue(struct daemon *d, const char *queue)
+{
+    struct core_event ev = {.kind = EVENT_QUEUE_CLOSE};
+
+    ev.u.queue.name = str_from(queue);
+    ev.u.queue.closed = true;
+    ck_assert(is_ok(ask(d, 1, &ev)));
+}
+
+static uint64_t next_of(struct daemon *d, uint64_t id)
+{
+    const struct node *n = node_get(result(d, 3, id, 0), "next");
+
+    return node_is_null(n) ? 0 : node_id(n, 'j');
+}
+
+static void done(struct daemon *d, struct token t)
+{
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+}
+
+/* "next" holds one job at most and has one; a job of "q" is done and waits. */
+static uint64_t delivering(struct daemon *d, uint64_t group)
+{
+    uint64_t id;
+
+    bound(d, "next", 1);
+    (void)submit(d, "next", 0);
+    id = chain(d, group, "next");
+    done(d, take(d));
+    ck_assert_int_eq(job(d, id).state, VIEW_DELIVERING);
+    return id;
+}
+
+START_TEST(a_result_becomes_a_job_of_the_next_queue)
+{
+    struct daemon *d = daemon_new();
+    uint64_t g = open_policy(d, 1, 0), id = chain(d, g, "next,last"), next;
+    const struct node *page, *work;
+    struct job_view v;
+
+    done(d, take(d));
+    ck_assert_int_eq(job(d, id).outcome, VIEW_OK);
+    next = next_of(d, id);
+    v = job(d, next);
+    ck_assert(str_eq(v.queue, STR("next")));
+    ck_assert(str_eq(v.name, STR("name")));
+    ck_assert_uint_eq(v.group, g);
+    ck_assert_int_eq(v.priority, 7);
+    daemon_crash(d);
+    ck_assert_uint_eq(next_of(d, id), next);
+    page = fetch_from(d, 9, 1, 0, "next");
+    work = node_item(page, 0);
+    ck_assert(str_eq(node_str(node_item(work, 3)), STR("result")));
+    done(d, token_of(page, 0));
+    ck_assert(str_eq(job(d, next_of(d, next)).queue, STR("last")));
+    close_group(d, g);
+    done(d, take_from(d, "last"));
+    ck_assert_int_eq(group(d, g).outcome, VIEW_OK);
+    ck_assert_int_eq(group(d, g).members, 3);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(only_an_ok_result_goes_on)
+{
+    struct daemon *d = daemon_new();
+    uint64_t id = chain(d, 0, "next");
+
+    ck_assert(is_ok(report(d, EVENT_FAIL, take(d), "exit:1")));
+    ck_assert_uint_eq(next_of(d, id), 0);
+    ck_assert_uint_eq(fetch_from(d, 9, 1, 0, "next")->v.count, 0);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_closed_group_takes_what_follows_its_members)
+{
+    struct daemon *d = daemon_new();
+    uint64_t g = open_policy(d, 1, 0);
+
+    (void)chain(d, g, "next");
+    close_group(d, g);
+    done(d, take(d));
+    ck_assert(!group(d, g).ended_state);
+    done(d, take_from(d, "next"));
+    ck_assert_int_eq(group(d, g).outcome, VIEW_OK);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_full_queue_makes_the_result_wait)
+{
+    struct daemon *d = daemon_new();
+    uint64_t id = delivering(d, 0);
+    struct token blocker;
+
+    ck_assert(node_is_null(result(d, 3, id, 0)));
+    daemon_crash(d);
+    ck_assert_int_eq(job(d, id).state, VIEW_DELIVERING);
+    blocker = take_from(d, "next");
+    ck_assert_int_eq(job(d, id).outcome, VIEW_OK);
+    done(d, blocker);
+    done(d, take_from(d, "next"));
+    ck_assert_int_eq(job(d, next_of(d, id)).outcome, VIEW_OK);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(results_go_in_order_and_before_new_producers)
+{
+    struct daemon *d = daemon_new();
+    uint64_t first = delivering(d, 0), second = chain(d, 0, "next");
+    struct core_event ev = a_job("next");
+
+    done(d, take(d));
+    ck_assert_ptr_null(ask(d, 7, &ev)); /* a producer, behind both */
+    (void)take_from(d, "next");
+    ck_assert_int_eq(job(d, first).outcome, VIEW_OK);
+    ck_assert_int_eq(job(d, second).state, VIEW_DELIVERING);
+    (void)take_from(d, "next");
+    ck_assert_int_eq(job(d, second).outcome, VIEW_OK);
+    ck_assert_ptr_null(got(d, 7));
+    (void)take_from(d, "next");
+    ck_assert_ptr_nonnull(got(d, 7));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(pressure_travels_upstream)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+
+    bound(d, "q", 1);
+    (void)delivering(d, 0);
+    ev.u.submit.wait_ms = 0;
+    ck_assert(is_error(ask(d, 1, &ev), CORE_ERR_QUEUEFULL));
+    (void)take_from(d, "next");
+    (void)submit_event(d, &ev);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(what_delivers_holds_no_width)
+{
+    struct daemon *d = daemon_new();
+    struct core_event open = a_group();
+    uint64_t g, other;
+
+    open.u.group_open.width = 1;
+    g = open_event(d, &open);
+    (void)delivering(d, g);
+    other = submit(d, "q", g);
+    ck_assert_uint_eq(take(d).job.n, other);
+    ck_assert_int_eq(group(d, g).running, 2);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_cancel_ends_a_delivery)
+{
+    struct daemon *d = daemon_new();
+    uint64_t g = open_policy(d, 0, 0), id = delivering(d, 0);
+    uint64_t member = chain(d, g, "next");
+
+    done(d, take(d));
+    cancel_job(d, id, "stop");
+    ck_assert_int_eq(job(d, id).outcome, VIEW_CANCELLED);
+    cancel_group(d, g, "stop");
+    ck_assert_int_eq(job(d, member).outcome, VIEW_CANCELLED);
+    ck_assert(group(d, g).ended_state);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_cancelled_scope_takes_no_result)
+{
+    struct daemon *d = daemon_new();
+    uint64_t g = open_policy(d, 0, 0), id = chain(d, g, "next");
+    struct token t = take(d);
+
+    cancel_group(d, g, "stop");
+    done(d, t);
+    ck_assert_int_eq(job(d, id).outcome, VIEW_CANCELLED);
+    ck_assert_uint_eq(next_of(d, id), 0);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_job_that_is_ok_although_cancelled_delivers_but_does_not_wait)
+{
+    struct daemon *d = daemon_new();
+    uint64_t id = chain(d, 0, "next"), late;
+    struct token t = take(d);
+
+    cancel_job(d, id, "stop");
+    done(d, t);
+    ck_assert_int_eq(job(d, id).outcome, VIEW_OK);
+    ck_assert_uint_ne(next_of(d, id), 0);
+    bound(d, "next", 1);
+    late = chain(d, 0, "next");
+    t = take(d);
+    cancel_job(d, late, "stop");
+    done(d, t);
+    ck_assert_int_eq(job(d, late).outcome, VIEW_CANCELLED);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_deadline_ends_a_delivery)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    uint64_t id;
+
+    bound(d, "next", 1);
+    (void)submit(d, "next", 0);
+    ev.u.submit.then = STR("next");
+    ev.u.submit.deadline_ms = d->now + 1000;
+    ev.u.submit.timeout_ms = 100; /* of the body, which is done */
+    id = submit_event(d, &ev);
+    done(d, take(d));
+    daemon_pass(d, 500);
+    ck_assert_int_eq(job(d, id).state, VIEW_DELIVERING);
+    daemon_crash(d);
+    daemon_pass(d, 1000);
+    ck_assert_int_eq(job(d, id).outcome, VIEW_FAILED);
+    ck_assert(str_eq(last_class(d, id), STR("deadline")));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(the_deadline_goes_with_the_result)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    uint64_t id;
+
+    ev.u.submit.then = STR("next");
+    ev.u.submit.deadline_ms = d->now + 1000;
+    id = submit_event(d, &ev);
+    done(d, take(d));
+    id = next_of(d, id);
+    ck_assert_int_eq(job(d, id).deadline, ev.u.submit.deadline_ms);
+    daemon_pass(d, 2000);
+    ck_assert(str_eq(last_class(d, id), STR("deadline")));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_closed_queue_takes_no_result)
+{
+    struct daemon *d = daemon_new();
+    uint64_t waiting = delivering(d, 0), late = chain(d, 0, "next");
+    struct token t = take(d);
+
+    close_queue(d, "next");
+    ck_assert_int_eq(job(d, waiting).outcome, VIEW_FAILED);
+    ck_assert(str_eq(last_class(d, waiting), STR("then")));
+    done(d, t);
+    ck_assert(str_eq(last_class(d, late), STR("then")));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_result_may_be_too_large_for_a_payload)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    uint64_t id;
+
+    daemon_limits(d);
+    d->limits.payload_max = 7;
+    daemon_start(d);
+    id = chain(d, 0, "next");
+    {
+        struct core_event ev = a_report(EVENT_DONE, take(d), "");
+
+        ev.u.report.result = STR("8 bytes!");
+        ck_assert(is_ok(ask(d, 9, &ev)));
+    }
+    ck_assert_int_eq(job(d, id).outcome, VIEW_FAILED);
+    ck_assert(str_eq(last_class(d, id), STR("then")));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_joined_body_delivers_after_the_join)
+{
+    struct daemon *d = daemon_new();
+    uint64_t id = chain(d, 0, "next");
+    struct token t = take(d);
+    uint64_t g = open_under_job(d, t);
+    struct core_event ev = a_job("q");
+
+    ev.u.submit.group.n = g;
+    (void)submit_event(d, &ev);
+    bound(d, "next", 1);
+    (void)submit(d, "next", 0);
+    done(d, t);
+    ck_assert_int_eq(job(d, id).state, VIEW_JOINING);
+    done(d, take(d));
+    ck_assert_int_eq(job(d, id).state, VIEW_DELIVERING);
+    daemon_crash(d);
+    (void)take_from(d, "next");
+    ck_assert_int_eq(job(d, id).outcome, VIEW_OK);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_full_disk_holds_results_back)
+{
+    struct daemon *d = daemon_new();
+    uint64_t id = chain(d, 0, "next");
+    struct token t = take(d);
+
+    daemon_tell(d, EVENT_DISK_FULL, true);
+    done(d, t);
+    ck_assert_int_eq(job(d, id).state, VIEW_DELIVERING);
+    daemon_tell(d, EVENT_DISK_FULL, false);
+    ck_assert_int_eq(job(d, id).outcome, VIEW_OK);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_queue_is_joined_with_what_it_delivers)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = {.kind = EVENT_QUEUE_JOIN};
+
+    (void)delivering(d, 0);
+    ev.u.queue.name = STR("q");
+    ev.u.queue.wait_ms = CORE_NONE;
+    ck_assert_ptr_null(ask(d, 7, &ev));
+    (void)take_from(d, "next");
+    ck_assert_int_eq(node_int(got(d, 7)), 1);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(chains_are_checked_when_they_are_submitted)
+{
+    static const char *const bad[] = {",",
+                                      "a,",
+                                      ",a",
+                                      "a,,b",
+                                      "-a",
+                                      "a b",
+                                      "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,"
+                                      "17"};
+    struct daemon *d = daemon_new();
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct core_event ev = a_job("q");
+
+        ev.u.submit.then = str_from(bad[i]);
+        ck_assert_msg(is_error(ask(d, 1, &ev), CORE_ERR_GENERIC), "%s", bad[i]);
+    }
+    (void)chain(d, 0, "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16");
+    daemon_free(d);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        a_result_becomes_a_job_of_the_next_queue,
+        only_an_ok_result_goes_on,
+        a_closed_group_takes_what_follows_its_members,
+        a_full_queue_makes_the_result_wait,
+        results_go_in_order_and_before_new_producers,
+        pressure_travels_upstream,
+        what_delivers_holds_no_width,
+        a_cancel_ends_a_delivery,
+        a_cancelled_scope_takes_no_result,
+        a_job_that_is_ok_although_cancelled_delivers_but_does_not_wait,
+        a_deadline_ends_a_delivery,
+        the_deadline_goes_with_the_result,
+        a_closed_queue_takes_no_result,
+        a_result_may_be_too_large_for_a_payload,
+        a_joined_body_delivers_after_the_join,
+        a_full_disk_holds_results_back,
+        a_queue_is_joined_with_what_it_delivers,
+        chains_are_checked_when_they_are_submitted,
+    };
+    Suite *suite = suite_create("core_then");
+    TCase *then = tcase_create("then");
+    SRunner *runner;
+    int failed;
+
+    for (size_t i = 0; i < ARRAY_LEN(tests); i++)
+        tcase_add_test(then, tests[i]);
+    suite_add_tcase(suite, then);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
