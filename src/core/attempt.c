@@ -163,22 +163,22 @@ static void set_shield(struct core *c, struct job *j, int64_t until_ms)
         tell(c, run);
 }
 
-static int64_t backoff(const struct core *c, const struct job *j,
-                       uint32_t failures)
+/* Of the attempt that is over; it was kept when the job began to join. */
+static struct str error_class(const struct job *j,
+                              const struct record_verdict *v)
 {
-    const struct options *o = j->options;
-    int64_t delay = o->backoff_base_ms;
+    const struct extra *x = j->extra;
 
-    for (uint32_t i = 1; i < failures && delay < o->backoff_cap_ms; i++)
-        delay = delay > INT64_MAX / 4 ? INT64_MAX / 4 : delay * 2;
-    delay = min_i64(min_i64(delay, o->backoff_cap_ms), INT64_C(1) << 40);
-    /* 0.5 to 1.5 of it, in whole numbers. */
-    return delay / 2 + (int64_t)((uint64_t)delay * (c->random % 1024) / 1024);
+    if (v->has_error || !x || !x->nerrors ||
+        x->errors[x->nerrors - 1].attempt != j->attempt)
+        return v->class;
+    return x->errors[x->nerrors - 1].class;
 }
 
 /* May the job run again after this verdict? *not_before_ms: when. */
 static bool will_run_again(const struct core *c, const struct job *j,
-                           enum verdict_kind kind, int64_t *not_before_ms)
+                           const struct record_verdict *v,
+                           int64_t *not_before_ms)
 {
     const struct extra *x = j->extra;
     uint32_t failures = x ? x->failures : 0, losses = x ? x->losses : 0;
@@ -191,7 +191,7 @@ static bool will_run_again(const struct core *c, const struct job *j,
     if (run->cancelled || run->asked == CAUSE_DEADLINE ||
         job_past_deadline(c, j) || group_cancelled(j->group))
         return false;
-    switch (kind) {
+    switch ((enum verdict_kind)v->kind) {
     case VERDICT_RELEASED:
         return true;
     case VERDICT_LOST:
@@ -206,9 +206,10 @@ static bool will_run_again(const struct core *c, const struct job *j,
     case VERDICT_COUNT:
         BUG("no verdict");
     }
-    if (failures + 1 >= j->options->retry)
+    if (failures + 1 >= j->options->retry ||
+        !retry_wanted(j->options, error_class(j, v)))
         return false;
-    *not_before_ms = c->now_ms + backoff(c, j, failures + 1);
+    *not_before_ms = c->now_ms + retry_delay(c, j->options, failures + 1);
     return deadline == CORE_NONE || PLANTED(RETRY_PAST_DEADLINE) ||
            *not_before_ms < deadline;
 }
@@ -276,7 +277,7 @@ static void attempt_over(struct core *c, struct job *j,
         job_end(c, j, v);
         return;
     }
-    again = will_run_again(c, j, kind, &v->not_before_ms);
+    again = will_run_again(c, j, v, &v->not_before_ms);
     if (again) {
         requeue(c, j, v);
         return;

@@ -380,6 +380,9 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
     h = mix(h, j->extra && j->extra->key ? j->extra->key->node.hash : 0);
     if (j->extra && j->extra->then)
         h = mix(h, map_hash(j->extra->then, strlen(j->extra->then)));
+    h = mix(h, (uint64_t)j->options->factor_milli);
+    h = mix(h, (uint64_t)j->options->jitter);
+    h = mix(h, map_hash(j->options->retry_on.p, j->options->retry_on.len));
     h = mix(h, has_run(j));
     if (has_run(j)) {
         h = mix(h, j->u.run->asked);
@@ -422,6 +425,9 @@ uint64_t core_digest(const struct core *c)
         h = mix(h, (uint64_t)q->settings.max_jobs);
         h = mix(h, (uint64_t)q->settings.max_bytes);
         h = mix(h, (uint64_t)q->settings.dead_keep_ms);
+        h = mix(h, (uint64_t)q->settings.factor_milli);
+        h = mix(h, (uint64_t)q->settings.priority);
+        h = mix(h, (uint64_t)q->settings.expires_ms);
         h = mix(h, q->paused);
         h = mix(h, q->door);
         h = mix(h, (uint64_t)q->jobs);

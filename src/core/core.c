@@ -46,7 +46,34 @@ void core_limits_init(struct core_limits *limits)
                            .redeliver = 3,
                            .keep_ms = 3600 * 1000,
                            .wait_ms = CORE_NONE,
-                           .dead_keep_ms = INT64_C(7) * 24 * 3600 * 1000},
+                           .dead_keep_ms = INT64_C(7) * 24 * 3600 * 1000,
+                           .backoff_base_ms = 1000,
+                           .backoff_cap_ms = 60000,
+                           .factor_milli = 2000,
+                           .jitter = 100,
+                           .expires_ms = CORE_NONE,
+                           .priority = CORE_PRIORITY_DEFAULT},
+    };
+}
+
+void core_settings_unset(struct queue_settings *s)
+{
+    *s = (struct queue_settings){
+        .max_jobs = CORE_UNSET,
+        .max_bytes = CORE_UNSET,
+        .timeout_ms = CORE_UNSET,
+        .grace_ms = CORE_UNSET,
+        .retry = CORE_UNSET,
+        .redeliver = CORE_UNSET,
+        .keep_ms = CORE_UNSET,
+        .wait_ms = CORE_UNSET,
+        .backoff_base_ms = CORE_UNSET,
+        .backoff_cap_ms = CORE_UNSET,
+        .factor_milli = CORE_UNSET,
+        .jitter = CORE_UNSET,
+        .expires_ms = CORE_UNSET,
+        .priority = CORE_UNSET,
+        .dead_keep_ms = CORE_UNSET,
     };
 }
 

@@ -67,6 +67,9 @@ struct scope_ref {
 #define CORE_DETAIL_MAX       8192
 #define CORE_PROGRESS_MAX     256
 #define CORE_READY_MAX        1024
+#define CORE_RETRY_ON_MAX     512
+#define CORE_FACTOR_MIN       1000 /* of a back-off, in thousandths */
+#define CORE_FACTOR_MAX       100000
 #define CORE_PRIORITIES       10
 #define CORE_PRIORITY_DEFAULT 4
 
@@ -81,7 +84,19 @@ struct queue_settings {
     int64_t keep_ms;
     int64_t wait_ms;      /* of a producer when full; CORE_NONE: for ever */
     int64_t dead_keep_ms; /* of failed jobs, if longer than keep_ms */
+    int64_t backoff_base_ms, backoff_cap_ms;
+    int64_t factor_milli; /* by which the back-off grows, in thousandths */
+    int64_t jitter;       /* percent of the back-off that chance decides */
+    int64_t expires_ms;   /* from the submit; CORE_NONE */
+    int64_t priority;
+    /* Globs of the classes that are tried again, separated by commas; empty:
+     * all but `cancelled`, `deadline` and `expired`. p NULL in an event keeps
+     * what holds. Those of core_limits are lent while they are in force. */
+    struct str retry_on;
 };
+
+/* Nothing is said about anything. */
+void core_settings_unset(struct queue_settings *s);
 
 /* Bounds; all are enforced by the core. */
 struct core_limits {
@@ -166,8 +181,11 @@ struct event_submit {
     struct group_id group;
     struct token body; /* attempt not 0: the group of its body instead */
     int64_t priority;
-    int64_t timeout_ms, deadline_ms, expires_ms, grace_ms, delay_ms;
+    int64_t timeout_ms, deadline_ms, expires_ms, grace_ms;
+    int64_t delay_ms, at_ms; /* one of them at most; at_ms: a time */
     int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver;
+    int64_t factor_milli, jitter;
+    struct str retry_on; /* p NULL: not given */
     int64_t keep_ms, wait_ms;
 };
 

@@ -104,7 +104,8 @@ static void hand_over(struct core *c, struct job *j, struct queue *q,
         .u.job = {.queue = q->id,
                   .group = j->group->id,
                   .priority = j->priority,
-                  .own_options = j->options->deadline_ms != CORE_NONE,
+                  .own_options = j->options->deadline_ms != CORE_NONE ||
+                                 q->settings.expires_ms != CORE_NONE,
                   .options = *q->defaults,
                   .payload = result},
     };
@@ -112,6 +113,8 @@ static void hand_over(struct core *c, struct job *j, struct queue *q,
     if (j->extra->name)
         r.u.job.name = str_from(j->extra->name);
     r.u.job.options.deadline_ms = j->options->deadline_ms;
+    if (q->settings.expires_ms != CORE_NONE)
+        r.u.job.options.expires_ms = c->now_ms + q->settings.expires_ms;
     (void)chain_split(chain_of(j), &r.u.job.then);
     core_record(c, &r);
     c->totals.submitted++;

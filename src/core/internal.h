@@ -46,9 +46,12 @@ struct timer {
  * share one. */
 struct options {
     uint32_t refs;
+    uint32_t factor_milli;
     int64_t timeout_ms, deadline_ms, grace_ms, keep_ms; /* or CORE_NONE */
     int64_t expires_ms;                                 /* absolute */
     int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver;
+    int64_t jitter;      /* percent */
+    struct str retry_on; /* owned */
 };
 
 struct job_error {
@@ -542,6 +545,7 @@ void job_delay(struct core *c, struct job *j, int64_t not_before_ms,
 bool job_overdue(const struct core *c, const struct job *j);
 
 void options_release(struct core *c, struct options *o);
+struct options *options_copy(struct core *c, const struct options *o);
 /* Its options, for writing: not shared with others. */
 struct options *options_own(struct core *c, struct job *j);
 
@@ -589,6 +593,20 @@ void attempt_child_ended(struct core *c, struct job *j);
 void attempt_timer(struct core *c, struct run *run);
 void attempt_shield(struct core *c, const struct core_event *ev);
 void attempt_unshield(struct core *c, const struct core_event *ev);
+
+/* ---------------------------------------------------------------- retry.c */
+
+bool retry_classes_ok(struct str list); /* as in queue_settings */
+bool retry_options_ok(int64_t factor_milli, int64_t jitter, struct str classes);
+/* Is an error of that class tried again? */
+bool retry_wanted(const struct options *o, struct str class);
+/* Before the attempt after so many failed ones. */
+int64_t retry_delay(const struct core *c, const struct options *o,
+                    uint32_t failures);
+
+/* -------------------------------------------------------------- pattern.c */
+
+bool pattern_matches(struct str glob, struct str text);
 
 /* ------------------------------------------------------------- deadline.c */
 

@@ -78,8 +78,20 @@ void options_release(struct core *c, struct options *o)
 {
     if (--o->refs > 0)
         return;
-    account(c, -(int64_t)sizeof(*o));
+    account(c, -(int64_t)(sizeof(*o) + o->retry_on.len));
+    mem_free((char *)o->retry_on.p);
     mem_free(o);
+}
+
+struct options *options_copy(struct core *c, const struct options *o)
+{
+    struct options *copy = mem_dup(o, sizeof(*o));
+
+    copy->refs = 1;
+    copy->retry_on.p =
+        o->retry_on.len ? mem_dup(o->retry_on.p, o->retry_on.len) : NULL;
+    account(c, (int64_t)(sizeof(*o) + o->retry_on.len));
+    return copy;
 }
 
 struct options *options_own(struct core *c, struct job *j)
@@ -88,9 +100,7 @@ struct options *options_own(struct core *c, struct job *j)
 
     if (o->refs == 1)
         return o;
-    j->options = mem_dup(o, sizeof(*o));
-    j->options->refs = 1;
-    account(c, sizeof(*o));
+    j->options = options_copy(c, o);
     options_release(c, o);
     return j->options;
 }
@@ -267,7 +277,8 @@ static bool options_ok(const struct options *o)
     return o->timeout_ms >= -1 && o->deadline_ms >= -1 && o->grace_ms >= 0 &&
            o->keep_ms >= 0 && o->expires_ms >= -1 && o->retry >= 1 &&
            o->backoff_base_ms >= 0 && o->backoff_cap_ms >= 0 &&
-           o->redeliver >= 0;
+           o->redeliver >= 0 &&
+           retry_options_ok(o->factor_milli, o->jitter, o->retry_on);
 }
 
 static const char *apply_job(struct core *c, const struct record *r)
@@ -297,9 +308,7 @@ static const char *apply_job(struct core *c, const struct record *r)
     j->priority = rj->priority;
     j->submitted_ms = r->at_ms;
     if (rj->own_options) {
-        j->options = mem_dup(&rj->options, sizeof(rj->options));
-        j->options->refs = 1;
-        account(c, sizeof(*j->options));
+        j->options = options_copy(c, &rj->options);
     } else {
         j->options = q->defaults;
         j->options->refs++;

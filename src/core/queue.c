@@ -11,7 +11,10 @@
 
 /* Bound of the table of queues, whatever queues-max says. */
 #define QUEUE_NUMBERS 65536u
-#define RUNS_MAX      1000 /* RETRY, REDELIVER: every error is kept */
+#define RETRY_ON_WANTED                                             \
+    "RETRY-ON is classes of errors or globs of them, separated by " \
+    "commas, without blanks, %d bytes at most"
+#define RUNS_MAX 1000 /* RETRY, REDELIVER: every error is kept */
 
 bool queue_name_ok(struct str name)
 {
@@ -94,14 +97,18 @@ static bool settings_ok(const struct queue_settings *s)
     return s->max_jobs >= 1 && s->max_bytes >= 1 && s->timeout_ms >= -1 &&
            s->grace_ms >= 0 && s->retry >= 1 && s->retry <= RUNS_MAX &&
            s->redeliver >= 0 && s->redeliver <= RUNS_MAX && s->keep_ms >= 0 &&
-           s->wait_ms >= -1 && s->dead_keep_ms >= 0;
+           s->wait_ms >= -1 && s->dead_keep_ms >= 0 &&
+           s->backoff_base_ms >= 0 && s->backoff_cap_ms >= 0 &&
+           s->expires_ms >= -1 && s->priority >= 0 &&
+           s->priority < CORE_PRIORITIES &&
+           retry_options_ok(s->factor_milli, s->jitter, s->retry_on);
 }
 
 const char *queue_apply(struct core *c, const struct record *r)
 {
     const struct record_queue *rq = &r->u.queue;
     struct queue *q = queue_find(c, rq->name);
-    struct options *o;
+    struct options *before;
 
     if (!queue_name_ok(rq->name) || !settings_ok(&rq->settings) ||
         rq->door > DOOR_CLOSED_NOW)
@@ -120,21 +127,25 @@ const char *queue_apply(struct core *c, const struct record *r)
     q->settings = rq->settings;
     q->paused = rq->paused;
     q->door = rq->door;
-    if (q->defaults)
-        options_release(c, q->defaults);
-    o = mem_zalloc(sizeof(*o));
-    account(c, sizeof(*o));
-    *o = (struct options){.refs = 1,
+    /* What it has now may be what the record says. */
+    before = q->defaults;
+    q->defaults = options_copy(
+        c,
+        &(struct options){.factor_milli = (uint32_t)rq->settings.factor_milli,
                           .timeout_ms = rq->settings.timeout_ms,
                           .deadline_ms = CORE_NONE,
                           .grace_ms = rq->settings.grace_ms,
                           .keep_ms = rq->settings.keep_ms,
                           .expires_ms = CORE_NONE,
                           .retry = rq->settings.retry,
-                          .backoff_base_ms = 1000,
-                          .backoff_cap_ms = 60000,
-                          .redeliver = rq->settings.redeliver};
-    q->defaults = o;
+                          .backoff_base_ms = rq->settings.backoff_base_ms,
+                          .backoff_cap_ms = rq->settings.backoff_cap_ms,
+                          .redeliver = rq->settings.redeliver,
+                          .jitter = rq->settings.jitter,
+                          .retry_on = rq->settings.retry_on});
+    q->settings.retry_on = q->defaults->retry_on;
+    if (before)
+        options_release(c, before);
     return NULL;
 }
 
@@ -314,11 +325,15 @@ static int64_t after(const struct core *c, int64_t ms)
     return ms == CORE_NONE ? CORE_NONE : c->now_ms + ms;
 }
 
-static bool wants_options(const struct event_submit *s)
+/* Those of the queue are a time for each job. */
+static bool wants_options(const struct queue *q, const struct event_submit *s)
 {
-    return s->timeout_ms != CORE_UNSET || s->deadline_ms != CORE_UNSET ||
-           s->expires_ms != CORE_UNSET || s->grace_ms != CORE_UNSET ||
-           s->retry != CORE_UNSET || s->backoff_base_ms != CORE_UNSET ||
+    return q->settings.expires_ms != CORE_NONE ||
+           s->factor_milli != CORE_UNSET || s->jitter != CORE_UNSET ||
+           s->retry_on.p || s->timeout_ms != CORE_UNSET ||
+           s->deadline_ms != CORE_UNSET || s->expires_ms != CORE_UNSET ||
+           s->grace_ms != CORE_UNSET || s->retry != CORE_UNSET ||
+           s->backoff_base_ms != CORE_UNSET ||
            s->backoff_cap_ms != CORE_UNSET || s->redeliver != CORE_UNSET ||
            s->keep_ms != CORE_UNSET;
 }
@@ -333,11 +348,15 @@ static void fill_options(const struct core *c, const struct queue *q,
     o->deadline_ms = or_default(s->deadline_ms, d->deadline_ms);
     o->grace_ms = or_default(s->grace_ms, d->grace_ms);
     o->keep_ms = or_default(s->keep_ms, d->keep_ms);
-    o->expires_ms = after(c, or_default(s->expires_ms, CORE_NONE));
+    o->expires_ms = after(c, or_default(s->expires_ms, q->settings.expires_ms));
     o->retry = or_default(s->retry, d->retry);
     o->backoff_base_ms = or_default(s->backoff_base_ms, d->backoff_base_ms);
     o->backoff_cap_ms = or_default(s->backoff_cap_ms, d->backoff_cap_ms);
     o->redeliver = or_default(s->redeliver, d->redeliver);
+    o->factor_milli = (uint32_t)or_default(s->factor_milli, d->factor_milli);
+    o->jitter = or_default(s->jitter, d->jitter);
+    if (s->retry_on.p)
+        o->retry_on = s->retry_on;
 }
 
 static void accept(struct core *c, struct client_id client, struct queue *q,
@@ -350,8 +369,8 @@ static void accept(struct core *c, struct client_id client, struct queue *q,
         .u.job = {.queue = q->id,
                   .group = s->group.n,
                   .priority =
-                      (uint8_t)or_default(s->priority, CORE_PRIORITY_DEFAULT),
-                  .own_options = wants_options(s),
+                      (uint8_t)or_default(s->priority, q->settings.priority),
+                  .own_options = wants_options(q, s),
                   .name = s->name,
                   .payload = s->payload,
                   .key = s->key,
@@ -361,6 +380,8 @@ static void accept(struct core *c, struct client_id client, struct queue *q,
 
     if (delay > 0)
         r.u.job.not_before_ms = c->now_ms + delay;
+    else if (s->at_ms > c->now_ms)
+        r.u.job.not_before_ms = s->at_ms;
     if (r.u.job.own_options)
         fill_options(c, q, s, &r.u.job.options);
     core_record(c, &r);
@@ -441,6 +462,11 @@ static bool submit_well_formed(struct core *c, struct client_id client,
                     "RETRY and REDELIVER are at most %d", RUNS_MAX);
         return false;
     }
+    if (UNLIKELY(s->retry_on.p && !retry_classes_ok(s->retry_on))) {
+        reply_error(c, client, CORE_ERR_GENERIC, RETRY_ON_WANTED,
+                    CORE_RETRY_ON_MAX);
+        return false;
+    }
     if (UNLIKELY(s->keep_ms != CORE_UNSET &&
                  s->keep_ms > c->limits.keep_max_ms)) {
         reply_error(c, client, CORE_ERR_GENERIC,
@@ -476,7 +502,7 @@ static void block_producer(struct core *c, const struct core_event *ev,
         w->group->nproducers++;
     }
     w->submit_size = sizeof(*w->submit) + s->payload.len + s->name.len +
-                     s->key.len + s->then.len;
+                     s->key.len + s->then.len + s->retry_on.len;
     w->submit = mem_alloc(w->submit_size);
     *w->submit = *s;
     strings = (char *)(w->submit + 1);
@@ -484,6 +510,8 @@ static void block_producer(struct core *c, const struct core_event *ev,
     w->submit->name = copy_into(&strings, s->name);
     w->submit->key = copy_into(&strings, s->key);
     w->submit->then = copy_into(&strings, s->then);
+    if (s->retry_on.p)
+        w->submit->retry_on = copy_into(&strings, s->retry_on);
     w->submit->queue = (struct str){0};
     account(c, (int64_t)w->submit_size);
     if (s->key.len)
@@ -628,6 +656,19 @@ void queue_list(struct core *c, const struct core_event *ev)
     reply_end(c);
 }
 
+/* Thousandths as a decimal number without needless zeros. */
+static void show_decimal(struct buf *b, int64_t milli)
+{
+    char text[32];
+    int len = snprintf(text, sizeof(text), "%lld.%03lld",
+                       (long long)(milli / 1000), (long long)(milli % 1000));
+
+    while (text[len - 1] == '0')
+        len--;
+    len -= text[len - 1] == '.';
+    value_str(b, (struct str){text, (size_t)len});
+}
+
 void queue_info(struct core *c, const struct core_event *ev)
 {
     const struct queue *q =
@@ -670,15 +711,24 @@ void queue_info(struct core *c, const struct core_event *ev)
             {"keep", s->keep_ms},
             {"wait", s->wait_ms},
             {"dead_keep", s->dead_keep_ms},
+            {"backoff", s->backoff_base_ms},
+            {"backoff_cap", s->backoff_cap_ms},
+            {"jitter", s->jitter},
+            {"expires", s->expires_ms},
+            {"priority", s->priority},
         };
 
-        value_map(b, ARRAY_LEN(rows) + 1);
+        value_map(b, ARRAY_LEN(rows) + 3);
         value_str(b, STR("name"));
         value_str(b, queue_name(q));
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
             value_str(b, str_from(rows[i].name));
             value_int(b, rows[i].value);
         }
+        value_str(b, STR("factor"));
+        show_decimal(b, s->factor_milli);
+        value_str(b, STR("retry_on"));
+        value_str_or_null(b, s->retry_on.len ? s->retry_on : (struct str){0});
     }
     reply_end(c);
 }
@@ -690,7 +740,12 @@ static bool settings_equal(const struct queue_settings *a,
            a->timeout_ms == b->timeout_ms && a->grace_ms == b->grace_ms &&
            a->retry == b->retry && a->redeliver == b->redeliver &&
            a->keep_ms == b->keep_ms && a->wait_ms == b->wait_ms &&
-           a->dead_keep_ms == b->dead_keep_ms;
+           a->dead_keep_ms == b->dead_keep_ms &&
+           a->backoff_base_ms == b->backoff_base_ms &&
+           a->backoff_cap_ms == b->backoff_cap_ms &&
+           a->factor_milli == b->factor_milli && a->jitter == b->jitter &&
+           a->expires_ms == b->expires_ms && a->priority == b->priority &&
+           str_eq(a->retry_on, b->retry_on);
 }
 
 void queue_set(struct core *c, const struct core_event *ev)
@@ -711,6 +766,19 @@ void queue_set(struct core *c, const struct core_event *ev)
     s.keep_ms = or_default(n->keep_ms, s.keep_ms);
     s.wait_ms = or_default(n->wait_ms, s.wait_ms);
     s.dead_keep_ms = or_default(n->dead_keep_ms, s.dead_keep_ms);
+    s.backoff_base_ms = or_default(n->backoff_base_ms, s.backoff_base_ms);
+    s.backoff_cap_ms = or_default(n->backoff_cap_ms, s.backoff_cap_ms);
+    s.factor_milli = or_default(n->factor_milli, s.factor_milli);
+    s.jitter = or_default(n->jitter, s.jitter);
+    s.expires_ms = or_default(n->expires_ms, s.expires_ms);
+    s.priority = or_default(n->priority, s.priority);
+    if (n->retry_on.p)
+        s.retry_on = n->retry_on;
+    if (!retry_classes_ok(s.retry_on)) {
+        reply_error(c, ev->client, CORE_ERR_GENERIC,
+                    "QUEUE SET: " RETRY_ON_WANTED, CORE_RETRY_ON_MAX);
+        return;
+    }
     if (!settings_ok(&s) || s.keep_ms > c->limits.keep_max_ms ||
         (n->dead_keep_ms != CORE_UNSET &&
          s.dead_keep_ms > c->limits.keep_max_ms)) {

@@ -150,6 +150,54 @@ static void get_settings(struct reader *r, struct queue_settings *s)
     s->wait_ms = get_i64(r);
 }
 
+/* What older writers did not know were the numbers that zero stands for. */
+#define FACTOR_ALWAYS 2000
+#define JITTER_ALWAYS 100
+
+static void put_retry(struct writer *w, int64_t factor_milli, int64_t jitter,
+                      struct str classes)
+{
+    put_u32(w, (uint32_t)factor_milli - FACTOR_ALWAYS);
+    put_u8(w, (uint8_t)(JITTER_ALWAYS - jitter));
+    put_str(w, classes);
+}
+
+static void get_retry(struct reader *r, int64_t *factor_milli, int64_t *jitter,
+                      struct str *classes)
+{
+    *factor_milli = (uint32_t)(get_u32(r) + FACTOR_ALWAYS);
+    *jitter = JITTER_ALWAYS - get_u8(r);
+    *classes = get_str(r);
+}
+
+/* Defaults of jobs; with a mark, for they were not always there. */
+static void put_job_defaults(struct writer *w, const struct queue_settings *s)
+{
+    put_u8(w, 1);
+    put_i64(w, s->backoff_base_ms);
+    put_i64(w, s->backoff_cap_ms);
+    put_i64(w, s->expires_ms);
+    put_u8(w, (uint8_t)s->priority);
+    put_retry(w, s->factor_milli, s->jitter, s->retry_on);
+}
+
+static void get_job_defaults(struct reader *r, struct queue_settings *s)
+{
+    bool known = get_bool(r);
+
+    s->backoff_base_ms = get_i64(r);
+    s->backoff_cap_ms = get_i64(r);
+    s->expires_ms = get_i64(r);
+    s->priority = get_u8(r);
+    get_retry(r, &s->factor_milli, &s->jitter, &s->retry_on);
+    if (known)
+        return;
+    s->backoff_base_ms = 1000;
+    s->backoff_cap_ms = 60000;
+    s->expires_ms = CORE_NONE;
+    s->priority = CORE_PRIORITY_DEFAULT;
+}
+
 static void put_options(struct writer *w, const struct options *o)
 {
     put_i64(w, o->timeout_ms);
@@ -161,10 +209,13 @@ static void put_options(struct writer *w, const struct options *o)
     put_i64(w, o->backoff_base_ms);
     put_i64(w, o->backoff_cap_ms);
     put_i64(w, o->redeliver);
+    put_retry(w, o->factor_milli, o->jitter, o->retry_on);
 }
 
 static void get_options(struct reader *r, struct options *o)
 {
+    int64_t factor;
+
     o->timeout_ms = get_i64(r);
     o->deadline_ms = get_i64(r);
     o->grace_ms = get_i64(r);
@@ -174,6 +225,8 @@ static void get_options(struct reader *r, struct options *o)
     o->backoff_base_ms = get_i64(r);
     o->backoff_cap_ms = get_i64(r);
     o->redeliver = get_i64(r);
+    get_retry(r, &factor, &o->jitter, &o->retry_on);
+    o->factor_milli = (uint32_t)factor;
 }
 
 /* What most jobs do not have is the end, and left out when there is nothing of
@@ -313,10 +366,10 @@ static size_t strings_bytes(const struct record *r)
 {
     switch (r->type) {
     case RECORD_QUEUE:
-        return r->u.queue.name.len;
+        return r->u.queue.name.len + r->u.queue.settings.retry_on.len;
     case RECORD_JOB:
         return r->u.job.name.len + r->u.job.payload.len + r->u.job.key.len +
-               r->u.job.then.len;
+               r->u.job.then.len + r->u.job.options.retry_on.len;
     case RECORD_ASK:
     case RECORD_GROUP_CANCEL:
         return r->u.ask.reason.len;
@@ -360,6 +413,7 @@ void record_encode(struct buf *to, const struct record *r)
         put_str(&w, r->u.queue.name);
         put_u8(&w, r->u.queue.door);
         put_i64(&w, r->u.queue.settings.dead_keep_ms);
+        put_job_defaults(&w, &r->u.queue.settings);
         break;
     case RECORD_JOB:
         put_job(&w, &r->u.job);
@@ -437,6 +491,7 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         out->u.queue.name = get_str(&r);
         out->u.queue.door = get_u8(&r);
         out->u.queue.settings.dead_keep_ms = get_i64(&r);
+        get_job_defaults(&r, &out->u.queue.settings);
         break;
     case RECORD_JOB:
         get_job(&r, &out->u.job);

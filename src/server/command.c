@@ -25,8 +25,9 @@ const struct command_row command_rows[COMMAND_COUNT] = {
 };
 
 /* Open addressing by the hash of the upper-case name. */
-#define SLOTS        256
-#define NAME_MAX_LEN 32
+#define DECIMAL_DIGITS 15 /* before the point */
+#define SLOTS          256
+#define NAME_MAX_LEN   32
 static uint8_t slots[SLOTS]; /* index of the row + 1; 0: empty */
 
 /* The last one found: requests of one kind come in crowds. */
@@ -243,6 +244,42 @@ bool arg_int(struct command_call *call, const char *what, struct str text,
     return false;
 }
 
+/* A decimal number, in thousandths. */
+static bool parse_decimal(struct str text, int64_t *out)
+{
+    const char *point = text.len ? memchr(text.p, '.', text.len) : NULL;
+    size_t whole = point ? (size_t)(point - text.p) : text.len;
+    size_t places = point ? text.len - whole - 1 : 0;
+    char digits[DECIMAL_DIGITS + 4] = "";
+
+    if (whole == 0 || whole > DECIMAL_DIGITS || places > 3 ||
+        (point && places == 0))
+        return false;
+    memcpy(digits, text.p, whole);
+    memset(digits + whole, '0', 3);
+    if (places)
+        memcpy(digits + whole, point + 1, places);
+    return digits[0] != '-' && parse_int((struct str){digits, whole + 3}, out);
+}
+
+static bool arg_decimal(struct command_call *call, const char *what,
+                        struct str text, const struct int_range *range,
+                        int64_t *out)
+{
+    int64_t n;
+
+    if (parse_decimal(text, &n) && n >= range->min && n <= range->max) {
+        *out = n;
+        return true;
+    }
+    refuse(call,
+           "%s must be a number from %lld to %lld with at most 3 decimals, "
+           "not '%.*s'",
+           what, (long long)(range->min / 1000), (long long)(range->max / 1000),
+           WORD(text));
+    return false;
+}
+
 bool arg_job(struct command_call *call, struct str text, struct job_id *out)
 {
     struct id id;
@@ -357,6 +394,8 @@ static bool option_value(struct command_call *call, const struct option *o,
         return arg_int(call, o->name, values[0], o->range, at) &&
                arg_int(call, o->name, values[1], o->range,
                        (void *)(event + o->at2));
+    case OPTION_DECIMAL:
+        return arg_decimal(call, o->name, values[0], o->range, at);
     case OPTION_LABEL:
         if (!arg_label(call, o->name, values[0]))
             return false;

@@ -58,11 +58,12 @@ bool arg_group(struct command_call *call, struct str text,
 bool arg_token(struct command_call *call, struct str text, struct token *out);
 
 enum option_kind {
-    OPTION_INT,    /* int64_t at `at` */
-    OPTION_PAIR,   /* two int64_t, at `at` and `at2` */
-    OPTION_TEXT,   /* struct str */
-    OPTION_LABEL,  /* struct str, printable UTF-8 */
-    OPTION_KEY,    /* the same, not empty */
+    OPTION_INT,     /* int64_t at `at` */
+    OPTION_PAIR,    /* two int64_t, at `at` and `at2` */
+    OPTION_DECIMAL, /* int64_t, thousandths of a decimal number */
+    OPTION_TEXT,    /* struct str */
+    OPTION_LABEL,   /* struct str, printable UTF-8 */
+    OPTION_KEY,     /* the same, not empty */
     OPTION_GROUP,  /* struct group_id; sets the bool at `at2` if at2 is not 0 */
     OPTION_SCOPE,  /* struct scope_ref */
     OPTION_MEMBER, /* struct group_id at `at`, or struct token at `at2` */

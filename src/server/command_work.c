@@ -16,6 +16,9 @@ static const struct int_range range_number = {0, NUMBER_MAX, ""};
 static const struct int_range range_from_one = {1, NUMBER_MAX, ""};
 static const struct int_range range_priority = {0, CORE_PRIORITIES - 1, ""};
 static const struct int_range range_log_bytes = {1, LOGS_BYTES_MAX, " bytes"};
+static const struct int_range range_factor = {CORE_FACTOR_MIN, CORE_FACTOR_MAX,
+                                              ""};
+static const struct int_range range_percent = {0, 100, " percent"};
 static const struct int_range range_stream = {1, 2, ""};
 static const struct int_range range_fetch = {0, FETCH_COUNT_MAX, ""};
 
@@ -43,9 +46,13 @@ enum command_result handle_submit(struct command_call *call)
          &range_duration_or_none_ms},
         {"GRACE", OPTION_INT, AT(submit.grace_ms), 0, &range_duration_ms},
         {"DELAY", OPTION_INT, AT(submit.delay_ms), 0, &range_duration_ms},
+        {"AT", OPTION_INT, AT(submit.at_ms), 0, &range_time},
         {"RETRY", OPTION_INT, AT(submit.retry), 0, &range_from_one},
         {"BACKOFF", OPTION_PAIR, AT(submit.backoff_base_ms),
          AT(submit.backoff_cap_ms), &range_duration_ms},
+        {"FACTOR", OPTION_DECIMAL, AT(submit.factor_milli), 0, &range_factor},
+        {"JITTER", OPTION_INT, AT(submit.jitter), 0, &range_percent},
+        {"RETRY-ON", OPTION_TEXT, AT(submit.retry_on), 0, NULL},
         {"REDELIVER", OPTION_INT, AT(submit.redeliver), 0, &range_number},
         {"KEEP", OPTION_INT, AT(submit.keep_ms), 0, &range_duration_ms},
         {"WAIT", OPTION_INT, AT(submit.wait_ms), 0, &range_wait_ms},
@@ -61,6 +68,9 @@ enum command_result handle_submit(struct command_call *call)
         .expires_ms = CORE_UNSET,
         .grace_ms = CORE_UNSET,
         .delay_ms = CORE_UNSET,
+        .at_ms = CORE_UNSET,
+        .factor_milli = CORE_UNSET,
+        .jitter = CORE_UNSET,
         .retry = CORE_UNSET,
         .backoff_base_ms = CORE_UNSET,
         .backoff_cap_ms = CORE_UNSET,
@@ -70,6 +80,10 @@ enum command_result handle_submit(struct command_call *call)
     };
     if (!options_read(call, 3, options, ARRAY_LEN(options)))
         return COMMAND_ANSWERED;
+    if (UNLIKELY(s->delay_ms != CORE_UNSET && s->at_ms != CORE_UNSET)) {
+        refuse(call, "DELAY and AT exclude each other");
+        return COMMAND_ANSWERED;
+    }
     return step(call, EVENT_SUBMIT);
 }
 
@@ -443,20 +457,20 @@ enum command_result handle_queue_set(struct command_call *call)
         {"WAIT", OPTION_INT, AT(queue.settings.wait_ms), 0, &range_wait_ms},
         {"DEAD-KEEP", OPTION_INT, AT(queue.settings.dead_keep_ms), 0,
          &range_duration_ms},
+        {"BACKOFF", OPTION_PAIR, AT(queue.settings.backoff_base_ms),
+         AT(queue.settings.backoff_cap_ms), &range_duration_ms},
+        {"FACTOR", OPTION_DECIMAL, AT(queue.settings.factor_milli), 0,
+         &range_factor},
+        {"JITTER", OPTION_INT, AT(queue.settings.jitter), 0, &range_percent},
+        {"RETRY-ON", OPTION_TEXT, AT(queue.settings.retry_on), 0, NULL},
+        {"EXPIRES", OPTION_INT, AT(queue.settings.expires_ms), 0,
+         &range_duration_or_none_ms},
+        {"PRIORITY", OPTION_INT, AT(queue.settings.priority), 0,
+         &range_priority},
     };
 
     call->event->u.queue.name = call->argv[2];
-    call->event->u.queue.settings = (struct queue_settings){
-        .max_jobs = CORE_UNSET,
-        .max_bytes = CORE_UNSET,
-        .timeout_ms = CORE_UNSET,
-        .grace_ms = CORE_UNSET,
-        .retry = CORE_UNSET,
-        .redeliver = CORE_UNSET,
-        .keep_ms = CORE_UNSET,
-        .wait_ms = CORE_UNSET,
-        .dead_keep_ms = CORE_UNSET,
-    };
+    core_settings_unset(&call->event->u.queue.settings);
     if (!options_read(call, 3, options, ARRAY_LEN(options)))
         return COMMAND_ANSWERED;
     return step(call, EVENT_QUEUE_SET);

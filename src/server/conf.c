@@ -167,6 +167,8 @@ static const char *const *kind_words(enum conf_kind kind, size_t *count)
     case CONF_PATH:
     case CONF_NAME:
     case CONF_LISTEN:
+    case CONF_DECIMAL:
+    case CONF_CLASSES:
         return NULL;
     }
     BUG("kind of setting");
@@ -191,6 +193,8 @@ static unsigned get_choice(enum conf_kind kind, const void *at)
     case CONF_PATH:
     case CONF_NAME:
     case CONF_LISTEN:
+    case CONF_DECIMAL:
+    case CONF_CLASSES:
         break;
     }
     BUG("kind of setting");
@@ -330,6 +334,55 @@ static int parse_text(const struct conf_setting *s, const char *text, char **at)
     return 0;
 }
 
+/* At most three places behind the point. */
+static int parse_decimal(const char *text, int64_t *out)
+{
+    int64_t n, part = 0;
+    const char *end;
+    int places = 0, rc = parse_digits(text, 10, &end, &n);
+
+    if (rc < 0 || __builtin_mul_overflow(n, 1000, &n))
+        return rc < 0 ? rc : -ERANGE;
+    if (*end == '.') {
+        for (end++; isdigit((unsigned char)*end) && places < 3; places++)
+            part = part * 10 + (*end++ - '0');
+        for (int i = places; i < 3; i++)
+            part *= 10;
+        if (places == 0)
+            return -EINVAL;
+    }
+    *out = n + part;
+    return *end == '\0' ? 0 : -EINVAL;
+}
+
+static void format_decimal(int64_t n, struct buf *out)
+{
+    char text[32];
+    int len = snprintf(text, sizeof(text), "%lld.%03lld", (long long)(n / 1000),
+                       (long long)(n % 1000));
+
+    while (text[len - 1] == '0')
+        len--;
+    len -= text[len - 1] == '.';
+    buf_append(out, text, (size_t)len);
+}
+
+/* The core says what such a list is. */
+static int parse_classes(const struct conf_setting *s, const char *text,
+                         struct str *at)
+{
+    struct str list = str_from(strcmp(text, "none") == 0 ? "" : text);
+
+    if (text[0] == '\0' || strpbrk(text, " \t"))
+        return -EINVAL;
+    if ((int64_t)list.len > s->max)
+        return -ERANGE;
+    mem_free((char *)at->p);
+    at->p = list.len ? mem_dup(list.p, list.len) : NULL;
+    at->len = list.len;
+    return 0;
+}
+
 /* Writes the value to `at`. -EINVAL: it is no such thing; -ERANGE: it is, but
  * beyond the bounds. On failure what `at` holds stays. */
 static int parse_value(const struct conf_setting *s, const char *text, void *at)
@@ -360,6 +413,16 @@ static int parse_value(const struct conf_setting *s, const char *text, void *at)
         return parse_text(s, text, at);
     case CONF_LISTEN:
         return parse_listen(text, s->max, at);
+    case CONF_DECIMAL:
+        rc = parse_decimal(text, &n);
+        if (rc < 0)
+            return rc;
+        if (n < s->min || n > s->max)
+            return -ERANGE;
+        *(int64_t *)at = n;
+        return 0;
+    case CONF_CLASSES:
+        return parse_classes(s, text, at);
     }
     BUG("kind of setting");
 }
@@ -394,6 +457,16 @@ static void format_value(const struct conf_setting *s, const void *at,
     case CONF_LISTEN:
         format_listen(at, out);
         return;
+    case CONF_DECIMAL:
+        format_decimal(*(const int64_t *)at, out);
+        return;
+    case CONF_CLASSES: {
+        const struct str *list = at;
+
+        buf_printf(out, "%.*s", list->len ? (int)list->len : 4,
+                   list->len ? list->p : "none");
+        return;
+    }
     }
     BUG("kind of setting");
 }
@@ -452,6 +525,18 @@ static void format_expected(const struct conf_setting *s, struct buf *out)
                    "127.0.0.1:9653 or [::1]:9653",
                    (long long)s->max);
         return;
+    case CONF_DECIMAL:
+        buf_printf(out, "a number of at most three decimals from ");
+        format_decimal(s->min, out);
+        buf_printf(out, " to ");
+        format_decimal(s->max, out);
+        return;
+    case CONF_CLASSES:
+        buf_printf(out,
+                   "none, or classes and globs of them, separated by commas, "
+                   "of at most %lld bytes",
+                   (long long)s->max);
+        return;
     }
     BUG("kind of setting");
 }
@@ -479,6 +564,10 @@ static const char *kind_noun(enum conf_kind kind)
         return "a name";
     case CONF_LISTEN:
         return "a list of addresses";
+    case CONF_DECIMAL:
+        return "a number";
+    case CONF_CLASSES:
+        return "a list of classes";
     }
     BUG("kind of setting");
 }
@@ -560,17 +649,7 @@ static size_t queue_index(struct reading *r, const char *name)
     memset(q, 0, sizeof(*q));
     memset(&r->named[i], 0, sizeof(r->named[i]));
     memcpy(q->name, name, strlen(name) + 1);
-    q->settings = (struct queue_settings){
-        .max_jobs = CORE_UNSET,
-        .max_bytes = CORE_UNSET,
-        .timeout_ms = CORE_UNSET,
-        .grace_ms = CORE_UNSET,
-        .retry = CORE_UNSET,
-        .redeliver = CORE_UNSET,
-        .keep_ms = CORE_UNSET,
-        .wait_ms = CORE_UNSET,
-        .dead_keep_ms = CORE_UNSET,
-    };
+    core_settings_unset(&q->settings);
     return i;
 }
 
@@ -901,13 +980,21 @@ void conf_init(struct conf *c)
     }
 }
 
+static void free_queues(struct conf *c)
+{
+    for (size_t i = 0; i < c->nqueues; i++)
+        mem_free((char *)c->queues[i].settings.retry_on.p);
+    mem_free(c->queues);
+}
+
 void conf_clear(struct conf *c)
 {
     for (size_t i = 0; i < SETTINGS_COUNT; i++) {
         if (settings[i].kind == CONF_PATH || settings[i].kind == CONF_NAME)
             mem_free(*(char **)((char *)c + settings[i].offset));
     }
-    mem_free(c->queues);
+    mem_free((char *)c->limits.queue_defaults.retry_on.p);
+    free_queues(c);
     memset(c, 0, sizeof(*c));
 }
 
@@ -953,7 +1040,7 @@ void conf_adopt(struct conf *running, struct conf *wanted)
         ASSERT(rc == 0);
     }
     buf_clear(&text);
-    mem_free(running->queues);
+    free_queues(running);
     running->queues = wanted->queues;
     running->nqueues = wanted->nqueues;
     wanted->queues = NULL;

@@ -49,6 +49,8 @@ enum conf_kind {
     CONF_PATH,    /* char *; absolute; none (NULL) if min is 0; max bytes */
     CONF_NAME,    /* char *; none (NULL) if min is 0; max bytes */
     CONF_LISTEN,  /* struct conf_listen; max addresses */
+    CONF_DECIMAL, /* int64_t, thousandths */
+    CONF_CLASSES, /* struct str: globs of classes; none: empty; max bytes */
 };
 
 enum conf_store { CONF_STORE_JOURNAL, CONF_STORE_MEMORY };
@@ -167,6 +169,27 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       0, 3650 * CONF_D, RELOAD,                                                \
       "How long a job that failed for good is kept with its payload, to be "   \
       "retried; keep holds if it is longer, keep-max if it is shorter.")       \
+    X("queue", "backoff", limits.queue_defaults.backoff_base_ms, TIME, "1s",   \
+      0, 3650 * CONF_D, RELOAD,                                                \
+      "Delay before the second attempt of a job that failed.")                 \
+    X("queue", "backoff-cap", limits.queue_defaults.backoff_cap_ms, TIME,      \
+      "1m", 0, 3650 * CONF_D, RELOAD, "Longest delay before an attempt.")      \
+    X("queue", "factor", limits.queue_defaults.factor_milli, DECIMAL, "2",     \
+      CORE_FACTOR_MIN, CORE_FACTOR_MAX, RELOAD,                                \
+      "By how much the delay grows with each attempt, with at most three "     \
+      "decimals.")                                                             \
+    X("queue", "jitter", limits.queue_defaults.jitter, INT, "100",             \
+      0, 100, RELOAD,                                                          \
+      "Percent of the delay that are up to chance, half of it upward.")        \
+    X("queue", "retry-on", limits.queue_defaults.retry_on, CLASSES, "none",    \
+      0, CORE_RETRY_ON_MAX, RELOAD,                                            \
+      "Classes of errors that are tried again, or globs of them, separated "   \
+      "by commas; none: all but cancelled, deadline and expired.")             \
+    X("queue", "expires", limits.queue_defaults.expires_ms, TIME_OR, "none",   \
+      1, 3650 * CONF_D, RELOAD,                                                \
+      "Most time queued before the first start; none: no limit.")              \
+    X("queue", "priority", limits.queue_defaults.priority, INT, "4",           \
+      0, CORE_PRIORITIES - 1, RELOAD, "Priority of jobs; higher goes first.")  \
     X("runner", "start", runner_start, YESNO, "no", 0, 0, RESTART,             \
       "Whether yoked starts a yoke-runner of its own on this machine.")        \
     X("runner", "stop-grace", runner_stop_grace_ms, TIME, "10s", 0, CONF_D,    \

@@ -469,6 +469,7 @@ static void reload(struct daemon *d)
             conf_unapplied(&d->conf, &wanted, &late);
             conf_adopt(&d->conf, &wanted);
             d->options = options;
+            d->options.limits = d->conf.limits; /* whose strings stay */
         }
         conf_clear(&wanted);
     }

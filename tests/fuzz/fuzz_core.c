@@ -169,6 +169,9 @@ static void fill_submit(struct fuzz *f, struct event_submit *s)
         .expires_ms = option(f, 2000),
         .grace_ms = option(f, 300),
         .delay_ms = option(f, 1000),
+        .at_ms = CORE_UNSET,
+        .factor_milli = CORE_UNSET,
+        .jitter = option(f, 100),
         .retry = option(f, 3),
         .backoff_base_ms = option(f, 300),
         .backoff_cap_ms = option(f, 400),
@@ -180,6 +183,12 @@ static void fill_submit(struct fuzz *f, struct event_submit *s)
         s->deadline_ms += f->now;
     if (s->retry == 0)
         s->retry = 1;
+    if (s->jitter != CORE_UNSET && s->jitter % 3 == 0) {
+        s->factor_milli = CORE_FACTOR_MIN + s->jitter * 13;
+        s->retry_on = s->jitter ? STR("exit:*") : STR("");
+        if (s->delay_ms == CORE_UNSET)
+            s->at_ms = f->now - 100 + s->jitter * 9;
+    }
 }
 
 static void fill_group(struct fuzz *f, struct event_group_open *g)
@@ -257,17 +266,21 @@ static void fill_queue(struct fuzz *f, struct core_event *ev)
     } else if (ev->kind == EVENT_QUEUE_JOIN) {
         ev->u.queue.wait_ms = take(f) * 4;
     } else if (ev->kind == EVENT_QUEUE_SET) {
-        ev->u.queue.settings = (struct queue_settings){
-            .max_jobs = 1 + take(f) % 20,
-            .max_bytes = 1 + take(f) * 8,
-            .timeout_ms = option(f, 3000),
-            .grace_ms = option(f, 300),
-            .retry = CORE_UNSET,
-            .redeliver = option(f, 3),
-            .keep_ms = option(f, 2000),
-            .wait_ms = option(f, 500),
-            .dead_keep_ms = option(f, 4000),
-        };
+        struct queue_settings *s = &ev->u.queue.settings;
+
+        core_settings_unset(s);
+        s->max_jobs = 1 + take(f) % 20;
+        s->max_bytes = 1 + take(f) * 8;
+        s->timeout_ms = option(f, 3000);
+        s->grace_ms = option(f, 300);
+        s->redeliver = option(f, 3);
+        s->keep_ms = option(f, 2000);
+        s->wait_ms = option(f, 500);
+        s->dead_keep_ms = option(f, 4000);
+        s->expires_ms = option(f, 2000);
+        s->jitter = option(f, 100);
+        if (s->jitter != CORE_UNSET)
+            s->retry_on = s->jitter % 2 ? STR("exit:*,lost") : STR("");
     }
 }
 

@@ -172,6 +172,9 @@ static void do_submit(struct actors *a, struct actor *c)
             .expires_ms = sometimes(a, 10, 1 + below(a, 2000)),
             .grace_ms = sometimes(a, 20, below(a, 500)),
             .delay_ms = sometimes(a, 15, below(a, 1500)),
+            .at_ms = CORE_UNSET,
+            .factor_milli = CORE_UNSET,
+            .jitter = CORE_UNSET,
             .retry = sometimes(a, 30, 1 + below(a, 4)),
             .backoff_base_ms = sometimes(a, 70, below(a, 400)),
             .backoff_cap_ms = sometimes(a, 30, 1 + below(a, 500)),
@@ -488,8 +491,7 @@ static void act_admin(struct actors *a)
     case 3:
         ev.kind = EVENT_QUEUE_SET;
         ev.u.queue.name = queue_names[below(a, 3)];
-        for (size_t i = 0; i < sizeof(ev.u.queue.settings) / 8; i++)
-            ((int64_t *)&ev.u.queue.settings)[i] = CORE_UNSET;
+        core_settings_unset(&ev.u.queue.settings);
         ev.u.queue.settings.max_jobs = 1 + below(a, 15);
         break;
     case 4:

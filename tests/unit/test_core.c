@@ -113,15 +113,8 @@ START_TEST(raising_a_bound_lets_producers_in)
         (void)submit(d, "q", 0);
     ck_assert_ptr_null(ask(d, 11, &ev));
     set.u.queue.name = STR("q");
-    set.u.queue.settings = (struct queue_settings){.max_jobs = 11,
-                                                   .max_bytes = CORE_UNSET,
-                                                   .timeout_ms = CORE_UNSET,
-                                                   .grace_ms = CORE_UNSET,
-                                                   .retry = CORE_UNSET,
-                                                   .redeliver = CORE_UNSET,
-                                                   .keep_ms = CORE_UNSET,
-                                                   .wait_ms = CORE_UNSET,
-                                                   .dead_keep_ms = CORE_UNSET};
+    core_settings_unset(&set.u.queue.settings);
+    set.u.queue.settings.max_jobs = 11;
     ck_assert(is_ok(ask(d, 2, &set)));
     ck_assert(node_id(got(d, 11), 'j') != 0);
     daemon_free(d);

@@ -216,16 +216,8 @@ START_TEST(waiting_producers_come_in_slices)
         ck_assert_ptr_null(ask(d, 100 + i, &ev));
     ev = (struct core_event){.kind = EVENT_QUEUE_SET, .client = {2}};
     ev.u.queue.name = STR("q");
-    ev.u.queue.settings = (struct queue_settings){
-        .max_jobs = 100,
-        .max_bytes = CORE_UNSET,
-        .timeout_ms = CORE_UNSET,
-        .grace_ms = CORE_UNSET,
-        .retry = CORE_UNSET,
-        .redeliver = CORE_UNSET,
-        .keep_ms = CORE_UNSET,
-        .wait_ms = CORE_UNSET,
-    };
+    core_settings_unset(&ev.u.queue.settings);
+    ev.u.queue.settings.max_jobs = 100;
     daemon_one(d, &ev);
     ck_assert_uint_le(buf_size(&d->effects.records), STEP_MAX);
     finish(d);

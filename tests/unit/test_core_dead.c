@@ -64,17 +64,8 @@ static void set_dead_keep(struct daemon *d, int64_t ms)
     const struct node *info;
 
     ev.u.queue.name = STR("q");
-    ev.u.queue.settings = (struct queue_settings){
-        .max_jobs = CORE_UNSET,
-        .max_bytes = CORE_UNSET,
-        .timeout_ms = CORE_UNSET,
-        .grace_ms = CORE_UNSET,
-        .retry = CORE_UNSET,
-        .redeliver = CORE_UNSET,
-        .keep_ms = CORE_UNSET,
-        .wait_ms = CORE_UNSET,
-        .dead_keep_ms = ms,
-    };
+    core_settings_unset(&ev.u.queue.settings);
+    ev.u.queue.settings.dead_keep_ms = ms;
     ck_assert(is_ok(ask(d, 2, &ev)));
     ev = (struct core_event){.kind = EVENT_QUEUE_INFO};
     ev.u.queue.name = STR("q");

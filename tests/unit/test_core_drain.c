@@ -299,8 +299,9 @@ START_TEST(join_does_not_wait_for_producers)
     struct token t;
 
     (void)submit(d, "q", 0);
-    ev.u.queue.settings = (struct queue_settings){
-        .max_jobs = 1, .max_bytes = 7, .retry = 1, .wait_ms = CORE_NONE};
+    core_settings_unset(&ev.u.queue.settings);
+    ev.u.queue.settings.max_jobs = 1;
+    ev.u.queue.settings.max_bytes = 7;
     ck_assert(is_ok(ask(d, 2, &ev)));
     t = take(d);
     ev = a_job("q");
