@@ -36,6 +36,7 @@ void core_limits_init(struct core_limits *limits)
         .lease_ms = 30000,
         .session_grace_ms = 10000,
         .keep_max_ms = INT64_C(30) * 24 * 3600 * 1000,
+        .step_work = STEP_WORK,
         .detach = true,
         .shield_max_ms = 60000,
         .queue_defaults = {.max_jobs = 100000,
@@ -265,7 +266,7 @@ bool core_work(struct core *c)
 
 static void work_cancels(struct core *c)
 {
-    c->work = STEP_WORK;
+    c->work = c->limits.step_work;
     while (!list_empty(&c->run_sweeps) && core_work(c))
         attempt_sweep(
             c, list_entry(list_first(&c->run_sweeps), struct run, sweep));
@@ -281,7 +282,7 @@ static void work_cancels(struct core *c)
 
 static void work_queues(struct core *c)
 {
-    c->work = STEP_WORK;
+    c->work = c->limits.step_work;
     while (!list_empty(&c->noticed) && core_work(c))
         session_serve(
             c, list_entry(list_first(&c->noticed), struct session, noticed));
@@ -291,7 +292,7 @@ static void work_queues(struct core *c)
 
 static void work_rest(struct core *c)
 {
-    c->work = STEP_WORK;
+    c->work = c->limits.step_work;
     while (!list_empty(&c->forgetting) && core_work(c))
         group_forget(
             c, list_entry(list_first(&c->forgetting), struct group, sweep));
@@ -673,7 +674,7 @@ void core_step(struct core *c, const struct core_event *ev,
     c->out = out;
     c->now_ms = max_i64(c->now_ms, ev->now_ms);
     c->random = ev->random;
-    c->work = STEP_WORK;
+    c->work = c->limits.step_work;
     dispatch(c, ev);
     if (work_left(c) && (!backlog || ev->kind == EVENT_TICK)) {
         work_cancels(c);

@@ -114,6 +114,9 @@ struct core_limits {
     int64_t lease_ms;
     int64_t session_grace_ms;
     int64_t keep_max_ms;
+    /* Units of work of each kind in one step; what is left is done in the
+     * next. Not a setting: the tests lower it. */
+    int64_t step_work;
     bool detach;           /* may groups outlive their session? */
     int64_t shield_max_ms; /* longest shield of a job */
     struct queue_settings queue_defaults;

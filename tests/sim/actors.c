@@ -157,7 +157,9 @@ static int64_t sometimes(struct actors *a, int percent, int64_t value)
     return chance(a, percent) ? value : CORE_UNSET;
 }
 
-static void do_submit(struct actors *a, struct actor *c)
+/* Into a group, or `under` an attempt. */
+static void do_submit(struct actors *a, struct actor *c,
+                      const struct actor_token *under)
 {
     char payload[256], name[16];
     struct world *w = a->world;
@@ -197,8 +199,14 @@ static void do_submit(struct actors *a, struct actor *c)
         ev.u.submit.retry = 4; /* its deadline meets its back-off */
         ev.u.submit.backoff_base_ms = 100 + below(a, 2000);
     }
-    if (a->ngroups && chance(a, 70))
+    if (under) {
+        ev.u.submit.body =
+            (struct token){.job = {under->job}, .attempt = under->attempt};
+        /* a worker that waits for ever does not work */
+        ev.u.submit.wait_ms = chance(a, 50) ? 0 : below(a, 300);
+    } else if (a->ngroups && chance(a, 70)) {
         ev.u.submit.group.n = known(a, a->groups, a->ngroups);
+    }
     ask(a, c, &ev);
 }
 
@@ -272,11 +280,17 @@ static void do_watch(struct actors *a, struct actor *c)
 {
     struct core_event ev = {.kind = EVENT_RESULT};
 
-    switch (below(a, 4)) {
+    switch (below(a, 5)) {
     case 0:
     case 1:
         ev.u.job.id.n = known(a, a->jobs, a->njobs);
         ev.u.job.wait_ms = some_wait(a);
+        ev.u.job.ready = chance(a, 40);
+        break;
+    case 3:
+        ev.kind = chance(a, 15) ? EVENT_QUEUE_PURGE : EVENT_QUEUE_JOIN;
+        ev.u.queue.name = queue_names[below(a, ARRAY_LEN(queue_names))];
+        ev.u.queue.wait_ms = some_wait(a);
         break;
     case 2:
         ev.kind = EVENT_GROUP_INFO;
@@ -298,23 +312,37 @@ static void do_close(struct actors *a, struct actor *c)
     ask(a, c, &ev);
 }
 
-static void produce(struct actors *a, struct actor *c)
+static bool may_submit(const struct actors *a)
 {
-    int64_t live = 0, used = 0, groups = 0, groups_used = 0, n = below(a, 100);
+    int64_t live = 0, used = 0;
     const struct model *m = a->world->model;
 
     for (int i = 0; i < m->njobs; i++) {
         used += m->jobs[i].used;
         live += m->jobs[i].used && m->jobs[i].state != MODEL_ENDED;
     }
+    return live < LIVE_JOBS_MAX && used < USED_JOBS_MAX;
+}
+
+static bool may_open(const struct actors *a)
+{
+    int64_t live = 0, used = 0;
+    const struct model *m = a->world->model;
+
     for (int i = 0; i < m->ngroups; i++) {
-        groups_used += m->groups[i].used;
-        groups += m->groups[i].used && !m->groups[i].ended;
+        used += m->groups[i].used;
+        live += m->groups[i].used && !m->groups[i].ended;
     }
-    if (n < a->busy && live < LIVE_JOBS_MAX && used < USED_JOBS_MAX)
-        do_submit(a, c);
-    else if (n < 71 && groups < LIVE_GROUPS_MAX &&
-             groups_used < USED_GROUPS_MAX)
+    return live < LIVE_GROUPS_MAX && used < USED_GROUPS_MAX;
+}
+
+static void produce(struct actors *a, struct actor *c)
+{
+    int64_t n = below(a, 100);
+
+    if (n < a->busy && may_submit(a))
+        do_submit(a, c, NULL);
+    else if (n < 71 && may_open(a))
         do_open(a, c, NULL);
     else if (n < 77)
         do_close(a, c);
@@ -349,6 +377,11 @@ static void do_report(struct actors *a, struct actor *c,
     if (kind == EVENT_LOG) {
         ev.u.report.stream = 1 + below(a, 2);
         ev.u.report.data = STR("a line of output\n");
+    }
+    if (kind == EVENT_READY) {
+        ev.u.report.value.len = (size_t)below(a, 20);
+        ev.u.report.value.p = result;
+        model_bytes(result, ev.u.report.value.len, (uint32_t)below(a, 1000));
     }
     if (kind == EVENT_TOUCH)
         ev.u.report.progress = STR("half way");
@@ -399,8 +432,14 @@ static void work_on(struct actors *a, struct actor *c, int i)
         do_report(a, c, t, EVENT_TOUCH, STR(""));
     } else if (n < 82) {
         do_report(a, c, t, EVENT_LOG, STR(""));
-    } else if (n < 95) {
-        do_open(a, c, &t);
+    } else if (n < 86) {
+        if (may_open(a))
+            do_open(a, c, &t);
+    } else if (n < 92) {
+        if (may_submit(a) && may_open(a))
+            do_submit(a, c, &t);
+    } else if (n < 98) {
+        do_report(a, c, t, EVENT_READY, STR(""));
     } else {
         c->stalled_until =
             a->world->now + below(a, 2 * a->world->limits.lease_ms);
@@ -409,8 +448,9 @@ static void work_on(struct actors *a, struct actor *c, int i)
 
 static void work(struct actors *a, struct actor *c)
 {
-    static const enum core_event_kind kinds[] = {
-        EVENT_DONE, EVENT_FAIL, EVENT_RELEASE, EVENT_TOUCH, EVENT_LOG};
+    static const enum core_event_kind kinds[] = {EVENT_DONE,    EVENT_FAIL,
+                                                 EVENT_RELEASE, EVENT_TOUCH,
+                                                 EVENT_LOG,     EVENT_READY};
 
     if (a->world->now < c->stalled_until || chance(a, a->lazy))
         return;
@@ -423,6 +463,8 @@ static void work(struct actors *a, struct actor *c)
 
         do_report(a, c, t, kinds[below(a, (int64_t)ARRAY_LEN(kinds))],
                   classes[0]);
+    } else if (chance(a, 1) && c->nstale > 0 && may_submit(a)) {
+        do_submit(a, c, &c->stale[below(a, c->nstale)]);
     } else if (c->ntokens > 0 && (c->ntokens > 6 || chance(a, 60))) {
         work_on(a, c, (int)below(a, c->ntokens));
     } else {
@@ -481,7 +523,7 @@ static void act_admin(struct actors *a)
     struct core_event ev = {.kind = EVENT_QUEUE_PAUSE,
                             .client = {UINT64_C(1) << 40}};
 
-    switch (below(a, 6)) {
+    switch (below(a, 8)) {
     case 0:
     case 1:
     case 2:
@@ -495,6 +537,13 @@ static void act_admin(struct actors *a)
         ev.u.queue.settings.max_jobs = 1 + below(a, 15);
         break;
     case 4:
+    case 5:
+        ev.kind = EVENT_QUEUE_CLOSE;
+        ev.u.queue.name = queue_names[below(a, 3)];
+        ev.u.queue.closed = chance(a, 25);
+        ev.u.queue.at_once = ev.u.queue.closed && chance(a, 30);
+        break;
+    case 6:
         if (!a->disk_full && chance(a, 70))
             return;
         ev = (struct core_event){.kind = EVENT_DISK_FULL};
@@ -573,6 +622,8 @@ static void faults_stop(struct actors *a)
                                  .client = {UINT64_C(1) << 40}};
         ev.u.queue.name = queue_names[i];
         world_step(a->world, &ev);
+        ev.kind = EVENT_QUEUE_CLOSE;
+        world_step(a->world, &ev);
     }
 }
 
@@ -583,7 +634,8 @@ static void close_groups(struct actors *a, struct actor *c)
     for (int i = 0; i < m->ngroups; i++) {
         struct core_event ev = {.kind = EVENT_GROUP_CLOSE};
 
-        if (!m->groups[i].used || m->groups[i].closed || m->groups[i].ended)
+        if (!m->groups[i].used || m->groups[i].closed || m->groups[i].ended ||
+            model_group_is_body(m, i))
             continue;
         ev.u.group.id.n = m->groups[i].id;
         ask(a, c, &ev);

@@ -45,6 +45,11 @@ static void compare_live(struct model *m, const struct model_job *j,
     if (v->ended != CORE_NONE || v->outcome != VIEW_NONE)
         violation("job %llx has an end although it is alive",
                   (unsigned long long)j->id);
+    if (rules_job_is_ready(j)
+            ? !str_eq(v->ready, (struct str){j->ready, j->ready_len})
+            : v->ready.p != NULL)
+        violation("job %llx shows itself ready with '%.*s'",
+                  (unsigned long long)j->id, (int)v->ready.len, v->ready.p);
     if (j->cancelled &&
         (!v->reason.p || !reason_matches(j->has_reason, j->reason, v->reason)))
         violation("job %llx is cancelled because of '%.*s', expected '%s'",
@@ -60,15 +65,12 @@ static void compare_live(struct model *m, const struct model_job *j,
 static bool job_may_be_gone(const struct model *m, const struct model_job *j)
 {
     const struct model_group *g = j->group < 0 ? NULL : &m->groups[j->group];
-    int64_t retained = 0;
 
     if (g && g->ended && m->now >= g->ended_at + g->keep)
         return true; /* members go with their group */
     if (m->now >= j->ended + j->keep)
         return true;
-    for (int i = 0; i < m->njobs; i++)
-        retained += m->jobs[i].used && m->jobs[i].state == MODEL_ENDED;
-    return retained > m->limits.retain_jobs;
+    return rules_may_be_evicted(m, m->retained);
 }
 
 static void compare_job(struct model *m, struct model_eyes *eyes,
@@ -189,7 +191,8 @@ static void compare_group(struct model *m, struct model_eyes *eyes, int i)
     struct group_view v = rules_group_look(m, eyes, g);
 
     if (!v.found) {
-        if (!g->forgotten && (!g->ended || m->now < g->ended_at + g->keep))
+        if (!g->forgotten && (!g->ended || (m->now < g->ended_at + g->keep &&
+                                            !rules_parent_is_gone(m, g))))
             violation("group %llx was lost: ended %d at %lld, keep %lld",
                       (unsigned long long)g->id, g->ended,
                       (long long)g->ended_at, (long long)g->keep);
@@ -280,6 +283,7 @@ static void compare_queue(struct model *m, struct model_eyes *eyes, int i)
         node_int(node_get(map, "waiting_producers")) != producers ||
         node_int(node_get(map, "max_jobs")) != q->set.max_jobs ||
         node_int(node_get(map, "max_bytes")) != q->set.max_bytes ||
+        node_int(node_get(map, "closed")) != q->closed ||
         node_int(node_get(map, "paused")) != q->paused) {
         char text[1024];
 
@@ -432,6 +436,7 @@ void model_compare(struct model *m, struct model_eyes *eyes, bool all)
 {
     size_t len = eyes->arena->len, bytes = eyes->arena->bytes.len;
 
+    m->retained = rules_retained(m);
 #define RELEASE_ARENA() (eyes->arena->len = len, eyes->arena->bytes.len = bytes)
     for (int i = 0; i < m->njobs; i++)
         if (job_has_turn(m, i, all)) {

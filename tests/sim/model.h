@@ -64,11 +64,18 @@ struct model_job {
     int64_t submitted, started_first, started_last, ended;
     uint64_t submit_seq, ready_seq, ready_step, end_step;
     uint64_t asked_step; /* when it was last asked to stop */
-    bool ahead;          /* was released: goes before its priority's others */
-    bool loose;          /* its place among its priority's others is open */
+    uint64_t cancelled_step;
+    uint64_t body_id;     /* the group of this attempt's body; 0: none yet */
+    bool is_ready;        /* this attempt said READY ... */
+    uint64_t ready_since; /* ... in this step */
+    char ready[24];
+    size_t ready_len;
+    bool ahead; /* was released: goes before its priority's others */
+    bool loose; /* its place among its priority's others is open */
     bool cancelled, timed_out, deadline_hit, inherited, group_failed, joined;
     bool groups_cancelled; /* some group under the attempt was cancelled */
-    bool murky; /* two causes met: the rules do not say which one wins */
+    bool murky;  /* two causes met: the rules do not say which one wins */
+    bool unseen; /* forgotten as it ended: nobody saw the outcome */
     bool notice_due, notice_may;
     bool has_reason;
     char reason[24];
@@ -99,8 +106,9 @@ struct model_group {
 };
 
 struct model_queue {
-    bool used, paused;
-    bool made; /* by a SUBMIT or SET, not only named */
+    bool used, paused, closed, closed_now;
+    bool made;       /* by a SUBMIT or SET, not only named */
+    uint64_t filled; /* when something last came in */
     char name[16];
     struct queue_settings set;
 };
@@ -120,6 +128,9 @@ enum model_request_kind {
     REQUEST_NONE,
     REQUEST_SUBMIT,
     REQUEST_RESULT,
+    REQUEST_READY,
+    REQUEST_JOIN,
+    REQUEST_PURGE,
     REQUEST_GROUP_WAIT,
     REQUEST_NEXT,
     REQUEST_FETCH,
@@ -136,6 +147,7 @@ struct model_request {
     struct model_job job; /* SUBMIT: as it would be */
     uint64_t group_id;
     uint32_t errors; /* SUBMIT: bit per code that is due at once */
+    int64_t purged_lo, purged_hi;
 };
 
 struct model_client {
@@ -153,6 +165,7 @@ struct model {
     bool restarted;     /* ever */
     bool jumped;        /* many times were passed at once: in any order */
     uint64_t reported;  /* the job that this step's event reports on */
+    int64_t retained;   /* ended jobs, as the last comparison began */
     int leaving;        /* the session whose client leaves; -1 */
     int njobs, ngroups; /* slots that were ever used */
     struct model_job jobs[MODEL_JOBS];
@@ -193,6 +206,8 @@ void model_restart(struct model *m, int64_t now);
 /* What the world may ask; -1 when there is none. */
 int model_job_find(const struct model *m, uint64_t id);
 int model_group_find(const struct model *m, uint64_t id);
+/* Is it the group of a running body, which nobody can close? */
+bool model_group_is_body(const struct model *m, int g);
 int model_client_find(const struct model *m, uint64_t id);
 int model_session_find(const struct model *m, uint64_t id);
 bool model_blocked(const struct model *m, uint64_t client);

@@ -15,6 +15,46 @@ bool rules_job_live(const struct model_job *j)
     return j->used && j->state != MODEL_ENDED;
 }
 
+int64_t rules_retained(const struct model *m)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < m->njobs; i++)
+        n += m->jobs[i].used && m->jobs[i].state == MODEL_ENDED;
+    return n;
+}
+
+bool rules_may_be_evicted(const struct model *m, int64_t retained)
+{
+    return retained > m->limits.retain_jobs;
+}
+
+bool rules_parent_is_gone(const struct model *m, const struct model_group *g)
+{
+    const struct model_group *p;
+    int i;
+
+    if (g->parent_id == 0)
+        return false;
+    if (g->parent_is_job) {
+        i = model_job_find(m, g->parent_id);
+        return i < 0 || (m->jobs[i].state == MODEL_ENDED &&
+                         m->jobs[i].ended + m->jobs[i].keep <= m->now);
+    }
+    i = model_group_find(m, g->parent_id);
+    p = i < 0 ? NULL : &m->groups[i];
+    return !p || p->forgotten ||
+           (p->ended && p->ended_at + p->keep <= m->now) ||
+           rules_parent_is_gone(m, p);
+}
+
+bool rules_job_is_ready(const struct model_job *j)
+{
+    return j->is_ready &&
+           (j->state == MODEL_RUNNING || j->state == MODEL_CANCELLING ||
+            j->state == MODEL_JOINING);
+}
+
 static bool group_live(const struct model_group *g)
 {
     return g->used && !g->ended;
@@ -181,6 +221,27 @@ static void job_end(struct model *m, struct model_job *j,
     group_count(m, j->group, outcome, true);
 }
 
+/* With more ended jobs than are to be kept the oldest goes at once: that may
+ * be this one, if it is nobody's member or its group has ended, too. */
+static bool job_end_unseen(struct model *m, struct model_eyes *eyes,
+                           struct model_job *j, const struct job_view *v)
+{
+    int64_t most = 0; /* others may have ended in this step, too */
+
+    for (int i = 0; i < m->njobs; i++)
+        most += m->jobs[i].used;
+    if (v->found || !rules_may_be_evicted(m, most))
+        return false;
+    if (j->group >= 0) {
+        if (!rules_group_look(m, eyes, &m->groups[j->group]).ended_state)
+            return false;
+        m->groups[j->group].murky = true;
+    }
+    j->unseen = true;
+    job_end(m, j, VIEW_OK);
+    return true;
+}
+
 /* Which of the allowed ways did the core go? */
 static unsigned job_went(struct model_job *j, const struct job_view *v,
                          unsigned allowed)
@@ -266,6 +327,8 @@ static void job_end_queued(struct model *m, struct model_eyes *eyes,
 {
     struct job_view v = rules_job_look(m, eyes, j);
 
+    if (job_end_unseen(m, eyes, j, &v))
+        return;
     (void)job_went(j, &v, allowed);
     if (v.outcome == VIEW_FAILED) {
         job_check_class(m, eyes, j);
@@ -318,12 +381,22 @@ static bool job_swept(struct model *m, struct model_eyes *eyes,
 static unsigned job_ways(const struct model *m, const struct model_job *j)
 {
     unsigned deadline = TO_FAILED | (j->inherited ? (unsigned)TO_CANCELLED : 0);
+    unsigned ways = 0;
 
     if (j->murky)
         return (j->body == BODY_OK ? (unsigned)TO_OK : 0) | TO_FAILED |
                (j->cancelled || j->deadline_hit ? (unsigned)TO_CANCELLED
                                                 : (unsigned)TO_AGAIN) |
                (j->body == BODY_CANCELLED ? (unsigned)TO_CANCELLED : 0);
+    if (j->cancelled && j->cancelled_step == m->step &&
+        (j->body == BODY_LOST || j->body == BODY_RELEASED)) {
+        /* Attempts that end at once end in any order; the first may have had
+         * this one cancelled. */
+        struct model_job before = *j;
+
+        before.cancelled = false;
+        ways = job_ways(m, &before);
+    }
     switch (j->body) {
     case BODY_NONE:
         BUG("an attempt ends without a word");
@@ -350,7 +423,7 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
                             : TO_CANCELLED | TO_FAILED;
     case BODY_LOST:
         if (j->cancelled)
-            return TO_CANCELLED |
+            return ways | TO_CANCELLED |
                    (j->deadline_hit || j->timed_out ? (unsigned)TO_FAILED : 0);
         if (j->deadline_hit)
             return deadline;
@@ -363,7 +436,8 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
                    : TO_QUEUED | TO_FAILED;
     case BODY_RELEASED:
         if (j->cancelled || j->deadline_hit)
-            return TO_CANCELLED | (j->deadline_hit ? (unsigned)TO_FAILED : 0);
+            return ways | TO_CANCELLED |
+                   (j->deadline_hit ? (unsigned)TO_FAILED : 0);
         return j->timed_out ? TO_AGAIN | TO_FAILED : TO_QUEUED;
     }
     BUG("no such body");
@@ -416,8 +490,13 @@ static void job_finish(struct model *m, struct model_eyes *eyes,
     unsigned went;
 
     job_count_attempt(j);
+    if (job_end_unseen(m, eyes, j, &v))
+        return;
     went = job_went(j, &v,
-                    job_ways(m, j) |
+                    (job_ways(m, j) & TO_AGAIN && m->queues[j->queue].closed_now
+                         ? (unsigned)TO_CANCELLED
+                         : 0u) |
+                        job_ways(m, j) |
                         (job_swept(m, eyes, j) ? (unsigned)TO_CANCELLED : 0));
     if (v.errors < j->errors || v.errors > j->errors + 2)
         violation("job %llx had %lld errors, has %lld",
@@ -478,6 +557,8 @@ void rules_job_start(struct model *m, struct model_job *j, int session)
     if (j->attempt == 1)
         j->started_first = m->now;
     j->ahead = false;
+    j->body_id = 0;
+    j->is_ready = false;
 }
 
 static unsigned group_ways(const struct model *m, const struct model_group *g)
@@ -548,10 +629,10 @@ static void reason_set(bool *has, char *to, const char *reason)
 
 void rules_job_cancel(struct model *m, struct model_job *j, const char *reason)
 {
-    (void)m;
     if (j->cancelled || !rules_job_live(j))
         return;
     j->cancelled = true;
+    j->cancelled_step = m->step;
     reason_set(&j->has_reason, j->reason, reason);
     if (j->timed_out || j->deadline_hit)
         j->has_reason = false; /* the first reason stays: theirs */
@@ -658,8 +739,10 @@ static void job_time_queued(struct model *m, struct model_eyes *eyes,
         j->deadline_hit = true;
     }
     if (j->deadline_hit || expired) {
-        job_end_queued(m, eyes, j,
-                       TO_FAILED | (j->inherited ? (unsigned)TO_CANCELLED : 0));
+        job_end_queued(
+            m, eyes, j,
+            TO_FAILED |
+                (j->inherited || m->jumped ? (unsigned)TO_CANCELLED : 0));
         return;
     }
     if (j->state == MODEL_DELAYED && j->delay_lo <= m->now) {
@@ -848,6 +931,9 @@ static bool settle_job(struct model *m, struct model_eyes *eyes,
         rules_job_cancel(m, j, NULL);
         if (!queued)
             return true;
+    }
+    if (queued && !j->cancelled && m->queues[j->queue].closed_now) {
+        rules_job_cancel(m, j, "queue closed");
     }
     if (queued && j->cancelled) {
         job_end_queued(m, eyes, j, TO_CANCELLED);

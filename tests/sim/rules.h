@@ -16,6 +16,16 @@ struct job_view rules_job_look(struct model *m, struct model_eyes *eyes,
 struct group_view rules_group_look(struct model *m, struct model_eyes *eyes,
                                    const struct model_group *g);
 
+/* Jobs that have ended and that nobody has seen to be forgotten. */
+int64_t rules_retained(const struct model *m);
+/* May an ended job have made room for others? */
+bool rules_may_be_evicted(const struct model *m, int64_t retained);
+/* Members are forgotten with their scope at the latest, or, when a restart
+ * has not found it any more, then. */
+bool rules_parent_is_gone(const struct model *m, const struct model_group *g);
+/* Did the attempt that runs say READY? */
+bool rules_job_is_ready(const struct model_job *j);
+
 /* CORE_NONE: none. */
 int64_t rules_group_deadline(const struct model *m, int g);
 int64_t rules_job_deadline(const struct model *m, const struct model_job *j);

@@ -33,7 +33,7 @@ struct run_result run_seed(uint64_t seed, uint64_t steps)
     struct run_result result;
     uint64_t crash_at;
 
-    world_init(&world, seed, has_journal(seed));
+    world_init(&world, seed, crashes(seed), has_journal(seed));
     actors_init(&actors, &world);
     crash_at = CRASH_LEAST + (uint64_t)world_below(&world, CRASH_MORE);
     for (uint64_t i = 0; i < steps && !world.over; i++) {

@@ -54,6 +54,9 @@ static void trace_submit(const char *at, const struct event_submit *s)
 {
     char o[12][32];
 
+    if (s->body.attempt)
+        trace_note("%sSUBMIT under j%llx.%u:", at,
+                   (unsigned long long)s->body.job.n, s->body.attempt);
     trace_note("%sSUBMIT %.*s %zu bytes group=%llx%s%s%s%s%s%s%s%s%s%s%s", at,
                (int)s->queue.len, s->queue.p, s->payload.len,
                (unsigned long long)s->group.n, opt(o[0], "prio", s->priority),
@@ -89,7 +92,7 @@ static void trace_report(const char *at, const struct core_event *ev)
         [EVENT_DONE] = "DONE",       [EVENT_FAIL] = "FAIL",
         [EVENT_RELEASE] = "RELEASE", [EVENT_TOUCH] = "TOUCH",
         [EVENT_SHIELD] = "SHIELD",   [EVENT_UNSHIELD] = "UNSHIELD",
-        [EVENT_LOG] = "LOG"};
+        [EVENT_LOG] = "LOG",         [EVENT_READY] = "READY"};
 
     trace_note("%s%s j%llx.%u %.*s", at, names[ev->kind],
                (unsigned long long)ev->u.report.token.job.n,
@@ -143,7 +146,8 @@ void trace_event(const struct core_event *ev)
         trace_fetch(at, ev);
         break;
     case EVENT_RESULT:
-        trace_note("%sRESULT/WAIT j%llx wait=%lld", at,
+        trace_note("%s%s j%llx wait=%lld", at,
+                   ev->u.job.ready ? "WAIT READY" : "RESULT/WAIT",
                    (unsigned long long)ev->u.job.id.n,
                    (long long)ev->u.job.wait_ms);
         break;
@@ -176,6 +180,19 @@ void trace_event(const struct core_event *ev)
         trace_note("%sQUEUE %s %.*s", at,
                    ev->u.queue.paused ? "PAUSE" : "RESUME",
                    (int)ev->u.queue.name.len, ev->u.queue.name.p);
+        break;
+    case EVENT_QUEUE_CLOSE:
+        trace_note("%sQUEUE %s %.*s%s", at,
+                   ev->u.queue.closed ? "CLOSE" : "OPEN",
+                   (int)ev->u.queue.name.len, ev->u.queue.name.p,
+                   ev->u.queue.at_once ? " NOW" : "");
+        break;
+    case EVENT_QUEUE_PURGE:
+    case EVENT_QUEUE_JOIN:
+        trace_note("%sQUEUE %s %.*s wait=%lld", at,
+                   ev->kind == EVENT_QUEUE_PURGE ? "PURGE" : "JOIN",
+                   (int)ev->u.queue.name.len, ev->u.queue.name.p,
+                   (long long)ev->u.queue.wait_ms);
         break;
     case EVENT_SESSION:
         trace_note("%sSESSION", at);

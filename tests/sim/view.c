@@ -276,6 +276,7 @@ void view_job_read(const struct node *map, struct job_view *out)
         .reason = node_str(node_get(map, "reason")),
         .errors = node_int(node_get(map, "errors")),
         .payload_bytes = node_int(node_get(map, "payload_bytes")),
+        .ready = node_str(node_get(map, "ready")),
     };
     (void)node_get(map, "progress");
 }

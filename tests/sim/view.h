@@ -71,7 +71,7 @@ struct job_view {
     enum view_state state;
     enum view_outcome outcome;
     uint64_t id, group;
-    struct str queue, name, reason; /* p == NULL: null */
+    struct str queue, name, reason, ready; /* p == NULL: null */
     int64_t priority, attempt, submitted, started, ended, deadline, timeout;
     int64_t errors, payload_bytes;
 };

@@ -479,6 +479,12 @@ static void limits_choose(struct world *w)
     l->lease_ms = 1000 + world_below(w, 3000);
     l->session_grace_ms = 200 + world_below(w, 3000);
     l->keep_max_ms = 5000;
+    /* What follows from an event comes in slices, in some worlds. */
+    if (world_chance(w, 50))
+        l->step_work = 3 + world_below(w, 12);
+    /* A restart brings back what had made room for others. */
+    if (!w->crashes && world_chance(w, 50))
+        l->retain_jobs = 5 + world_below(w, 50);
     q->max_jobs = 4 + world_below(w, 12);
     q->max_bytes = 600 + world_below(w, 1000);
     q->timeout_ms = world_chance(w, 50) ? CORE_NONE : 1500;
@@ -490,11 +496,12 @@ static void limits_choose(struct world *w)
     q->dead_keep_ms = 0; /* the model knows KEEP alone */
 }
 
-void world_init(struct world *w, uint64_t seed, bool journal)
+void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
 {
     memset(w, 0, sizeof(*w));
     w->seed = seed;
     w->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
+    w->crashes = crashes;
     w->journal = journal;
     w->thorough = seed % 4 == 0;
     w->now = INT64_C(1700000000000);

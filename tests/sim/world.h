@@ -54,7 +54,7 @@ struct world {
     uint64_t seed, random;
     int64_t now;
     uint64_t steps;
-    bool journal;
+    bool crashes, journal;
     bool thorough;  /* compares everything after each step */
     bool uncertain; /* a crash is near: each entry may be the last */
     struct core_limits limits;
@@ -80,7 +80,7 @@ struct world {
     uint64_t answers; /* a digest of all replies and records so far */
 };
 
-void world_init(struct world *w, uint64_t seed, bool journal);
+void world_init(struct world *w, uint64_t seed, bool crashes, bool journal);
 void world_clear(struct world *w);
 
 uint64_t world_random(struct world *w);

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * events - what each request changes, apart from jobs that are submitted and
+ * fetched.
+ */
+#include "parts.h"
+
+static void group_open(struct model *m, struct model_client *c,
+                       const struct event_group_open *o, const struct node *n)
+{
+    struct model_group *p = NULL;
+    struct model_group *g = NULL;
+    struct model_job *j = NULL;
+    uint32_t errors = 0;
+    int parent = -1;
+
+    if (o->parent.is_job) {
+        parent = model_job_find(m, o->parent.token.job.n);
+        j = parent < 0 ? NULL : &m->jobs[parent];
+        if (!j || j->attempt != o->parent.token.attempt ||
+            (j->state != MODEL_RUNNING && j->state != MODEL_CANCELLING))
+            errors |= 1u << CORE_ERR_STALE | 1u << CORE_ERR_NOJOB |
+                      1u << CORE_ERR_CLOSED | 1u << CORE_ERR_CANCELLED;
+        else if (j->state == MODEL_CANCELLING)
+            errors |= 1u << CORE_ERR_CANCELLED;
+    } else if (o->parent.group.n) {
+        parent = model_group_find(m, o->parent.group.n);
+        p = parent < 0 ? NULL : &m->groups[parent];
+        if (!p || p->forgotten)
+            errors |= 1u << CORE_ERR_NOGROUP;
+        if (p && (p->cancelled || p->ended))
+            errors |= 1u << CORE_ERR_CANCELLED;
+        if (p && (p->closed || p->ended))
+            errors |= 1u << CORE_ERR_CLOSED;
+    }
+    if (m->disk_full)
+        errors |= 1u << CORE_ERR_DISKFULL;
+    if (m->draining)
+        errors |= 1u << CORE_ERR_DRAINING;
+    if (n->v.kind == VALUE_ERROR) {
+        if (!(errors & (1u << n->v.code)))
+            violation("GROUP OPEN was refused with %s, allowed: %x",
+                      error_code(n->v.code), errors);
+        return;
+    }
+    if (errors)
+        violation("GROUP OPEN was accepted although %x refuse it", errors);
+    g = &m->groups[model_group_slot(m)];
+    *g = (struct model_group){
+        .used = true,
+        .id = node_id(n, 'g'),
+        .parent_is_job = j != NULL,
+        .parent = parent,
+        .parent_id = j   ? j->id
+                     : p ? p->id
+                         : 0,
+        .parent_attempt = j ? j->attempt : 0,
+        .session = o->detached ? -1 : c->session,
+        .fail = or_default(o->fail, or_default(o->succeed, 0) == 0),
+        .succeed = or_default(o->succeed, 0),
+        .width = or_default(o->width, CORE_NONE),
+        .deadline = or_default(o->deadline_ms, CORE_NONE),
+        .keep = min_i64(or_default(o->keep_ms, 3600000), m->limits.keep_max_ms),
+        .opened = m->now,
+        .submit_seq = ++m->seq,
+    };
+    if (or_default(o->timeout_ms, CORE_NONE) != CORE_NONE)
+        g->deadline = g->deadline == CORE_NONE
+                          ? m->now + o->timeout_ms
+                          : min_i64(g->deadline, m->now + o->timeout_ms);
+    if (p)
+        p->members++;
+    for (int i = j ? j->group : parent; i >= 0;
+         i = m->groups[i].parent_is_job ? m->jobs[m->groups[i].parent].group
+                                        : m->groups[i].parent)
+        m->groups[i].has_groups = true;
+}
+
+static void event_cancel(struct model *m, const struct core_event *ev,
+                         const struct node *n)
+{
+    char reason[24];
+    int i = ev->u.cancel.is_job ? model_job_find(m, ev->u.cancel.job.n)
+                                : model_group_find(m, ev->u.cancel.group.n);
+
+    if (n->v.kind != VALUE_OK) {
+        bool gone = ev->u.cancel.is_job
+                        ? i < 0 || m->jobs[i].state == MODEL_ENDED
+                        : i < 0 || m->groups[i].ended;
+
+        if (!gone || !(node_is_error(n, CORE_ERR_NOJOB) ||
+                       node_is_error(n, CORE_ERR_NOGROUP)))
+            violation("CANCEL was not answered OK");
+        return;
+    }
+    if (i < 0)
+        violation("CANCEL of what never was is answered OK");
+    (void)snprintf(reason, sizeof(reason), "%.*s", (int)ev->u.cancel.reason.len,
+                   ev->u.cancel.reason.p);
+    if (ev->u.cancel.is_job) {
+        if (!m->jobs[i].cancelled)
+            m->jobs[i].cancel_grace = ev->u.cancel.grace_ms;
+        rules_job_cancel(m, &m->jobs[i], reason);
+    } else {
+        /* what is below may get the same grace, or its own */
+        for (int k = 0; k < m->njobs; k++)
+            if (rules_job_live(&m->jobs[k]) && !m->jobs[k].cancelled)
+                m->jobs[k].cancel_grace = CORE_NONE;
+        rules_group_cancel(m, &m->groups[i], reason);
+    }
+    if (ev->u.cancel.is_job)
+        for (int k = 0; k < m->njobs; k++)
+            if (k != i && rules_job_live(&m->jobs[k]) && !m->jobs[k].cancelled)
+                m->jobs[k].cancel_grace = CORE_NONE;
+}
+
+/* Once for each attempt. */
+static void event_ready(const struct model *m, struct model_job *j,
+                        const struct core_event *ev, const struct node *n)
+{
+    const struct str *value = &ev->u.report.value;
+
+    if (j->is_ready ? !node_is_error(n, CORE_ERR_GENERIC)
+                    : n->v.kind != VALUE_OK)
+        violation("READY was not answered as it should, said before: %d",
+                  j->is_ready);
+    if (j->is_ready)
+        return;
+    ASSERT(value->len <= sizeof(j->ready));
+    j->is_ready = true;
+    j->ready_since = m->step;
+    j->ready_len = value->len;
+    memcpy(j->ready, value->p, value->len);
+}
+
+static void event_report(struct model *m, struct model_eyes *eyes,
+                         const struct core_event *ev, const struct node *n)
+{
+    int i = model_job_find(m, ev->u.report.token.job.n);
+    struct model_job *j = i < 0 ? NULL : &m->jobs[i];
+    bool current = j && j->attempt == ev->u.report.token.attempt &&
+                   (j->state == MODEL_RUNNING || j->state == MODEL_CANCELLING);
+
+    if (ev->kind == EVENT_READY && current) {
+        event_ready(m, j, ev, n);
+        return;
+    }
+    if (n->v.kind == VALUE_ERROR) {
+        if (current)
+            violation("a report of the current attempt %llx.%u got %s",
+                      (unsigned long long)j->id, j->attempt,
+                      error_code(n->v.code));
+        if (!node_is_error(n, CORE_ERR_STALE) &&
+            !(!j && node_is_error(n, CORE_ERR_NOJOB)))
+            violation("a stale report got %s", error_code(n->v.code));
+        return;
+    }
+    if (!current)
+        violation("a stale report was accepted");
+    switch (ev->kind) {
+    case EVENT_DONE:
+        j->body = BODY_OK;
+        j->result_len = (int64_t)ev->u.report.result.len;
+        j->result_tag = j->payload_tag + 1;
+        break;
+    case EVENT_FAIL:
+        j->body = str_eq(ev->u.report.class, STR("cancelled")) ? BODY_CANCELLED
+                                                               : BODY_FAIL;
+        (void)snprintf(j->class, sizeof(j->class), "%.*s",
+                       (int)ev->u.report.class.len, ev->u.report.class.p);
+        break;
+    case EVENT_RELEASE:
+        j->body = BODY_RELEASED;
+        break;
+    case EVENT_TOUCH:
+        if (node_int(node_item(n, 0)) != (j->state == MODEL_CANCELLING))
+            violation("TOUCH says cancelled %lld, state is %d",
+                      (long long)node_int(node_item(n, 0)), (int)j->state);
+        if (j->state == MODEL_RUNNING && !node_is_null(node_item(n, 2)))
+            violation("TOUCH gives a reason for no cancel");
+        (void)node_int(node_item(n, 1));
+        return;
+    default: /* LOG */
+        return;
+    }
+    rules_job_close_attempt(m, eyes, j);
+}
+
+static void session_new(struct model *m, struct model_client *c, uint64_t id)
+{
+    int s = model_session_find(m, id);
+
+    if (c->session >= 0) {
+        if (s != c->session)
+            violation("a client has two sessions");
+        return;
+    }
+    if (s >= 0)
+        violation("two clients have the same session");
+    for (s = 0; s < MODEL_SESSIONS && m->sessions[s].used; s++)
+        ;
+    ASSERT(s < MODEL_SESSIONS);
+    m->sessions[s] = (struct model_session){
+        .used = true,
+        .id = id,
+        .client = c->id,
+        .alive = m->now,
+        .lease_lo = m->now + m->limits.lease_ms,
+        .gone_lo = MODEL_FOREVER,
+        .gone_hi = MODEL_FOREVER,
+    };
+    c->session = s;
+}
+
+static void session_alive(struct model *m, struct model_client *c)
+{
+    struct model_session *s;
+
+    if (c->session < 0)
+        return;
+    s = &m->sessions[c->session];
+    s->alive = s->dispatched = m->now;
+    s->lease_lo = m->now + m->limits.lease_ms;
+}
+
+static void session_resume(struct model *m, struct model_client *c, uint64_t id,
+                           const struct node *n)
+{
+    int i = model_session_find(m, id);
+
+    if (n->v.kind == VALUE_ERROR) {
+        if (!node_is_error(n, CORE_ERR_NOSESSION))
+            violation("SESSION RESUME got %s", error_code(n->v.code));
+        /* one that holds nothing may be forgotten early */
+        if (i >= 0 && m->now < m->sessions[i].gone_lo &&
+            rules_session_holds(m, i))
+            violation("a session was given up before its grace was over");
+        if (i >= 0 && !rules_session_holds(m, i))
+            rules_session_free(m, i);
+        return;
+    }
+    if (i < 0 && !m->restarted)
+        violation("a session that is gone was resumed");
+    if (i < 0) { /* a restart may give it a new grace */
+        session_new(m, c, id);
+        return;
+    }
+    c->session = i;
+    m->sessions[i].client = c->id;
+    m->sessions[i].gone_lo = m->sessions[i].gone_hi = MODEL_FOREVER;
+    m->sessions[i].grace_over = false;
+    session_alive(m, c);
+    for (int k = 0; k < m->njobs; k++)
+        if (m->jobs[k].used && m->jobs[k].session == i)
+            m->jobs[k].notice_may = true;
+}
+
+static void event_disconnect(struct model *m, struct model_eyes *eyes,
+                             const struct core_event *ev)
+{
+    int i = model_client_find(m, ev->client.n);
+    struct model_client *c = i < 0 ? NULL : &m->clients[i];
+    struct model_session *s;
+
+    if (!c)
+        return;
+    if (c->session >= 0) {
+        s = &m->sessions[c->session];
+        s->client = 0;
+        switch (ev->u.disconnect) {
+        case DISCONNECT_BROKEN:
+            s->gone_lo = s->gone_hi = m->now + m->limits.session_grace_ms;
+            break;
+        case DISCONNECT_CLEAN:
+            rules_session_end(m, eyes, c->session, BODY_RELEASED, true);
+            rules_session_free(m, c->session);
+            break;
+        case DISCONNECT_DEAD:
+            rules_session_end(m, eyes, c->session, BODY_LOST, false);
+            s->gone_lo = m->now;
+            s->gone_hi = m->now + m->limits.session_grace_ms;
+            break;
+        }
+    }
+    c->used = false;
+}
+
+int64_t until(const struct model *m, int64_t wait_ms)
+{
+    if (wait_ms == CORE_UNSET)
+        return m->now;
+    return wait_ms == CORE_NONE ? MODEL_FOREVER : m->now + wait_ms;
+}
+
+static void event_fetch(struct model *m, struct model_client *c,
+                        const struct core_event *ev)
+{
+    c->request = (struct model_request){.kind = REQUEST_FETCH,
+                                        .until = until(m, ev->u.fetch.wait_ms),
+                                        .wait_ms = ev->u.fetch.wait_ms,
+                                        .count = ev->u.fetch.count};
+    for (size_t i = 0; i < ev->u.fetch.nqueues; i++) {
+        int q = model_queue_find(m, ev->u.fetch.queues[i]);
+
+        /* one that nobody has used yet may come to be while it waits */
+        if (q < 0)
+            q = model_queue_get(m, ev->u.fetch.queues[i]);
+        c->request.queues[c->request.nqueues++] = q;
+    }
+}
+
+const struct node *reply_peek(const struct model_reply *replies, size_t n,
+                              uint64_t client)
+{
+    for (size_t i = 0; i < n; i++)
+        if (replies[i].client == client && !replies[i].done)
+            return replies[i].n;
+    return NULL;
+}
+
+const struct node *reply_now(struct model_reply *replies, size_t n,
+                             uint64_t client)
+{
+    for (size_t i = 0; i < n; i++)
+        if (replies[i].client == client && !replies[i].done) {
+            replies[i].done = true;
+            return replies[i].n;
+        }
+    violation("client %llu got no answer", (unsigned long long)client);
+}
+
+static void group_close(struct model *m, const struct core_event *ev,
+                        const struct node *n)
+{
+    int i = model_group_find(m, ev->u.group.id.n);
+
+    if (n->v.kind == VALUE_OK) {
+        if (i < 0)
+            violation("GROUP CLOSE of what never was is answered OK");
+        if (model_group_is_body(m, i))
+            violation("the group of a body was closed by somebody else");
+        m->groups[i].closed = true;
+    } else if (node_is_error(n, CORE_ERR_GENERIC) && i >= 0 &&
+               model_group_is_body(m, i)) {
+        return;
+    } else if (!node_is_error(n, CORE_ERR_NOGROUP) ||
+               (i >= 0 && !m->groups[i].ended)) {
+        violation("GROUP CLOSE was not answered OK");
+    }
+}
+
+/* Requests that may wait. False: it is none of them. */
+static bool event_blocking(struct model *m, struct model_eyes *eyes,
+                           const struct core_event *ev,
+                           const struct model_reply *replies, size_t n)
+{
+    struct model_client *c = model_client_get(m, ev->client.n);
+
+    switch (ev->kind) {
+    case EVENT_SUBMIT:
+        submit_ask(m, eyes, c, &ev->u.submit, reply_peek(replies, n, c->id));
+        return true;
+    case EVENT_RESULT:
+        c->request = (struct model_request){
+            .kind = ev->u.job.ready ? REQUEST_READY : REQUEST_RESULT,
+            .until = until(m, ev->u.job.wait_ms),
+            .id = ev->u.job.id.n,
+        };
+        return true;
+    case EVENT_GROUP_INFO:
+    case EVENT_GROUP_NEXT:
+        c->request = (struct model_request){
+            .kind = ev->kind == EVENT_GROUP_NEXT ? REQUEST_NEXT
+                                                 : REQUEST_GROUP_WAIT,
+            .until = until(m, ev->u.group.wait_ms),
+            .wait_ms = ev->u.group.wait_ms,
+            .cursor = ev->u.group.cursor,
+            .count = ev->u.group.count,
+            .id = ev->u.group.id.n,
+        };
+        return true;
+    case EVENT_FETCH:
+        event_fetch(m, c, ev);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void events_apply(struct model *m, struct model_eyes *eyes,
+                  const struct core_event *ev, struct model_reply *replies,
+                  size_t n)
+{
+    struct model_client *c;
+
+    if (ev->kind == EVENT_DISCONNECT) {
+        event_disconnect(m, eyes, ev);
+        return;
+    }
+    if (ev->kind == EVENT_DISK_FULL)
+        m->disk_full = ev->u.on;
+    else if (ev->kind == EVENT_DRAIN)
+        m->draining = ev->u.on;
+    if (ev->client.n == 0 || event_blocking(m, eyes, ev, replies, n) ||
+        queues_event(m, ev, replies, n))
+        return;
+    c = model_client_get(m, ev->client.n);
+    switch (ev->kind) {
+    case EVENT_ALIVE:
+        session_alive(m, c);
+        break;
+    case EVENT_UNBLOCK:
+        if (c->request.kind != REQUEST_SUBMIT)
+            c->request.unblocked = true;
+        break;
+    case EVENT_SESSION:
+        session_new(m, c, node_id(reply_now(replies, n, c->id), 's'));
+        break;
+    case EVENT_SESSION_RESUME:
+        session_resume(m, c, ev->u.session.n, reply_now(replies, n, c->id));
+        break;
+    case EVENT_CANCEL:
+        event_cancel(m, ev, reply_now(replies, n, c->id));
+        break;
+    case EVENT_GROUP_OPEN:
+        group_open(m, c, &ev->u.group_open, reply_now(replies, n, c->id));
+        break;
+    case EVENT_GROUP_CLOSE:
+        group_close(m, ev, reply_now(replies, n, c->id));
+        break;
+    case EVENT_DONE:
+    case EVENT_FAIL:
+    case EVENT_RELEASE:
+    case EVENT_TOUCH:
+    case EVENT_LOG:
+    case EVENT_READY:
+        event_report(m, eyes, ev, reply_now(replies, n, c->id));
+        break;
+    default: /* questions are asked outside of the model */
+        BUG("an event that the model does not know");
+    }
+}

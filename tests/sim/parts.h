@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * parts - what the files of the model share.
+ *
+ * Knows:     model.c (finding things, one step), submit.c, fetch.c, answers.c
+ *            (requests that are answered now or later), events.c (the rest).
+ * Never:     rules.c, which knows nothing of requests.
+ */
+#ifndef SIM_PARTS_H
+#define SIM_PARTS_H
+
+#include "model.h"
+#include "rules.h"
+
+static inline int64_t or_default(int64_t given, int64_t otherwise)
+{
+    return given == CORE_UNSET ? otherwise : given;
+}
+
+/* CORE_NONE stays what it is. */
+static inline int64_t after(const struct model *m, int64_t ms)
+{
+    return ms == CORE_NONE ? CORE_NONE : m->now + ms;
+}
+
+/* When a request that waits so long must be answered at the latest. */
+int64_t until(const struct model *m, int64_t wait_ms);
+
+bool model_bytes_match(struct str s, int64_t len, uint32_t tag);
+struct model_client *model_client_get(struct model *m, uint64_t id);
+int model_queue_find(const struct model *m, struct str name);
+int model_queue_get(struct model *m, struct str name);
+bool model_queue_has_room(const struct model *m, int queue, int64_t len);
+int model_job_slot(struct model *m);
+int model_group_slot(struct model *m);
+
+void submit_ask(struct model *m, struct model_eyes *eyes,
+                struct model_client *c, const struct event_submit *s,
+                const struct node *reply);
+/* Is it the first in line of its queue? */
+bool submit_is_head(const struct model *m, const struct model_client *c);
+
+/* `strict`: it can for sure; else: perhaps. */
+bool job_can_start(const struct model *m, const struct model_job *j,
+                   bool strict);
+int fetch_place(const struct model_request *r, int queue);
+
+/* Replies. False: not yet, `why` says what would be wrong with it. */
+bool reply_submit(struct model *m, struct model_client *c,
+                  struct model_reply *rep, char why[128]);
+bool reply_fetch(struct model *m, struct model_client *c,
+                 struct model_reply *rep, char why[128]);
+bool answers_take(struct model *m, struct model_reply *rep, char why[128]);
+void check_outcome(const struct model *m, const struct model_job *j,
+                   const struct node *map);
+
+/* The queue as the event names it. */
+bool queues_event(struct model *m, const struct core_event *ev,
+                  struct model_reply *replies, size_t n);
+bool reply_join(struct model *m, struct model_client *c,
+                struct model_reply *rep);
+bool reply_purge(struct model_client *c, struct model_reply *rep);
+bool queue_is_unfinished(const struct model *m, int queue);
+
+/* What came for a client in this step, or NULL. */
+const struct node *reply_peek(const struct model_reply *replies, size_t n,
+                              uint64_t client);
+/* The reply to a request that does not wait. */
+const struct node *reply_now(struct model_reply *replies, size_t n,
+                             uint64_t client);
+void events_apply(struct model *m, struct model_eyes *eyes,
+                  const struct core_event *ev, struct model_reply *replies,
+                  size_t n);
+
+#endif
