@@ -13,6 +13,13 @@ import pytest
 from harness import BUILD, SOURCE, until
 
 EXAMPLES = os.path.join(SOURCE, "examples")
+# What stream.sh asks for.
+STAGES = """
+[run example.upper]
+command = tr a-z A-Z
+[run example.mark]
+command = sed s/$/!/
+"""
 MANUALS = {
     "man1/dig.1": '.TH DIG "1"\nwater from a well\nWater\n',
     "man1/pump.1": '.TH PUMP "1"\nwater\n',
@@ -73,7 +80,7 @@ PRINTING = [name for name in sources()
 
 @pytest.fixture
 def daemon(start):
-    daemon = start({"queue.grace": "5s"}, runner=True)
+    daemon = start({"queue.grace": "5s"}, STAGES, runner=True)
     until(daemon.runner, "its runner is there")
     return daemon
 

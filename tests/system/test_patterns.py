@@ -299,6 +299,23 @@ def test_fan_out(user, worker):
     assert [int(m["result"]) for m in members] == [n * n for n in range(100)]
 
 
+def test_stream(user, worker):
+    user("QUEUE", "SET", "next", "MAX-JOBS", 1)
+    group = user("GROUP", "OPEN")
+    jobs = [user("SUBMIT", "work", n, "GROUP", group, "THEN", "next")
+            for n in range(3)]
+    for n, token in enumerate(fetch(worker, 3)):
+        worker("DONE", token, "result %d" % n)
+    states = [user("STATUS", job)["state"] for job in jobs]
+    assert states == ["finished", "delivering", "delivering"]
+    for n in range(3):  # in order
+        [[_, token, _, payload, _]] = worker("FETCH", 1, 5000, "next")
+        assert payload == "result %d" % n
+        worker("DONE", token)
+    user("GROUP", "CLOSE", group)
+    assert user("GROUP", "WAIT", group, 5000)["ok"] == 6
+
+
 def test_retry(user, worker):
     job = user("SUBMIT", "work", "a", "RETRY", 3, "BACKOFF", 1, 1)
     for attempt in (1, 2):
