@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "runner/runner.h"
 
-#include "runner/job.h"
+#include "runner/internal.h"
 #include "runner/memory.h"
 #include "runner/message.h"
 #include "runner/process.h"
@@ -18,10 +18,6 @@
 /* No more output is read while so much waits to be sent. */
 #define UNSENT_HIGH ((size_t)1 << 20)
 #define UNSENT_LOW  (UNSENT_HIGH / 2)
-/* Jobs are fetched ahead when they take less than this on average: as many
- * for each slot as fit into that time, up to a most. */
-#define SHORT_JOB_US   20000
-#define AHEAD_SLOT_MAX 4
 /* As long as there is enough to start, reports wait for each other: a write
  * for several costs the daemon one commit. */
 #define GATHER_MS 2
@@ -43,246 +39,7 @@
 /* Turns of work before other events are looked at. */
 #define TURNS_MAX 16
 
-TAILQ_HEAD(job_list, job);
-TAILQ_HEAD(request_list, request);
-
-enum request_kind { REQUEST_FETCH, REQUEST_LOG, REQUEST_REPORT, REQUEST_QUIT };
-
-/* What was sent and is not answered yet. */
-struct request {
-    TAILQ_ENTRY(request) link;
-    struct runner *runner;
-    enum request_kind kind;
-    int64_t sent_ms;
-    size_t count;             /* FETCH: of jobs asked for */
-    bool last_resort;         /* REPORT: nothing else can be tried */
-    char token[YOKE_ID_SIZE]; /* LOG, REPORT */
-};
-
-struct runner {
-    const struct runner_options *options;
-    const struct settings *settings;
-    struct job_host host;
-    int exit_status;
-
-    /* The connection; y is NULL while there is none. */
-    yoke *y;
-    int64_t lease_ms;
-    int64_t alive_ms; /* the daemon has heard from us since then */
-    struct request_list requests;
-    size_t reserved; /* jobs that unanswered FETCHes have asked for */
-    bool fetch_open; /* the last request is a FETCH without an answer */
-    int64_t retry_ms;
-    unsigned unreached;       /* attempts to connect that failed in a row */
-    struct yoke_bytes *fetch; /* room for the words of a FETCH */
-
-    struct job_list held, running, ended;
-    size_t nheld, nrunning;
-    size_t *queue_running; /* for each queue of the settings */
-    bool queues_bounded;   /* some queue has slots of its own */
-    int64_t average_us;    /* of the jobs' times */
-    int stopping;          /* signals received */
-    bool quit_sent;
-    bool answered; /* something was, since the last turn */
-    bool urgent;   /* what waits to be sent goes out with this turn */
-
-    ev_io connection;
-    ev_io notify; /* cgroups that changed */
-    ev_prepare prepare;
-    ev_idle again;   /* there is more to do at once */
-    ev_timer house;  /* leases and zombies, while jobs are held */
-    ev_timer hold;   /* gives back what waits too long */
-    ev_timer retry;  /* connects again */
-    ev_timer pause;  /* no FETCH while it runs */
-    ev_timer gather; /* reports wait until it ends */
-    ev_timer quit;   /* does not wait for ever for the leave */
-    ev_signal signals[3];
-};
-
 static void runner_lost(struct runner *r, const char *why);
-static void on_reply(yoke *y, int status, const struct yoke_value *reply,
-                     void *arg);
-
-/* ---------------------------------------------------------------- requests */
-
-static struct yoke_bytes bytes_of(const char *text)
-{
-    return (struct yoke_bytes){.data = text, .len = strlen(text)};
-}
-
-/* Sends words; an error is met again by yoke_process. */
-static struct request *request_send(struct runner *r, enum request_kind kind,
-                                    size_t argc, const struct yoke_bytes *argv)
-{
-    struct request *q = memory_new(sizeof(*q));
-
-    if (kind != REQUEST_REPORT)
-        r->urgent = true;
-    q->runner = r;
-    q->kind = kind;
-    q->sent_ms = job_now_ms();
-    TAILQ_INSERT_TAIL(&r->requests, q, link);
-    /* Whatever is sent ends a FETCH that is open. */
-    r->fetch_open = kind == REQUEST_FETCH;
-    if (yoke_send(r->y, argc, argv, on_reply, q) < 0) {
-        TAILQ_REMOVE(&r->requests, q, link);
-        free(q);
-        r->fetch_open = false;
-        return NULL;
-    }
-    return q;
-}
-
-static void request_free(struct request *q)
-{
-    struct runner *r = q->runner;
-
-    if (q->kind == REQUEST_FETCH) {
-        r->reserved -= q->count;
-        if (TAILQ_LAST(&r->requests, request_list) == q)
-            r->fetch_open = false;
-    }
-    TAILQ_REMOVE(&r->requests, q, link);
-    free(q);
-}
-
-static void send_report(struct runner *r, const char *token, size_t argc,
-                        const struct yoke_bytes *argv, bool last_resort)
-{
-    struct request *q = request_send(r, REQUEST_REPORT, argc, argv);
-
-    if (q) {
-        snprintf(q->token, sizeof(q->token), "%s", token);
-        q->last_resort = last_resort;
-    }
-}
-
-static void send_fail(struct runner *r, const char *token,
-                      const char *class_name, const char *text,
-                      struct yoke_bytes detail, bool last_resort)
-{
-    struct yoke_bytes argv[] = {bytes_of("FAIL"), bytes_of(token),
-                                bytes_of(class_name), bytes_of(text), detail};
-
-    send_report(r, token, detail.len > 0 ? 5 : 4, argv, last_resort);
-}
-
-static void send_release(struct runner *r, const char *token)
-{
-    struct yoke_bytes argv[] = {bytes_of("RELEASE"), bytes_of(token)};
-
-    send_report(r, token, 2, argv, true);
-}
-
-static void send_done(struct runner *r, const char *token,
-                      struct yoke_bytes result)
-{
-    struct yoke_bytes argv[] = {bytes_of("DONE"), bytes_of(token), result};
-
-    send_report(r, token, result.len > 0 ? 3 : 2, argv, false);
-}
-
-static void send_log(struct runner *r, const char *token, int stream,
-                     const char *data, size_t len)
-{
-    struct yoke_bytes argv[] = {bytes_of("LOG"),
-                                bytes_of(token),
-                                bytes_of(stream == 1 ? "1" : "2"),
-                                {.data = data, .len = len}};
-    struct request *q = request_send(r, REQUEST_LOG, 4, argv);
-
-    if (q)
-        snprintf(q->token, sizeof(q->token), "%s", token);
-}
-
-/* ------------------------------------------------------------------ fetch */
-
-/* How many jobs may be asked for beyond those that run. */
-static size_t lookahead(const struct runner *r)
-{
-    int64_t each =
-        r->average_us > 0 ? SHORT_JOB_US / r->average_us : AHEAD_SLOT_MAX;
-
-    if (r->queues_bounded)
-        return 0;
-    return (size_t)(r->settings->slots *
-                    (each < AHEAD_SLOT_MAX ? each : AHEAD_SLOT_MAX));
-}
-
-/* Whether one more job of a queue may run. */
-static bool queue_has_room(const struct runner *r,
-                           const struct settings_queue *q)
-{
-    return q->slots == 0 ||
-           r->queue_running[q - r->settings->queues] < (size_t)q->slots;
-}
-
-/* Puts the queues that have room behind the other words of the FETCH, and
- * bounds *count by the room that each of them has. */
-static size_t fetch_queues(struct runner *r, size_t *count)
-{
-    size_t argc = 3;
-
-    for (size_t i = 0; i < r->settings->nqueues; i++) {
-        const struct settings_queue *q = &r->settings->queues[i];
-        size_t taken = r->queue_running[i] + r->nheld + r->reserved;
-
-        if (q->slots > 0 && taken >= (size_t)q->slots)
-            continue;
-        if (q->slots > 0 && *count > (size_t)q->slots - taken)
-            *count = (size_t)q->slots - taken;
-        r->fetch[argc++] = bytes_of(q->name);
-    }
-    if (argc == 3) {
-        /* Cancels alone; the command wants a queue all the same. */
-        *count = 0;
-        r->fetch[argc++] = bytes_of(r->settings->queues[0].name);
-    }
-    return argc;
-}
-
-/* What the open FETCH asks for. */
-static size_t open_count(const struct runner *r)
-{
-    return TAILQ_LAST(&r->requests, request_list)->count;
-}
-
-/*
- * Jobs that an unanswered FETCH has asked for may be on their way, so the next
- * one asks for the others alone. When it is an open one that asks for too few
- * or too many, it is first ended by one that asks for none.
- */
-static void send_fetch(struct runner *r)
-{
-    size_t limit = (size_t)r->settings->slots + lookahead(r);
-    size_t taken = r->nheld + r->nrunning + r->reserved;
-    size_t count = taken < limit && !r->stopping ? limit - taken : 0;
-    char number[24], wait[24];
-    struct request *q;
-    size_t argc;
-
-    if (ev_is_active(&r->pause))
-        return;
-    argc = fetch_queues(r, &count);
-    if (r->fetch_open) {
-        if (open_count(r) > 0 ? count == 0 && !r->stopping
-                              : count == 0 || r->reserved > 0)
-            return;
-        if (open_count(r) > 0)
-            count = 0;
-    }
-    snprintf(number, sizeof(number), "%zu", count);
-    /* The next sign of life comes when this wait is over. */
-    snprintf(wait, sizeof(wait), "%lld", (long long)(r->lease_ms / 4));
-    r->fetch[0] = bytes_of("FETCH");
-    r->fetch[1] = bytes_of(number);
-    r->fetch[2] = bytes_of(wait);
-    q = request_send(r, REQUEST_FETCH, argc, r->fetch);
-    if (q) {
-        q->count = count;
-        r->reserved += count;
-    }
-}
 
 /* ------------------------------------------------------------------- jobs */
 
@@ -313,6 +70,14 @@ static const struct settings_queue *find_queue(const struct runner *r,
     return NULL;
 }
 
+/* Whether one more job of a queue may run. */
+static bool queue_has_room(const struct runner *r,
+                           const struct settings_queue *q)
+{
+    return q->slots == 0 ||
+           r->queue_running[q - r->settings->queues] < (size_t)q->slots;
+}
+
 /* The job leaves the list it is in. */
 static void job_unlink(struct runner *r, struct job *j, enum job_state was)
 {
@@ -338,7 +103,7 @@ static void start_job(struct runner *r, struct job *j)
 static void give_back(struct runner *r, struct job *j)
 {
     job_unlink(r, j, JOB_HELD);
-    send_release(r, j->token);
+    request_release(r, j->token);
     job_free(j);
 }
 
@@ -358,7 +123,7 @@ static void on_piece(void *arg, struct job *j, int stream, const char *data,
 
     if (!r->y || j->cause == JOB_LOST)
         return;
-    send_log(r, j->token, stream, data, len);
+    request_log(r, j->token, stream, data, len);
     if (!r->host.outputs_paused && yoke_unsent(r->y) > UNSENT_HIGH) {
         r->host.outputs_paused = true;
         TAILQ_FOREACH(j, &r->running, link)
@@ -391,18 +156,18 @@ static void report(struct runner *r, struct job *j)
     if (j->cause == JOB_LOST || !r->y) {
         message_info("a job was given up job=%s", j->token);
     } else if (j->class_name[0] == '\0') {
-        send_done(r, j->token,
-                  (struct yoke_bytes){.data = j->output.result.data,
-                                      .len = j->output.result.len});
+        request_done(r, j->token,
+                     (struct yoke_bytes){.data = j->output.result.data,
+                                         .len = j->output.result.len});
     } else if (j->cause == JOB_RETURNED) {
-        send_release(r, j->token);
+        request_release(r, j->token);
     } else if (j->cause == JOB_CANCELLED) {
         snprintf(text, sizeof(text), "%s%s%s", j->text,
                  j->reason ? " after the cancel: " : "",
                  j->reason ? j->reason : "");
-        send_fail(r, j->token, "cancelled", text, detail, false);
+        request_fail(r, j->token, "cancelled", text, detail, false);
     } else {
-        send_fail(r, j->token, j->class_name, j->text, detail, false);
+        request_fail(r, j->token, j->class_name, j->text, detail, false);
     }
 }
 
@@ -487,7 +252,7 @@ static void take_job(struct runner *r, const struct yoke_work *work)
     struct job *j;
 
     if (!queue || r->stopping) {
-        send_release(r, work->token);
+        request_release(r, work->token);
         return;
     }
     j = job_new(&r->host, work, queue);
@@ -536,12 +301,13 @@ static void report_refused(struct runner *r, const struct request *q,
                       text);
     } else if (status == YOKE_ERR_TOOBIG) {
         char note[] = "yoke-runner: the result was too big and is dropped\n";
-        struct yoke_bytes argv[] = {bytes_of("DONE"), bytes_of(q->token)};
+        struct yoke_bytes argv[] = {request_bytes("DONE"),
+                                    request_bytes(q->token)};
 
-        send_log(r, q->token, 2, note, sizeof(note) - 1);
-        send_report(r, q->token, 2, argv, true);
+        request_log(r, q->token, 2, note, sizeof(note) - 1);
+        request_report(r, q->token, 2, argv, true);
     } else {
-        send_fail(r, q->token, "lost", text, (struct yoke_bytes){0}, true);
+        request_fail(r, q->token, "lost", text, (struct yoke_bytes){0}, true);
     }
 }
 
@@ -550,8 +316,8 @@ static bool is_connection_error(int status)
     return status > YOKE_ERR_GENERIC;
 }
 
-static void on_reply(yoke *y, int status, const struct yoke_value *reply,
-                     void *arg)
+void runner_reply(yoke *y, int status, const struct yoke_value *reply,
+                  void *arg)
 {
     struct request *q = arg;
     struct runner *r = q->runner;
@@ -758,7 +524,7 @@ static void on_connection(struct ev_loop *loop, ev_io *io, int events)
 
 static void take_leave(struct runner *r)
 {
-    struct yoke_bytes argv[] = {bytes_of("QUIT")};
+    struct yoke_bytes argv[] = {request_bytes("QUIT")};
 
     if (!r->y) {
         ev_break(r->host.loop, EVBREAK_ALL);
@@ -811,7 +577,7 @@ static void turn(struct runner *r)
     if (idle && (r->stopping || (!r->y && r->options->fd >= 0))) {
         take_leave(r);
     } else if (r->y) {
-        send_fetch(r);
+        request_fetch(r);
     } else if (idle && !ev_is_active(&r->retry)) {
         ev_timer_set(&r->retry, (double)r->retry_ms / 1000., 0.);
         ev_timer_start(r->host.loop, &r->retry);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * internal - the runner as its two files see it: runner.c (jobs, connection,
+ * turns of the loop) and request.c (what is sent to the daemon).
+ */
+#ifndef RUNNER_INTERNAL_H
+#define RUNNER_INTERNAL_H
+
+#include "runner/job.h"
+#include "runner/runner.h"
+
+#include <ev.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <yoke.h>
+
+/* A job is short when it takes less than this: see request_fetch. */
+#define SHORT_JOB_US 20000
+
+TAILQ_HEAD(job_list, job);
+TAILQ_HEAD(request_list, request);
+
+enum request_kind { REQUEST_FETCH, REQUEST_LOG, REQUEST_REPORT, REQUEST_QUIT };
+
+/* What was sent and is not answered yet. */
+struct request {
+    TAILQ_ENTRY(request) link;
+    struct runner *runner;
+    enum request_kind kind;
+    int64_t sent_ms;
+    size_t count;             /* FETCH: of jobs asked for */
+    bool last_resort;         /* REPORT: nothing else can be tried */
+    char token[YOKE_ID_SIZE]; /* LOG, REPORT */
+};
+
+struct runner {
+    const struct runner_options *options;
+    const struct settings *settings;
+    struct job_host host;
+    int exit_status;
+
+    /* The connection; y is NULL while there is none. */
+    yoke *y;
+    int64_t lease_ms;
+    int64_t alive_ms; /* the daemon has heard from us since then */
+    struct request_list requests;
+    size_t reserved; /* jobs that unanswered FETCHes have asked for */
+    bool fetch_open; /* the last request is a FETCH without an answer */
+    int64_t retry_ms;
+    unsigned unreached;       /* attempts to connect that failed in a row */
+    struct yoke_bytes *fetch; /* room for the words of a FETCH */
+
+    struct job_list held, running, ended;
+    size_t nheld, nrunning;
+    size_t *queue_running; /* for each queue of the settings */
+    bool queues_bounded;   /* some queue has slots of its own */
+    int64_t average_us;    /* of the jobs' times */
+    int stopping;          /* signals received */
+    bool quit_sent;
+    bool answered; /* something was, since the last turn */
+    bool urgent;   /* what waits to be sent goes out with this turn */
+
+    ev_io connection;
+    ev_io notify; /* cgroups that changed */
+    ev_prepare prepare;
+    ev_idle again;   /* there is more to do at once */
+    ev_timer house;  /* leases and zombies, while jobs are held */
+    ev_timer hold;   /* gives back what waits too long */
+    ev_timer retry;  /* connects again */
+    ev_timer pause;  /* no FETCH while it runs */
+    ev_timer gather; /* reports wait until it ends */
+    ev_timer quit;   /* does not wait for ever for the leave */
+    ev_signal signals[3];
+};
+
+/* request.c: what is sent to the daemon. Errors of the connection are met by
+ * the next yoke_process; what is sent before that is lost with it. */
+static inline struct yoke_bytes request_bytes(const char *text)
+{
+    return (struct yoke_bytes){.data = text, .len = strlen(text)};
+}
+struct request *request_send(struct runner *r, enum request_kind kind,
+                             size_t argc, const struct yoke_bytes *argv);
+void request_free(struct request *q);
+void request_report(struct runner *r, const char *token, size_t argc,
+                    const struct yoke_bytes *argv, bool last_resort);
+void request_done(struct runner *r, const char *token,
+                  struct yoke_bytes result);
+void request_fail(struct runner *r, const char *token, const char *class_name,
+                  const char *text, struct yoke_bytes detail, bool last_resort);
+void request_release(struct runner *r, const char *token);
+void request_log(struct runner *r, const char *token, int stream,
+                 const char *data, size_t len);
+/* Asks for as many jobs as there is room for, unless that has been done. */
+void request_fetch(struct runner *r);
+
+/* runner.c: the answer to a request, which is freed. */
+void runner_reply(yoke *y, int status, const struct yoke_value *reply,
+                  void *arg);
+
+#endif
