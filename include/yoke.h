@@ -176,8 +176,13 @@ struct yoke_submit {
     const char *then;          /* queues that the result goes through, with
                                 * commas between; NULL: none */
     /* YOKE_DEFAULT where not set; see SUBMIT in doc/protocol.md */
-    int64_t priority, timeout_ms, deadline_ms, expires_ms, grace_ms, delay_ms;
+    int64_t priority, timeout_ms, deadline_ms, expires_ms, grace_ms;
+    int64_t delay_ms, at_ms;   /* one of them at most */
     int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver, keep_ms;
+    int64_t factor_milli;      /* of the back-off, in thousandths: 1500 */
+    int64_t jitter;            /* percent */
+    const char *retry_on;      /* classes of errors, or globs of them, with
+                                * commas between; NULL: the queue's */
     int64_t wait_ms;
 };
 
@@ -240,6 +245,18 @@ int yoke_job_wait_ready(yoke *y, const char *id, int64_t wait_ms,
 /* Of a job or group. Returns when the cancel is recorded, not when it ended.
  * reason may be NULL; grace_ms may be YOKE_DEFAULT. */
 int yoke_cancel(yoke *y, const char *id, const char *reason, int64_t grace_ms);
+
+/* YOKE_DEFAULT: stays as it is; YOKE_NONE: none. See RESCHEDULE. */
+struct yoke_times {
+    int64_t timeout_ms, deadline_ms;
+    int64_t expires_ms, at_ms; /* jobs alone */
+};
+
+/* Nothing moves. */
+void yoke_times_init(struct yoke_times *t);
+/* Moves times of a job or group, which acts at once. YOKE_ERR_EXPIRED: its
+ * time is up already; YOKE_ERR_ENDED: it has ended, or been started. */
+int yoke_reschedule(yoke *y, const char *id, const struct yoke_times *t);
 
 /* A piece of what a job printed. */
 struct yoke_log_chunk {
@@ -335,6 +352,7 @@ struct yoke_work {
     const char *queue, *name, *group; /* "" if none */
     struct yoke_bytes payload;
     int64_t attempt, timeout_ms, deadline_ms;
+    int64_t remaining_ms; /* until the earlier of both; YOKE_NONE: no limit */
     int64_t grace_ms; /* JOB and CANCEL */
     const char *reason; /* CANCEL */
 };
@@ -364,6 +382,12 @@ struct yoke_touch {
 /* progress and out may be NULL. */
 int yoke_touch(yoke *y, const char *token, const char *progress,
                struct yoke_touch *out);
+/* Keeps cancels from outside back, for at most ms and what the daemon grants
+ * (*granted_ms, which may be NULL); its own timeout and deadline hold. What was
+ * kept back arrives when the shield or the body ends. YOKE_ERR_CANCELLED: it
+ * is too late. */
+int yoke_shield(yoke *y, const char *token, int64_t ms, int64_t *granted_ms);
+int yoke_unshield(yoke *y, const char *token);
 /* Announces that the job does what others wait for; once for each attempt.
  * value: at most 1024 bytes that yoke_job_wait_ready gives them. */
 int yoke_ready(yoke *y, const char *token, struct yoke_bytes value);

@@ -56,6 +56,18 @@ static bool read_number(const char **s, int64_t *out_thousandths)
     return true;
 }
 
+bool argument_thousandths(const char *s, int64_t *out)
+{
+    const char *at = s, *point = strchr(s, '.');
+    int64_t value;
+
+    if ((point != NULL && strlen(point + 1) > 3) || !read_number(&at, &value) ||
+        *at != '\0')
+        return false;
+    *out = value;
+    return true;
+}
+
 static int64_t read_unit(const char **s)
 {
     for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {

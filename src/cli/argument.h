@@ -35,6 +35,9 @@ bool argument_moment(const char *s, int64_t now_ms, int64_t *out_ms);
 /* Decimal, nothing else around it, min <= value <= max. */
 bool argument_integer(const char *s, int64_t min, int64_t max, int64_t *out);
 
+/* A decimal number of at most three places, in thousandths. */
+bool argument_thousandths(const char *s, int64_t *out);
+
 /* Bytes; K, M, G are powers of 1024. */
 bool argument_size(const char *s, int64_t *out);
 

@@ -69,6 +69,8 @@ int options_next(struct cli *c);
 int64_t options_duration(struct cli *c);
 int64_t options_moment(struct cli *c);
 int64_t options_integer(struct cli *c, int64_t min, int64_t max);
+/* A decimal number between them, in thousandths. */
+int64_t options_thousandths(struct cli *c, int64_t min, int64_t max);
 int64_t options_size(struct cli *c);
 /* Ends with a usage error unless min <= operands <= max (-1: no bound). */
 void options_operands(struct cli *c, int min, int max);
@@ -104,6 +106,8 @@ int result_main(struct cli *c);
 int ready_main(struct cli *c);
 int status_main(struct cli *c);
 int cancel_main(struct cli *c);
+int reschedule_main(struct cli *c);
+int shield_main(struct cli *c);
 int logs_main(struct cli *c);
 int ls_main(struct cli *c);
 int tree_main(struct cli *c);
@@ -122,9 +126,9 @@ int info_main(struct cli *c);
 int ping_main(struct cli *c);
 
 extern const struct option_row submit_options[], run_options[], map_options[],
-    wait_options[], result_options[], cancel_options[], logs_options[],
-    ls_options[], tree_options[], group_run_options[], group_open_options[],
-    group_wait_options[], group_results_options[], group_errors_options[],
-    queue_set_options[];
+    wait_options[], result_options[], cancel_options[], reschedule_options[],
+    shield_options[], logs_options[], ls_options[], tree_options[],
+    group_run_options[], group_open_options[], group_wait_options[],
+    group_results_options[], group_errors_options[], queue_set_options[];
 
 #endif

@@ -250,7 +250,7 @@ int ready_main(struct cli *c)
 static void describe_int(struct text *t, const char *key, int64_t i)
 {
     static const char *const moments[] = {"submitted", "started", "ended",
-                                          "deadline", "opened"};
+                                          "deadline",  "opened",  "shielded"};
     static const char *const durations[] = {"timeout"};
 
     for (size_t k = 0; k < sizeof(moments) / sizeof(moments[0]); k++) {

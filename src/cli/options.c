@@ -170,6 +170,21 @@ int64_t options_integer(struct cli *c, int64_t min, int64_t max)
     return 0;
 }
 
+int64_t options_thousandths(struct cli *c, int64_t min, int64_t max)
+{
+    int64_t value = 0;
+    char wants[80];
+
+    if (argument_thousandths(c->value, &value) && value >= min * 1000 &&
+        value <= max * 1000)
+        return value;
+    (void)snprintf(wants, sizeof(wants),
+                   "a number from %lld to %lld with at most 3 decimals",
+                   (long long)min, (long long)max);
+    value_wrong(c, wants);
+    return 0;
+}
+
 int64_t options_size(struct cli *c)
 {
     int64_t value = 0;

@@ -10,28 +10,41 @@
 #include "cli/argument.h"
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/submission.h"
 #include "cli/text.h"
 
 /* A setting of a queue: its option, its word in the protocol, its key. */
-#define SETTINGS(X)                                                   \
-    X(MAX_JOBS, "max-jobs", "MAX-JOBS", "max_jobs", INTEGER, "N",     \
-      "most jobs that wait in it")                                    \
-    X(MAX_BYTES, "max-bytes", "MAX-BYTES", "max_bytes", SIZE, "SIZE", \
-      "most bytes of their payloads")                                 \
-    X(TIMEOUT, "timeout", "TIMEOUT", "timeout", DURATION, "D",        \
-      "most time of one attempt, or none")                            \
-    X(GRACE, "grace", "GRACE", "grace", DURATION, "D",                \
-      "between asking a job to stop and killing it")                  \
-    X(RETRY, "retry", "RETRY", "retry", INTEGER, "N",                 \
-      "attempts in all when they fail")                               \
-    X(REDELIVER, "redeliver", "REDELIVER", "redeliver", INTEGER, "N", \
-      "attempts that may be lost with their worker")                  \
-    X(KEEP, "keep", "KEEP", "keep", DURATION, "D",                    \
-      "how long outcomes are kept")                                   \
-    X(WAIT, "wait", "WAIT", "wait", DURATION, "D",                    \
-      "how long a submit waits for room, or none: for ever")
+#define SETTINGS(X)                                                        \
+    X(MAX_JOBS, "max-jobs", "MAX-JOBS", "max_jobs", INTEGER, "N",          \
+      "most jobs that wait in it")                                         \
+    X(MAX_BYTES, "max-bytes", "MAX-BYTES", "max_bytes", SIZE, "SIZE",      \
+      "most bytes of their payloads")                                      \
+    X(TIMEOUT, "timeout", "TIMEOUT", "timeout", DURATION, "D",             \
+      "most time of one attempt, or none")                                 \
+    X(GRACE, "grace", "GRACE", "grace", DURATION, "D",                     \
+      "between asking a job to stop and killing it")                       \
+    X(RETRY, "retry", "RETRY", "retry", INTEGER, "N",                      \
+      "attempts in all when they fail")                                    \
+    X(REDELIVER, "redeliver", "REDELIVER", "redeliver", INTEGER, "N",      \
+      "attempts that may be lost with their worker")                       \
+    X(KEEP, "keep", "KEEP", "keep", DURATION, "D",                         \
+      "how long outcomes are kept")                                        \
+    X(WAIT, "wait", "WAIT", "wait", DURATION, "D",                         \
+      "how long a submit waits for room, or none: for ever")               \
+    X(BACKOFF, "backoff", "BACKOFF", "backoff", PAIR, "D[,CAP]",           \
+      "delay before the second attempt, and the longest one")              \
+    X(FACTOR, "factor", "FACTOR", "factor", DECIMAL, "F",                  \
+      "by how much the delay grows with each attempt")                     \
+    X(JITTER, "jitter", "JITTER", "jitter", INTEGER, "PERCENT",            \
+      "how much of the delay is up to chance")                             \
+    X(RETRY_ON, "retry-on", "RETRY-ON", "retry_on", TEXT, "CLASS[,CLASS]", \
+      "errors that are tried again, or none said")                         \
+    X(EXPIRES, "expires", "EXPIRES", "expires", DURATION, "D",             \
+      "most time that jobs are queued, or none")                           \
+    X(PRIORITY, "priority", "PRIORITY", "priority", INTEGER, "0-9",        \
+      "of jobs that have none; higher goes first")
 
-enum setting_kind { INTEGER, SIZE, DURATION };
+enum setting_kind { INTEGER, SIZE, DURATION, PAIR, DECIMAL, TEXT };
 
 #define SETTING_ID(id, option, word, key, kind, value, help) SETTING_##id,
 enum { SETTING_NONE = 399, SETTINGS(SETTING_ID) SETTING_END };
@@ -141,6 +154,8 @@ static enum setting_kind kind_of(const char *key)
     for (size_t i = 0; i < NSETTINGS; i++)
         if (strcmp(settings[i].key, key) == 0)
             return settings[i].kind;
+    if (strcmp(key, "backoff_cap") == 0)
+        return PAIR;
     return strcmp(key, "bytes") == 0 ? SIZE : INTEGER;
 }
 
@@ -156,7 +171,7 @@ static void describe(const char *key, const struct yoke_value *value)
         text_adds(&t, value->i != 0 ? "yes" : "no");
     else if (kind_of(key) == DURATION && value->i < 0)
         text_adds(&t, "none");
-    else if (kind_of(key) == DURATION)
+    else if (kind_of(key) == DURATION || kind_of(key) == PAIR)
         output_duration(&t, value->i);
     else if (kind_of(key) == SIZE)
         output_size(&t, value->i);
@@ -185,24 +200,60 @@ int queue_info_main(struct cli *c)
     return 0;
 }
 
-static int64_t setting_value(struct cli *c, enum setting_kind kind)
+/* The words of one setting in the request. */
+struct given {
+    size_t count; /* 0: not given */
+    const char *words[2];
+    char digits[2][24];
+};
+
+static void give_number(struct given *g, int64_t n)
 {
+    (void)snprintf(g->digits[g->count], sizeof(g->digits[0]), "%" PRId64, n);
+    g->words[g->count] = g->digits[g->count];
+    g->count++;
+}
+
+static void give(struct cli *c, enum setting_kind kind, struct given *g)
+{
+    int64_t milli;
+
+    *g = (struct given){0};
     switch (kind) {
     case INTEGER:
-        return options_integer(c, 0, INT64_MAX);
+        give_number(g, options_integer(c, 0, INT64_MAX));
+        return;
     case SIZE:
-        return options_size(c);
+        give_number(g, options_size(c));
+        return;
     case DURATION:
-        break;
+        give_number(g, strcmp(c->value, "none") == 0 ? YOKE_NONE
+                                                     : options_duration(c));
+        return;
+    case PAIR: {
+        struct yoke_submit s;
+
+        submission_backoff(c, &s);
+        give_number(g, s.backoff_base_ms);
+        give_number(g, s.backoff_cap_ms);
+        return;
     }
-    return strcmp(c->value, "none") == 0 ? YOKE_NONE : options_duration(c);
+    case DECIMAL:
+        milli = options_thousandths(c, 1, 100);
+        (void)snprintf(g->digits[0], sizeof(g->digits[0]),
+                       "%" PRId64 ".%03" PRId64, milli / 1000, milli % 1000);
+        g->words[g->count++] = g->digits[0];
+        return;
+    case TEXT:
+        g->words[g->count++] = strcmp(c->value, "none") == 0 ? "" : c->value;
+        return;
+    }
 }
 
 int queue_set_main(struct cli *c)
 {
-    char digits[NSETTINGS][24];
-    bool given[NSETTINGS] = {false};
-    struct yoke_bytes argv[3 + 2 * NSETTINGS] = {{"QUEUE", 5}, {"SET", 3}};
+    struct given given[NSETTINGS] = {{0}};
+    struct yoke_bytes argv[3 + 3 * NSETTINGS] = {{"QUEUE", 5}, {"SET", 3}};
     size_t argc = 3;
     int status, id;
     yoke *y;
@@ -210,18 +261,20 @@ int queue_set_main(struct cli *c)
     while ((id = options_next(c)) != 0) {
         size_t i = (size_t)(id - SETTING_NONE - 1);
 
-        given[i] = true;
-        (void)snprintf(digits[i], sizeof(digits[i]), "%" PRId64,
-                       setting_value(c, settings[i].kind));
+        give(c, settings[i].kind, &given[i]);
     }
     options_operands(c, 1, 1);
     argv[2] = (struct yoke_bytes){c->argv[0], strlen(c->argv[0])};
     for (size_t i = 0; i < NSETTINGS; i++) {
-        if (!given[i])
+        const struct given *g = &given[i];
+
+        if (g->count == 0)
             continue;
         argv[argc++] =
             (struct yoke_bytes){settings[i].word, strlen(settings[i].word)};
-        argv[argc++] = (struct yoke_bytes){digits[i], strlen(digits[i])};
+        for (size_t k = 0; k < g->count; k++)
+            argv[argc++] =
+                (struct yoke_bytes){g->words[k], strlen(g->words[k])};
     }
     y = cli_connect(c);
     status = yoke_command(y, argc, argv, NULL);

@@ -51,7 +51,7 @@ static void add_env(struct cli *c, struct submission *s)
     s->env[s->nenv] = NULL;
 }
 
-static void set_backoff(struct cli *c, struct yoke_submit *submit)
+void submission_backoff(struct cli *c, struct yoke_submit *submit)
 {
     char *base = text_copy(c->value);
     char *cap = strchr(base, ',');
@@ -102,7 +102,19 @@ bool submission_option(struct cli *c, int id, struct submission *s)
         submit->retry = options_integer(c, 1, INT32_MAX);
         return true;
     case SUBMISSION_BACKOFF:
-        set_backoff(c, submit);
+        submission_backoff(c, submit);
+        return true;
+    case SUBMISSION_FACTOR:
+        submit->factor_milli = options_thousandths(c, 1, 100);
+        return true;
+    case SUBMISSION_JITTER:
+        submit->jitter = options_integer(c, 0, 100);
+        return true;
+    case SUBMISSION_RETRY_ON:
+        submit->retry_on = c->value;
+        return true;
+    case SUBMISSION_AT:
+        submit->at_ms = options_moment(c);
         return true;
     case SUBMISSION_REDELIVER:
         submit->redeliver = options_integer(c, 0, INT32_MAX);

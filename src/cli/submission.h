@@ -21,6 +21,10 @@ enum {
     SUBMISSION_GRACE,
     SUBMISSION_RETRY,
     SUBMISSION_BACKOFF,
+    SUBMISSION_FACTOR,
+    SUBMISSION_JITTER,
+    SUBMISSION_RETRY_ON,
+    SUBMISSION_AT,
     SUBMISSION_REDELIVER,
     SUBMISSION_KEEP,
     SUBMISSION_WAIT,
@@ -36,7 +40,14 @@ enum {
          "between asking to stop and killing"},                                \
         {SUBMISSION_RETRY, "retry", "N", "attempts in all when they fail"},    \
         {SUBMISSION_BACKOFF, "backoff", "D[,CAP]",                             \
-         "delay before the second attempt, doubled for each more"},            \
+         "delay before the second attempt, and the longest one"},              \
+        {SUBMISSION_FACTOR, "factor", "F",                                     \
+         "by how much the delay grows with each attempt (2)"},                 \
+        {SUBMISSION_JITTER, "jitter", "PERCENT",                               \
+         "how much of the delay is up to chance (100)"},                       \
+        {SUBMISSION_RETRY_ON, "retry-on", "CLASS[,CLASS]",                     \
+         "errors that are tried again, such as exit:75 or net*"},              \
+        {SUBMISSION_AT, "at", "WHEN", "not before then: 10m from now, @UNIX"}, \
         {SUBMISSION_REDELIVER, "redeliver", "N",                               \
          "attempts that may be lost with their worker"},                       \
         {SUBMISSION_PRIORITY, "priority", "0-9", "higher goes first (4)"},     \
@@ -62,6 +73,8 @@ void submission_init(struct submission *s);
 void submission_clear(struct submission *s);
 /* Takes an option that is one of SUBMISSION_ROWS; false: it is another. */
 bool submission_option(struct cli *c, int id, struct submission *s);
+/* The value "D" or "D,CAP" of --backoff. */
+void submission_backoff(struct cli *c, struct yoke_submit *submit);
 /* The payload of a command line, by submission's dir and env. argv ends with
  * NULL. The caller frees out->data by yoke_free. */
 void submission_payload(struct cli *c, const struct submission *s,

@@ -46,6 +46,22 @@ void yk_args_option(struct yk_args *a, const char *name, const char *text)
     yk_args_text(a, text);
 }
 
+void yk_args_option_decimal(struct yk_args *a, const char *name, int64_t milli)
+{
+    char *to;
+
+    if (milli == YOKE_DEFAULT)
+        return;
+    yk_args_text(a, name);
+    yk_args_int(a, milli / 1000);
+    if (milli % 1000 <= 0 || a->count > YK_ARGS_MAX)
+        return; /* below zero: the daemon says what is wrong */
+    to = a->number[a->numbers - 1];
+    (void)snprintf(to, sizeof(a->number[0]), "%" PRId64 ".%03d", milli / 1000,
+                   (int)(milli % 1000)); /* always fits */
+    a->v[a->count - 1].len = strlen(to);
+}
+
 void yk_args_option_int(struct yk_args *a, const char *name, int64_t i)
 {
     if (i == YOKE_DEFAULT)

@@ -99,8 +99,8 @@ int yk_break(yoke *y, int status, const char *fmt, ...) ATTR_PRINTF(3, 4);
 
 /* -------------------------------------------------------------- arguments */
 
-#define YK_ARGS_MAX    48
-#define YK_NUMBERS_MAX 20
+#define YK_ARGS_MAX    56
+#define YK_NUMBERS_MAX 24
 
 /* One request as it is put together. Lends what it is given until sent. */
 struct yk_args {
@@ -115,6 +115,8 @@ void yk_args_bytes(struct yk_args *a, struct yoke_bytes bytes);
 void yk_args_int(struct yk_args *a, int64_t i);
 /* The option and its value, unless there is none. */
 void yk_args_option(struct yk_args *a, const char *name, const char *text);
+/* Thousandths, as a decimal number. */
+void yk_args_option_decimal(struct yk_args *a, const char *name, int64_t milli);
 void yk_args_option_int(struct yk_args *a, const char *name, int64_t i);
 /* The scope that is given, else that of the environment, else NULL. */
 const char *yk_scope(const char *given);

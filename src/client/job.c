@@ -19,6 +19,9 @@ void yoke_submit_init(struct yoke_submit *s)
         .expires_ms = YOKE_DEFAULT,
         .grace_ms = YOKE_DEFAULT,
         .delay_ms = YOKE_DEFAULT,
+        .at_ms = YOKE_DEFAULT,
+        .factor_milli = YOKE_DEFAULT,
+        .jitter = YOKE_DEFAULT,
         .retry = YOKE_DEFAULT,
         .backoff_base_ms = YOKE_DEFAULT,
         .backoff_cap_ms = YOKE_DEFAULT,
@@ -49,6 +52,7 @@ static int put_submit(yoke *y, struct yk_args *a, const struct yoke_submit *s)
     yk_args_option_int(a, "EXPIRES", s->expires_ms);
     yk_args_option_int(a, "GRACE", s->grace_ms);
     yk_args_option_int(a, "DELAY", s->delay_ms);
+    yk_args_option_int(a, "AT", s->at_ms);
     yk_args_option_int(a, "RETRY", s->retry);
     if (s->backoff_base_ms != YOKE_DEFAULT ||
         s->backoff_cap_ms != YOKE_DEFAULT) {
@@ -56,10 +60,19 @@ static int put_submit(yoke *y, struct yk_args *a, const struct yoke_submit *s)
         yk_args_int(a, or_else(s->backoff_base_ms, BACKOFF_BASE_MS));
         yk_args_int(a, or_else(s->backoff_cap_ms, BACKOFF_CAP_MS));
     }
+    yk_args_option_decimal(a, "FACTOR", s->factor_milli);
+    yk_args_option_int(a, "JITTER", s->jitter);
+    yk_args_option(a, "RETRY-ON", s->retry_on);
     yk_args_option_int(a, "REDELIVER", s->redeliver);
     yk_args_option_int(a, "KEEP", s->keep_ms);
     yk_args_option_int(a, "WAIT", s->wait_ms);
     return 0;
+}
+
+void yoke_times_init(struct yoke_times *t)
+{
+    *t = (struct yoke_times){YOKE_DEFAULT, YOKE_DEFAULT, YOKE_DEFAULT,
+                             YOKE_DEFAULT};
 }
 
 int yoke_submit(yoke *y, const struct yoke_submit *s, char id[YOKE_ID_SIZE])
@@ -258,6 +271,24 @@ int yoke_job_wait_ready(yoke *y, const char *id, int64_t wait_ms,
         return yk_bad_reply(y, "WAIT", v);
     yoke_value_free(v);
     return yk_fail(y, YOKE_ERR_TIMEOUT, "%s is not ready", id);
+}
+
+int yoke_reschedule(yoke *y, const char *id, const struct yoke_times *t)
+{
+    struct yk_args a;
+    int status = need_id(y, id);
+
+    if (status < 0)
+        return status;
+    yk_args_init(&a, "RESCHEDULE");
+    yk_args_text(&a, id);
+    yk_args_option_int(&a, "TIMEOUT", t->timeout_ms);
+    yk_args_option_int(&a, "DEADLINE", t->deadline_ms);
+    yk_args_option_int(&a, "EXPIRES", t->expires_ms);
+    yk_args_option_int(&a, "AT", t->at_ms);
+    if (a.count == 2)
+        return yk_fail(y, YOKE_ERR_ARGUMENT, "nothing is to be moved");
+    return yk_call_ok(y, &a);
 }
 
 int yoke_cancel(yoke *y, const char *id, const char *reason, int64_t grace_ms)

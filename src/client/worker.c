@@ -21,6 +21,7 @@ static bool parse_work(struct yoke_work *w, struct yoke_value *v)
         .group = "",
         .timeout_ms = YOKE_NONE,
         .deadline_ms = YOKE_NONE,
+        .remaining_ms = YOKE_NONE,
     };
     if (strcmp(kind, "cancel") == 0) {
         w->notice = YOKE_NOTICE_CANCEL;
@@ -39,6 +40,7 @@ static bool parse_work(struct yoke_work *w, struct yoke_value *v)
     w->attempt = yk_map_int(&v->items[4], "attempt", 1);
     w->timeout_ms = yk_map_int(&v->items[4], "timeout", YOKE_NONE);
     w->deadline_ms = yk_map_int(&v->items[4], "deadline", YOKE_NONE);
+    w->remaining_ms = yk_map_int(&v->items[4], "remaining", YOKE_NONE);
     w->grace_ms = yk_map_int(&v->items[4], "grace", 0);
     return true;
 }
@@ -228,6 +230,34 @@ int yoke_ready(yoke *y, const char *token, struct yoke_bytes value)
         return status;
     yk_args_bytes(&a, value);
     return yk_call_ok(y, &a);
+}
+
+int yoke_shield(yoke *y, const char *token, int64_t ms, int64_t *granted_ms)
+{
+    struct yoke_value *v;
+    struct yk_args a;
+    int status = report_args(y, &a, "SHIELD", token);
+
+    if (status < 0)
+        return status;
+    yk_args_int(&a, ms);
+    status = yk_call(y, &a, YK_PLAIN, &v);
+    if (status < 0)
+        return status;
+    if (v->kind != YOKE_INT)
+        return yk_bad_reply(y, "SHIELD", v);
+    if (granted_ms)
+        *granted_ms = v->i;
+    yoke_value_free(v);
+    return 0;
+}
+
+int yoke_unshield(yoke *y, const char *token)
+{
+    struct yk_args a;
+    int status = report_args(y, &a, "UNSHIELD", token);
+
+    return status < 0 ? status : yk_call_ok(y, &a);
 }
 
 int yoke_log(yoke *y, const char *token, int stream, struct yoke_bytes data)

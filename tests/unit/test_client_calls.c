@@ -8,7 +8,8 @@ static void expect_full_submit(struct peer *p)
 {
     if (peer_expect(p, "SUBMIT mail body GROUP g1 NAME n PRIORITY 9 TIMEOUT 1 "
                        "DEADLINE -1 EXPIRES 3 GRACE 4 DELAY 5 RETRY 6 BACKOFF "
-                       "7 60000 REDELIVER 8 KEEP 9 WAIT 0"))
+                       "7 60000 FACTOR 1.050 JITTER 20 RETRY-ON exit:75,net* "
+                       "REDELIVER 8 KEEP 9 WAIT 0"))
         peer_say(p, "j0000000000001");
     if (peer_expect(p, "SUBMIT mail "))
         peer_line(p, "-QUEUEFULL queue 'mail' is full (10 of 10 jobs)");
@@ -29,6 +30,10 @@ START_TEST(submit_says_what_was_set_and_nothing_else)
         .expires_ms = 3,
         .grace_ms = 4,
         .delay_ms = 5,
+        .at_ms = YOKE_DEFAULT,
+        .factor_milli = 1050,
+        .jitter = 20,
+        .retry_on = "exit:75,net*",
         .retry = 6,
         .backoff_base_ms = 7,
         .backoff_cap_ms = YOKE_DEFAULT,
@@ -44,6 +49,55 @@ START_TEST(submit_says_what_was_set_and_nothing_else)
     s.queue = "mail";
     ck_assert_int_eq(yoke_submit(y, &s, id), YOKE_ERR_QUEUEFULL);
     ASSERT_TEXT(y, "QUEUEFULL queue 'mail' is full (10 of 10 jobs)");
+    part();
+}
+END_TEST
+
+static void expect_times(struct peer *p)
+{
+    if (peer_expect(p, "RESCHEDULE j0000000000001 TIMEOUT 1000 DEADLINE -1"))
+        peer_line(p, "+OK");
+    if (peer_expect(p, "RESCHEDULE j0000000000001 EXPIRES 5 AT 6"))
+        peer_line(p, "-ENDED the job has been started");
+    if (peer_expect(p, "SUBMIT mail  AT 7 FACTOR 3"))
+        peer_say(p, "j0000000000003");
+    if (peer_expect(p, "SHIELD j0000000000001.2 90000"))
+        peer_line(p, ":60000");
+    if (peer_expect(p, "UNSHIELD j0000000000001.2"))
+        peer_line(p, "+OK");
+    if (peer_expect(p, "SHIELD j0000000000001.2 1"))
+        peer_line(p, "-CANCELLED a shield comes too late");
+}
+
+START_TEST(times_and_shields_say_what_the_protocol_says)
+{
+    yoke *y = meet(expect_times);
+    char id[YOKE_ID_SIZE];
+    struct yoke_submit s;
+    struct yoke_times t;
+    int64_t granted = 0;
+
+    yoke_times_init(&t);
+    ck_assert_int_eq(yoke_reschedule(y, "j0000000000001", &t),
+                     YOKE_ERR_ARGUMENT);
+    t.timeout_ms = 1000;
+    t.deadline_ms = YOKE_NONE;
+    ck_assert_int_eq(yoke_reschedule(y, NULL, &t), YOKE_ERR_ARGUMENT);
+    ck_assert_int_eq(yoke_reschedule(y, "j0000000000001", &t), 0);
+    yoke_times_init(&t);
+    t.expires_ms = 5;
+    t.at_ms = 6;
+    ck_assert_int_eq(yoke_reschedule(y, "j0000000000001", &t), YOKE_ERR_ENDED);
+    yoke_submit_init(&s);
+    s.queue = "mail";
+    s.at_ms = 7;
+    s.factor_milli = 3000;
+    ck_assert_int_eq(yoke_submit(y, &s, id), 0);
+    ck_assert_int_eq(yoke_shield(y, "j0000000000001.2", 90000, &granted), 0);
+    ck_assert_int_eq(granted, 60000);
+    ck_assert_int_eq(yoke_unshield(y, "j0000000000001.2"), 0);
+    ck_assert_int_eq(yoke_shield(y, "j0000000000001.2", 1, NULL),
+                     YOKE_ERR_CANCELLED);
     part();
 }
 END_TEST
@@ -733,6 +787,7 @@ int main(void)
 {
     const TTest *const laws[] = {
         submit_says_what_was_set_and_nothing_else,
+        times_and_shields_say_what_the_protocol_says,
         what_names_no_scope_is_in_that_of_the_environment,
         submit_many_bears_a_peer_that_does_not_read,
         submit_many_stops_at_the_first_error,
