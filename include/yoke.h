@@ -74,6 +74,7 @@ enum yoke_status {
     YOKE_ERR_NOTREADY = -51,
     YOKE_ERR_EXPIRED = -52,
     YOKE_ERR_ENDED = -53,
+    YOKE_ERR_NOLIMITER = -54,
 };
 
 /* A short name: "QUEUEFULL", "connect". Never NULL. */

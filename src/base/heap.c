@@ -84,7 +84,7 @@ void heap_set(struct heap *h, struct heap_node *n, int64_t at)
         return;
     }
     if (h->len == h->cap) {
-        h->cap = h->cap ? h->cap * 2 : 64;
+        h->cap = h->cap ? h->cap * 2 : 8;
         h->entries =
             mem_realloc(h->entries, mem_mul(h->cap, sizeof(*h->entries)));
     }

@@ -19,7 +19,7 @@ static void walk_group(const struct core *c, const struct group *g, job_fn *fn,
                        void *arg)
 {
     list_foreach (it, &g->lanes)
-        walk_list(c, &list_entry(it, struct lane, of_group)->jobs, fn, arg);
+        walk_list(c, &list_entry(it, struct lane, link)->jobs, fn, arg);
     walk_list(c, &g->finished, fn, arg);
 }
 
@@ -28,10 +28,17 @@ static void walk_jobs(const struct core *c, job_fn *fn, void *arg)
     list_foreach (it, &c->queues) {
         const struct queue *q = list_entry(it, struct queue, link);
 
-        for (int p = 0; p < CORE_PRIORITIES; p++)
+        for (int p = 0; p < CORE_PRIORITIES; p++) {
             walk_list(c, &q->ready[p], fn, arg);
+            list_foreach (ti, &q->turns[p])
+                if (ti != &q->plain_turn[p])
+                    walk_list(c, &list_entry(ti, struct share, turn)->jobs, fn,
+                              arg);
+        }
         walk_list(c, &q->delayed, fn, arg);
     }
+    list_foreach (it, &c->lanes)
+        walk_list(c, &list_entry(it, struct lane, link)->jobs, fn, arg);
     list_foreach (it, &c->all_sessions)
         walk_list(c, &list_entry(it, struct session, link)->held, fn, arg);
     walk_list(c, &c->joining, fn, arg);
@@ -202,13 +209,33 @@ static void check_group(const struct core *c, const struct group *g)
     }
 }
 
+static uint32_t check_share(const struct queue *q, const struct share *s, int p)
+{
+    ASSERT(s->queue == q && s->priority == p && !list_empty(&s->jobs));
+    list_foreach (it, &s->jobs) {
+        const struct job *j = list_entry(it, struct job, link);
+
+        ASSERT(j->queue == q && j->priority == p && j->state == JOB_READY &&
+               j->group == s->group);
+    }
+    return 1;
+}
+
 static void check_queue(const struct queue *q)
 {
     int64_t jobs = 0, nproducers = 0, nfetchers = 0;
+    uint32_t shares = 0;
 
     for (int p = 0; p < CORE_PRIORITIES; p++) {
-        ASSERT(((q->ready_mask >> p) & 1) == !list_empty(&q->ready[p]));
-        ASSERT(((q->open_mask >> p) & 1) == !list_empty(&q->open[p]));
+        ASSERT(((q->ready_mask >> p) & 1) ==
+               (!list_empty(&q->ready[p]) || !list_empty(&q->turns[p])));
+        ASSERT(((q->open_mask >> p) & 1) == (heap_min(&q->open[p]) != NULL));
+        /* Ready jobs that have no turn would never start. */
+        ASSERT(list_empty(&q->turns[p]) ||
+               list_linked(&q->plain_turn[p]) == !list_empty(&q->ready[p]));
+        list_foreach (it, &q->turns[p])
+            if (it != &q->plain_turn[p])
+                shares += check_share(q, list_entry(it, struct share, turn), p);
         list_foreach (it, &q->ready[p]) {
             const struct job *j = list_entry(it, struct job, link);
 
@@ -232,6 +259,7 @@ static void check_queue(const struct queue *q)
     for (int s = JOB_RUNNING; s < JOB_FINISHED; s++)
         jobs += q->counts[s];
     ASSERT(jobs > 0 || list_empty(&q->joiners));
+    ASSERT(shares == q->nshares);
 }
 
 /* Keys that lead to nothing yet: each is counted with its first waiter. */
@@ -280,27 +308,127 @@ static void check_no_lost_wakeup(const struct core *c, const struct queue *q)
         return;
     ASSERT(q->ready_mask == 0);
     for (int p = 0; p < CORE_PRIORITIES; p++)
-        list_foreach (it, &q->open[p]) {
-            const struct lane *lane = list_entry(it, struct lane, open);
+        for (uint32_t i = 0; i < q->open[p].len; i++) {
+            const struct lane *lane =
+                container_of(q->open[p].entries[i].node, struct lane, open);
 
-            ASSERT(list_empty(&lane->jobs) || is_full(lane->group));
+            ASSERT(list_empty(&lane->jobs) ||
+                   (!lane->needs && is_full(lane->group)));
         }
 }
 
 static void check_lanes(const struct group *g)
 {
     list_foreach (it, &g->lanes) {
-        const struct lane *lane = list_entry(it, struct lane, of_group);
+        const struct lane *lane = list_entry(it, struct lane, link);
 
+        ASSERT(!lane->needs && lane->group == g);
         list_foreach (ji, &lane->jobs) {
             const struct job *j = list_entry(ji, struct job, link);
 
             ASSERT(j->state == JOB_PARKED && j->queue == lane->queue);
             ASSERT(j->priority == lane->priority);
         }
-        ASSERT(list_empty(&lane->jobs) || list_linked(&lane->open) ||
-               is_full(g));
+        ASSERT(list_empty(&lane->jobs) || heap_has(&lane->open) || is_full(g));
     }
+}
+
+/* In a lane of a limiter: the order, the places, and that somebody opens it. */
+static void check_limit_lane(const struct core *c, const struct lane *lane)
+{
+    const struct limiter *l = lane->waits ? lane->waits->limiter : NULL;
+    const struct job *first =
+        container_of(heap_min(&lane->order), struct extra, place)->job;
+    uint32_t jobs = 0;
+
+    list_foreach (it, &lane->jobs) {
+        const struct job *j = list_entry(it, struct job, link);
+
+        ASSERT(j->state == JOB_PARKED && j->queue == lane->queue);
+        ASSERT(j->priority == lane->priority && j->extra->lane == lane);
+        ASSERT(j->extra->needs == lane->needs &&
+               j->node.hash >= first->node.hash);
+        ASSERT(!lane->group || j->group == lane->group);
+        jobs++;
+    }
+    ASSERT(jobs > 0 && jobs == lane->order.len);
+    ASSERT(lane->turn == max_i64((int64_t)first->node.hash, lane->served));
+    ASSERT((l != NULL) != heap_has(&lane->open));
+    for (size_t i = 0; i < lane->needs->len; i++) {
+        const struct place *p = &lane->places[i];
+
+        ASSERT(p->lane == lane && p->n == lane->needs->list[i].n);
+        ASSERT(p->line->limiter == lane->needs->list[i].limiter);
+        ASSERT(p->line->queue == lane->queue);
+    }
+    /* No worker waits for one that could start, unless it will be looked at. */
+    if (l && queue_attended(c, lane->queue) && !list_linked(&l->wake) &&
+        !list_linked(&lane->queue->wake) && list_empty(&c->left) &&
+        !group_cancelled(first->group) && !job_overdue(c, first) &&
+        !job_full_group(first))
+        ASSERT(line_refuses(c, first));
+}
+
+static void check_line(const struct line *line, int64_t *shut_out)
+{
+    int64_t reserved = 0, last = 0;
+    uint32_t n[CORE_PRIORITIES] = {0};
+
+    ASSERT(!list_empty(&line->places));
+    list_foreach (it, &line->places) {
+        const struct place *p = list_entry(it, struct place, link);
+
+        ASSERT(p->line == line && p->lane->turn >= last);
+        last = p->lane->turn;
+        reserved += p->n;
+        n[p->lane->priority]++;
+    }
+    ASSERT(reserved == line->reserved);
+    for (int p = 0; p < CORE_PRIORITIES; p++) {
+        ASSERT(n[p] == line->nplaces[p]);
+        ASSERT(((line->waiting_mask >> p) & 1) == (line->waiting[p].len > 0));
+        *shut_out += line->waiting[p].len;
+    }
+}
+
+struct limiter_tally {
+    const struct limiter *limiter;
+    int64_t held, users, waiting;
+};
+
+static void count_user(const struct core *c, struct job *j, void *arg)
+{
+    struct limiter_tally *t = arg;
+    const struct needs *needs = j->extra ? j->extra->needs : NULL;
+
+    (void)c;
+    for (size_t i = 0; needs && i < needs->len; i++) {
+        if (needs->list[i].limiter != t->limiter)
+            continue;
+        t->users += j->state != JOB_FINISHED;
+        t->waiting += j->state == JOB_PARKED && j->extra->lane;
+        if (j->state == JOB_RUNNING || j->state == JOB_CANCELLING)
+            t->held += needs->list[i].n;
+    }
+}
+
+static void check_limiter(const struct core *c, const struct limiter *l)
+{
+    struct limiter_tally t = {.limiter = l};
+    int64_t shut_out = 0;
+
+    walk_jobs(c, count_user, &t);
+    ASSERT(t.held == l->held && t.users == l->users);
+    ASSERT(t.waiting == l->waiting);
+    ASSERT(l->permits == CORE_NONE || l->held <= l->permits || l->lowered);
+    ASSERT(l->level >= 0 && l->level <= l->rate * l->rate_ms);
+    list_foreach (it, &l->lines) {
+        const struct line *line = list_entry(it, struct line, of_limiter);
+
+        ASSERT(line->limiter == l);
+        check_line(line, &shut_out);
+    }
+    ASSERT(shut_out == l->shut_out);
 }
 
 void core_check(const struct core *c)
@@ -342,11 +470,16 @@ void core_check(const struct core *c)
         check_key(g->key, g->id, &t.keys);
     }
     ASSERT(t.keys == c->keys.len);
+    list_foreach (it, &c->lanes)
+        check_limit_lane(c, list_entry(it, struct lane, link));
+    list_foreach (it, &c->limiters)
+        check_limiter(c, list_entry(it, struct limiter, link));
+    ASSERT(list_empty(&c->passing) && !c->serving);
     for (size_t i = 0; i < c->segment_cap; i++)
         held += c->segment_live[i];
     ASSERT(held == c->segment_held);
-    ASSERT(held ==
-           (uint64_t)(t.jobs + c->ngroups + c->nended) + c->queue_names.len);
+    ASSERT(held == (uint64_t)(t.jobs + c->ngroups + c->nended + c->nlimiters) +
+                       c->queue_names.len);
 }
 
 /* ------------------------------------------------------------------ digest */
@@ -384,6 +517,7 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
     h = mix(h, (uint64_t)j->options->jitter);
     h = mix(h, map_hash(j->options->retry_on.p, j->options->retry_on.len));
     h = mix(h, has_run(j));
+    h = mix(h, j->extra && j->extra->needs ? j->extra->needs->node.hash : 0);
     if (has_run(j)) {
         h = mix(h, j->u.run->asked);
         h = mix(h, j->u.run->cancelled);
@@ -431,6 +565,20 @@ uint64_t core_digest(const struct core *c)
         h = mix(h, q->paused);
         h = mix(h, q->door);
         h = mix(h, (uint64_t)q->jobs);
+        h = mix(h, (uint64_t)q->settings.fair);
+        sum += h;
+    }
+    list_foreach (it, &c->limiters) {
+        const struct limiter *l = list_entry(it, struct limiter, link);
+        uint64_t h = mix(4, l->id);
+
+        h = mix(h, l->node.hash);
+        h = mix(h, (uint64_t)l->permits);
+        h = mix(h, (uint64_t)l->rate);
+        h = mix(h, (uint64_t)l->rate_ms);
+        h = mix(h, (uint64_t)l->level);
+        h = mix(h, (uint64_t)l->filled_ms);
+        h = mix(h, (uint64_t)l->held);
         sum += h;
     }
     return sum;
@@ -471,6 +619,8 @@ void core_free(struct core *c)
             client_drop_if_idle(c, cl);
     }
     walk_jobs(c, free_job, c);
+    lines_clear(c);
+    limiters_clear(c);
     free_groups(c, &c->all_groups);
     free_groups(c, &c->ended_groups);
     group_release(c, &c->root);
@@ -488,6 +638,10 @@ void core_free(struct core *c)
     map_clear(&c->clients);
     map_clear(&c->queue_names);
     map_clear(&c->keys);
+    map_clear(&c->limiter_names);
+    map_clear(&c->needs);
+    map_clear(&c->lane_map);
+    map_clear(&c->shares);
     heap_clear(&c->timers);
     mem_free(c->queue_table);
     mem_free(c->segment_live);

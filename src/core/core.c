@@ -26,6 +26,7 @@ void core_limits_init(struct core_limits *limits)
         .result_max = 1 << 20,
         .memory_max = INT64_C(1) << 30,
         .queues_max = 1024,
+        .limiters_max = 1024,
         .groups_max = 100000,
         .members_max = 1000000,
         .depth_max = 64,
@@ -75,6 +76,7 @@ void core_settings_unset(struct queue_settings *s)
         .expires_ms = CORE_UNSET,
         .priority = CORE_UNSET,
         .dead_keep_ms = CORE_UNSET,
+        .fair = CORE_UNSET,
     };
 }
 
@@ -238,6 +240,9 @@ static void timer_fire(struct core *c, struct timer *t)
     case TIMER_WAITER:
         waiter_timer(c, container_of(t, struct waiter, timer));
         return;
+    case TIMER_LIMITER:
+        limiter_timer(c, container_of(t, struct limiter, timer));
+        return;
     }
     BUG("unknown timer");
 }
@@ -280,14 +285,30 @@ static void work_cancels(struct core *c)
             c, list_entry(list_first(&c->dead_purges), struct waiter, link));
 }
 
+static bool queue_work_left(const struct core *c)
+{
+    return !list_empty(&c->wakes) || !list_empty(&c->limiter_wakes) ||
+           !list_empty(&c->left);
+}
+
 static void work_queues(struct core *c)
 {
     c->work = c->limits.step_work;
     while (!list_empty(&c->noticed) && core_work(c))
         session_serve(
             c, list_entry(list_first(&c->noticed), struct session, noticed));
-    while (!list_empty(&c->wakes) && core_work(c))
-        queue_serve(c, list_entry(list_first(&c->wakes), struct queue, wake));
+    /* What one of these does may be work for the others. */
+    while (queue_work_left(c) && core_work(c)) {
+        if (!list_empty(&c->left))
+            line_unattended(
+                c, list_entry(list_first(&c->left), struct queue, left));
+        else if (!list_empty(&c->limiter_wakes))
+            limiter_serve(c, list_entry(list_first(&c->limiter_wakes),
+                                        struct limiter, wake));
+        else
+            queue_serve(c,
+                        list_entry(list_first(&c->wakes), struct queue, wake));
+    }
 }
 
 static void work_rest(struct core *c)
@@ -300,14 +321,19 @@ static void work_rest(struct core *c)
         queue_write_image(c, c->images_next++);
     if (c->images_next >= c->queue_count)
         c->images_next = UINT32_MAX; /* those made from now on have one */
+    while (c->limiter_images_next < c->limiter_count && core_work(c))
+        limiter_write_image(c, c->limiter_images_next++);
+    if (c->limiter_images_next >= c->limiter_count)
+        c->limiter_images_next = UINT32_MAX;
 }
 
 static bool work_left(const struct core *c)
 {
     return !list_empty(&c->run_sweeps) || !list_empty(&c->sweeps) ||
            !list_empty(&c->emptying) || !list_empty(&c->dead_purges) ||
-           !list_empty(&c->noticed) || !list_empty(&c->wakes) ||
-           !list_empty(&c->forgetting) || c->images_next < c->queue_count;
+           !list_empty(&c->noticed) || queue_work_left(c) ||
+           !list_empty(&c->forgetting) || c->images_next < c->queue_count ||
+           c->limiter_images_next < c->limiter_count;
 }
 
 int64_t core_next_ms(const struct core *c)
@@ -396,6 +422,9 @@ const char *core_apply(struct core *c, const struct record *r)
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
         return deadline_apply(c, r);
+    case RECORD_LIMITER:
+    case RECORD_LIMITER_DELETE:
+        return limiter_apply(c, r);
     }
     BUG("unknown record");
 }
@@ -630,6 +659,18 @@ static void dispatch(struct core *c, const struct core_event *ev)
     case EVENT_DEAD_PURGE:
         dead_purge(c, ev);
         return;
+    case EVENT_LIMITER_SET:
+        limiter_set(c, ev);
+        return;
+    case EVENT_LIMITER_INFO:
+        limiter_info(c, ev);
+        return;
+    case EVENT_LIMITER_LIST:
+        limiter_list(c, ev);
+        return;
+    case EVENT_LIMITER_DELETE:
+        limiter_delete(c, ev);
+        return;
     case EVENT_SESSION:
         worker_session(c, ev);
         return;
@@ -653,7 +694,7 @@ static void dispatch(struct core *c, const struct core_event *ev)
         return;
     case EVENT_SEGMENT:
         segment_set(c, ev->u.segment);
-        c->images_next = 0;
+        c->images_next = c->limiter_images_next = 0;
         return;
     case EVENT_DISK_FULL:
         disk_full(c, ev->u.on);
@@ -705,6 +746,16 @@ struct core *core_new(const struct core_limits *limits)
     map_init(&c->clients);
     map_init(&c->queue_names);
     map_init(&c->keys);
+    map_init(&c->limiter_names);
+    map_init(&c->needs);
+    map_init(&c->lane_map);
+    map_init(&c->shares);
+    list_init(&c->limiters);
+    list_init(&c->lanes);
+    list_init(&c->passing);
+    list_init(&c->outranked);
+    list_init(&c->limiter_wakes);
+    list_init(&c->left);
     list_init(&c->queues);
     list_init(&c->all_groups);
     list_init(&c->ended_groups);
@@ -721,7 +772,7 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->wakes);
     list_init(&c->forgetting);
     list_init(&c->spent);
-    c->images_next = UINT32_MAX;
+    c->images_next = c->limiter_images_next = UINT32_MAX;
     list_init(&c->outputs);
     heap_init(&c->timers);
     pool_init(&c->job_pool, sizeof(struct job));
@@ -744,6 +795,7 @@ void core_stats(const struct core *c, struct core_stats *out)
 {
     *out = c->totals;
     out->queues = c->queue_count;
+    out->limiters = c->nlimiters;
     out->groups = c->ngroups;
     out->sessions = c->nsessions;
     out->clients_blocked = c->nblocked;

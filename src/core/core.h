@@ -59,6 +59,11 @@ struct scope_ref {
 #define CORE_UNSET            INT64_MIN /* option not given: the default holds */
 #define CORE_QUEUES_PER_FETCH 64
 #define CORE_QUEUE_NAME_MAX   64
+#define CORE_LIMITER_NAME_MAX 64
+#define CORE_LIMITS_MAX       8 /* limiters that one job needs */
+#define CORE_PERMITS_MAX      INT64_C(1000000000)
+#define CORE_RATE_MAX         INT64_C(1000000)
+#define CORE_RATE_MS_MAX      (INT64_C(366) * 24 * 3600 * 1000)
 #define CORE_LABEL_MAX        128
 #define CORE_KEY_MAX          128
 #define CORE_REASON_MAX       256
@@ -93,6 +98,7 @@ struct queue_settings {
      * all but `cancelled`, `deadline` and `expired`. p NULL in an event keeps
      * what holds. Those of core_limits are lent while they are in force. */
     struct str retry_on;
+    int64_t fair; /* 1: groups take turns within a priority; 0: they do not */
 };
 
 /* Nothing is said about anything. */
@@ -104,6 +110,7 @@ struct core_limits {
     int64_t result_max;  /* bytes of one result */
     int64_t memory_max;  /* bytes the core accounts for itself */
     int64_t queues_max;
+    int64_t limiters_max;
     int64_t groups_max;
     int64_t members_max; /* of one group */
     int64_t depth_max;   /* of the tree */
@@ -161,6 +168,10 @@ enum core_event_kind {
     EVENT_DEAD_LIST,
     EVENT_DEAD_RETRY,
     EVENT_DEAD_PURGE,
+    EVENT_LIMITER_SET,
+    EVENT_LIMITER_INFO,
+    EVENT_LIMITER_LIST,
+    EVENT_LIMITER_DELETE,
     EVENT_SESSION, /* answers the id of the client's session; makes one */
     EVENT_SESSION_RESUME,
     EVENT_ALIVE,      /* the client sent something: renews its leases */
@@ -179,8 +190,9 @@ enum core_event_kind {
  * checked them. */
 struct event_submit {
     struct str queue, payload, name;
-    struct str key;  /* not empty, or there is none */
-    struct str then; /* names of queues with commas between; empty: none */
+    struct str key;    /* not empty, or there is none */
+    struct str then;   /* names of queues with commas between; empty: none */
+    struct str limits; /* "name[:n],..."; empty: none */
     struct group_id group;
     struct token body; /* attempt not 0: the group of its body instead */
     int64_t priority;
@@ -282,6 +294,12 @@ struct core_event {
             struct str queue; /* empty: any */
             int64_t count;    /* CORE_UNSET: as many as there are, or may be */
         } dead;
+        struct {
+            struct str name;
+            /* SET: CORE_UNSET keeps what holds */
+            int64_t permits;       /* CORE_NONE: no bound */
+            int64_t rate, rate_ms; /* tokens each interval; 0 and 0: no bound */
+        } limiter;
         struct session_id session; /* SESSION_RESUME */
         enum core_disconnect disconnect;
         uint32_t segment; /* SEGMENT */
@@ -344,7 +362,7 @@ bool core_blocked(const struct core *c, struct client_id client);
 bool core_ends_early(enum core_event_kind kind);
 
 struct core_stats {
-    int64_t queues, groups, sessions, clients_blocked;
+    int64_t queues, limiters, groups, sessions, clients_blocked;
     int64_t jobs, delayed, ready, parked, running, cancelling, joining,
         delivering, finished, dead;
     int64_t memory_bytes, payload_bytes, retained_bytes, log_bytes;

@@ -77,6 +77,9 @@ static const char *refusal(const struct core *c, const struct job *j,
     *code = CORE_ERR_QUEUEFULL;
     if (!queue_has_room(j->queue, j->payload_len))
         return "its queue is full";
+    *code = CORE_ERR_NOLIMITER;
+    if (j->extra->needs && !needs_exist(j->extra->needs))
+        return "a limiter that it needs was removed";
     return NULL;
 }
 
@@ -113,6 +116,10 @@ static uint64_t run_again(struct core *c, const struct job *j)
 
     if (r.u.job.own_options)
         r.u.job.options = options_again(c, j);
+    if (x->needs) {
+        needs_write(x->needs, &r.u.job.needs);
+        limiter_write_images(c, &r.u.job.needs);
+    }
     core_record(c, &r);
     c->totals.submitted++;
     q->total_submitted++;

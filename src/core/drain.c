@@ -60,8 +60,13 @@ static bool empty_one(struct core *c, struct queue *q)
         if (!j)
             return true;
     }
-    for (int p = CORE_PRIORITIES - 1; p >= 0 && (!j || !purged(q, j)); p--)
+    for (int p = CORE_PRIORITIES - 1; p >= 0 && (!j || !purged(q, j)); p--) {
         j = first_of(&q->ready[p]);
+        for (struct list *it = q->turns[p].next;
+             it != &q->turns[p] && (!j || !purged(q, j)); it = it->next)
+            if (it != &q->plain_turn[p])
+                j = first_of(&list_entry(it, struct share, turn)->jobs);
+    }
     return j && drain_takes(c, j);
 }
 
@@ -70,6 +75,7 @@ void drain_begin(struct core *c, struct queue *q)
     if ((q->door == DOOR_CLOSED_NOW || q->purge_before) && q->jobs > 0 &&
         !list_linked(&q->emptying))
         list_push_back(&c->emptying, &q->emptying);
+    line_left(c, q);
 }
 
 void drain_slice(struct core *c, struct queue *q)
@@ -145,6 +151,7 @@ void drain_close(struct core *c, const struct core_event *ev)
         refuse_producers(c, q);
     drain_begin(c, q);
     queue_wake(c, q);
+    line_attended(c, q);
 }
 
 void drain_join(struct core *c, const struct core_event *ev)

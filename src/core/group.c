@@ -62,7 +62,7 @@ void group_release(struct core *c, struct group *g)
 {
     ASSERT(list_empty(&g->waiters) && list_empty(&g->finished));
     list_foreach_safe (it, &g->lanes) {
-        struct lane *lane = list_entry(it, struct lane, of_group);
+        struct lane *lane = list_entry(it, struct lane, link);
 
         ASSERT(list_empty(&lane->jobs));
         lane_close(lane);
@@ -292,6 +292,8 @@ const char *group_apply(struct core *c, const struct record *r)
         return apply_end(c, g, r);
     case RECORD_GROUP:
     case RECORD_QUEUE:
+    case RECORD_LIMITER:
+    case RECORD_LIMITER_DELETE:
     case RECORD_JOB:
     case RECORD_START:
     case RECORD_ASK:
@@ -311,29 +313,6 @@ const char *group_apply(struct core *c, const struct record *r)
 
 /* ------------------------------------------------------------------- width */
 
-static void lane_open(struct core *c, struct lane *lane)
-{
-    struct queue *q = lane->queue;
-
-    if (list_empty(&lane->jobs))
-        return;
-    if (!list_linked(&lane->open))
-        list_push_back(&q->open[lane->priority], &lane->open);
-    q->open_mask |= 1u << lane->priority;
-    queue_wake(c, q);
-}
-
-void lane_close(struct lane *lane)
-{
-    struct queue *q = lane->queue;
-
-    if (!list_linked(&lane->open))
-        return;
-    list_remove(&lane->open);
-    if (list_empty(&q->open[lane->priority]))
-        q->open_mask &= ~(1u << lane->priority);
-}
-
 void group_active(struct core *c, struct group *g, int64_t by)
 {
     for (; g; g = g->parent) {
@@ -342,7 +321,7 @@ void group_active(struct core *c, struct group *g, int64_t by)
         g->active += by;
         if (was_full && g->active < g->width)
             list_foreach (it, &g->lanes)
-                lane_open(c, list_entry(it, struct lane, of_group));
+                lane_open(c, list_entry(it, struct lane, link));
     }
 }
 

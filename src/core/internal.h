@@ -35,6 +35,7 @@ enum timer_kind {
     TIMER_GROUP,   /* struct group: deadline, later: forget the group */
     TIMER_SESSION, /* struct session: lease or grace */
     TIMER_WAITER,  /* struct waiter */
+    TIMER_LIMITER, /* struct limiter: tokens for one that waits */
 };
 
 struct timer {
@@ -52,6 +53,19 @@ struct options {
     int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver;
     int64_t jitter;      /* percent */
     struct str retry_on; /* owned */
+};
+
+/* Permits that a job needs, in the order of the limiters' numbers; shared by
+ * all jobs that need the same. */
+struct need {
+    struct limiter *limiter;
+    int64_t n;
+};
+
+struct needs {
+    struct map_node node; /* core->needs */
+    uint32_t refs, len;
+    struct need list[];
 };
 
 struct job_error {
@@ -93,11 +107,14 @@ struct extra {
     uint32_t failures; /* failed attempts */
     uint32_t losses;   /* lost attempts */
     int64_t not_before_ms;
-    struct list waiters;   /* volatile: struct waiter.link */
-    struct output *output; /* volatile */
-    struct key *key;       /* NULL: none, or it leads elsewhere */
-    struct dead *dead;     /* NULL: is not on the list of the dead */
-    uint64_t retried;      /* the job that was made of it; 0: none */
+    struct needs *needs;    /* NULL: none */
+    struct lane *lane;      /* volatile: parked in it for want of `needs` */
+    struct heap_node place; /* volatile: lane->order */
+    struct list waiters;    /* volatile: struct waiter.link */
+    struct output *output;  /* volatile */
+    struct key *key;        /* NULL: none, or it leads elsewhere */
+    struct dead *dead;      /* NULL: is not on the list of the dead */
+    uint64_t retried;       /* the job that was made of it; 0: none */
 };
 
 /* A job that has failed for good and may be run once more: its payload is still
@@ -161,7 +178,7 @@ struct end {
 /*
  * A job is in exactly one list, by `link`:
  *   DELAYED              queue->delayed
- *   READY                queue->ready[priority]
+ *   READY                queue->ready[priority], or share->jobs
  *   PARKED               lane->jobs
  *   RUNNING, CANCELLING  session->held
  *   JOINING              core->joining
@@ -188,16 +205,91 @@ struct job {
     uint8_t state, priority;
 };
 
-/* Jobs of one queue and priority that wait for the width of one group;
- * volatile. Its group has room: it is open, and its first job is as good as
- * the first of the queue's ready ones. */
+/*
+ * Jobs of one queue and priority that wait for the same: for the width of
+ * `group`, or, with `needs`, for permits; volatile. Once there may be room the
+ * lane is open, and its first job is as good as the first of the queue's ready
+ * ones. See line.c for those with needs.
+ */
 struct lane {
-    struct list of_group; /* group->lanes, for as long as the group lives */
-    struct list of_queue; /* queue->lanes, likewise */
-    struct list open;     /* queue->open[priority] */
-    struct group *group;
+    struct list link;      /* group->lanes, for as long as the group lives; with
+                            * needs: core->lanes, while there are jobs */
+    struct list of_queue;  /* queue->lanes, likewise */
+    struct heap_node open; /* queue->open[priority], by the first job */
+    struct group *group;   /* with needs: of all jobs in it, or NULL: of any */
     struct queue *queue;
     struct list jobs;
+    uint8_t priority;
+    /* with needs */
+    struct map_node node; /* core->lane_map */
+    struct needs *needs;
+    struct heap order;        /* of the jobs: struct extra.place, by id */
+    int64_t turn;             /* its place in the lines; see line.c */
+    int64_t served;           /* the earliest turn it can have */
+    struct line *waits;       /* the line that has no room for it; NULL: open */
+    struct heap_node waiting; /* waits->waiting[priority] */
+    struct place {
+        struct list link; /* line->places, in the order of turns */
+        struct line *line;
+        struct lane *lane;
+        int64_t n;
+    } places[]; /* one for each of its needs */
+};
+
+/* The lanes of one queue that need one limiter; volatile. */
+struct line {
+    struct list of_limiter; /* limiter->lines */
+    struct list of_queue;   /* queue->lines */
+    struct list offer;      /* queue->offers: there may be room for more of it
+                             * than is open */
+    struct limiter *limiter;
+    struct queue *queue;
+    struct list places;
+    uint32_t nplaces[CORE_PRIORITIES];
+    int64_t reserved;                     /* sum of what its places need */
+    struct heap waiting[CORE_PRIORITIES]; /* by turn: lanes that wait for this
+                                           * limiter more than for others */
+    uint32_t waiting_mask;                /* bit p: waiting[p] is not empty */
+    uint32_t shut;     /* bit p: the first of waiting[p] was refused, and so
+                        * would be the others */
+    uint32_t deferred; /* bit p: the first of waiting[p] is not yet due */
+};
+
+/* Permits and tokens that jobs take when they start. */
+struct limiter {
+    struct map_node node; /* hash of the name; volatile */
+    struct list link;     /* core->limiters */
+    uint32_t id;          /* index in core->limiter_table */
+    uint32_t segment;
+    uint32_t refs; /* sets of needs, and one until it is deleted */
+    uint32_t name_len;
+    char *name;
+    bool deleted;
+    int64_t permits;       /* or CORE_NONE */
+    int64_t rate, rate_ms; /* tokens and the time to refill them all; 0: any */
+    int64_t level;         /* tokens at filled_ms, in parts of 1 / rate_ms */
+    int64_t filled_ms;
+    int64_t held;      /* permits of attempts whose body has not ended */
+    int64_t users;     /* jobs that need it and have not ended */
+    bool lowered;      /* volatile: more may be held than there are permits */
+    bool stuck;        /* volatile: some wait only because others go first */
+    bool again;        /* volatile: serve it once more */
+    struct list lines; /* volatile: struct line.of_limiter */
+    struct list wake;  /* volatile: core->limiter_wakes */
+    struct list outranked; /* volatile: core->outranked; some wait only because
+                            * a higher priority of their queue goes first */
+    struct timer timer;    /* volatile: TIMER_LIMITER */
+    int64_t waiting;       /* volatile: parked jobs that need it */
+    int64_t shut_out;      /* volatile: lanes in `waiting` of its lines */
+};
+
+/* The ready jobs of one group in a fair queue; volatile. */
+struct share {
+    struct map_node node; /* core->shares */
+    struct list turn;     /* queue->turns[priority] */
+    struct list jobs;
+    struct group *group;
+    struct queue *queue;
     uint8_t priority;
 };
 
@@ -220,9 +312,20 @@ struct queue {
     bool paused;
     uint8_t door; /* enum door */
     struct list ready[CORE_PRIORITIES];
-    uint32_t ready_mask;               /* bit p: ready[p] is not empty */
-    struct list open[CORE_PRIORITIES]; /* volatile: struct lane.open */
-    uint32_t open_mask;                /* likewise */
+    uint32_t ready_mask; /* bit p: ready[p] or turns[p] is not
+                          * empty */
+    struct list
+        turns[CORE_PRIORITIES]; /* volatile: struct share.turn, and ... */
+    struct list plain_turn[CORE_PRIORITIES]; /* ... of ready[p], if there are
+                                              * shares, too */
+    uint32_t nshares;                        /* volatile */
+    struct heap open[CORE_PRIORITIES];       /* volatile: struct lane.open */
+    uint32_t open_mask;                      /* bit p: open[p] is not empty */
+    struct list lines;  /* volatile: struct line.of_queue */
+    struct list offers; /* volatile: struct line.offer */
+    bool holds_back;    /* volatile: others wait because its
+                         * jobs go first */
+    struct list left;   /* volatile: core->left, as it is not fetched from */
     struct list delayed;
     struct list lanes;     /* volatile: struct lane.of_queue */
     struct list wake;      /* volatile: core->wakes */
@@ -364,6 +467,12 @@ struct core {
     struct map jobs, groups, sessions, clients, queue_names, keys;
     struct queue **queue_table;
     uint32_t queue_count;
+    struct map limiter_names, needs, lane_map, shares;
+    struct limiter **limiter_table; /* by number, with gaps */
+    uint32_t limiter_count;         /* of the table */
+    int64_t nlimiters;
+    struct list limiters, lanes, passing, outranked;
+    int64_t last_turn;
     struct list queues, all_groups, ended_groups, all_sessions, all_clients,
         joining, delivering;
     struct group root;
@@ -378,13 +487,19 @@ struct core {
     struct list dead;        /* struct dead.all */
     struct list dead_purges; /* struct waiter.link */
     int64_t ndead;
-    struct list noticed;    /* sessions with news for a FETCH */
-    struct list wakes;      /* queues with room for producers, or with work */
-    struct list forgetting; /* ended groups whose members are being freed */
-    uint32_t images_next;   /* queues from this number on want an image */
-    int64_t work;           /* left in this step */
-    struct list spent;      /* ended groups that were read, oldest first */
-    int64_t memory;         /* bytes */
+    struct list noticed; /* sessions with news for a FETCH */
+    struct list wakes;   /* queues with room for producers, or with work */
+    struct list
+        limiter_wakes;       /* limiters with room, or who waits has changed */
+    struct list left;        /* queues that others need not wait for any more */
+    struct limiter *serving; /* whose permits are given out now ... */
+    int64_t serving_until;   /* ... to those whose turn is not later */
+    struct list forgetting;  /* ended groups whose members are being freed */
+    uint32_t images_next;    /* queues from this number on want an image */
+    uint32_t limiter_images_next;
+    int64_t work;      /* left in this step */
+    struct list spent; /* ended groups that were read, oldest first */
+    int64_t memory;    /* bytes */
     int64_t retained_jobs, retained_bytes; /* finished jobs */
     int64_t state_counts[JOB_STATES_COUNT];
     int64_t payload_bytes, log_bytes, ngroups, nended, nsessions, nblocked;
@@ -413,6 +528,19 @@ struct record_group {
     struct str key;
 };
 
+/* Numbers of limiters, ascending, and how many permits of each. */
+struct record_needs {
+    uint8_t len;
+    struct {
+        uint32_t limiter, n;
+    } list[CORE_LIMITS_MAX];
+};
+
+struct record_limiter {
+    int64_t permits, rate, rate_ms, level, filled_ms;
+    struct str name;
+};
+
 struct record_job {
     uint32_t queue;
     uint64_t group;
@@ -421,6 +549,7 @@ struct record_job {
     int64_t not_before_ms;
     struct options options;
     struct str name, payload, key, then;
+    struct record_needs needs;
 };
 
 struct record_queue {
@@ -451,13 +580,14 @@ struct record_verdict {
 struct record {
     enum record_type type;
     int64_t at_ms;
-    uint64_t id; /* of the job or group; QUEUE: its number */
+    uint64_t id; /* of the job or group; QUEUE, LIMITER: its number */
     union {
         struct record_queue queue;
         struct record_job job;
         struct {
             uint32_t attempt;
             uint64_t session;
+            struct record_needs spends; /* tokens of limiters with a rate */
         } start;
         struct {
             uint8_t cause;
@@ -471,6 +601,7 @@ struct record {
         int64_t until_ms; /* SHIELD; 0: it is over */
         struct record_times times;
         uint64_t retried; /* CLEAR: the new job, or 0 */
+        struct record_limiter limiter;
     } u;
 };
 
@@ -528,6 +659,8 @@ const char *outcome_name(enum outcome o);
 /* Only job.c writes job->state. A volatile move, without a record: a ready or
  * parked job waits for the width of this group. */
 void job_park(struct core *c, struct job *j, struct group *full);
+/* Likewise, for want of permits: into the lane, which counts it already. */
+void job_park_in(struct core *c, struct job *j, struct lane *lane);
 /* When the core itself goes: no counters, no records. */
 void job_free(struct core *c, struct job *j);
 /* Forget a finished job. */
@@ -644,6 +777,10 @@ struct job *queue_next(struct core *c, struct queue *q);
 /* Find or make a queue; NULL: an error was answered. */
 struct queue *queue_get(struct core *c, struct client_id client,
                         struct str name);
+/* Hand jobs to waiting workers until there are none, or no more workers. */
+void queue_hand_out(struct core *c, struct queue *q);
+/* May its jobs start, and does a worker wait for them? */
+bool queue_attended(const struct core *c, const struct queue *q);
 /* Producers that wait with a job for this group are told it takes no more. */
 void queue_refuse_group(struct core *c, const struct group *g);
 /* Nothing waits for room, neither producers nor deliveries, and there is some
@@ -765,7 +902,6 @@ void group_settle(struct core *c, struct group *g);
 /* A job in it started (+1) or stopped running (-1), which lets parked ones go
  * on. */
 void group_active(struct core *c, struct group *g, int64_t by);
-void lane_close(struct lane *lane);
 /* A member was forgotten. */
 void group_member_forgotten(struct core *c, struct group *g);
 void group_timer(struct core *c, struct group *g);
@@ -794,6 +930,87 @@ bool scope_body_takes_job(struct core *c, struct client_id client,
 /* The group of the body; opened if it is not there. Only after
  * scope_body_takes_job. */
 struct group_id scope_body(struct core *c, const struct token *t);
+/* ------------------------------------------------------------- limiter.c */
+
+const char *limiter_apply(struct core *c, const struct record *r);
+/* At the start of an attempt, of a job that may be forgotten by now. */
+void limiter_spend(struct core *c, const struct record_needs *spends,
+                   int64_t at_ms);
+/* "name[:n],..." as numbers of limiters; answers the error if it is none. */
+bool limiter_read_needs(struct core *c, struct client_id client,
+                        struct str text, struct record_needs *out);
+/* The shared set of what a record says; NULL: it says nothing possible. */
+struct needs *needs_get(struct core *c, const struct record_needs *r);
+void needs_put(struct core *c, struct needs *needs);
+/* The job has been accepted (+1), or has ended (-1). */
+void needs_use(struct needs *needs, int by);
+/* Its permits are taken (+1) or given back (-1). */
+void needs_hold(struct core *c, struct needs *needs, int by);
+/* Are all of its limiters still there? */
+bool needs_exist(const struct needs *needs);
+/* For a record of a job. */
+void needs_write(const struct needs *needs, struct record_needs *out);
+/* What a start of the job costs of limiters with a rate. */
+void needs_spends(const struct needs *needs, struct record_needs *out);
+/* Permits and tokens that are left; may be negative. */
+int64_t limiter_room(const struct core *c, const struct limiter *l);
+/* What a need for n amounts to as the limiter is now: who needs more than
+ * there are takes all. */
+int64_t limiter_cost(const struct limiter *l, int64_t n);
+/* Who waits is looked at again before the step ends, or in the next. */
+void limiter_wake(struct core *c, struct limiter *l);
+/* ... once there are so many tokens, if they are what is short. */
+void limiter_wake_at(struct core *c, struct limiter *l, int64_t tokens);
+void limiter_timer(struct core *c, struct limiter *l);
+/* Old segments can be removed once the images of all lie in newer ones, and a
+ * job is never found before the image of what it needs. */
+void limiter_write_image(struct core *c, uint32_t number);
+void limiter_write_images(struct core *c, const struct record_needs *needs);
+void limiters_clear(struct core *c); /* when the core itself goes */
+
+void limiter_set(struct core *c, const struct core_event *ev);
+void limiter_info(struct core *c, const struct core_event *ev);
+void limiter_list(struct core *c, const struct core_event *ev);
+void limiter_delete(struct core *c, const struct core_event *ev);
+
+/* ---------------------------------------------------------------- line.c */
+
+void lane_open(struct core *c, struct lane *lane);
+void lane_close(struct lane *lane);
+/* The first job of the queue's open lanes of the best priority, or NULL. */
+struct job *lane_first(struct core *c, struct queue *q);
+
+/* May the job take what it needs? If not it is parked, or its lane is closed.
+ * It is the first of its lane, or a ready one. */
+bool line_admit(struct core *c, struct job *j);
+/* Why it may not: the limiter, or NULL. */
+const struct limiter *line_refuses(const struct core *c, const struct job *j);
+/* The limiter that a parked job waits for, or NULL. */
+const struct limiter *line_waits_for(const struct job *j);
+/* It leaves its lane. */
+void line_leave(struct core *c, struct job *j);
+/* A job of it starts: in a fair queue it was its group's turn. */
+void line_served(struct core *c, struct job *j);
+/* Give out what there is, in the order of turns: a slice. */
+void limiter_serve(struct core *c, struct limiter *l);
+/* Nobody fetches from it now: those that its jobs held back may go. */
+void line_left(struct core *c, struct queue *q);
+void line_unattended(struct core *c, struct queue *q);
+/* Somebody fetches from it again: its jobs may hold others back. */
+void line_attended(struct core *c, struct queue *q);
+void lines_clear(struct core *c); /* when the core itself goes */
+
+/* --------------------------------------------------------------- share.c */
+
+/* Where a job that becomes ready goes. */
+struct list *share_place(struct core *c, struct job *j, bool front);
+/* It has left; the share goes when it is empty. */
+void share_left(struct core *c, const struct job *j);
+/* The first ready job of that priority, of whose group it is the turn. */
+struct job *share_first(const struct queue *q, int priority);
+/* It starts: the next turn is another group's. */
+void share_served(const struct job *j);
+void shares_clear(struct queue *q); /* when the core itself goes */
 
 /* --------------------------------------------------------------- worker.c */
 

@@ -135,6 +135,8 @@ static void extra_free(struct core *c, struct job *j)
     mem_free(x->name);
     mem_free(x->reason);
     mem_free(x->then);
+    if (x->needs)
+        needs_put(c, x->needs);
     account(c, -(int64_t)sizeof(*x));
     pool_put(&c->extra_pool, x);
     j->extra = NULL;
@@ -163,6 +165,11 @@ static void run_free(struct core *c, struct job *j)
 
 /* ------------------------------------------------------------------- moves */
 
+static bool holds_permits(enum job_state s)
+{
+    return s == JOB_RUNNING || s == JOB_CANCELLING;
+}
+
 static void count(struct core *c, struct job *j, int64_t by)
 {
     struct queue *q = j->queue;
@@ -180,17 +187,27 @@ static void count(struct core *c, struct job *j, int64_t by)
     }
 }
 
+static void update_ready_mask(struct queue *q, int priority)
+{
+    if (list_empty(&q->ready[priority]) && list_empty(&q->turns[priority]))
+        q->ready_mask &= ~(1u << priority);
+    else
+        q->ready_mask |= 1u << priority;
+}
+
 /* The one writer of job->state: leaves the old list, enters the new one, which
  * may be the front of it, and keeps every counter. */
 static void job_move(struct core *c, struct job *j, enum job_state to,
                      struct list *place, bool front)
 {
-    struct queue *q = j->queue;
+    enum job_state from = (enum job_state)j->state;
 
-    ASSERT(states[j->state].next & (1u << to));
+    ASSERT(states[from].next & (1u << to));
+    if (j->extra && j->extra->lane)
+        line_leave(c, j);
     list_remove(&j->link);
-    if (j->state == JOB_READY && list_empty(&q->ready[j->priority]))
-        q->ready_mask &= ~(1u << j->priority);
+    if (from == JOB_READY)
+        share_left(c, j);
     count(c, j, -1);
     j->state = (uint8_t)to;
     count(c, j, +1);
@@ -198,8 +215,22 @@ static void job_move(struct core *c, struct job *j, enum job_state to,
         list_push_front(place, &j->link);
     else
         list_push_back(place, &j->link);
-    if (to == JOB_READY)
-        q->ready_mask |= 1u << j->priority;
+    if (from == JOB_READY || to == JOB_READY)
+        update_ready_mask(j->queue, j->priority);
+    if (j->extra && j->extra->needs && holds_permits(from) != holds_permits(to))
+        needs_hold(c, j->extra->needs, holds_permits(to) ? +1 : -1);
+}
+
+static void become_ready(struct core *c, struct job *j, bool front)
+{
+    job_move(c, j, JOB_READY, share_place(c, j, front), front);
+}
+
+/* It is ready for as long as it takes to go somewhere else. */
+static void pass_through_ready(struct core *c, struct job *j)
+{
+    if (j->state != JOB_READY)
+        job_move(c, j, JOB_READY, &c->passing, false);
 }
 
 static struct lane *lane_of(struct group *g, const struct job *j)
@@ -207,7 +238,7 @@ static struct lane *lane_of(struct group *g, const struct job *j)
     struct lane *lane;
 
     list_foreach (it, &g->lanes) {
-        lane = list_entry(it, struct lane, of_group);
+        lane = list_entry(it, struct lane, link);
         if (lane->queue == j->queue && lane->priority == j->priority)
             return lane;
     }
@@ -215,9 +246,8 @@ static struct lane *lane_of(struct group *g, const struct job *j)
     lane->group = g;
     lane->queue = j->queue;
     lane->priority = j->priority;
-    list_init(&lane->open);
     list_init(&lane->jobs);
-    list_push_back(&g->lanes, &lane->of_group);
+    list_push_back(&g->lanes, &lane->link);
     list_push_back(&j->queue->lanes, &lane->of_queue);
     return lane;
 }
@@ -231,9 +261,14 @@ void job_park(struct core *c, struct job *j, struct group *full)
     bool front =
         first && j->node.hash < list_entry(first, struct job, link)->node.hash;
 
-    if (j->state == JOB_PARKED)
-        job_move(c, j, JOB_READY, &j->queue->ready[j->priority], true);
+    pass_through_ready(c, j);
     job_move(c, j, JOB_PARKED, &lane->jobs, front);
+}
+
+void job_park_in(struct core *c, struct job *j, struct lane *lane)
+{
+    pass_through_ready(c, j);
+    job_move(c, j, JOB_PARKED, &lane->jobs, false);
 }
 
 /* ------------------------------------------------------------------- apply */
@@ -258,18 +293,16 @@ void job_arm_queued(struct core *c, struct job *j)
 void job_delay(struct core *c, struct job *j, int64_t not_before_ms,
                int64_t now_ms)
 {
-    struct queue *q = j->queue;
-
     job_extra(c, j)->not_before_ms = max_i64(0, not_before_ms);
     if (not_before_ms <= now_ms) {
         if (j->state == JOB_DELAYED)
-            job_move(c, j, JOB_READY, &q->ready[j->priority], false);
+            become_ready(c, j, false);
         return;
     }
     if (j->state == JOB_PARKED)
-        job_move(c, j, JOB_READY, &q->ready[j->priority], true);
+        pass_through_ready(c, j);
     if (j->state == JOB_READY)
-        job_move(c, j, JOB_DELAYED, &q->delayed, false);
+        job_move(c, j, JOB_DELAYED, &j->queue->delayed, false);
 }
 
 static bool options_ok(const struct options *o)
@@ -287,6 +320,7 @@ static const char *apply_job(struct core *c, const struct record *r)
     struct queue *q =
         rj->queue < c->queue_count ? c->queue_table[rj->queue] : NULL;
     struct group *g = find_group(c, (struct group_id){rj->group});
+    struct needs *needs = NULL;
     struct job *j;
 
     /* Removed with their oldest segment: nothing of them is needed. */
@@ -301,6 +335,12 @@ static const char *apply_job(struct core *c, const struct record *r)
     if (UNLIKELY(rj->key.len) &&
         !key_is_free(c, key_scope_of_queue(q), rj->key))
         return "key of another job";
+    if (rj->needs.len) {
+        needs = needs_get(c, &rj->needs);
+        if (!needs)
+            return "job with impossible limits";
+        needs_use(needs, +1);
+    }
     j = pool_get(&c->job_pool);
     j->node.hash = r->id;
     j->queue = q;
@@ -326,6 +366,8 @@ static const char *apply_job(struct core *c, const struct record *r)
         job_extra(c, j)->then = mem_dup_text(rj->then.p, rj->then.len);
         account(c, (int64_t)rj->then.len);
     }
+    if (needs)
+        job_extra(c, j)->needs = needs;
     map_insert(&c->jobs, &j->node);
     segment_hold(c, &j->segment);
     account(c, job_bytes(j));
@@ -342,7 +384,7 @@ static const char *apply_job(struct core *c, const struct record *r)
         list_push_back(&q->delayed, &j->link);
     } else {
         j->state = JOB_READY;
-        list_push_back(&q->ready[j->priority], &j->link);
+        list_push_back(share_place(c, j, false), &j->link);
         q->ready_mask |= 1u << j->priority;
     }
     count(c, j, +1);
@@ -362,8 +404,7 @@ static const char *apply_start(struct core *c, struct job *j,
         return "attempt out of order";
     /* On replay it may still be parked or delayed by a clock that has moved;
      * the record says that it was ready. */
-    if (j->state != JOB_READY)
-        job_move(c, j, JOB_READY, &j->queue->ready[j->priority], true);
+    pass_through_ready(c, j);
     s = session_get(c, r->u.start.session);
     job_move(c, j, JOB_RUNNING, &s->held, false);
     if (j->extra)
@@ -568,7 +609,7 @@ static const char *apply_requeue(struct core *c, struct job *j,
     if (v->not_before_ms)
         job_move(c, j, JOB_DELAYED, &j->queue->delayed, false);
     else
-        job_move(c, j, JOB_READY, &j->queue->ready[j->priority], true);
+        become_ready(c, j, true);
     job_arm_queued(c, j);
     return NULL;
 }
@@ -649,6 +690,8 @@ static const char *apply_end(struct core *c, struct job *j,
         end->result = mem_dup(v->result.p, v->result.len);
         end->result_len = (uint32_t)v->result.len;
     }
+    if (j->extra && j->extra->needs)
+        needs_use(j->extra->needs, -1);
     if (holds_run(j->state)) {
         end->started_ms = j->u.run->started_ms;
         run_free(c, j);
@@ -685,6 +728,8 @@ const char *job_apply(struct core *c, const struct record *r)
 
     if (r->type == RECORD_JOB)
         return apply_job(c, r);
+    if (r->type == RECORD_START)
+        limiter_spend(c, &r->u.start.spends, r->at_ms);
     j = find_job(c, (struct job_id){r->id});
     if (!j)
         return NULL; /* forgotten, its oldest segment removed */
@@ -715,6 +760,8 @@ const char *job_apply(struct core *c, const struct record *r)
     case RECORD_GROUP_END:
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
+    case RECORD_LIMITER:
+    case RECORD_LIMITER_DELETE:
         break;
     }
     BUG("not a record of a job");
@@ -823,11 +870,18 @@ static void end_failed(struct core *c, struct job *j, struct str class,
 
 void job_start(struct core *c, struct job *j, struct session *s)
 {
-    core_record(c, &(struct record){.type = RECORD_START,
-                                    .at_ms = c->now_ms,
-                                    .id = j->node.hash,
-                                    .u.start = {.attempt = j->attempt + 1,
-                                                .session = s->id}});
+    struct record r = {
+        .type = RECORD_START,
+        .at_ms = c->now_ms,
+        .id = j->node.hash,
+        .u.start = {.attempt = j->attempt + 1, .session = s->id}};
+
+    if (UNLIKELY(j->extra && j->extra->needs)) {
+        needs_spends(j->extra->needs, &r.u.start.spends);
+        line_served(c, j);
+    }
+    share_served(j);
+    core_record(c, &r);
     c->totals.started++;
 }
 
@@ -881,7 +935,7 @@ void job_queued_timer(struct core *c, struct extra *x)
     if (drain_takes(c, j))
         return;
     if (j->state == JOB_DELAYED && c->now_ms >= x->not_before_ms)
-        job_move(c, j, JOB_READY, &j->queue->ready[j->priority], false);
+        become_ready(c, j, false);
     job_arm_queued(c, j);
     queue_wake(c, j->queue);
 }

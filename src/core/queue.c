@@ -62,8 +62,13 @@ static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
     q->name_len = (uint32_t)name.len;
     for (size_t i = 0; i < CORE_PRIORITIES; i++) {
         list_init(&q->ready[i]);
-        list_init(&q->open[i]);
+        list_init(&q->turns[i]);
+        list_init(&q->plain_turn[i]);
+        heap_init(&q->open[i]);
     }
+    list_init(&q->lines);
+    list_init(&q->offers);
+    list_init(&q->left);
     list_init(&q->delayed);
     list_init(&q->lanes);
     list_init(&q->emptying);
@@ -87,6 +92,9 @@ void queue_free(struct core *c, struct queue *q)
 {
     ASSERT(list_empty(&q->producers) && list_empty(&q->fetchers));
     ASSERT(list_empty(&q->purgers) && list_empty(&q->joiners));
+    shares_clear(q);
+    for (size_t i = 0; i < CORE_PRIORITIES; i++)
+        heap_clear(&q->open[i]);
     options_release(c, q->defaults);
     mem_free(q->name);
     mem_free(q);
@@ -101,7 +109,8 @@ static bool settings_ok(const struct queue_settings *s)
            s->backoff_base_ms >= 0 && s->backoff_cap_ms >= 0 &&
            s->expires_ms >= -1 && s->priority >= 0 &&
            s->priority < CORE_PRIORITIES &&
-           retry_options_ok(s->factor_milli, s->jitter, s->retry_on);
+           retry_options_ok(s->factor_milli, s->jitter, s->retry_on) &&
+           (s->fair == 0 || s->fair == 1);
 }
 
 const char *queue_apply(struct core *c, const struct record *r)
@@ -221,21 +230,15 @@ struct queue *queue_get(struct core *c, struct client_id client,
 }
 
 /* First of the best priority; those that were parked had come before. */
-static struct job *first_job(struct queue *q)
+static struct job *first_job(struct core *c, struct queue *q)
 {
-    while (q->open_mask >= q->ready_mask && q->open_mask) {
-        int p = 31 - __builtin_clz(q->open_mask);
-        struct lane *lane =
-            list_entry(list_first(&q->open[p]), struct lane, open);
+    struct job *parked = NULL;
 
-        if (!list_empty(&lane->jobs))
-            return list_entry(list_first(&lane->jobs), struct job, link);
-        lane_close(lane);
-    }
-    if (!q->ready_mask)
-        return NULL;
-    return list_entry(list_first(&q->ready[31 - __builtin_clz(q->ready_mask)]),
-                      struct job, link);
+    if (UNLIKELY(q->open_mask || !list_empty(&q->offers)))
+        parked = lane_first(c, q);
+    if (parked || !q->ready_mask)
+        return parked;
+    return share_first(q, 31 - __builtin_clz(q->ready_mask));
 }
 
 /* It waits for the width of a group, or goes on to wait for that of another. */
@@ -244,8 +247,8 @@ static void wait_for_width(struct core *c, struct queue *q, struct job *j,
 {
     struct lane *lane;
 
-    if (j->state == JOB_PARKED) {
-        lane = list_entry(list_first(&q->open[j->priority]), struct lane, open);
+    if (j->state == JOB_PARKED && !(j->extra && j->extra->lane)) {
+        lane = container_of(heap_min(&q->open[j->priority]), struct lane, open);
         if (lane->group == full) {
             lane_close(lane);
             return;
@@ -260,8 +263,9 @@ struct job *queue_next(struct core *c, struct queue *q)
 
     if (q->paused || c->draining || UNLIKELY(drain_stops(q)))
         return NULL;
-    while ((j = first_job(q))) {
+    while ((j = first_job(c, q))) {
         struct group *full = NULL;
+        bool refused = false; /* and parked for want of permits */
         bool cancelled;
 
         deadline_reach(c, j->group);
@@ -269,7 +273,10 @@ struct job *queue_next(struct core *c, struct queue *q)
 
         if (LIKELY(!cancelled && !job_overdue(c, j))) {
             full = job_full_group(j);
-            if (LIKELY(!full))
+            if (LIKELY(!full && !(j->extra && j->extra->needs)))
+                return j;
+            refused = !full && !line_admit(c, j);
+            if (!full && !refused)
                 return j;
         }
         if (!core_work(c)) {
@@ -282,7 +289,7 @@ struct job *queue_next(struct core *c, struct queue *q)
             group_reach(c, j->group);
             job_cancel(c, j, str_from(j->group->reason),
                        j->group->cancel_grace_ms);
-        } else {
+        } else if (!refused) {
             job_queued_timer(c, j->extra); /* has not fired yet */
         }
     }
@@ -378,6 +385,13 @@ static void accept(struct core *c, struct client_id client, struct queue *q,
     };
     int64_t delay = or_default(s->delay_ms, 0);
 
+    if (UNLIKELY(s->limits.len)) {
+        bool known = limiter_read_needs(c, client, s->limits, &r.u.job.needs);
+
+        ASSERT(known); /* submit_allowed has asked */
+        limiter_write_images(c, &r.u.job.needs);
+    }
+
     if (delay > 0)
         r.u.job.not_before_ms = c->now_ms + delay;
     else if (s->at_ms > c->now_ms)
@@ -412,6 +426,7 @@ static bool known(struct core *c, struct client_id client,
 static bool submit_allowed(struct core *c, struct client_id client,
                            const struct event_submit *s)
 {
+    struct record_needs needs;
     const struct group *g;
 
     if (UNLIKELY(c->draining)) {
@@ -430,6 +445,9 @@ static bool submit_allowed(struct core *c, struct client_id client,
                     (long long)c->limits.memory_max);
         return false;
     }
+    if (UNLIKELY(s->limits.len) &&
+        !limiter_read_needs(c, client, s->limits, &needs))
+        return false;
     if (s->group.n == 0)
         return true;
     g = find_group_or_reply(c, client, s->group);
@@ -502,7 +520,7 @@ static void block_producer(struct core *c, const struct core_event *ev,
         w->group->nproducers++;
     }
     w->submit_size = sizeof(*w->submit) + s->payload.len + s->name.len +
-                     s->key.len + s->then.len + s->retry_on.len;
+                     s->key.len + s->then.len + s->retry_on.len + s->limits.len;
     w->submit = mem_alloc(w->submit_size);
     *w->submit = *s;
     strings = (char *)(w->submit + 1);
@@ -512,6 +530,7 @@ static void block_producer(struct core *c, const struct core_event *ev,
     w->submit->then = copy_into(&strings, s->then);
     if (s->retry_on.p)
         w->submit->retry_on = copy_into(&strings, s->retry_on);
+    w->submit->limits = copy_into(&strings, s->limits);
     w->submit->queue = (struct str){0};
     account(c, (int64_t)w->submit_size);
     if (s->key.len)
@@ -599,6 +618,12 @@ static bool admit_one(struct core *c, struct queue *q)
     return true;
 }
 
+bool queue_attended(const struct core *c, const struct queue *q)
+{
+    return !q->paused && !list_empty(&q->fetchers) && !c->draining &&
+           !drain_stops(q);
+}
+
 /* Give the worker that has waited longest what there is. */
 static bool dispatch_one(struct core *c, struct queue *q)
 {
@@ -608,6 +633,12 @@ static bool dispatch_one(struct core *c, struct queue *q)
         c,
         list_entry(list_first(&q->fetchers), struct fetch_link, link)->waiter);
     return true;
+}
+
+void queue_hand_out(struct core *c, struct queue *q)
+{
+    while (dispatch_one(c, q) && core_work(c))
+        continue;
 }
 
 /* Turns of a queue, so that none waits for another that is very busy. */
@@ -716,6 +747,7 @@ void queue_info(struct core *c, const struct core_event *ev)
             {"jitter", s->jitter},
             {"expires", s->expires_ms},
             {"priority", s->priority},
+            {"fair", s->fair},
         };
 
         value_map(b, ARRAY_LEN(rows) + 3);
@@ -745,7 +777,7 @@ static bool settings_equal(const struct queue_settings *a,
            a->backoff_cap_ms == b->backoff_cap_ms &&
            a->factor_milli == b->factor_milli && a->jitter == b->jitter &&
            a->expires_ms == b->expires_ms && a->priority == b->priority &&
-           str_eq(a->retry_on, b->retry_on);
+           str_eq(a->retry_on, b->retry_on) && a->fair == b->fair;
 }
 
 void queue_set(struct core *c, const struct core_event *ev)
@@ -779,14 +811,17 @@ void queue_set(struct core *c, const struct core_event *ev)
                     "QUEUE SET: " RETRY_ON_WANTED, CORE_RETRY_ON_MAX);
         return;
     }
+    s.fair = or_default(n->fair, s.fair);
     if (!settings_ok(&s) || s.keep_ms > c->limits.keep_max_ms ||
         (n->dead_keep_ms != CORE_UNSET &&
          s.dead_keep_ms > c->limits.keep_max_ms)) {
-        reply_error(c, ev->client, CORE_ERR_GENERIC,
-                    "QUEUE SET: MAX-JOBS, MAX-BYTES and RETRY are at least 1, "
-                    "TIMEOUT and WAIT at least -1, the rest at least 0, RETRY "
-                    "and REDELIVER at most %d, KEEP and DEAD-KEEP at most %lld",
-                    RUNS_MAX, (long long)c->limits.keep_max_ms);
+        reply_error(
+            c, ev->client, CORE_ERR_GENERIC,
+            "QUEUE SET: MAX-JOBS, MAX-BYTES and RETRY are at least 1, "
+            "TIMEOUT and WAIT at least -1, the rest at least 0, RETRY "
+            "and REDELIVER at most %d, KEEP and DEAD-KEEP at most %lld, "
+            "FAIR is 0 or 1",
+            RUNS_MAX, (long long)c->limits.keep_max_ms);
         return;
     }
     /* The configuration says the same at each start. */
@@ -807,4 +842,6 @@ void queue_pause(struct core *c, const struct core_event *ev)
                      (enum door)q->door);
     reply_ok(c, ev->client);
     queue_wake(c, q);
+    line_left(c, q);
+    line_attended(c, q);
 }

@@ -212,6 +212,28 @@ static void put_options(struct writer *w, const struct options *o)
     put_retry(w, o->factor_milli, o->jitter, o->retry_on);
 }
 
+static void put_needs(struct writer *w, const struct record_needs *n)
+{
+    put_u8(w, n->len);
+    for (size_t i = 0; i < n->len; i++) {
+        put_u32(w, n->list[i].limiter);
+        put_u32(w, n->list[i].n);
+    }
+}
+
+static void get_needs(struct reader *r, struct record_needs *n)
+{
+    n->len = get_u8(r);
+    if (n->len > CORE_LIMITS_MAX) {
+        r->bad = true;
+        n->len = 0;
+    }
+    for (size_t i = 0; i < n->len; i++) {
+        n->list[i].limiter = get_u32(r);
+        n->list[i].n = get_u32(r);
+    }
+}
+
 static void get_options(struct reader *r, struct options *o)
 {
     int64_t factor;
@@ -233,7 +255,7 @@ static void get_options(struct reader *r, struct options *o)
  * it. */
 static bool has_tail(const struct record_job *j)
 {
-    return j->key.len > 0 || j->then.len > 0;
+    return j->key.len > 0 || j->then.len > 0 || j->needs.len > 0;
 }
 
 static void put_job(struct writer *w, const struct record_job *j)
@@ -251,6 +273,7 @@ static void put_job(struct writer *w, const struct record_job *j)
         return;
     put_str(w, j->key);
     put_str(w, j->then);
+    put_needs(w, &j->needs);
 }
 
 static void get_job(struct reader *r, struct record_job *j)
@@ -266,6 +289,27 @@ static void get_job(struct reader *r, struct record_job *j)
         get_options(r, &j->options);
     j->key = get_str(r);
     j->then = get_str(r);
+    get_needs(r, &j->needs);
+}
+
+static void put_limiter(struct writer *w, const struct record_limiter *l)
+{
+    put_i64(w, l->permits);
+    put_i64(w, l->rate);
+    put_i64(w, l->rate_ms);
+    put_i64(w, l->level);
+    put_i64(w, l->filled_ms);
+    put_str(w, l->name);
+}
+
+static void get_limiter(struct reader *r, struct record_limiter *l)
+{
+    l->permits = get_i64(r);
+    l->rate = get_i64(r);
+    l->rate_ms = get_i64(r);
+    l->level = get_i64(r);
+    l->filled_ms = get_i64(r);
+    l->name = get_str(r);
 }
 
 static void put_verdict_body(struct writer *w, const struct record_verdict *v)
@@ -360,7 +404,7 @@ static void get_times(struct reader *r, struct record_times *t)
 }
 
 /* No body is larger than this and its strings. */
-#define FIXED_BYTES_MAX 256
+#define FIXED_BYTES_MAX 320
 
 static size_t strings_bytes(const struct record *r)
 {
@@ -384,7 +428,10 @@ static size_t strings_bytes(const struct record *r)
         return r->u.group.name.len + r->u.group.key.len;
     case RECORD_READY:
         return r->u.ready.len;
+    case RECORD_LIMITER:
+        return r->u.limiter.name.len;
     case RECORD_START:
+    case RECORD_LIMITER_DELETE:
     case RECORD_GROUP_CLOSE:
     case RECORD_GROUP_END:
     case RECORD_SHIELD:
@@ -414,6 +461,7 @@ void record_encode(struct buf *to, const struct record *r)
         put_u8(&w, r->u.queue.door);
         put_i64(&w, r->u.queue.settings.dead_keep_ms);
         put_job_defaults(&w, &r->u.queue.settings);
+        put_i64(&w, r->u.queue.settings.fair);
         break;
     case RECORD_JOB:
         put_job(&w, &r->u.job);
@@ -421,6 +469,11 @@ void record_encode(struct buf *to, const struct record *r)
     case RECORD_START:
         put_u32(&w, r->u.start.attempt);
         put_u64(&w, r->u.start.session);
+        if (r->u.start.spends.len)
+            put_needs(&w, &r->u.start.spends);
+        break;
+    case RECORD_LIMITER:
+        put_limiter(&w, &r->u.limiter);
         break;
     case RECORD_ASK:
     case RECORD_GROUP_CANCEL:
@@ -454,6 +507,7 @@ void record_encode(struct buf *to, const struct record *r)
         put_u64(&w, r->u.retried);
         break;
     case RECORD_GROUP_CLOSE:
+    case RECORD_LIMITER_DELETE:
         break;
     }
     to->data[to->len] = (char)r->type;
@@ -492,6 +546,7 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         out->u.queue.door = get_u8(&r);
         out->u.queue.settings.dead_keep_ms = get_i64(&r);
         get_job_defaults(&r, &out->u.queue.settings);
+        out->u.queue.settings.fair = get_i64(&r);
         break;
     case RECORD_JOB:
         get_job(&r, &out->u.job);
@@ -499,6 +554,10 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
     case RECORD_START:
         out->u.start.attempt = get_u32(&r);
         out->u.start.session = get_u64(&r);
+        get_needs(&r, &out->u.start.spends);
+        break;
+    case RECORD_LIMITER:
+        get_limiter(&r, &out->u.limiter);
         break;
     case RECORD_ASK:
     case RECORD_GROUP_CANCEL:
@@ -532,6 +591,7 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         out->u.retried = get_u64(&r);
         break;
     case RECORD_GROUP_CLOSE:
+    case RECORD_LIMITER_DELETE:
         break;
     default:
         return "record of an unknown type (written by a newer version?)";

@@ -72,12 +72,29 @@ static int64_t job_started(const struct job *j)
     return j->state == JOB_FINISHED ? j->u.end->started_ms : CORE_NONE;
 }
 
+/* The limiter or the group that a parked job waits for; null: none any more,
+ * or a worker. */
+static void field_waits_for(struct buf *b, const struct job *j)
+{
+    bool parked = j->state == JOB_PARKED;
+    const struct limiter *l = parked ? line_waits_for(j) : NULL;
+    const struct group *full = parked && !l ? job_full_group(j) : NULL;
+
+    field(b, "waits_for");
+    if (l)
+        value_str(b, (struct str){l->name, l->name_len});
+    else if (full)
+        value_id(b, 'g', full->id, 0);
+    else
+        value_null(b);
+}
+
 void show_job(struct core *c, struct buf *b, const struct job *j)
 {
     bool finished = j->state == JOB_FINISHED;
 
     (void)c;
-    value_map(b, 21);
+    value_map(b, 22);
     field(b, "id");
     value_id(b, 'j', j->node.hash, 0);
     field(b, "queue");
@@ -114,6 +131,7 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
         value_str(b, (struct str){j->extra->key->text, j->extra->key->len});
     else
         value_null(b);
+    field_waits_for(b, j);
 }
 
 static void show_error(struct buf *b, struct str class, struct str message,
@@ -323,8 +341,13 @@ static void list_queues(struct listing *l)
 
         if (!queue_wanted(l, q))
             continue;
-        for (int p = CORE_PRIORITIES - 1; p >= 0; p--)
+        for (int p = CORE_PRIORITIES - 1; p >= 0; p--) {
             list_jobs(l, &q->ready[p], TO(READY));
+            list_foreach (ti, &q->turns[p])
+                if (ti != &q->plain_turn[p])
+                    list_jobs(l, &list_entry(ti, struct share, turn)->jobs,
+                              TO(READY));
+        }
         list_jobs(l, &q->delayed, TO(DELAYED));
     }
 }
@@ -332,7 +355,7 @@ static void list_queues(struct listing *l)
 static void list_lanes(struct listing *l, const struct group *g)
 {
     list_foreach (it, &g->lanes)
-        list_jobs(l, &list_entry(it, struct lane, of_group)->jobs, TO(PARKED));
+        list_jobs(l, &list_entry(it, struct lane, link)->jobs, TO(PARKED));
 }
 
 static void list_everywhere(struct listing *l)
@@ -345,6 +368,8 @@ static void list_everywhere(struct listing *l)
     list_jobs(l, &c->joining, TO(JOINING));
     list_jobs(l, &c->delivering, TO(DELIVERING));
     list_queues(l);
+    list_foreach (it, &c->lanes)
+        list_jobs(l, &list_entry(it, struct lane, link)->jobs, TO(PARKED));
     list_foreach (it, &c->all_groups)
         list_lanes(l, list_entry(it, struct group, link));
     list_finished(l);
@@ -515,10 +540,17 @@ static void tree_root(struct tree *t)
     list_foreach (it, &c->queues) {
         const struct queue *q = list_entry(it, struct queue, link);
 
-        for (int p = CORE_PRIORITIES - 1; p >= 0; p--)
+        for (int p = CORE_PRIORITIES - 1; p >= 0; p--) {
             tree_root_jobs(t, &q->ready[p], 2);
+            list_foreach (ti, &q->turns[p])
+                if (ti != &q->plain_turn[p])
+                    tree_root_jobs(t, &list_entry(ti, struct share, turn)->jobs,
+                                   2);
+        }
         tree_root_jobs(t, &q->delayed, 2);
     }
+    list_foreach (it, &c->lanes)
+        tree_root_jobs(t, &list_entry(it, struct lane, link)->jobs, 2);
     tree_root_jobs(t, &c->root.finished, 2);
 }
 

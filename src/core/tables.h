@@ -102,9 +102,11 @@ enum verdict_kind {
     X(SHIELD, 12)       /* an attempt is shielded, or no longer */       \
     X(RESCHEDULE, 13)   /* times of a job moved */                       \
     X(GROUP_TIME, 14)   /* the deadline of a group moved */              \
-    X(CLEAR, 30)        /* a dead job left the list: retried, purged */  \
-    X(READY, 40)        /* the running job announced itself */           \
-    X(DELIVER, 41)      /* done, and the next queue has no room */
+    X(LIMITER, 20)      /* image: name, bounds, tokens */                \
+    X(LIMITER_DELETE, 21)                                                \
+    X(CLEAR, 30)   /* a dead job left the list: retried, purged */       \
+    X(READY, 40)   /* the running job announced itself */                \
+    X(DELIVER, 41) /* done, and the next queue has no room */
 
 enum record_type {
 #define X(id, number) RECORD_##id = number,

@@ -39,6 +39,7 @@ void waiter_free(struct core *c, struct waiter *w)
     for (size_t i = 0; i < w->nlinks; i++) {
         list_remove(&w->links[i].link);
         w->links[i].queue->nfetchers--;
+        line_left(c, w->links[i].queue);
     }
     if (w->kind == WAIT_SUBMIT) {
         w->queue->nproducers--;

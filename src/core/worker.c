@@ -418,8 +418,9 @@ void worker_serve(struct core *c, struct waiter *w)
 
     for (size_t i = 0; i < n; i++)
         queues[i] = w->links[i].queue;
-    waiter_free(c, w);
+    /* It waits until it has them: others must not be let past. */
     taken = take_jobs(c, s, count, queues, n, jobs);
+    waiter_free(c, w);
     b = reply_begin(c, id);
     at = value_array(b, 0);
     while (!list_empty(&s->notices) && entries < NOTICES_MAX) {
@@ -476,8 +477,11 @@ void worker_fetch(struct core *c, const struct core_event *ev)
         w->links[i].waiter = w;
         w->links[i].queue = queues[i];
         queues[i]->nfetchers++;
-        if (count > 0)
-            list_push_back(&queues[i]->fetchers, &w->links[i].link);
+        if (count == 0)
+            continue;
+        if (list_empty(&queues[i]->fetchers))
+            line_attended(c, queues[i]);
+        list_push_back(&queues[i]->fetchers, &w->links[i].link);
     }
     if (anything_for(c, s, count, queues, n))
         worker_serve(c, w);

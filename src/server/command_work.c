@@ -20,6 +20,10 @@ static const struct int_range range_factor = {CORE_FACTOR_MIN, CORE_FACTOR_MAX,
                                               ""};
 static const struct int_range range_percent = {0, 100, " percent"};
 static const struct int_range range_stream = {1, 2, ""};
+static const struct int_range range_yes_or_no = {0, 1, ""};
+static const struct int_range range_permits = {-1, CORE_PERMITS_MAX,
+                                               " (-1: no bound)"};
+static const struct int_range range_rate = {0, CORE_RATE_MS_MAX, ""};
 static const struct int_range range_fetch = {0, FETCH_COUNT_MAX, ""};
 
 static enum command_result step(struct command_call *call,
@@ -38,6 +42,7 @@ enum command_result handle_submit(struct command_call *call)
         {"NAME", OPTION_LABEL, AT(submit.name), 0, NULL},
         {"KEY", OPTION_KEY, AT(submit.key), 0, NULL},
         {"THEN", OPTION_TEXT, AT(submit.then), 0, NULL},
+        {"LIMITS", OPTION_TEXT, AT(submit.limits), 0, NULL},
         {"PRIORITY", OPTION_INT, AT(submit.priority), 0, &range_priority},
         {"TIMEOUT", OPTION_INT, AT(submit.timeout_ms), 0,
          &range_duration_or_none_ms},
@@ -467,6 +472,7 @@ enum command_result handle_queue_set(struct command_call *call)
          &range_duration_or_none_ms},
         {"PRIORITY", OPTION_INT, AT(queue.settings.priority), 0,
          &range_priority},
+        {"FAIR", OPTION_INT, AT(queue.settings.fair), 0, &range_yes_or_no},
     };
 
     call->event->u.queue.name = call->argv[2];
@@ -564,4 +570,40 @@ enum command_result handle_dead_retry(struct command_call *call)
 enum command_result handle_dead_purge(struct command_call *call)
 {
     return dead(call, CORE_UNSET, &range_from_one, EVENT_DEAD_PURGE);
+}
+
+/* --- limits ------------------------------------------------------------- */
+
+enum command_result handle_limiter_set(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"PERMITS", OPTION_INT, AT(limiter.permits), 0, &range_permits},
+        {"RATE", OPTION_PAIR, AT(limiter.rate), AT(limiter.rate_ms),
+         &range_rate},
+    };
+
+    call->event->u.limiter.name = call->argv[2];
+    call->event->u.limiter.permits = CORE_UNSET;
+    call->event->u.limiter.rate = CORE_UNSET;
+    call->event->u.limiter.rate_ms = CORE_UNSET;
+    if (!options_read(call, 3, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_LIMITER_SET);
+}
+
+enum command_result handle_limiter_info(struct command_call *call)
+{
+    call->event->u.limiter.name = call->argv[2];
+    return step(call, EVENT_LIMITER_INFO);
+}
+
+enum command_result handle_limiter_list(struct command_call *call)
+{
+    return step(call, EVENT_LIMITER_LIST);
+}
+
+enum command_result handle_limiter_del(struct command_call *call)
+{
+    call->event->u.limiter.name = call->argv[2];
+    return step(call, EVENT_LIMITER_DELETE);
 }

@@ -147,6 +147,7 @@ static void info_stats(struct info *i, const struct core_stats *core)
 static void info_jobs(struct info *i, const struct core_stats *core)
 {
     line(i, "queues", core->queues);
+    line(i, "limiters", core->limiters);
     line(i, "groups", core->groups);
     line(i, "jobs", core->jobs);
     line(i, "delayed", core->delayed);

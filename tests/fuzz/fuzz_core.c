@@ -154,6 +154,8 @@ static struct str pick_key(struct fuzz *f)
 static void fill_submit(struct fuzz *f, struct event_submit *s)
 {
     static const char payload[200];
+    static const char *const limits[] = {"", "x", "y", "x,y", "y:2", "x:3,y"};
+    uint8_t which = take(f);
     uint8_t where = take(f);
 
     *s = (struct event_submit){
@@ -163,6 +165,7 @@ static void fill_submit(struct fuzz *f, struct event_submit *s)
         .queue = take(f) & 1 ? STR("a") : STR("b"),
         .payload = {.p = payload, .len = take(f) % sizeof(payload)},
         .key = pick_key(f),
+        .limits = str_from(limits[which < 128 ? 0 : which % 6]),
         .priority = option(f, CORE_PRIORITIES - 1),
         .timeout_ms = option(f, 3000),
         .deadline_ms = option(f, 3000),
@@ -281,7 +284,16 @@ static void fill_queue(struct fuzz *f, struct core_event *ev)
         s->jitter = option(f, 100);
         if (s->jitter != CORE_UNSET)
             s->retry_on = s->jitter % 2 ? STR("exit:*,lost") : STR("");
+        s->fair = take(f) & 1;
     }
+}
+
+static void fill_limiter(struct fuzz *f, struct core_event *ev)
+{
+    ev->u.limiter.name = take(f) & 1 ? STR("x") : STR("y");
+    ev->u.limiter.permits = take(f) % 5 - 1;
+    ev->u.limiter.rate = take(f) % 4;
+    ev->u.limiter.rate_ms = ev->u.limiter.rate ? 1 + take(f) : 0;
 }
 
 /* False: such an event is not sent, or may not be sent now. */
@@ -370,6 +382,12 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
     case EVENT_QUEUE_JOIN:
     case EVENT_QUEUE_PURGE:
         fill_queue(f, ev);
+        return true;
+    case EVENT_LIMITER_SET:
+    case EVENT_LIMITER_INFO:
+    case EVENT_LIMITER_LIST:
+    case EVENT_LIMITER_DELETE:
+        fill_limiter(f, ev);
         return true;
     case EVENT_SESSION_RESUME:
         ev->u.session.n = pick(f, f->sessions, f->nsessions);

@@ -5,9 +5,10 @@
  */
 #include "daemon.h"
 
-#define MANY     3000
-#define STEP_MAX (2 << 20) /* bytes of records, one payload of 1 MiB included \
-                            */
+#define MANY 3000
+#define STEP_MAX                                                 \
+    (2 << 20) /* bytes of records, one payload of 1 MiB included \
+               */
 
 static void one_tick(struct daemon *d)
 {
