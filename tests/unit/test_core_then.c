@@ -379,8 +379,7 @@ START_TEST(chains_are_checked_when_they_are_submitted)
                                       "a,,b",
                                       "-a",
                                       "a b",
-                                      "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,"
-                                      "17"};
+                                      "0,1,2,3,4,5,6,7,8,9,a,b,c,d,e,f,g"};
     struct daemon *d = daemon_new();
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
