@@ -99,6 +99,7 @@ static uint64_t run_again(struct core *c, const struct job *j)
 {
     const struct extra *x = j->extra;
     struct queue *q = j->queue;
+    bool own_options = j->options != q->defaults;
     struct record r = {
         .type = RECORD_JOB,
         .at_ms = c->now_ms,
@@ -106,7 +107,7 @@ static uint64_t run_again(struct core *c, const struct job *j)
         .u.job = {.queue = q->id,
                   .group = group_takes(c, j->group) ? j->group->id : 0,
                   .priority = j->priority,
-                  .own_options = j->options != q->defaults,
+                  .own_options = own_options,
                   .name = x->name ? str_from(x->name) : (struct str){0},
                   .payload = {j->payload, j->payload_len},
                   .key = x->key ? (struct str){x->key->text, x->key->len}
@@ -114,7 +115,8 @@ static uint64_t run_again(struct core *c, const struct job *j)
                   .then = x->then ? str_from(x->then) : (struct str){0}},
     };
 
-    if (r.u.job.own_options)
+    queue_anchor(c, q);
+    if (own_options)
         r.u.job.options = options_again(c, j);
     if (x->needs) {
         needs_write(x->needs, &r.u.job.needs);

@@ -106,12 +106,13 @@ static void hand_over(struct core *c, struct job *j, struct queue *q,
                   .priority = j->priority,
                   .own_options = j->options->deadline_ms != CORE_NONE ||
                                  q->settings.expires_ms != CORE_NONE,
-                  .options = *q->defaults,
                   .payload = result},
     };
 
     if (j->extra->name)
         r.u.job.name = str_from(j->extra->name);
+    queue_anchor(c, q);
+    r.u.job.options = *q->defaults;
     r.u.job.options.deadline_ms = j->options->deadline_ms;
     if (q->settings.expires_ms != CORE_NONE)
         r.u.job.options.expires_ms = c->now_ms + q->settings.expires_ms;

@@ -786,8 +786,12 @@ void queue_refuse_group(struct core *c, const struct group *g);
 /* Nothing waits for room, neither producers nor deliveries, and there is some
  * for that many bytes. */
 bool queue_has_room(const struct queue *q, size_t len);
-/* The image of one queue, if there is a queue of that number. */
+/* The image of one queue, if there is a queue of that number: old segments can
+ * be removed once the images of all queues lie in newer ones. */
 void queue_write_image(struct core *c, uint32_t number);
+/* To be called before the record of a job is made up: a job is never found
+ * before the image of its queue. Replaces q->defaults. */
+void queue_anchor(struct core *c, const struct queue *q);
 /* The image of a queue with something changed. */
 void queue_change(struct core *c, const struct queue *q,
                   const struct queue_settings *s, bool paused, enum door door);

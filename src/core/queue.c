@@ -184,14 +184,23 @@ void queue_change(struct core *c, const struct queue *q,
     queue_record(c, q->id, queue_name(q), s, paused, door);
 }
 
-/* Old segments can be removed once the images of all queues lie in newer
- * ones. */
+static void write_image(struct core *c, const struct queue *q)
+{
+    queue_change(c, q, &q->settings, q->paused, (enum door)q->door);
+}
+
 void queue_write_image(struct core *c, uint32_t number)
 {
     const struct queue *q = c->queue_table[number];
 
     if (q)
-        queue_change(c, q, &q->settings, q->paused, (enum door)q->door);
+        write_image(c, q);
+}
+
+void queue_anchor(struct core *c, const struct queue *q)
+{
+    if (UNLIKELY(q->segment != c->segment))
+        write_image(c, q);
 }
 
 struct queue *queue_find_or_reply(struct core *c, struct client_id client,
@@ -385,6 +394,7 @@ static void accept(struct core *c, struct client_id client, struct queue *q,
     };
     int64_t delay = or_default(s->delay_ms, 0);
 
+    queue_anchor(c, q);
     if (UNLIKELY(s->limits.len)) {
         bool known = limiter_read_needs(c, client, s->limits, &r.u.job.needs);
 

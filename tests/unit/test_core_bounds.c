@@ -30,6 +30,7 @@ static uint64_t quick(struct daemon *d, uint64_t client, struct core_event *ev)
     core_step(d->core, ev, &d->effects);
     if (buf_size(&d->effects.records)) {
         ck_assert_uint_lt(d->nentries, DAEMON_ENTRIES);
+        d->entries[d->nentries].segment = d->segment;
         d->entries[d->nentries].len = buf_size(&d->effects.records);
         d->entries[d->nentries++].data = mem_dup(buf_front(&d->effects.records),
                                                  buf_size(&d->effects.records));
@@ -374,11 +375,103 @@ START_TEST(a_long_lived_group_does_not_grow)
 }
 END_TEST
 
+/* Five queues, and steps that write one image each. */
+static struct daemon *slow_with_queues(void)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+
+    core_limits_init(&d->limits);
+    d->limits.step_work = 1;
+    daemon_start(d);
+    for (int i = 0; i < 5; i++) {
+        const char name[] = {'q', (char)('1' + i), '\0'};
+
+        (void)submit(d, name, 0);
+        ck_assert(is_ok(report(d, EVENT_DONE,
+                               token_of(fetch_from(d, 9, 1, 0, name), 0), "")));
+    }
+    return d;
+}
+
+/* Nothing holds the older segments any more but what is in the last queue. */
+static void old_segments_go(struct daemon *d)
+{
+    uint32_t before = d->trimmed;
+
+    daemon_pass(d, d->limits.queue_defaults.keep_ms);
+    ck_assert_uint_gt(d->trimmed, before);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+}
+
+/* The images of the queues are written again in slices; a job that is accepted
+ * in between was lost in a replay once the segment with the older image of its
+ * queue had gone. */
+START_TEST(job_is_never_replayed_before_its_queue)
+{
+    struct daemon *d = slow_with_queues();
+    struct core_event ev = a_job("q5");
+    uint64_t id;
+
+    daemon_next_segment(d);
+    ev.client.n = 1;
+    daemon_one(d, &ev);
+    id = node_id(got(d, 1), 'j');
+    old_segments_go(d);
+    daemon_crash(d);
+    ck_assert_int_eq(job(d, id).state, VIEW_READY);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(retried_job_is_never_replayed_before_its_queue)
+{
+    struct daemon *d = slow_with_queues();
+    struct core_event ev = a_job("q5");
+    uint64_t dead, id;
+
+    ev.u.submit.retry_on = STR("nothing");
+    dead = submit_event(d, &ev);
+    ev = a_report(EVENT_FAIL, token_of(fetch_from(d, 9, 1, 0, "q5"), 0), "");
+    ck_assert(is_ok(ask(d, 9, &ev)));
+    daemon_next_segment(d);
+    ev = (struct core_event){.kind = EVENT_RETRY, .client.n = 1};
+    ev.u.job.id.n = dead;
+    daemon_one(d, &ev);
+    id = node_id(got(d, 1), 'j');
+    old_segments_go(d);
+    daemon_crash(d);
+    ck_assert_int_eq(job(d, id).state, VIEW_READY);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(delivered_job_is_never_replayed_before_its_queue)
+{
+    struct daemon *d = slow_with_queues();
+    struct core_event ev = a_job("q1");
+    uint64_t id;
+
+    ev.u.submit.then = STR("q5");
+    (void)submit_event(d, &ev);
+    ev = a_report(EVENT_DONE, token_of(fetch_from(d, 9, 1, 0, "q1"), 0), "");
+    ev.client.n = 9;
+    daemon_next_segment(d);
+    daemon_one(d, &ev);
+    ck_assert(is_ok(got(d, 9)));
+    old_segments_go(d);
+    daemon_crash(d);
+    id = token_of(fetch_from(d, 9, 1, 0, "q5"), 0).job.n;
+    ck_assert_uint_ne(id, 0);
+    daemon_free(d);
+}
+END_TEST
+
 static Suite *bounds_suite(void)
 {
     Suite *suite = suite_create("core bounds");
     TCase *slices = tcase_create("slices"), *width = tcase_create("width"),
-          *growth = tcase_create("growth");
+          *growth = tcase_create("growth"),
+          *segments = tcase_create("segments");
 
     tcase_set_timeout(slices, 60);
     tcase_add_test(slices, a_crowd_is_cancelled_in_slices);
@@ -395,6 +488,10 @@ static Suite *bounds_suite(void)
     suite_add_tcase(suite, slices);
     suite_add_tcase(suite, width);
     suite_add_tcase(suite, growth);
+    tcase_add_test(segments, job_is_never_replayed_before_its_queue);
+    tcase_add_test(segments, retried_job_is_never_replayed_before_its_queue);
+    tcase_add_test(segments, delivered_job_is_never_replayed_before_its_queue);
+    suite_add_tcase(suite, segments);
     return suite;
 }
 
