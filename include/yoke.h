@@ -125,9 +125,10 @@ int64_t yoke_lease_ms(const yoke *y);
  * May be called from a signal handler or another thread: the blocking call
  * that this handle is in, or its next one, returns YOKE_ERR_INTERRUPTED; the
  * handle stays usable. Blocking are yoke_submit (unless wait_ms is 0),
- * yoke_submit_many, yoke_command, yoke_commandl, yoke_fetch, and what takes a
- * wait_ms that is not 0. What has been answered meanwhile is not lost: the call
- * returns it, and the next one is interrupted.
+ * yoke_submit_many, yoke_queue_purge, yoke_dead_purge, yoke_command,
+ * yoke_commandl, yoke_fetch, and what takes a wait_ms that is not 0. What has
+ * been answered meanwhile is not lost: the call returns it, and the next one is
+ * interrupted.
  *
  * A call that the daemon does not answer is given up a second after the
  * interrupt, or at once after another one; its outcome is unknown then. So it
@@ -170,12 +171,17 @@ int yoke_commandl(yoke *y, struct yoke_value **out, const char *arg0, ...)
 struct yoke_submit {
     const char *queue;         /* required */
     struct yoke_bytes payload;
-    const char *group;         /* a group, "root", or the token of a running
-                                * attempt: the group of its body; NULL: the
-                                * environment's YOKE_SCOPE, else root */
-    const char *name;          /* NULL: none */
-    const char *then;          /* queues that the result goes through, with
-                                * commas between; NULL: none */
+    const char *group;  /* a group, "root", or the token of a running
+                         * attempt: the group of its body; NULL: the
+                         * environment's YOKE_SCOPE, else root */
+    const char *name;   /* NULL: none */
+    const char *key;    /* at most 128 bytes, unique in the queue: while
+                         * a job of that key is known a submit gives its
+                         * id, and changes nothing; NULL: none */
+    const char *limits; /* permits that it holds while it runs, with
+                         * commas between: "gpu:2,api"; NULL: none */
+    const char *then;   /* queues that the result goes through, with
+                         * commas between; NULL: none */
     /* YOKE_DEFAULT where not set; see SUBMIT in doc/protocol.md */
     int64_t priority, timeout_ms, deadline_ms, expires_ms, grace_ms;
     int64_t delay_ms, at_ms;   /* one of them at most */
@@ -189,7 +195,9 @@ struct yoke_submit {
 
 /* All options to YOKE_DEFAULT, everything else to nothing. */
 void yoke_submit_init(struct yoke_submit *s);
-/* Waits while the queue is full, as wait_ms says. */
+/* Waits while the queue is full, as wait_ms says. YOKE_ERR_QUEUEFULL: the wait
+ * is over; YOKE_ERR_CLOSED, YOKE_ERR_CANCELLED: the queue or the group takes no
+ * more; YOKE_ERR_NOLIMITER: yoke_limiter_set makes one. */
 int yoke_submit(yoke *y, const struct yoke_submit *s, char id[YOKE_ID_SIZE]);
 /* Many at once, pipelined: *done counts those accepted, from the first on;
  * stops at the first error, which it returns. Jobs after the refused one may
@@ -246,6 +254,11 @@ int yoke_job_wait_ready(yoke *y, const char *id, int64_t wait_ms,
 /* Of a job or group. Returns when the cancel is recorded, not when it ended.
  * reason may be NULL; grace_ms may be YOKE_DEFAULT. */
 int yoke_cancel(yoke *y, const char *id, const char *reason, int64_t grace_ms);
+/* Makes a new job of one that has failed for good, in its queue and, while that
+ * takes members, its group; gives the id of the new one. YOKE_ERR_GENERIC: it
+ * has not failed, or is not on the list of the dead any more. Does not wait for
+ * room: YOKE_ERR_QUEUEFULL. */
+int yoke_job_retry(yoke *y, const char *id, char new_id[YOKE_ID_SIZE]);
 
 /* YOKE_DEFAULT: stays as it is; YOKE_NONE: none. See RESCHEDULE. */
 struct yoke_times {
@@ -290,6 +303,7 @@ struct yoke_group_options {
     const char *parent; /* group, "root" or token; NULL: the environment's
                          * YOKE_SCOPE, else root */
     const char *name;   /* NULL: none */
+    const char *key;    /* as of yoke_submit, unique under its parent */
     int64_t fail, succeed, width, timeout_ms, deadline_ms, keep_ms;
     bool detached;
 };
@@ -340,6 +354,91 @@ int yoke_error_tree_split(const struct yoke_error_tree *tree,
                           struct yoke_error_tree **match,
                           struct yoke_error_tree **rest);
 void yoke_error_tree_free(struct yoke_error_tree *t);
+
+/* ----------------------------------------------------------------- queues */
+
+/* Bounds of a queue, and the defaults of its jobs; see QUEUE SET. */
+struct yoke_queue_settings {
+    /* YOKE_DEFAULT: stays as it is */
+    int64_t max_jobs, max_bytes; /* that have not started; of their payloads */
+    int64_t timeout_ms, expires_ms, wait_ms; /* YOKE_NONE: none, for ever */
+    int64_t grace_ms, keep_ms, dead_keep_ms;
+    int64_t retry, redeliver;
+    int64_t backoff_base_ms, backoff_cap_ms; /* both or neither */
+    int64_t factor_milli;                    /* in thousandths */
+    int64_t jitter;                          /* percent */
+    int64_t priority;
+    int64_t fair;         /* 1: groups take turns within a priority; 0 */
+    const char *retry_on; /* as of yoke_submit; "": all that may be tried
+                           * again; NULL: stays as it is */
+};
+
+/* Nothing changes. */
+void yoke_queue_settings_init(struct yoke_queue_settings *s);
+/* Makes a queue, or changes it for what is submitted from now on. */
+int yoke_queue_set(yoke *y, const char *queue,
+                   const struct yoke_queue_settings *s);
+/* *out is a MAP, see QUEUE INFO; the caller frees it. YOKE_ERR_NOQUEUE, here
+ * and below: nobody has set or used a queue of that name. */
+int yoke_queue_info(yoke *y, const char *queue, struct yoke_value **out);
+/* *out is an ARRAY of names; the caller frees it. */
+int yoke_queue_list(yoke *y, struct yoke_value **out);
+/* A paused queue takes jobs and starts none. */
+int yoke_queue_pause(yoke *y, const char *queue);
+int yoke_queue_resume(yoke *y, const char *queue);
+/* Takes nothing more (YOKE_ERR_CLOSED, also for those that wait for room); what
+ * is in it is worked off, or, if `now`, cancelled unless it runs. Returns when
+ * that is recorded; yoke_queue_join waits for it. */
+int yoke_queue_close(yoke *y, const char *queue, bool now);
+/* Undoes both. */
+int yoke_queue_open(yoke *y, const char *queue);
+/* Waits until nothing that was accepted is unfinished; wait_ms 0 asks,
+ * YOKE_NONE waits for ever. YOKE_ERR_TIMEOUT: something is. */
+int yoke_queue_join(yoke *y, const char *queue, int64_t wait_ms);
+/* Cancels what has not started; *purged (may be NULL) is how many that were.
+ * Returns when it is done: blocks longer the more there are. */
+int yoke_queue_purge(yoke *y, const char *queue, int64_t *purged);
+
+/* Jobs that have failed for good, and are kept with their payloads until they
+ * are retried or purged. queue NULL: of all queues. count YOKE_DEFAULT: 100 are
+ * listed, 1000 retried, all purged.
+ *
+ * The newest `count`, newest last: all in one page, which is over. The caller
+ * frees it. */
+int yoke_dead_list(yoke *y, const char *queue, int64_t count,
+                   struct yoke_page **out);
+/* yoke_job_retry for the oldest; those whose queue has no room are passed by,
+ * unless that is so for all of them: YOKE_ERR_QUEUEFULL, YOKE_ERR_CLOSED. *out
+ * (may be NULL) is an ARRAY of the new ids; the caller frees it. */
+int yoke_dead_retry(yoke *y, const char *queue, int64_t count,
+                    struct yoke_value **out);
+/* Takes the oldest off the list, which frees their payloads; *purged (may be
+ * NULL) is how many. Blocks longer the more there are. */
+int yoke_dead_purge(yoke *y, const char *queue, int64_t count, int64_t *purged);
+
+/* --------------------------------------------------------------- limiters */
+
+/* Named permits and rates, which jobs need (`limits` of yoke_submit). */
+struct yoke_limiter {
+    int64_t permits;     /* YOKE_NONE: no bound; 0: nothing starts */
+    int64_t rate;        /* starts in each interval; YOKE_NONE: no bound */
+    int64_t interval_ms; /* 0 where there is no rate */
+    /* of yoke_limiter_info */
+    int64_t held;    /* permits */
+    int64_t waiting; /* jobs that are parked for it */
+};
+
+/* Makes a limiter, or changes it; YOKE_DEFAULT: stays as it is, at first no
+ * bound. interval_ms belongs to rate. Raising wakes who waits, lowering lets
+ * holders finish. */
+int yoke_limiter_set(yoke *y, const char *name, int64_t permits, int64_t rate,
+                     int64_t interval_ms);
+/* Fills *out, which holds nothing to be freed. YOKE_ERR_NOLIMITER. */
+int yoke_limiter_info(yoke *y, const char *name, struct yoke_limiter *out);
+/* *out is an ARRAY of names; the caller frees it. */
+int yoke_limiter_list(yoke *y, struct yoke_value **out);
+/* YOKE_ERR_GENERIC: jobs that have not ended need it. */
+int yoke_limiter_delete(yoke *y, const char *name);
 
 /* ---------------------------------------------------------------- workers */
 

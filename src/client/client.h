@@ -139,8 +139,8 @@ int yk_reader_feed(struct redisReader *r, const char *data, size_t len);
 
 /* A flat array of names and values becomes a MAP; false if it is neither. */
 bool yk_value_to_map(struct yoke_value *v);
-/* Nothing in it: null, an empty array, or a page without entries that is not
- * over. It is what a blocking command answers that was ended early. */
+/* Nothing in it: null, 0, an empty array, or a page without entries that is
+ * not over. It is what a blocking command answers that was ended early. */
 bool yk_value_empty(const struct yoke_value *v);
 /* Moves *v into an object of its own; *v becomes null. NULL: no memory. */
 struct yoke_value *yk_value_take(struct yoke_value *v);
@@ -202,6 +202,11 @@ int yk_call_ok(yoke *y, const struct yk_args *a);
 /* A request that is answered by an id. */
 int yk_call_id(yoke *y, const struct yk_args *a, enum yk_mode mode,
                char id[YOKE_ID_SIZE]);
+/* A request that is answered by a number; out may be NULL. */
+int yk_call_int(yoke *y, const struct yk_args *a, enum yk_mode mode,
+                int64_t *out);
+/* A request that is answered by an array, of strings; out may be NULL. */
+int yk_call_names(yoke *y, const struct yk_args *a, struct yoke_value **out);
 /* For replies that are not what the protocol says; frees v. */
 int yk_bad_reply(yoke *y, const char *command, struct yoke_value *v);
 
@@ -216,6 +221,8 @@ int yk_outcome_wait(yoke *y, struct yk_args *a, const char *id, int64_t wait_ms,
                     struct yoke_outcome_info **out);
 /* A page of them; takes v, also on failure. */
 int yk_page_parse(struct yoke_value *v, struct yoke_page **out);
+/* The same from an array of them, which is all there is. */
+int yk_page_of_list(struct yoke_value *v, struct yoke_page **out);
 /* The words for a failure of these; returns the status. */
 int yk_parse_failed(yoke *y, int status, const char *command);
 

@@ -571,6 +571,41 @@ int yk_call_id(yoke *y, const struct yk_args *a, enum yk_mode mode,
     return 0;
 }
 
+int yk_call_int(yoke *y, const struct yk_args *a, enum yk_mode mode,
+                int64_t *out)
+{
+    struct yoke_value *v;
+    int status = yk_call(y, a, mode, &v);
+
+    if (status < 0)
+        return status;
+    if (v->kind != YOKE_INT)
+        return yk_bad_reply(y, a->v[0].data, v);
+    if (out)
+        *out = v->i;
+    yoke_value_free(v);
+    return 0;
+}
+
+int yk_call_names(yoke *y, const struct yk_args *a, struct yoke_value **out)
+{
+    struct yoke_value *v;
+    int status = yk_call(y, a, YK_PLAIN, &v);
+
+    if (status < 0)
+        return status;
+    if (v->kind != YOKE_ARRAY)
+        return yk_bad_reply(y, a->v[0].data, v);
+    for (size_t i = 0; i < v->count; i++)
+        if (v->items[i].kind != YOKE_STR)
+            return yk_bad_reply(y, a->v[0].data, v);
+    if (out)
+        *out = v;
+    else
+        yoke_value_free(v);
+    return 0;
+}
+
 int yoke_command(yoke *y, size_t argc, const struct yoke_bytes *argv,
                  struct yoke_value **out)
 {

@@ -39,6 +39,7 @@ int yoke_group_open(yoke *y, const struct yoke_group_options *o,
     yk_args_text(&a, "OPEN");
     yk_args_option(&a, "PARENT", yk_scope(o->parent));
     yk_args_option(&a, "NAME", o->name);
+    yk_args_option(&a, "KEY", o->key);
     yk_args_option_int(&a, "FAIL", o->fail);
     yk_args_option_int(&a, "SUCCEED", o->succeed);
     yk_args_option_int(&a, "WIDTH", o->width);

@@ -45,6 +45,8 @@ static int put_submit(yoke *y, struct yk_args *a, const struct yoke_submit *s)
     yk_args_bytes(a, s->payload);
     yk_args_option(a, "GROUP", yk_scope(s->group));
     yk_args_option(a, "NAME", s->name);
+    yk_args_option(a, "KEY", s->key);
+    yk_args_option(a, "LIMITS", s->limits);
     yk_args_option(a, "THEN", s->then);
     yk_args_option_int(a, "PRIORITY", s->priority);
     yk_args_option_int(a, "TIMEOUT", s->timeout_ms);
@@ -303,6 +305,18 @@ int yoke_cancel(yoke *y, const char *id, const char *reason, int64_t grace_ms)
     yk_args_option(&a, "REASON", reason);
     yk_args_option_int(&a, "GRACE", grace_ms);
     return yk_call_ok(y, &a);
+}
+
+int yoke_job_retry(yoke *y, const char *id, char new_id[YOKE_ID_SIZE])
+{
+    struct yk_args a;
+    int status = need_id(y, id);
+
+    if (status < 0)
+        return status;
+    yk_args_init(&a, "RETRY");
+    yk_args_text(&a, id);
+    return yk_call_id(y, &a, YK_PLAIN, new_id);
 }
 
 /* ------------------------------------------------------------------- logs */

@@ -128,15 +128,10 @@ void yoke_outcome_free(struct yoke_outcome_info *o)
     free(o);
 }
 
-static int fill_page(struct yoke_page *p, struct yoke_value *v)
+static int fill_members(struct yoke_page *p, struct yoke_value *entries)
 {
-    struct yoke_value *entries;
-
-    if (v->kind != YOKE_ARRAY || v->count != 3 ||
-        !yk_value_id(&v->items[0], p->cursor) || v->items[1].kind != YOKE_ARRAY)
+    if (entries->kind != YOKE_ARRAY)
         return YOKE_ERR_PROTOCOL;
-    entries = &v->items[1];
-    p->over = yk_value_int(&v->items[2], 0) != 0;
     if (entries->count == 0)
         return 0;
     p->members = yk_zalloc(entries->count, sizeof(struct yoke_outcome_info *));
@@ -154,10 +149,26 @@ static int fill_page(struct yoke_page *p, struct yoke_value *v)
     return 0;
 }
 
-int yk_page_parse(struct yoke_value *v, struct yoke_page **out)
+static int fill_page(struct yoke_page *p, struct yoke_value *v)
+{
+    if (v->kind != YOKE_ARRAY || v->count != 3 ||
+        !yk_value_id(&v->items[0], p->cursor))
+        return YOKE_ERR_PROTOCOL;
+    p->over = yk_value_int(&v->items[2], 0) != 0;
+    return fill_members(p, &v->items[1]);
+}
+
+static int fill_list(struct yoke_page *p, struct yoke_value *v)
+{
+    p->over = true;
+    return fill_members(p, v);
+}
+
+static int parse_page(struct yoke_value *v, struct yoke_page **out,
+                      int (*fill_it)(struct yoke_page *, struct yoke_value *))
 {
     struct yoke_page *p = yk_zalloc(1, sizeof(*p));
-    int status = p ? fill_page(p, v) : YOKE_ERR_NOMEM;
+    int status = p ? fill_it(p, v) : YOKE_ERR_NOMEM;
 
     yoke_value_free(v);
     if (status < 0)
@@ -165,6 +176,16 @@ int yk_page_parse(struct yoke_value *v, struct yoke_page **out)
     else
         *out = p;
     return status;
+}
+
+int yk_page_parse(struct yoke_value *v, struct yoke_page **out)
+{
+    return parse_page(v, out, fill_page);
+}
+
+int yk_page_of_list(struct yoke_value *v, struct yoke_page **out)
+{
+    return parse_page(v, out, fill_list);
 }
 
 void yoke_page_free(struct yoke_page *p)

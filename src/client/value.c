@@ -263,6 +263,8 @@ bool yk_value_empty(const struct yoke_value *v)
 {
     if (v->kind == YOKE_NULL)
         return true;
+    if (v->kind == YOKE_INT)
+        return v->i == 0; /* of QUEUE JOIN */
     if (v->kind != YOKE_ARRAY)
         return false;
     if (v->count == 0)

@@ -385,7 +385,7 @@ static inline struct yoke_bytes bytes(const char *text)
 }
 
 /* As a program with a loop of its own would do it. */
-static int loop_until_idle(yoke *y)
+static inline int loop_until_idle(yoke *y)
 {
     while (yoke_pending(y) > 0) {
         struct pollfd p = {.fd = yoke_fd(y), .events = yoke_events(y)};

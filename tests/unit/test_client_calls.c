@@ -6,10 +6,12 @@
 
 static void expect_full_submit(struct peer *p)
 {
-    if (peer_expect(p, "SUBMIT mail body GROUP g1 NAME n PRIORITY 9 TIMEOUT 1 "
-                       "DEADLINE -1 EXPIRES 3 GRACE 4 DELAY 5 RETRY 6 BACKOFF "
-                       "7 60000 FACTOR 1.050 JITTER 20 RETRY-ON exit:75,net* "
-                       "REDELIVER 8 KEEP 9 WAIT 0"))
+    if (peer_expect(p,
+                    "SUBMIT mail body GROUP g1 NAME n KEY k LIMITS gpu:2,api "
+                    "THEN next PRIORITY 9 TIMEOUT 1 "
+                    "DEADLINE -1 EXPIRES 3 GRACE 4 DELAY 5 RETRY 6 BACKOFF "
+                    "7 60000 FACTOR 1.050 JITTER 20 RETRY-ON exit:75,net* "
+                    "REDELIVER 8 KEEP 9 WAIT 0"))
         peer_say(p, "j0000000000001");
     if (peer_expect(p, "SUBMIT mail "))
         peer_line(p, "-QUEUEFULL queue 'mail' is full (10 of 10 jobs)");
@@ -24,6 +26,9 @@ START_TEST(submit_says_what_was_set_and_nothing_else)
         .payload = bytes("body"),
         .group = "g1",
         .name = "n",
+        .key = "k",
+        .limits = "gpu:2,api",
+        .then = "next",
         .priority = 9,
         .timeout_ms = 1,
         .deadline_ms = YOKE_NONE,
@@ -448,8 +453,9 @@ static void expect_group_calls(struct peer *p)
 {
     if (peer_expect(p, "GROUP OPEN"))
         peer_say(p, "g1");
-    if (peer_expect(p, "GROUP OPEN PARENT j1.1 NAME n FAIL 1 SUCCEED 2 WIDTH 3 "
-                       "TIMEOUT 4 DEADLINE 5 KEEP 6 DETACHED"))
+    if (peer_expect(
+            p, "GROUP OPEN PARENT j1.1 NAME n KEY k FAIL 1 SUCCEED 2 WIDTH 3 "
+               "TIMEOUT 4 DEADLINE 5 KEEP 6 DETACHED"))
         peer_say(p, "0123456789012345678901234567890123456789");
     if (peer_expect(p, "GROUP CLOSE g1"))
         peer_say(p, "+OK");
@@ -464,7 +470,7 @@ static void expect_group_calls(struct peer *p)
 START_TEST(group_calls_say_what_the_protocol_says)
 {
     yoke *y = meet(expect_group_calls);
-    struct yoke_group_options o = {"j1.1", "n", 1, 2, 3, 4, 5, 6, true};
+    struct yoke_group_options o = {"j1.1", "n", "k", 1, 2, 3, 4, 5, 6, true};
     char id[YOKE_ID_SIZE] = "";
     struct yoke_page *p = NULL;
 
@@ -664,6 +670,8 @@ static void answer_all(struct peer *p)
             peer_say(p, ENDED);
         else if (strcmp(verb, "FETCH") == 0)
             peer_say(p, A_JOB);
+        else if (strcmp(verb, "DEAD") == 0)
+            peer_say(p, "[ " JOB("j1", ONE("lost")) " ]");
         else if (strcmp(verb, "LOGS") == 0)
             peer_say(p, "[ 3 [ [ :1 out ] ] :1 ]");
         else if (strcmp(second, "INFO") == 0)
@@ -692,6 +700,7 @@ static int use_jobs(yoke *y)
     struct yoke_submit s[3];
     struct yoke_outcome_info *o = NULL;
     struct yoke_log_page *logs = NULL;
+    struct yoke_page *dead = NULL;
     size_t done;
     int status;
 
@@ -704,8 +713,11 @@ static int use_jobs(yoke *y)
         status = yoke_job_wait(y, "j1", 1, &o);
     if (status == 0)
         status = yoke_job_logs(y, "j1", 0, 1, &logs);
+    if (status == 0)
+        status = yoke_dead_list(y, NULL, 1, &dead);
     yoke_outcome_free(o);
     yoke_log_page_free(logs);
+    yoke_page_free(dead);
     return status;
 }
 
