@@ -50,7 +50,7 @@ includes() {
 
 layer base 'base/.*' 'none'
 layer wire '(base|wire)/.*' 'hiredis/'
-layer core 'base/(base|mem|list|heap|map|buf|plant|value)\.h|core/.*|wire/errors\.def' \
+layer core 'base/(base|mem|list|slab|heap|map|buf|plant|value)\.h|core/.*|wire/errors\.def' \
     'none'
 layer store '(base|store)/.*' 'xxhash\.h|hiredis/'
 layer server \
@@ -80,7 +80,7 @@ core_calls() {
 
 allowed='^(memcpy|memmove|memset|memcmp|memchr|strlen|strcmp|strncmp)$'
 allowed+='|^(snprintf|vsnprintf|abort)$|^_GLOBAL_OFFSET_TABLE_$'
-allowed+='|^(base_bug|mem|pool|list|heap|map|buf|value)(_|$)'
+allowed+='|^(base_bug|mem|slabs|list|heap|map|buf|value)(_|$)'
 # The compiler's own helpers, and those of the instrumented builds.
 allowed+='|^__(stack_chk_fail|asan|ubsan|tsan|sanitizer|gcov|llvm|sancov)'
 allowed+='|^__(memcpy|memmove|memset|snprintf|vsnprintf)_chk$'

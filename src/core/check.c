@@ -628,10 +628,7 @@ void core_free(struct core *c)
         queue_free(c, list_entry(it, struct queue, link));
     list_foreach_safe (it, &c->all_sessions)
         mem_free(list_entry(it, struct session, link));
-    pool_clear(&c->job_pool);
-    pool_clear(&c->run_pool);
-    pool_clear(&c->end_pool);
-    pool_clear(&c->extra_pool);
+    slabs_clear(&c->slabs);
     map_clear(&c->jobs);
     map_clear(&c->groups);
     map_clear(&c->sessions);

@@ -775,10 +775,7 @@ struct core *core_new(const struct core_limits *limits)
     c->images_next = c->limiter_images_next = UINT32_MAX;
     list_init(&c->outputs);
     heap_init(&c->timers);
-    pool_init(&c->job_pool, sizeof(struct job));
-    pool_init(&c->run_pool, sizeof(struct run));
-    pool_init(&c->end_pool, sizeof(struct end));
-    pool_init(&c->extra_pool, sizeof(struct extra));
+    slabs_init(&c->slabs);
     group_init(&c->root);
     c->root.opened_ms = CORE_NONE;
     c->next_id = 1;

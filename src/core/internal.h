@@ -15,6 +15,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/plant.h"
+#include "base/slab.h"
 #include "core/core.h"
 #include "core/tables.h"
 
@@ -477,7 +478,7 @@ struct core {
         joining, delivering;
     struct group root;
     struct heap timers;
-    struct pool job_pool, run_pool, end_pool, extra_pool;
+    struct slabs slabs; /* of jobs, what they have, and payloads */
     uint64_t next_id;
     bool started, disk_full, draining;
     /* What goes on in slices; see core.c. */

@@ -65,7 +65,7 @@ struct extra *job_extra(struct core *c, struct job *j)
 
     if (x)
         return x;
-    x = pool_get(&c->extra_pool);
+    x = slabs_zalloc(&c->slabs, sizeof(*x));
     x->job = j;
     x->timer.kind = TIMER_QUEUED;
     list_init(&x->waiters);
@@ -138,7 +138,7 @@ static void extra_free(struct core *c, struct job *j)
     if (x->needs)
         needs_put(c, x->needs);
     account(c, -(int64_t)sizeof(*x));
-    pool_put(&c->extra_pool, x);
+    slabs_free(&c->slabs, x, sizeof(*x));
     j->extra = NULL;
 }
 
@@ -159,7 +159,7 @@ static void run_free(struct core *c, struct job *j)
     mem_free(run->progress);
     mem_free(run->ready);
     account(c, -(int64_t)sizeof(*run));
-    pool_put(&c->run_pool, run);
+    slabs_free(&c->slabs, run, sizeof(*run));
     j->u.run = NULL;
 }
 
@@ -341,7 +341,7 @@ static const char *apply_job(struct core *c, const struct record *r)
             return "job with impossible limits";
         needs_use(needs, +1);
     }
-    j = pool_get(&c->job_pool);
+    j = slabs_zalloc(&c->slabs, sizeof(*j));
     j->node.hash = r->id;
     j->queue = q;
     j->group = g;
@@ -354,7 +354,7 @@ static const char *apply_job(struct core *c, const struct record *r)
         j->options->refs++;
     }
     j->payload_len = (uint32_t)rj->payload.len;
-    j->payload = mem_dup(rj->payload.p, rj->payload.len);
+    j->payload = slabs_dup(&c->slabs, rj->payload.p, rj->payload.len);
     if (rj->name.len) {
         job_extra(c, j)->name = mem_dup_text(rj->name.p, rj->name.len);
         account(c, (int64_t)strlen(j->extra->name));
@@ -410,7 +410,7 @@ static const char *apply_start(struct core *c, struct job *j,
     if (j->extra)
         timer_stop(c, &j->extra->timer);
     j->attempt++;
-    run = pool_get(&c->run_pool);
+    run = slabs_zalloc(&c->slabs, sizeof(*run));
     run->job = j;
     run->session = s;
     run->timer.kind = TIMER_RUN;
@@ -645,7 +645,7 @@ static void payload_free(struct core *c, struct job *j)
 {
     account(c, -(int64_t)j->payload_len);
     c->payload_bytes -= j->payload_len;
-    mem_free(j->payload);
+    slabs_free(&c->slabs, j->payload, j->payload_len);
     j->payload = NULL;
     j->payload_len = 0;
 }
@@ -676,7 +676,7 @@ static const char *apply_end(struct core *c, struct job *j,
     if (v->outcome == OUTCOME_NONE || v->outcome >= OUTCOMES_COUNT ||
         (has_run(j->state) && j->u.run->live_groups))
         return "impossible end of a job";
-    end = pool_get(&c->end_pool);
+    end = slabs_zalloc(&c->slabs, sizeof(*end));
     end->job = j;
     end->timer.kind = TIMER_KEEP;
     end->outcome = v->outcome;
@@ -775,13 +775,13 @@ void job_free(struct core *c, struct job *j)
     } else if (j->state == JOB_FINISHED) {
         timer_stop(c, &j->u.end->timer);
         mem_free(j->u.end->result);
-        pool_put(&c->end_pool, j->u.end);
+        slabs_free(&c->slabs, j->u.end, sizeof(*j->u.end));
     }
     extra_free(c, j);
     options_release(c, j->options);
-    mem_free(j->payload);
+    slabs_free(&c->slabs, j->payload, j->payload_len);
     list_remove(&j->link);
-    pool_put(&c->job_pool, j);
+    slabs_free(&c->slabs, j, sizeof(*j));
 }
 
 void job_forget(struct core *c, struct job *j)
@@ -796,14 +796,14 @@ void job_forget(struct core *c, struct job *j)
     timer_stop(c, &end->timer);
     account(c, -(int64_t)(sizeof(*end) + end->result_len) - job_bytes(j));
     c->payload_bytes -= j->payload_len;
-    mem_free(j->payload);
+    slabs_free(&c->slabs, j->payload, j->payload_len);
     mem_free(end->result);
-    pool_put(&c->end_pool, end);
+    slabs_free(&c->slabs, end, sizeof(*end));
     extra_free(c, j);
     options_release(c, j->options);
     segment_drop(c, j->segment);
     map_remove(&c->jobs, &j->node);
-    pool_put(&c->job_pool, j);
+    slabs_free(&c->slabs, j, sizeof(*j));
     group_member_forgotten(c, g);
 }
 

@@ -9,6 +9,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/slab.h"
 
 /* Check's own assertions report each success, too; here are a million. */
 #define MUST(cond)                                        \
@@ -305,44 +306,6 @@ END_TEST
 
 /* -- mem ---------------------------------------------------------------- */
 
-START_TEST(pool_objects_are_zeroed_distinct_and_counted)
-{
-    static const size_t sizes[] = {61, 4093}; /* chunks alone, and regions */
-    enum { OBJECTS = 3000 };
-    const size_t size = sizes[_i];
-    unsigned char *objects[OBJECTS] = {0};
-    uint64_t seed = 9;
-    size_t used = 0;
-    struct pool p;
-
-    pool_init(&p, size);
-    MUST(p.size == size + 3);
-    for (int turn = 0; turn < 20000; turn++) {
-        size_t i = (size_t)(chance(&seed) % OBJECTS);
-
-        if (objects[i]) {
-            for (size_t k = 0; k < size; k++)
-                MUST(objects[i][k] == (unsigned char)i);
-            pool_put(&p, objects[i]);
-            objects[i] = NULL;
-            used--;
-        } else {
-            objects[i] = pool_get(&p);
-            for (size_t k = 0; k < size; k++)
-                MUST(objects[i][k] == 0);
-            memset(objects[i], (int)(unsigned char)i, size);
-            used++;
-        }
-        MUST(p.used == used);
-    }
-    for (size_t i = 0; i < OBJECTS; i++)
-        if (objects[i])
-            pool_put(&p, objects[i]);
-    MUST(p.used == 0);
-    pool_clear(&p);
-}
-END_TEST
-
 START_TEST(copies_are_independent_and_text_ends)
 {
     char bytes[4] = {'a', '\0', 'c', 'd'};
@@ -393,6 +356,72 @@ START_TEST(strings_are_equal_by_bytes_not_by_place)
 }
 END_TEST
 
+/* -- slab --------------------------------------------------------------- */
+
+/* Objects of all sizes come and go, often enough that slabs and regions do,
+ * too; in the middle the crowd changes its size. */
+START_TEST(objects_of_slabs_are_distinct_and_counted)
+{
+    enum { OBJECTS = 30000 };
+    static struct {
+        unsigned char *p;
+        size_t size;
+    } o[OBJECTS];
+    uint64_t seed = 9;
+    size_t used = 0;
+    struct slabs s;
+
+    slabs_init(&s);
+    for (int turn = 0; turn < 200000; turn++) {
+        size_t i = (size_t)(chance(&seed) % OBJECTS);
+        size_t most = turn < 100000 ? SLAB_OBJECT_MAX + 30 : 40;
+
+        if (o[i].p) {
+            for (size_t k = 0; k < o[i].size; k++)
+                MUST(o[i].p[k] == (unsigned char)i);
+            slabs_free(&s, o[i].p, o[i].size);
+            o[i].p = NULL;
+            used--;
+        } else {
+            o[i].size = (size_t)(chance(&seed) % most);
+            o[i].p = slabs_zalloc(&s, o[i].size);
+            MUST((uintptr_t)o[i].p % SLAB_GRAIN == 0);
+            for (size_t k = 0; k < o[i].size; k++)
+                MUST(o[i].p[k] == 0);
+            memset(o[i].p, (int)(unsigned char)i, o[i].size);
+            used++;
+        }
+        MUST(s.used == used);
+    }
+    for (size_t i = 0; i < OBJECTS; i++)
+        slabs_free(&s, o[i].p, o[i].size);
+    MUST(s.used == 0);
+    MUST(s.nregions <= 1);
+    slabs_clear(&s);
+}
+END_TEST
+
+/* What a crowd of small objects has released serves one of larger ones. */
+START_TEST(memory_of_one_size_serves_another)
+{
+    enum { BYTES = 8 * 1024 * 1024 };
+    static void *o[BYTES / 40];
+    struct slabs s;
+    size_t most = 0;
+
+    slabs_init(&s);
+    for (size_t size = 40; size <= SLAB_OBJECT_MAX; size += 59) {
+        for (size_t i = 0; i < BYTES / size; i++)
+            o[i] = slabs_dup(&s, o, size);
+        most = s.nregions > most ? s.nregions : most;
+        for (size_t i = 0; i < BYTES / size; i++)
+            slabs_free(&s, o[i], size);
+    }
+    MUST(most <= BYTES / (2 * 1024 * 1024) + 1);
+    slabs_clear(&s);
+}
+END_TEST
+
 static Suite *base_suite(void)
 {
     Suite *s = suite_create("base");
@@ -408,7 +437,8 @@ static Suite *base_suite(void)
     tcase_add_test(t, buf_gives_back_the_bytes_in_order);
     tcase_add_test(t, buf_memory_follows_what_it_holds_not_what_passed_through);
     tcase_add_test(t, buf_prints_text_of_any_length);
-    tcase_add_loop_test(t, pool_objects_are_zeroed_distinct_and_counted, 0, 2);
+    tcase_add_test(t, objects_of_slabs_are_distinct_and_counted);
+    tcase_add_test(t, memory_of_one_size_serves_another);
     tcase_add_test(t, copies_are_independent_and_text_ends);
     tcase_add_test_raise_signal(t, a_size_that_overflows_ends_the_process,
                                 SIGABRT);
