@@ -5,6 +5,10 @@ _yoke_ids() {
     case $1 in
     queue) yoke --json queue list 2>/dev/null |
         grep -o '"name": *"[^"]*"' | cut -d'"' -f4 ;;
+    limiter) yoke --json limiter list 2>/dev/null |
+        grep -o '"name": *"[^"]*"' | cut -d'"' -f4 ;;
+    dead) yoke --json dead list 2>/dev/null |
+        grep -o '"id": *"[^"]*"' | cut -d'"' -f4 ;;
     job) yoke --json ls -n 200 2>/dev/null |
         grep -o '"id": *"[^"]*"' | cut -d'"' -f4 ;;
     group) yoke --json tree -n 200 2>/dev/null |
@@ -41,12 +45,20 @@ _yoke() {
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return
         ;;
-    -q | --queue)
+    -q | --queue | --then)
         mapfile -t COMPREPLY < <(compgen -W "$(_yoke_ids queue)" -- "$current")
         return
         ;;
     -g | --group | --parent)
         mapfile -t COMPREPLY < <(compgen -W "$(_yoke_ids group)" -- "$current")
+        return
+        ;;
+    --limits)
+        mapfile -t COMPREPLY < <(compgen -W "$(_yoke_ids limiter)" -- "$current")
+        return
+        ;;
+    --fair)
+        mapfile -t COMPREPLY < <(compgen -W 'yes no' -- "$current")
         return
         ;;
     --state)
@@ -72,6 +84,9 @@ _yoke() {
     else
         case $verb in
         queue) words=$(_yoke_ids queue) ;;
+        limiter) words=$(_yoke_ids limiter) ;;
+        retry) words=$(_yoke_ids dead) ;;
+        dead) words='' ;;
         group)
             if [[ $second == run ]]; then
                 mapfile -t COMPREPLY < <(compgen -c -- "$current")
@@ -80,7 +95,7 @@ _yoke() {
             words=$(_yoke_ids group)
             ;;
         tree) words=$(_yoke_ids group) ;;
-        wait | status | cancel) words="$(_yoke_ids job) $(_yoke_ids group)" ;;
+        wait | status | cancel | reschedule) words="$(_yoke_ids job) $(_yoke_ids group)" ;;
         result | logs) words=$(_yoke_ids job) ;;
         help) words=$verbs ;;
         run)

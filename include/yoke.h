@@ -515,6 +515,9 @@ int yoke_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
               yoke_reply_fn *fn, void *arg);
 int yoke_sendl(yoke *y, yoke_reply_fn *fn, void *arg, const char *arg0, ...)
     __attribute__((sentinel));
+/* yoke_submit in this way; the reply is the id, a STR. */
+int yoke_send_submit(yoke *y, const struct yoke_submit *s, yoke_reply_fn *fn,
+                     void *arg);
 /* The descriptor to wait for; the same until the handle is freed. */
 int yoke_fd(const yoke *y);
 /* POLLIN, and POLLOUT while something waits to be written. */

@@ -2,6 +2,7 @@
 #include "cli/argument.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -159,6 +160,28 @@ bool argument_integer(const char *s, int64_t min, int64_t max, int64_t *out)
     if (errno != 0 || *end != '\0' || value < min || value > max)
         return false;
     *out = value;
+    return true;
+}
+
+bool argument_rate(const char *s, int64_t *out_n, int64_t *out_ms)
+{
+    const char *slash = strchr(s, '/');
+    size_t len = slash != NULL ? (size_t)(slash - s) : 0;
+    char number[24], interval[32];
+    int64_t n, ms;
+
+    if (len == 0 || len >= sizeof(number) || slash[1] == '\0' ||
+        strlen(slash) >= sizeof(interval))
+        return false;
+    memcpy(number, s, len);
+    number[len] = '\0';
+    (void)snprintf(interval, sizeof(interval), "%s%s", /* always fits */
+                   is_digit(slash[1]) ? "" : "1", slash + 1);
+    if (!argument_integer(number, 1, INT64_MAX, &n) ||
+        !argument_duration(interval, &ms) || ms == 0)
+        return false;
+    *out_n = n;
+    *out_ms = ms;
     return true;
 }
 

@@ -2,7 +2,7 @@
 /*
  * argument - what people write on a command line, read strictly.
  *
- * Knows:     durations, moments, integers, sizes, --halt.
+ * Knows:     durations, moments, integers, sizes, rates, --halt.
  * Never:     prints, asks the clock or the network.
  * Errors:    false, and *out is untouched: the caller says what would be right,
  *            for which the ARGUMENT_WANTS_ strings are there.
@@ -20,6 +20,7 @@
 #define ARGUMENT_WANTS_MOMENT \
     "a duration from now (10m), @UNIX-SECONDS or YYYY-MM-DDTHH:MM[:SS]"
 #define ARGUMENT_WANTS_SIZE "a number of bytes, with K, M or G if you like"
+#define ARGUMENT_WANTS_RATE "a rate such as 10/1s, 5/s or 1000/1h, or none"
 #define ARGUMENT_WANTS_HALT \
     "never, fail=N, success=N, or fail=N,success=N, with N from 1"
 
@@ -37,6 +38,10 @@ bool argument_integer(const char *s, int64_t min, int64_t max, int64_t *out);
 
 /* A decimal number of at most three places, in thousandths. */
 bool argument_thousandths(const char *s, int64_t *out);
+
+/* So many in an interval: "10/1s", "100/h"; n from 1, the interval more than
+ * nothing. */
+bool argument_rate(const char *s, int64_t *out_n, int64_t *out_ms);
 
 /* Bytes; K, M, G are powers of 1024. */
 bool argument_size(const char *s, int64_t *out);

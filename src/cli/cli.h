@@ -65,6 +65,8 @@ struct cli {
 
 /* The id of the next option, 0 at the end. */
 int options_next(struct cli *c);
+/* For verbs without options of their own. */
+void options_none(struct cli *c);
 /* The value of the option just returned, or a usage error. */
 int64_t options_duration(struct cli *c);
 int64_t options_moment(struct cli *c);
@@ -122,6 +124,20 @@ int queue_info_main(struct cli *c);
 int queue_set_main(struct cli *c);
 int queue_pause_main(struct cli *c);
 int queue_resume_main(struct cli *c);
+int queue_close_main(struct cli *c);
+int queue_open_main(struct cli *c);
+int queue_join_main(struct cli *c);
+int queue_drain_main(struct cli *c);
+int queue_purge_main(struct cli *c);
+int queue_dead_main(struct cli *c);
+int dead_list_main(struct cli *c);
+int dead_retry_main(struct cli *c);
+int dead_purge_main(struct cli *c);
+int retry_main(struct cli *c);
+int limiter_set_main(struct cli *c);
+int limiter_info_main(struct cli *c);
+int limiter_list_main(struct cli *c);
+int limiter_del_main(struct cli *c);
 int info_main(struct cli *c);
 int ping_main(struct cli *c);
 
@@ -129,6 +145,8 @@ extern const struct option_row submit_options[], run_options[], map_options[],
     wait_options[], result_options[], cancel_options[], reschedule_options[],
     shield_options[], logs_options[], ls_options[], tree_options[],
     group_run_options[], group_open_options[], group_wait_options[],
-    group_results_options[], group_errors_options[], queue_set_options[];
+    group_results_options[], group_errors_options[], queue_set_options[],
+    queue_close_options[], queue_join_options[], queue_dead_options[],
+    dead_options[], limiter_set_options[];
 
 #endif

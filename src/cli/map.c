@@ -39,7 +39,6 @@
 #define LOOK_SLOW_MS  5000
 #define ANSWER_MS     5000 /* an answer that is on its way comes sooner */
 #define REPORTED_MAX  20
-#define ARGUMENTS_MAX 40
 
 enum { OPTION_HALT = 400, OPTION_DEADLINE, OPTION_AS_COMPLETED, OPTION_NAME };
 
@@ -66,11 +65,6 @@ struct map {
 
     yoke *owner, *reader;
     char group[YOKE_ID_SIZE];
-    struct yoke_bytes arguments[ARGUMENTS_MAX]; /* of SUBMIT */
-    size_t narguments;
-    size_t label_at, payload_at;
-    char numbers[ARGUMENTS_MAX][24];
-    size_t nnumbers;
 
     struct window window;
     struct progress progress;
@@ -90,6 +84,7 @@ struct map {
     bool printed_any; /* for --json */
     int exit_status;  /* set: how to end, whatever the jobs did */
     struct text trouble;
+    struct text refusal; /* why the first input was not begun */
 };
 
 /* ------------------------------------------------------- the command line */
@@ -159,56 +154,6 @@ static void read_operands(struct map *m)
 }
 
 /* ---------------------------------------------------------- submitting */
-
-static void add_argument(struct map *m, const char *s)
-{
-    if (m->narguments == ARGUMENTS_MAX)
-        abort();
-    m->arguments[m->narguments++] = (struct yoke_bytes){s, strlen(s)};
-}
-
-static void add_number(struct map *m, const char *name, int64_t value)
-{
-    char *digits = m->numbers[m->nnumbers];
-
-    if (value == YOKE_DEFAULT)
-        return;
-    m->nnumbers++;
-    (void)snprintf(digits, sizeof(m->numbers[0]), "%" PRId64, value);
-    if (name != NULL)
-        add_argument(m, name);
-    add_argument(m, digits);
-}
-
-/* What is the same for every job is written once. */
-static void make_arguments(struct map *m)
-{
-    const struct yoke_submit *job = &m->job.submit;
-
-    add_argument(m, "SUBMIT");
-    add_argument(m, job->queue != NULL ? job->queue : SUBMISSION_QUEUE);
-    m->payload_at = m->narguments;
-    add_argument(m, "");
-    add_argument(m, "GROUP");
-    add_argument(m, m->group);
-    add_argument(m, "NAME");
-    m->label_at = m->narguments;
-    add_argument(m, "");
-    if (job->then != NULL) {
-        add_argument(m, "THEN");
-        add_argument(m, job->then);
-    }
-    add_number(m, "PRIORITY", job->priority);
-    add_number(m, "TIMEOUT", job->timeout_ms);
-    add_number(m, "EXPIRES", job->expires_ms);
-    add_number(m, "GRACE", job->grace_ms);
-    add_number(m, "RETRY", job->retry);
-    add_number(m, "BACKOFF", job->backoff_base_ms);
-    add_number(m, NULL, job->backoff_cap_ms);
-    add_number(m, "REDELIVER", job->redeliver);
-    add_number(m, "KEEP", job->keep_ms);
-    add_number(m, "WAIT", job->wait_ms);
-}
 
 static void on_ok(yoke *y, int status, const struct yoke_value *reply,
                   void *arg);
@@ -280,6 +225,8 @@ static void on_submitted(yoke *y, int status, const struct yoke_value *reply,
     } else {
         window_settle(&m->window, s->item);
         m->refused++;
+        if (m->refusal.len == 0)
+            text_adds(&m->refusal, yoke_error_text(y));
         if (status == YOKE_ERR_CANCELLED || status == YOKE_ERR_CLOSED)
             stop_feeding(m); /* the group says why when it has ended */
         else if (status != YOKE_ERR_IO)
@@ -294,17 +241,17 @@ static void submit(struct map *m, const char *input)
     char **argv = template_expand(&m->template, input, item->number);
     char *label = submission_label(input);
     struct begun *s = text_alloc(1, sizeof(*s));
-    struct yoke_bytes payload;
+    struct yoke_submit *job = &m->job.submit;
     int status;
 
     *s = (struct begun){.map = m, .item = item};
-    submission_payload(m->c, &m->job, argv, (struct yoke_bytes){0}, &payload);
-    m->arguments[m->payload_at] = payload;
-    m->arguments[m->label_at] = (struct yoke_bytes){label, strlen(label)};
-    status = yoke_send(m->owner, m->narguments, m->arguments, on_submitted, s);
+    submission_payload(m->c, &m->job, argv, (struct yoke_bytes){0},
+                       &job->payload);
+    job->name = label;
+    status = yoke_send_submit(m->owner, job, on_submitted, s);
     if (status != 0)
         cli_fail(m->c, m->owner, status, "cannot submit");
-    yoke_free((char *)payload.data);
+    yoke_free((char *)job->payload.data);
     free(label);
     template_argv_free(argv);
 }
@@ -695,7 +642,9 @@ static void begin(struct map *m)
     if (status != 0)
         cli_fail(m->c, m->owner, status, "cannot open a group");
     free(name);
-    make_arguments(m);
+    m->job.submit.group = m->group;
+    if (m->job.submit.queue == NULL)
+        m->job.submit.queue = SUBMISSION_QUEUE;
     window_init(&m->window);
     progress_init(&m->progress);
     (void)snprintf(m->cursor, sizeof(m->cursor), "0");
@@ -748,8 +697,9 @@ static void report(struct map *m, const struct yoke_outcome_info *group)
     report_tree(stderr, group, &m->report,
                 group->failed - (int64_t)m->report.nchildren);
     if (not_begun > 0)
-        fprintf(stderr, "%" PRId64 " %s not begun\n", not_begun,
-                not_begun == 1 ? "input was" : "inputs were");
+        fprintf(stderr, "%" PRId64 " %s not begun%s%s\n", not_begun,
+                not_begun == 1 ? "input was" : "inputs were",
+                m->refusal.len > 0 ? ": " : "", text_str(&m->refusal));
 }
 
 static int end(struct map *m)
@@ -795,6 +745,7 @@ int map_main(struct cli *c)
     inputs_clear(&m.inputs);
     template_clear(&m.template);
     text_clear(&m.trouble);
+    text_clear(&m.refusal);
     submission_clear(&m.job);
     return status;
 }

@@ -7,7 +7,9 @@
 #include "cli/argument.h"
 #include "cli/cli.h"
 
-#define ROWS_MAX 48
+#define ROWS_MAX     48
+#define HELP_LEFT    28
+#define HELP_COLUMNS 79
 
 enum { OPTION_SERVER = 1000, OPTION_PASSWORD_FILE, OPTION_JSON, OPTION_HELP };
 
@@ -117,6 +119,12 @@ int options_next(struct cli *c)
     }
 }
 
+void options_none(struct cli *c)
+{
+    while (options_next(c) != 0)
+        continue;
+}
+
 /* The word that the value just read was given to. */
 static const char *option_word(const struct cli *c)
 {
@@ -203,6 +211,30 @@ void options_operands(struct cli *c, int min, int max)
                   max == 0 ? "no operands" : c->verb->operands);
 }
 
+/* Two columns within 80; what the left one is too long for goes into the next
+ * line. */
+static void help_row(const char *left, const char *help)
+{
+    int at = printf("  %-*s", HELP_LEFT, left);
+
+    if (at > HELP_LEFT + 2) {
+        putchar('\n');
+        at = printf("%*s", HELP_LEFT + 2, "");
+    }
+    while (*help != '\0') {
+        int len = (int)strcspn(help, " ");
+
+        if (at + 1 + len > HELP_COLUMNS) {
+            putchar('\n');
+            at = printf("%*s", HELP_LEFT + 2, "");
+        }
+        at += printf(" %.*s", len, help);
+        help += len;
+        help += strspn(help, " ");
+    }
+    putchar('\n');
+}
+
 void options_help(const struct option_row *row)
 {
     for (; row != NULL && row->id != 0; row++) {
@@ -213,6 +245,6 @@ void options_help(const struct option_row *row)
         (void)snprintf(left, sizeof(left), "%s--%s%s%s", letter, row->name,
                        row->value != NULL ? " " : "",
                        row->value != NULL ? row->value : "");
-        printf("  %-28s %s\n", left, row->help);
+        help_row(left, row->help);
     }
 }

@@ -13,6 +13,8 @@
 #include <wchar.h>
 #include <wctype.h>
 
+#define FIT_LEAST 8 /* columns: less of a text says nothing */
+
 /* ---------------------------------------------------------- the terminal */
 
 const char *output_color(FILE *to, enum color color)
@@ -191,6 +193,24 @@ size_t output_width(const char *s)
         left -= n;
     }
     return width;
+}
+
+char *output_fit(const char *s, size_t columns)
+{
+    size_t len = strlen(s);
+    char *part = text_copyn(s, len);
+
+    if (output_width(s) <= columns)
+        return part;
+    while (len > 0 && output_width(part) + 3 > columns) {
+        do /* not in the middle of a character */
+            len--;
+        while (len > 0 && ((unsigned char)part[len] & 0xc0) == 0x80);
+        part[len] = '\0';
+    }
+    part = text_grow(part, len + 4, 1);
+    memcpy(part + len, "...", 4);
+    return part;
 }
 
 /* ------------------------------------------------------------- the answers */
@@ -384,6 +404,24 @@ static void print_cell(const struct table *t, size_t cell, size_t width)
     fputs(last ? "\n" : "  ", stdout);
 }
 
+/* What is left for the last column on a terminal. */
+static void fit_last(struct table *t, const size_t *widths)
+{
+    size_t columns = (size_t)output_columns(stdout), used = 0;
+    size_t last = t->ncolumns - 1;
+
+    for (size_t i = 0; i < last; i++)
+        used += widths[i] + 2;
+    if (t->right[last] || columns < used + FIT_LEAST)
+        return; /* no terminal, or one that is too narrow anyway */
+    for (size_t i = last; i < t->ncells; i += t->ncolumns) {
+        char *part = output_fit(t->cells[i], columns - used);
+
+        free(t->cells[i]);
+        t->cells[i] = part;
+    }
+}
+
 void table_end(struct table *t)
 {
     size_t widths[OUTPUT_COLUMNS_MAX] = {0};
@@ -394,6 +432,7 @@ void table_end(struct table *t)
         if (width > widths[i % t->ncolumns])
             widths[i % t->ncolumns] = width;
     }
+    fit_last(t, widths);
     for (size_t i = 0; i < t->ncells; i++)
         print_cell(t, i, widths[i % t->ncolumns]);
     for (size_t i = 0; i < t->ncells; i++)

@@ -55,6 +55,9 @@ void output_moment(struct text *t, int64_t ms);
 void output_clean(struct text *t, const char *s, size_t len);
 /* Columns that s takes. */
 size_t output_width(const char *s);
+/* As much of s as fits into so many columns, with "..." where some is missing;
+ * the caller frees it. */
+char *output_fit(const char *s, size_t columns);
 
 /* ------------------------------------------------------------- the answers */
 
@@ -95,7 +98,8 @@ void table_begin(struct table *t, const char *const *headings);
 void table_cell(struct table *t, const char *s);
 void table_cell_color(struct table *t, const char *s, enum color color);
 void table_cell_int(struct table *t, int64_t i);
-/* Prints to stdout, aligned, and frees. */
+/* Prints to stdout, aligned, and frees. On a terminal the last column, if it is
+ * not aligned right, is cut so that a row is a line. */
 void table_end(struct table *t);
 
 /* One "  name  value" line of a description. */

@@ -31,6 +31,8 @@
       "how long outcomes are kept")                                        \
     X(WAIT, "wait", "WAIT", "wait", DURATION, "D",                         \
       "how long a submit waits for room, or none: for ever")               \
+    X(DEAD_KEEP, "dead-keep", "DEAD-KEEP", "dead_keep", DURATION, "D",     \
+      "how long failed jobs are kept to be retried")                       \
     X(BACKOFF, "backoff", "BACKOFF", "backoff", PAIR, "D[,CAP]",           \
       "delay before the second attempt, and the longest one")              \
     X(FACTOR, "factor", "FACTOR", "factor", DECIMAL, "F",                  \
@@ -42,9 +44,11 @@
     X(EXPIRES, "expires", "EXPIRES", "expires", DURATION, "D",             \
       "most time that jobs are queued, or none")                           \
     X(PRIORITY, "priority", "PRIORITY", "priority", INTEGER, "0-9",        \
-      "of jobs that have none; higher goes first")
+      "of jobs that have none; higher goes first")                         \
+    X(FAIR, "fair", "FAIR", "fair", YESNO, "yes|no",                       \
+      "whether groups take turns within a priority")
 
-enum setting_kind { INTEGER, SIZE, DURATION, PAIR, DECIMAL, TEXT };
+enum setting_kind { INTEGER, SIZE, DURATION, PAIR, DECIMAL, TEXT, YESNO };
 
 #define SETTING_ID(id, option, word, key, kind, value, help) SETTING_##id,
 enum { SETTING_NONE = 399, SETTINGS(SETTING_ID) SETTING_END };
@@ -62,16 +66,23 @@ static const struct {
     enum setting_kind kind;
 } settings[] = {SETTINGS(SETTING_ROW)};
 
-static void no_options(struct cli *c)
-{
-    while (options_next(c) != 0)
-        continue;
-}
+enum { OPTION_NOW = 500 };
+
+const struct option_row queue_close_options[] = {
+    {OPTION_NOW, "now", NULL,
+     "cancel what has not started, and start nothing any more"},
+    {0, NULL, NULL, NULL},
+};
+
+const struct option_row queue_join_options[] = {
+    {'t', "timeout", "D", "most time to wait; then exit with 124"},
+    {0, NULL, NULL, NULL},
+};
 
 static struct yoke_value *get_info(struct cli *c, yoke *y, const char *name)
 {
     struct yoke_value *info = NULL;
-    int status = yoke_commandl(y, &info, "QUEUE", "INFO", name, (char *)NULL);
+    int status = yoke_queue_info(y, name, &info);
 
     if (status != 0)
         cli_fail(c, y, status, "cannot look at queue '%s'", name);
@@ -80,19 +91,19 @@ static struct yoke_value *get_info(struct cli *c, yoke *y, const char *name)
 
 static void print_row(struct table *table, const struct yoke_value *info)
 {
-    bool paused = output_int(info, "paused", 0) != 0;
+    const char *state = output_int(info, "closed", 0) != 0   ? "closed"
+                        : output_int(info, "paused", 0) != 0 ? "paused"
+                                                             : "open";
 
     table_cell(table, output_str(info, "name"));
-    table_cell_color(table, paused ? "paused" : "open",
-                     output_state_color(paused ? "paused" : "open"));
+    table_cell_color(table, state, output_state_color(state));
     table_cell_int(table, output_int(info, "jobs", 0));
-    table_cell_int(table, output_int(info, "max_jobs", 0));
     table_cell_int(table, output_int(info, "running", 0));
     table_cell_int(table, output_int(info, "waiting_producers", 0));
     table_cell_int(table, output_int(info, "waiting_workers", 0));
     table_cell_int(table, output_int(info, "ok", 0));
     table_cell_int(table, output_int(info, "failed", 0));
-    table_cell_int(table, output_int(info, "cancelled", 0));
+    table_cell_int(table, output_int(info, "dead", 0));
 }
 
 static json_t *list_json(struct cli *c, yoke *y, const struct yoke_value *names)
@@ -111,8 +122,8 @@ static json_t *list_json(struct cli *c, yoke *y, const struct yoke_value *names)
 static void print_list(struct cli *c, yoke *y, const struct yoke_value *names)
 {
     static const char *const headings[] = {
-        "QUEUE",    "STATE", ">QUEUED", ">MAX",       ">RUNNING", ">PRODUCERS",
-        ">WORKERS", ">OK",   ">FAILED", ">CANCELLED", NULL};
+        "QUEUE",    "STATE", ">QUEUED", ">RUNNING", ">PRODUCERS",
+        ">WORKERS", ">OK",   ">FAILED", ">DEAD",    NULL};
     struct table table;
 
     table_begin(&table, headings);
@@ -131,10 +142,10 @@ int queue_list_main(struct cli *c)
     int status;
     yoke *y;
 
-    no_options(c);
+    options_none(c);
     options_operands(c, 0, 0);
     y = cli_connect(c);
-    status = yoke_commandl(y, &names, "QUEUE", "LIST", (char *)NULL);
+    status = yoke_queue_list(y, &names);
     if (status != 0)
         cli_fail(c, y, status, "cannot list the queues");
     if (c->json)
@@ -159,6 +170,12 @@ static enum setting_kind kind_of(const char *key)
     return strcmp(key, "bytes") == 0 ? SIZE : INTEGER;
 }
 
+static bool is_yesno(const char *key)
+{
+    return strcmp(key, "paused") == 0 || strcmp(key, "closed") == 0 ||
+           kind_of(key) == YESNO;
+}
+
 static void describe(const char *key, const struct yoke_value *value)
 {
     struct text t = {0};
@@ -167,7 +184,7 @@ static void describe(const char *key, const struct yoke_value *value)
         text_adds(&t, value->s.data);
     else if (value->kind != YOKE_INT)
         text_adds(&t, "none");
-    else if (strcmp(key, "paused") == 0)
+    else if (is_yesno(key))
         text_adds(&t, value->i != 0 ? "yes" : "no");
     else if (kind_of(key) == DURATION && value->i < 0)
         text_adds(&t, "none");
@@ -186,7 +203,7 @@ int queue_info_main(struct cli *c)
     struct yoke_value *info;
     yoke *y;
 
-    no_options(c);
+    options_none(c);
     options_operands(c, 1, 1);
     y = cli_connect(c);
     info = get_info(c, y, c->argv[0]);
@@ -247,6 +264,11 @@ static void give(struct cli *c, enum setting_kind kind, struct given *g)
     case TEXT:
         g->words[g->count++] = strcmp(c->value, "none") == 0 ? "" : c->value;
         return;
+    case YESNO:
+        if (strcmp(c->value, "yes") != 0 && strcmp(c->value, "no") != 0)
+            cli_usage(c, "--fair: '%s' is not yes or no", c->value);
+        give_number(g, strcmp(c->value, "yes") == 0);
+        return;
     }
 }
 
@@ -284,15 +306,16 @@ int queue_set_main(struct cli *c)
     return 0;
 }
 
-static int queue_verb(struct cli *c, const char *word)
+/* The verbs that a queue is told and that say nothing but OK. */
+static int tell(struct cli *c, int (*call)(yoke *y, const char *queue))
 {
     int status;
     yoke *y;
 
-    no_options(c);
+    options_none(c);
     options_operands(c, 1, 1);
     y = cli_connect(c);
-    status = yoke_commandl(y, NULL, "QUEUE", word, c->argv[0], (char *)NULL);
+    status = call(y, c->argv[0]);
     if (status != 0)
         cli_fail(c, y, status, "queue '%s'", c->argv[0]);
     yoke_close(y);
@@ -301,10 +324,104 @@ static int queue_verb(struct cli *c, const char *word)
 
 int queue_pause_main(struct cli *c)
 {
-    return queue_verb(c, "PAUSE");
+    return tell(c, yoke_queue_pause);
 }
 
 int queue_resume_main(struct cli *c)
 {
-    return queue_verb(c, "RESUME");
+    return tell(c, yoke_queue_resume);
+}
+
+int queue_open_main(struct cli *c)
+{
+    return tell(c, yoke_queue_open);
+}
+
+int queue_close_main(struct cli *c)
+{
+    bool now = false;
+    int status;
+    yoke *y;
+
+    while (options_next(c) != 0)
+        now = true;
+    options_operands(c, 1, 1);
+    y = cli_connect(c);
+    status = yoke_queue_close(y, c->argv[0], now);
+    if (status != 0)
+        cli_fail(c, y, status, "cannot close queue '%s'", c->argv[0]);
+    yoke_close(y);
+    return 0;
+}
+
+/* ------------------------------------------------------- its work's end */
+
+/* What is in the way of a join: it may be for ever. */
+static void say_what_holds(yoke *y, const char *queue)
+{
+    struct yoke_value *info = NULL;
+
+    if (yoke_queue_info(y, queue, &info) != 0)
+        return; /* only a help; the join itself has told the failure */
+    cli_warn("not everything in queue '%s' has ended: %lld queued, %lld "
+             "running%s",
+             queue, (long long)output_int(info, "jobs", 0),
+             (long long)output_int(info, "running", 0),
+             output_int(info, "paused", 0) != 0 ? "; it is paused" : "");
+    yoke_value_free(info);
+}
+
+static int join(struct cli *c, bool close)
+{
+    int64_t wait_ms = YOKE_NONE;
+    const char *queue;
+    int status = 0;
+    yoke *y;
+
+    while (options_next(c) != 0)
+        wait_ms = options_duration(c);
+    options_operands(c, 1, 1);
+    queue = c->argv[0];
+    y = cli_connect(c);
+    if (close)
+        status = yoke_queue_close(y, queue, false);
+    if (status != 0)
+        cli_fail(c, y, status, "cannot close queue '%s'", queue);
+    status = yoke_queue_join(y, queue, wait_ms);
+    if (status == YOKE_ERR_TIMEOUT)
+        say_what_holds(y, queue);
+    else if (status != 0)
+        cli_fail(c, y, status, "cannot wait for queue '%s'", queue);
+    yoke_close(y);
+    return status == 0 ? 0 : EXIT_TIMED_OUT;
+}
+
+int queue_join_main(struct cli *c)
+{
+    return join(c, false);
+}
+
+int queue_drain_main(struct cli *c)
+{
+    return join(c, true);
+}
+
+int queue_purge_main(struct cli *c)
+{
+    int64_t purged = 0;
+    int status;
+    yoke *y;
+
+    options_none(c);
+    options_operands(c, 1, 1);
+    y = cli_connect(c);
+    status = yoke_queue_purge(y, c->argv[0], &purged);
+    if (status != 0)
+        cli_fail(c, y, status, "cannot purge queue '%s'", c->argv[0]);
+    if (c->json)
+        output_json(json_pack("{s:I}", "purged", (json_int_t)purged));
+    else
+        printf("%" PRId64 " cancelled\n", purged);
+    yoke_close(y);
+    return 0;
 }

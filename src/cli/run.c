@@ -23,12 +23,13 @@
 #define HINT_MS   INT64_C(3000)  /* silent for so long: say why */
 #define INPUT_MAX (256u << 20)
 
-enum { OPTION_DEADLINE = 400, OPTION_NAME };
+enum { OPTION_DEADLINE = 400, OPTION_NAME, OPTION_KEY };
 
 const struct option_row run_options[] = {
     SUBMISSION_ROWS,
     {OPTION_DEADLINE, "deadline", "D", "most time in all, with waiting"},
     {OPTION_NAME, "name", "TEXT", "a label (the command)"},
+    {OPTION_KEY, "key", "TEXT", "if a job of this key is known, show that one"},
     {'i', "stdin", NULL, "standard input is the command's"},
     {0, NULL, NULL, NULL},
 };
@@ -41,6 +42,7 @@ struct run {
     bool input;
     yoke *y;
     char group[YOKE_ID_SIZE], id[YOKE_ID_SIZE];
+    bool known;  /* the key has led to a job that is not ours */
     bool silent; /* nothing was heard of the job yet */
     int64_t cursor;
     int64_t lost;    /* bytes of output that the daemon had to drop */
@@ -64,6 +66,9 @@ static void read_args(struct run *r)
             break;
         case OPTION_NAME:
             r->name = c->value;
+            break;
+        case OPTION_KEY:
+            r->job.submit.key = c->value;
             break;
         case 'i':
             r->input = true;
@@ -138,7 +143,7 @@ static int read_logs(struct run *r, yoke *y, int64_t wait_ms, bool *over)
 static void await_end(struct run *r, yoke *control, int seen)
 {
     struct yoke_outcome_info *info = NULL;
-    bool over = r->id[0] == '\0';
+    bool over = r->id[0] == '\0' || r->known;
 
     signals_interrupt(control);
     while (signals_count() == seen && info == NULL) {
@@ -185,8 +190,11 @@ static void check_signals(struct run *r)
 
     if (seen == 0)
         return;
-    cli_warn("cancelling %s (again to stop waiting)",
-             r->id[0] != '\0' ? r->id : r->group);
+    if (r->known)
+        cli_warn("%s goes on: others have submitted it", r->id);
+    else
+        cli_warn("cancelling %s (again to stop waiting)",
+                 r->id[0] != '\0' ? r->id : r->group);
     cancel(r, signals_reason(), signal_status(), seen);
 }
 
@@ -243,6 +251,18 @@ static void start(struct run *r)
     free(name);
 }
 
+/* Whether the key has led to a job that was there before. */
+static void look_whose(struct run *r)
+{
+    struct yoke_value *job = NULL;
+
+    if (r->job.submit.key == NULL)
+        return;
+    if (yoke_job_status(r->y, r->id, &job) == 0)
+        r->known = strcmp(output_str(job, "group"), r->group) != 0;
+    yoke_value_free(job); /* a failure shows again when its log is read */
+}
+
 /* Silence may mean that nobody serves the queue: say what the daemon sees. */
 static void hint(struct run *r)
 {
@@ -266,6 +286,8 @@ static void hint(struct run *r)
                      (long long)output_int(queue, "jobs", 0));
     } else if (strcmp(state, "delayed") == 0) {
         cli_warn("%s waits to be tried again", r->id);
+    } else if (strcmp(state, "parked") == 0) {
+        cli_warn("%s waits for %s", r->id, output_str(job, "waits_for"));
     }
     yoke_value_free(queue);
     yoke_value_free(job);
@@ -340,6 +362,7 @@ int run_main(struct cli *c)
 
     read_args(&r);
     start(&r);
+    look_whose(&r);
     stream(&r);
     job = await(&r, false);
     group = await(&r, true);

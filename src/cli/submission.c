@@ -125,6 +125,9 @@ bool submission_option(struct cli *c, int id, struct submission *s)
     case SUBMISSION_WAIT:
         submit->wait_ms = options_duration(c);
         return true;
+    case SUBMISSION_LIMITS:
+        submit->limits = c->value;
+        return true;
     case SUBMISSION_THEN:
         submit->then = c->value;
         return true;

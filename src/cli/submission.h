@@ -31,6 +31,7 @@ enum {
     SUBMISSION_ENV,
     SUBMISSION_DIR,
     SUBMISSION_THEN,
+    SUBMISSION_LIMITS,
 };
 
 #define SUBMISSION_ROWS                                                        \
@@ -54,6 +55,8 @@ enum {
         {SUBMISSION_EXPIRES, "expires", "D", "most time queued"},              \
         {SUBMISSION_KEEP, "keep", "D", "how long the outcome is kept"},        \
         {SUBMISSION_WAIT, "wait", "D", "most time to wait for room, 0: none"}, \
+        {SUBMISSION_LIMITS, "limits", "NAME[:N][,...]",                        \
+         "permits of limiters that it holds while it runs"},                   \
         {SUBMISSION_THEN, "then", "QUEUE[,QUEUE]",                             \
          "the result becomes a job of that queue, and so on"},                 \
         {SUBMISSION_DIR, "dir", "DIR", "where the command runs (here)"},       \

@@ -19,6 +19,7 @@ enum {
     OPTION_DELAY = 400,
     OPTION_DEADLINE,
     OPTION_NAME,
+    OPTION_KEY,
     OPTION_PAYLOAD,
     OPTION_DETACHED,
 };
@@ -28,6 +29,8 @@ const struct option_row submit_options[] = {
     {'g', "group", "ID", "the group it belongs to (inside a job: the job's)"},
     {OPTION_DETACHED, "detached", NULL, "the root group, also inside a job"},
     {OPTION_NAME, "name", "TEXT", "a label for people"},
+    {OPTION_KEY, "key", "TEXT",
+     "if a job of this key is known, print its id and do nothing else"},
     {OPTION_DELAY, "delay", "D", "not before this much time has passed"},
     {OPTION_DEADLINE, "deadline", "WHEN",
      "must have ended by then: 10m from now, @UNIX, YYYY-MM-DDTHH:MM"},
@@ -60,6 +63,9 @@ static void read_args(struct cli *c, struct submit_args *a)
             break;
         case OPTION_NAME:
             a->job.submit.name = c->value;
+            break;
+        case OPTION_KEY:
+            a->job.submit.key = c->value;
             break;
         case OPTION_DELAY:
             a->job.submit.delay_ms = options_duration(c);

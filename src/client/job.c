@@ -87,6 +87,17 @@ int yoke_submit(yoke *y, const struct yoke_submit *s, char id[YOKE_ID_SIZE])
     return yk_call_id(y, &a, s->wait_ms == 0 ? YK_PLAIN : YK_BLOCKS, id);
 }
 
+int yoke_send_submit(yoke *y, const struct yoke_submit *s, yoke_reply_fn *fn,
+                     void *arg)
+{
+    struct yk_args a;
+    int status = put_submit(y, &a, s);
+
+    if (status < 0)
+        return status;
+    return yk_send(y, a.count, a.v, &(struct yk_pending){.fn = fn, .arg = arg});
+}
+
 /* ------------------------------------------------------------------- many */
 
 struct batch {

@@ -2,11 +2,15 @@
 """yoke: its exit codes, its JSON, and arguments that are no nice words."""
 
 import base64
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -43,6 +47,16 @@ def test_every_verb_prints_json(daemon):
     assert daemon.json("queue", "info", "mail")["jobs"] == 1
     assert daemon.json("info") and daemon.json("ping")
     assert daemon.json("group", "errors", group) is None  # there are none
+    daemon.yoke("limiter", "set", "gpu", "2")
+    assert daemon.json("limiter", "list") == [daemon.json(
+        "limiter", "info", "gpu")]
+    assert one(daemon.json("dead", "list"))["id"] == failed
+    assert one(daemon.json("queue", "dead", "run"))["id"] == failed
+    again = daemon.json("retry", failed)["id"]
+    assert one(daemon.json("wait", again))["outcome"] == "failed"
+    assert one(daemon.json("dead", "retry"))["id"]
+    assert "purged" in daemon.json("dead", "purge")
+    assert daemon.json("queue", "purge", "mail") == {"purged": 1}
     report = daemon.json("run", "--", "sh", "-c", "echo x; exit 3")
     assert (report["stdout"], report["outcome"]) == ("x\n", "failed")
     report = daemon.json("map", "echo", "{}", ":::", "a", "b")
@@ -50,6 +64,9 @@ def test_every_verb_prints_json(daemon):
     # What prints no data prints nothing, or JSON.
     for words in (["queue", "set", "mail", "--max-jobs", "5"],
                   ["queue", "pause", "mail"], ["queue", "resume", "mail"],
+                  ["queue", "close", "mail"], ["queue", "open", "mail"],
+                  ["queue", "join", "mail"], ["queue", "drain", "mail"],
+                  ["limiter", "set", "gpu", "3"], ["limiter", "del", "gpu"],
                   ["cancel", waiting], ["group", "cancel", group]):
         done = daemon.yoke("--json", *words)
         assert done.returncode == 0, done.stderr
@@ -143,6 +160,22 @@ def test_map_reads_inputs_and_substitutes_them(daemon):
                            "2 c d.txt c d c d.txt . c d\n")
     done = daemon.yoke("map", "-0", "echo", input="a\nb\0c\0")
     assert done.stdout == "a\nb\nc\n"
+
+
+def test_map_passes_on_every_option_of_its_jobs(daemon):
+    report = daemon.json("map", "--retry", "3", "--backoff", "1ms,1ms",
+                         "--factor", "1.5", "--jitter", "0", "--retry-on",
+                         "exit:75", "--at", "0", "--halt", "never", "sh", "-c",
+                         "exit $0", ":::", "75", "7")
+    assert [m["attempts"] for m in report["members"]] == [3, 1]
+
+
+def test_map_says_why_nothing_was_begun(daemon):
+    daemon.yoke("queue", "set", "run")
+    daemon.yoke("queue", "close", "run")
+    done = daemon.yoke("map", "true", ":::", "a")
+    assert done.returncode != 0
+    assert "1 input was not begun: CLOSED" in done.stderr
 
 
 WEIRD = [b"two words", b"'single'", b'"double"', b"new\nline", b"\xff\xfe",
@@ -269,3 +302,22 @@ def test_help_is_there_for_every_verb():
         done = subprocess.run([YOKE] + verb.split() + ["--help"],
                               capture_output=True, text=True)
         assert done.returncode == 0 and "usage" in done.stdout.lower(), verb
+        text += done.stdout
+    assert not [line for line in text.splitlines() if len(line) > 80]
+
+
+def test_a_table_is_a_line_for_each_row_on_a_terminal(daemon):
+    daemon.yoke("submit", "-q", "mail", "--name", "long " * 20, "x")
+    for queue in ("mail", "a-queue-of-a-name"):
+        daemon.yoke("queue", "set", queue)
+    for words in (["ls"], ["queue", "list"]):
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ,
+                    struct.pack("HHHH", 24, 80, 0, 0))
+        subprocess.run([YOKE] + words, stdin=subprocess.DEVNULL, stdout=theirs,
+                       env=daemon.environment(TERM="dumb"), timeout=20,
+                       check=True)
+        os.close(theirs)
+        with open(ours, "rb", buffering=0) as screen:
+            lines = screen.read(65536).decode().splitlines()
+        assert len(lines) > 1 and max(map(len, lines)) <= 80, lines

@@ -39,6 +39,35 @@ START_TEST(durations_have_units_and_plain_numbers_are_seconds)
 }
 END_TEST
 
+START_TEST(a_rate_is_so_many_in_an_interval)
+{
+    static const char *const bad[] = {"",
+                                      "10",
+                                      "/s",
+                                      "10/",
+                                      "0/s",
+                                      "-1/s",
+                                      "10/0",
+                                      "10/x",
+                                      "1.5/s",
+                                      "10/1s/1s",
+                                      "1/1111111111111111111111111111111s"};
+    int64_t n = 0, ms = 0;
+
+    ck_assert(argument_rate("10/1s", &n, &ms));
+    ck_assert_int_eq(n, 10);
+    ck_assert_int_eq(ms, 1000);
+    ck_assert(argument_rate("1000/h", &n, &ms));
+    ck_assert_int_eq(n, 1000);
+    ck_assert_int_eq(ms, 3600000);
+    ck_assert(argument_rate("1/1h30m", &n, &ms));
+    ck_assert_int_eq(ms, 5400000);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        ck_assert_msg(!argument_rate(bad[i], &n, &ms), "%s", bad[i]);
+    ck_assert_int_eq(n, 1);
+}
+END_TEST
+
 START_TEST(durations_that_are_none_are_refused)
 {
     static const char *const bad[] = {"",
@@ -441,6 +470,7 @@ static Suite *suite(void)
     tcase_add_test(arguments,
                    durations_have_units_and_plain_numbers_are_seconds);
     tcase_add_test(arguments, durations_that_are_none_are_refused);
+    tcase_add_test(arguments, a_rate_is_so_many_in_an_interval);
     tcase_add_test(arguments, moments_are_relative_or_absolute);
     tcase_add_test(arguments, integers_keep_to_their_bounds);
     tcase_add_test(arguments, sizes_have_binary_suffixes);

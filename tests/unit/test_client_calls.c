@@ -15,6 +15,16 @@ static void expect_full_submit(struct peer *p)
         peer_say(p, "j0000000000001");
     if (peer_expect(p, "SUBMIT mail "))
         peer_line(p, "-QUEUEFULL queue 'mail' is full (10 of 10 jobs)");
+    if (peer_expect(p, "SUBMIT mail  KEY k"))
+        peer_say(p, "j0000000000002");
+}
+
+static void keep_id(yoke *y, int status, const struct yoke_value *reply,
+                    void *arg)
+{
+    (void)y;
+    ck_assert_int_eq(status, 0);
+    (void)snprintf(arg, YOKE_ID_SIZE, "%s", reply->s.data);
 }
 
 START_TEST(submit_says_what_was_set_and_nothing_else)
@@ -54,6 +64,12 @@ START_TEST(submit_says_what_was_set_and_nothing_else)
     s.queue = "mail";
     ck_assert_int_eq(yoke_submit(y, &s, id), YOKE_ERR_QUEUEFULL);
     ASSERT_TEXT(y, "QUEUEFULL queue 'mail' is full (10 of 10 jobs)");
+    s.key = "k";
+    ck_assert_int_eq(yoke_send_submit(y, &s, keep_id, id), 0);
+    ck_assert_int_eq(loop_until_idle(y), 0);
+    ck_assert_str_eq(id, "j0000000000002");
+    s.queue = NULL;
+    ck_assert_int_eq(yoke_send_submit(y, &s, keep_id, id), YOKE_ERR_ARGUMENT);
     part();
 }
 END_TEST
