@@ -28,7 +28,8 @@
     X(WIDTH_OF_ONE, "a width does not bind the groups inside the group")       \
     X(LIFE_UNHEARD, "a sign of life does not renew the lease")                 \
     X(RETRIES_FORGOTTEN, "a restart forgets how often a job has failed")       \
-    X(TRIMMED_EARLY, "a segment goes while one thing still lies in it")
+    X(TRIMMED_EARLY, "a segment goes while one thing still lies in it")        \
+    X(IMAGE_LATE, "a job is accepted before the image of its queue is there")
 
 enum plant {
     PLANT_NONE,

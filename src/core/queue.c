@@ -199,7 +199,7 @@ void queue_write_image(struct core *c, uint32_t number)
 
 void queue_anchor(struct core *c, const struct queue *q)
 {
-    if (UNLIKELY(q->segment != c->segment))
+    if (UNLIKELY(q->segment != c->segment) && !PLANTED(IMAGE_LATE))
         write_image(c, q);
 }
 

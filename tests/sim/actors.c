@@ -5,16 +5,22 @@
 #define USED_JOBS_MAX   300
 #define LIVE_GROUPS_MAX 24
 #define USED_GROUPS_MAX 100
+#define QUEUES          5
 
-static const struct str queue_names[] = {
-    {.p = "a", .len = 1}, {.p = "b", .len = 1}, {.p = "c:d.e", .len = 5}};
+static const struct str queue_names[QUEUES] = {{.p = "a", .len = 1},
+                                               {.p = "b", .len = 1},
+                                               {.p = "c:d.e", .len = 5},
+                                               {.p = "late", .len = 4},
+                                               {.p = "z", .len = 1}};
 
 void actors_init(struct actors *a, struct world *w)
 {
     *a = (struct actors){.world = w,
-                         .busy = 40 + (int)world_below(w, 30),
+                         .busy = 30 + (int)world_below(w, 30),
                          .lazy = (int)world_below(w, 70),
-                         .large = (int)world_below(w, 30)};
+                         .large = (int)world_below(w, 30),
+                         .open = (int)world_below(w, 25),
+                         .pace = 10 + world_below(w, 70)};
     for (int i = 0; i < ACTORS; i++)
         a->list[i].worker = i % 2 == 0;
 }
@@ -41,6 +47,9 @@ static struct actor *actor_of(struct actors *a, uint64_t client)
 
 static void token_add(struct actor *c, uint64_t job, uint32_t attempt)
 {
+    for (int i = 0; i < c->ntokens; i++) /* a session that was resumed */
+        if (c->tokens[i].job == job && c->tokens[i].attempt == attempt)
+            return;
     if (c->ntokens == ACTOR_TOKENS)
         memmove(c->tokens, c->tokens + 1,
                 (size_t)(--c->ntokens) * sizeof(c->tokens[0]));
@@ -150,11 +159,43 @@ static uint64_t known(struct actors *a, const uint64_t *ids, uint64_t n)
     return ids[(n - 1 - (uint64_t)below(a, (int64_t)newest)) % KNOWN];
 }
 
+/* Most clients know what goes on: they ask for what is still alive. */
+static uint64_t known_group(struct actors *a)
+{
+    const struct model *m = a->world->model;
+    uint64_t id = known(a, a->groups, a->ngroups);
+    int i = model_group_find(m, id);
+
+    for (int n = 0; n < 4 && (i < 0 || m->groups[i].ended); n++) {
+        id = known(a, a->groups, a->ngroups);
+        i = model_group_find(m, id);
+    }
+    return id;
+}
+
+static uint64_t known_job(struct actors *a)
+{
+    const struct model *m = a->world->model;
+    uint64_t id = known(a, a->jobs, a->njobs);
+    int i = model_job_find(m, id);
+
+    for (int n = 0; n < 2 && (i < 0 || m->jobs[i].state == MODEL_ENDED); n++) {
+        id = known(a, a->jobs, a->njobs);
+        i = model_job_find(m, id);
+    }
+    return id;
+}
+
 /* -------------------------------------------------------------- producers */
 
 static int64_t sometimes(struct actors *a, int percent, int64_t value)
 {
     return chance(a, percent) ? value : CORE_UNSET;
+}
+
+static int64_t some_keep(struct actors *a)
+{
+    return 1 + below(a, a->world->limits.keep_max_ms);
 }
 
 /* Into a group, or `under` an attempt. */
@@ -167,7 +208,7 @@ static void do_submit(struct actors *a, struct actor *c,
     struct core_event ev = {
         .kind = EVENT_SUBMIT,
         .u.submit = {
-            .queue = queue_names[below(a, (int64_t)ARRAY_LEN(queue_names))],
+            .queue = queue_names[below(a, QUEUES)],
             .priority = sometimes(a, 30, below(a, CORE_PRIORITIES)),
             .timeout_ms = sometimes(a, 20, 1 + below(a, 2500)),
             .deadline_ms = sometimes(a, 15, w->now + 1 + below(a, 4000)),
@@ -181,7 +222,7 @@ static void do_submit(struct actors *a, struct actor *c,
             .backoff_base_ms = sometimes(a, 70, below(a, 400)),
             .backoff_cap_ms = sometimes(a, 30, 1 + below(a, 500)),
             .redeliver = sometimes(a, 30, below(a, 3)),
-            .keep_ms = sometimes(a, 50, 1 + below(a, 4000)),
+            .keep_ms = sometimes(a, 50, some_keep(a)),
             .wait_ms = sometimes(a, 60, below(a, 900)),
         }};
 
@@ -204,8 +245,8 @@ static void do_submit(struct actors *a, struct actor *c,
             (struct token){.job = {under->job}, .attempt = under->attempt};
         /* a worker that waits for ever does not work */
         ev.u.submit.wait_ms = chance(a, 50) ? 0 : below(a, 300);
-    } else if (a->ngroups && chance(a, 70)) {
-        ev.u.submit.group.n = known(a, a->groups, a->ngroups);
+    } else if (a->ngroups && chance(a, 60)) {
+        ev.u.submit.group.n = known_group(a);
     }
     ask(a, c, &ev);
 }
@@ -221,7 +262,7 @@ static void do_open(struct actors *a, struct actor *c,
             .width = sometimes(a, 30, 1 + below(a, 3)),
             .timeout_ms = sometimes(a, 15, 1 + below(a, 4000)),
             .deadline_ms = sometimes(a, 10, a->world->now + 1 + below(a, 4000)),
-            .keep_ms = 1 + below(a, 4000),
+            .keep_ms = some_keep(a),
             .detached = chance(a, 40),
         }};
 
@@ -230,7 +271,7 @@ static void do_open(struct actors *a, struct actor *c,
         ev.u.group_open.parent.token =
             (struct token){.job = {under->job}, .attempt = under->attempt};
     } else if (a->ngroups && chance(a, 40)) {
-        ev.u.group_open.parent.group.n = known(a, a->groups, a->ngroups);
+        ev.u.group_open.parent.group.n = known_group(a);
     }
     ask(a, c, &ev);
 }
@@ -247,9 +288,9 @@ static void do_cancel(struct actors *a, struct actor *c)
                      .grace_ms = sometimes(a, 30, below(a, 900))}};
 
     if (is_job)
-        ev.u.cancel.job.n = known(a, a->jobs, a->njobs);
+        ev.u.cancel.job.n = known_job(a);
     else
-        ev.u.cancel.group.n = known(a, a->groups, a->ngroups);
+        ev.u.cancel.group.n = known_group(a);
     ask(a, c, &ev);
 }
 
@@ -264,7 +305,7 @@ static void do_next(struct actors *a, struct actor *c)
 
     if (c->page_group == 0 || c->page_over || c->nseen == ACTOR_SEEN ||
         chance(a, 10)) {
-        c->page_group = known(a, a->groups, a->ngroups);
+        c->page_group = known_group(a);
         c->page_cursor = 0;
         c->nseen = 0;
         c->page_over = false;
@@ -283,18 +324,18 @@ static void do_watch(struct actors *a, struct actor *c)
     switch (below(a, 5)) {
     case 0:
     case 1:
-        ev.u.job.id.n = known(a, a->jobs, a->njobs);
+        ev.u.job.id.n = known_job(a);
         ev.u.job.wait_ms = some_wait(a);
         ev.u.job.ready = chance(a, 40);
         break;
     case 3:
         ev.kind = chance(a, 15) ? EVENT_QUEUE_PURGE : EVENT_QUEUE_JOIN;
-        ev.u.queue.name = queue_names[below(a, ARRAY_LEN(queue_names))];
+        ev.u.queue.name = queue_names[below(a, QUEUES)];
         ev.u.queue.wait_ms = some_wait(a);
         break;
     case 2:
         ev.kind = EVENT_GROUP_INFO;
-        ev.u.group.id.n = known(a, a->groups, a->ngroups);
+        ev.u.group.id.n = known_group(a);
         ev.u.group.wait_ms = chance(a, 20) ? CORE_UNSET : some_wait(a);
         break;
     default:
@@ -308,8 +349,26 @@ static void do_close(struct actors *a, struct actor *c)
 {
     struct core_event ev = {.kind = EVENT_GROUP_CLOSE};
 
-    ev.u.group.id.n = known(a, a->groups, a->ngroups);
+    ev.u.group.id.n = known_group(a);
     ask(a, c, &ev);
+}
+
+/* Old groups that nobody closes would hold everything for ever. */
+static bool close_oldest(struct actors *a, struct actor *c)
+{
+    const struct model *m = a->world->model;
+
+    for (int i = 0; i < m->ngroups; i++) {
+        struct core_event ev = {.kind = EVENT_GROUP_CLOSE};
+
+        if (!m->groups[i].used || m->groups[i].closed || m->groups[i].ended ||
+            model_group_is_body(m, i))
+            continue;
+        ev.u.group.id.n = m->groups[i].id;
+        ask(a, c, &ev);
+        return true;
+    }
+    return false;
 }
 
 static bool may_submit(const struct actors *a)
@@ -342,11 +401,13 @@ static void produce(struct actors *a, struct actor *c)
 
     if (n < a->busy && may_submit(a))
         do_submit(a, c, NULL);
-    else if (n < 71 && may_open(a))
+    else if (n < a->busy + a->open && may_open(a))
         do_open(a, c, NULL);
-    else if (n < 77)
+    else if (n < a->busy + a->open && close_oldest(a, c))
+        return;
+    else if (n < 86)
         do_close(a, c);
-    else if (n < 82)
+    else if (n < 90)
         do_cancel(a, c);
     else
         do_watch(a, c);
@@ -391,15 +452,15 @@ static void do_report(struct actors *a, struct actor *c,
 static void do_fetch(struct actors *a, struct actor *c, int64_t count,
                      int64_t wait_ms)
 {
-    struct str queues[ARRAY_LEN(queue_names)];
-    size_t n = 1 + (size_t)below(a, (int64_t)ARRAY_LEN(queue_names));
-    size_t from = (size_t)below(a, (int64_t)ARRAY_LEN(queue_names));
+    struct str queues[QUEUES];
+    size_t n = 1 + (size_t)below(a, QUEUES);
+    size_t from = (size_t)below(a, QUEUES);
     struct core_event ev = {
         .kind = EVENT_FETCH,
         .u.fetch = {.count = count, .wait_ms = wait_ms, .queues = queues}};
 
     for (size_t i = 0; i < n; i++)
-        queues[i] = queue_names[(from + i) % ARRAY_LEN(queue_names)];
+        queues[i] = queue_names[(from + i) % QUEUES];
     ev.u.fetch.nqueues = n;
     ask(a, c, &ev);
 }
@@ -458,8 +519,7 @@ static void work(struct actors *a, struct actor *c)
         do_report(a, c, c->stale[below(a, c->nstale)],
                   kinds[below(a, (int64_t)ARRAY_LEN(kinds))], classes[0]);
     } else if (chance(a, 1)) { /* a token that nobody ever got */
-        struct actor_token t = {.job = known(a, a->jobs, a->njobs),
-                                .attempt = 50};
+        struct actor_token t = {.job = known_job(a), .attempt = 50};
 
         do_report(a, c, t, kinds[below(a, (int64_t)ARRAY_LEN(kinds))],
                   classes[0]);
@@ -518,6 +578,24 @@ static void act_waiting(struct actors *a, struct actor *c)
     }
 }
 
+static void set_disk_full(struct actors *a, bool on)
+{
+    struct core_event ev = {.kind = EVENT_DISK_FULL, .u.on = on};
+
+    if (on != a->disk_full)
+        world_step(a->world, &ev);
+    a->disk_full = on;
+}
+
+static void set_draining(struct actors *a, bool on)
+{
+    struct core_event ev = {.kind = EVENT_DRAIN, .u.on = on};
+
+    if (on != a->draining)
+        world_step(a->world, &ev);
+    a->draining = on;
+}
+
 static void act_admin(struct actors *a)
 {
     struct core_event ev = {.kind = EVENT_QUEUE_PAUSE,
@@ -527,34 +605,28 @@ static void act_admin(struct actors *a)
     case 0:
     case 1:
     case 2:
-        ev.u.queue.name = queue_names[below(a, 3)];
+        ev.u.queue.name = queue_names[below(a, QUEUES)];
         ev.u.queue.paused = chance(a, 30);
         break;
     case 3:
         ev.kind = EVENT_QUEUE_SET;
-        ev.u.queue.name = queue_names[below(a, 3)];
+        ev.u.queue.name = queue_names[below(a, QUEUES)];
         core_settings_unset(&ev.u.queue.settings);
         ev.u.queue.settings.max_jobs = 1 + below(a, 15);
         break;
     case 4:
     case 5:
         ev.kind = EVENT_QUEUE_CLOSE;
-        ev.u.queue.name = queue_names[below(a, 3)];
+        ev.u.queue.name = queue_names[below(a, QUEUES)];
         ev.u.queue.closed = chance(a, 25);
         ev.u.queue.at_once = ev.u.queue.closed && chance(a, 30);
         break;
     case 6:
-        if (!a->disk_full && chance(a, 70))
-            return;
-        ev = (struct core_event){.kind = EVENT_DISK_FULL};
-        ev.u.on = a->disk_full = !a->disk_full;
-        break;
+        set_disk_full(a, chance(a, 30));
+        return;
     default:
-        if (!a->draining && chance(a, 85))
-            return;
-        ev = (struct core_event){.kind = EVENT_DRAIN};
-        ev.u.on = a->draining = !a->draining;
-        break;
+        set_draining(a, chance(a, 15));
+        return;
     }
     world_step(a->world, &ev);
 }
@@ -564,11 +636,17 @@ void actors_act(struct actors *a)
     struct actor *c = &a->list[below(a, ACTORS)];
 
     take_all(a);
+    for (int i = 0; i < 4 && c->client && c->waiting && !chance(a, 25); i++)
+        c = &a->list[below(a, ACTORS)];
     if (chance(a, 40))
-        world_advance(a->world, 1 + below(a, chance(a, 5) ? 2000 : 60));
+        world_advance(a->world, 1 + below(a, chance(a, 5) ? 2000 : a->pace));
     if (chance(a, 2)) {
         act_admin(a);
         return;
+    }
+    if (chance(a, 3)) { /* neither lasts: little happens meanwhile */
+        set_disk_full(a, false);
+        set_draining(a, false);
     }
     if (!c->client)
         connect_again(a, c);
@@ -599,12 +677,10 @@ void actors_restart(struct actors *a)
 
 static void faults_stop(struct actors *a)
 {
-    struct core_event ev = {.kind = EVENT_DISK_FULL};
+    struct core_event ev;
 
-    world_step(a->world, &ev);
-    ev = (struct core_event){.kind = EVENT_DRAIN};
-    world_step(a->world, &ev);
-    a->disk_full = a->draining = false;
+    set_disk_full(a, false);
+    set_draining(a, false);
     /* Whoever lost a reply with its connection does not know what it holds:
      * everybody begins anew. */
     for (int i = 0; i < ACTORS; i++) {
@@ -617,29 +693,13 @@ static void faults_stop(struct actors *a)
         c->ntokens = 0;
         c->stalled_until = 0;
     }
-    for (size_t i = 0; i < ARRAY_LEN(queue_names); i++) {
+    for (size_t i = 0; i < QUEUES; i++) {
         ev = (struct core_event){.kind = EVENT_QUEUE_PAUSE,
                                  .client = {UINT64_C(1) << 40}};
         ev.u.queue.name = queue_names[i];
         world_step(a->world, &ev);
         ev.kind = EVENT_QUEUE_CLOSE;
         world_step(a->world, &ev);
-    }
-}
-
-static void close_groups(struct actors *a, struct actor *c)
-{
-    const struct model *m = a->world->model;
-
-    for (int i = 0; i < m->ngroups; i++) {
-        struct core_event ev = {.kind = EVENT_GROUP_CLOSE};
-
-        if (!m->groups[i].used || m->groups[i].closed || m->groups[i].ended ||
-            model_group_is_body(m, i))
-            continue;
-        ev.u.group.id.n = m->groups[i].id;
-        ask(a, c, &ev);
-        return;
     }
 }
 
@@ -662,7 +722,7 @@ static void finish_one(struct actors *a, struct actor *c)
     } else if (c->worker) {
         do_fetch(a, c, 3, 0);
     } else {
-        close_groups(a, c);
+        (void)close_oldest(a, c);
     }
 }
 

@@ -44,8 +44,10 @@ struct actors {
     uint64_t njobs, ngroups; /* ever known */
     bool disk_full, draining;
     /* What this world is like, in percent: how much is submitted, how lazy
-     * the workers are, how large the payloads. */
-    int busy, lazy, large;
+     * the workers are, how large the payloads, how many groups there are; and
+     * how fast the time goes, in ms. */
+    int busy, lazy, large, open;
+    int64_t pace;
 };
 
 void actors_init(struct actors *a, struct world *w);

@@ -223,6 +223,27 @@ static void session_alive(struct model *m, struct model_client *c)
     s->lease_lo = m->now + m->limits.lease_ms;
 }
 
+/* What a session that is resumed is told that it holds. */
+static void session_tokens(const struct model *m, int s, const struct node *n)
+{
+    uint32_t held = 0;
+
+    for (int i = 0; i < m->njobs; i++)
+        held += m->jobs[i].used && m->jobs[i].session == s &&
+                (m->jobs[i].state == MODEL_RUNNING ||
+                 m->jobs[i].state == MODEL_CANCELLING);
+    if (n->v.count != held)
+        violation("a resumed session is told of %u tokens, it holds %u",
+                  n->v.count, held);
+    for (uint32_t k = 0; k < held; k++) {
+        int i = model_job_find(m, node_id(node_item(n, k), 'j'));
+
+        if (i < 0 || m->jobs[i].session != s ||
+            m->jobs[i].attempt != node_item(n, k)->v.attempt)
+            violation("a resumed session is told of a token that is not its");
+    }
+}
+
 static void session_resume(struct model *m, struct model_client *c, uint64_t id,
                            const struct node *n)
 {
@@ -245,6 +266,7 @@ static void session_resume(struct model *m, struct model_client *c, uint64_t id,
         session_new(m, c, id);
         return;
     }
+    session_tokens(m, i, n);
     c->session = i;
     m->sessions[i].client = c->id;
     m->sessions[i].gone_lo = m->sessions[i].gone_hi = MODEL_FOREVER;

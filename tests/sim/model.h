@@ -20,7 +20,7 @@
 
 #define MODEL_JOBS     384
 #define MODEL_GROUPS   128
-#define MODEL_QUEUES   4
+#define MODEL_QUEUES   6
 #define MODEL_CLIENTS  16
 #define MODEL_SESSIONS 64
 #define MODEL_SEEN     256

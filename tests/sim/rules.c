@@ -566,7 +566,6 @@ static unsigned group_ways(const struct model *m, const struct model_group *g)
     unsigned ways = TO_OK;
     bool short_of = g->succeed > 0 && !g->succeed_reached;
 
-    (void)m;
     if (g->murky)
         return TO_OK | TO_FAILED | TO_CANCELLED;
     if (g->fail_reached)
@@ -582,7 +581,8 @@ static unsigned group_ways(const struct model *m, const struct model_group *g)
     /* cancelled from outside while it was about to end by itself */
     if (g->outside && (short_of || g->succeed_reached || g->deadline_hit))
         ways |= TO_CANCELLED;
-    if (g->deadline_hit && g->succeed_reached)
+    /* or was it over just before its time was */
+    if (g->deadline_hit && (g->succeed_reached || m->jumped))
         ways |= TO_OK;
     return ways;
 }

@@ -5,9 +5,9 @@
 
 #include "base/mem.h"
 
-#define ARENA_BYTES     ((size_t)4 << 20)
-#define SEGMENT_ENTRIES 60
-#define TICKS_AT_ONCE   1000
+#define ARENA_BYTES   ((size_t)4 << 20)
+#define SEGMENT_BYTES (64 << 10) /* as small as the journal allows */
+#define TICKS_AT_ONCE 1000
 
 uint64_t world_random(struct world *w)
 {
@@ -63,14 +63,41 @@ static void entry_append(struct world *w)
         violation("the journal did not take an entry");
 }
 
+static struct core *replay(struct world *w, size_t first, size_t n)
+{
+    struct core *c = core_new(&w->limits);
+    char text[128] = "";
+
+    for (size_t i = first; i < n; i++)
+        if (core_replay(c, w->entries[i].data, w->entries[i].len,
+                        w->entries[i].segment, text) != 0)
+            violation("entry %zu does not replay: %s", i, text);
+    w->replayed += n - first;
+    core_check(c);
+    return c;
+}
+
+/* Segments go. What is left must be enough, whenever the crash comes. */
 static void entries_trim(struct world *w)
 {
-    if (w->journal && w->trim)
+    size_t first = w->first;
+    struct core *c;
+
+    if (!w->trim)
+        return;
+    if (w->journal)
         store_trim(w->store, w->trim);
-    while (!w->journal && w->first < w->nentries &&
-           w->entries[w->first].segment < w->trim)
-        w->first++;
+    while (first < w->nentries && w->entries[first].segment < w->trim)
+        first++;
     w->trim = 0;
+    if (!w->journal) /* there a crash shows which files are gone */
+        w->first = first;
+    if (!w->crashes)
+        return;
+    c = replay(w, first, w->nentries);
+    if (core_digest(c) != core_digest(w->core))
+        violation("what a trim leaves is less than what there was");
+    core_free(c);
 }
 
 void world_commit(struct world *w)
@@ -124,6 +151,17 @@ static void deliver_fetch(struct world *w, struct delivery d,
     }
 }
 
+static void deliver_tokens(struct world *w, struct delivery d,
+                           const struct node *n)
+{
+    d.kind = DELIVERY_TOKEN;
+    for (uint32_t i = 0; i < n->v.count; i++) {
+        d.id = node_item(n, i)->v.id;
+        d.attempt = node_item(n, i)->v.attempt;
+        deliver(w, &d);
+    }
+}
+
 static void deliver_page(struct world *w, struct delivery d,
                          const struct node *n)
 {
@@ -160,6 +198,8 @@ static void deliver_reply(struct world *w, uint64_t client,
         deliver(w, &d);
     } else if (d.event == EVENT_FETCH && n->v.kind == VALUE_ARRAY) {
         deliver_fetch(w, d, n);
+    } else if (d.event == EVENT_SESSION_RESUME && n->v.kind == VALUE_ARRAY) {
+        deliver_tokens(w, d, n);
     } else if (d.event == EVENT_GROUP_NEXT && n->v.kind == VALUE_ARRAY) {
         deliver_page(w, d, n);
     }
@@ -181,6 +221,19 @@ static void hash(struct world *w, const char *bytes, size_t len)
     for (size_t i = len & ~(sizeof(word) - 1); i < len; i++)
         h = (h ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
     w->answers = h ^ len;
+}
+
+/* Do entries go to another segment by now? */
+static bool segment_rolled(struct world *w)
+{
+    if (w->journal && w->store->segment != w->segment)
+        w->segment = w->store->segment;
+    else if (!w->journal && w->nentries >= w->segment_full)
+        w->segment++;
+    else
+        return false;
+    w->segment_full = w->nentries + w->segment_entries;
+    return true;
 }
 
 static size_t core_event_run(struct world *w, const struct core_event *ev,
@@ -220,6 +273,23 @@ static size_t core_event_run(struct world *w, const struct core_event *ev,
     return n;
 }
 
+/* As the engine does: the core hears of a new segment before the next event,
+ * and what that asks for may be half done when the event comes. Of the requests
+ * that come together the first alone is a sign of life: here a switch is never
+ * just before one. */
+static size_t core_event_next(struct world *w, const struct core_event *ev,
+                              struct model_reply *replies, size_t n, size_t max)
+{
+    struct core_event news = {.kind = EVENT_SEGMENT, .now_ms = w->now};
+
+    if (ev->kind != EVENT_ALIVE && segment_rolled(w)) {
+        news.random = world_random(w);
+        news.u.segment = w->segment;
+        n = core_event_run(w, &news, replies, n, max);
+    }
+    return core_event_run(w, ev, replies, n, max);
+}
+
 static void step_checked(struct world *w, struct core_event *ev)
 {
     struct model_reply replies[64];
@@ -229,12 +299,12 @@ static void step_checked(struct world *w, struct core_event *ev)
 
     w->steps++;
     arena_reset(&w->arena);
-    n = core_event_run(w, ev, replies, 0, ARRAY_LEN(replies));
+    n = core_event_next(w, ev, replies, 0, ARRAY_LEN(replies));
     while (core_next_ms(w->core) <= w->now) {
         if (++ticks > TICKS_AT_ONCE)
             violation("core_next_ms stays in the past");
         tick.random = world_random(w);
-        n = core_event_run(w, &tick, replies, n, ARRAY_LEN(replies));
+        n = core_event_next(w, &tick, replies, n, ARRAY_LEN(replies));
     }
     model_step(w->model, &w->eyes, ev, replies, n);
     slot = model_client_find(w->model, ev->client.n);
@@ -248,33 +318,11 @@ static void step_checked(struct world *w, struct core_event *ev)
         snapshot_take(w);
 }
 
-static void segment_roll(struct world *w)
-{
-    struct core_event ev = {.kind = EVENT_SEGMENT, .now_ms = w->now};
-
-    if (w->journal) {
-        if (w->store->segment == w->segment)
-            return;
-        w->segment = w->store->segment;
-    } else {
-        if (w->nentries == 0 || w->nentries % SEGMENT_ENTRIES != 0)
-            return;
-        w->segment++;
-    }
-    ev.u.segment = w->segment;
-    ev.random = world_random(w);
-    step_checked(w, &ev);
-}
-
 void world_step(struct world *w, struct core_event *ev)
 {
-    size_t before = w->nentries;
-
     ev->now_ms = w->now;
     ev->random = world_random(w);
     step_checked(w, ev);
-    if (w->nentries > before)
-        segment_roll(w);
 }
 
 void world_survey(struct world *w)
@@ -317,24 +365,11 @@ void world_advance(struct world *w, int64_t ms)
 
 /* --------------------------------------------------------------- crashes */
 
-static void replay_one(struct world *w, struct core *c, size_t i)
-{
-    char text[128] = "";
-    const struct world_entry *e = &w->entries[i];
-
-    if (core_replay(c, e->data, e->len, e->segment, text) != 0)
-        violation("entry %zu does not replay: %s", i, text);
-    w->replayed++;
-}
-
 /* A daemon that was stopped after `n` entries looks as it did then. */
 static struct core *replay_prefix(struct world *w, size_t n)
 {
-    struct core *c = core_new(&w->limits);
+    struct core *c = replay(w, w->first, n);
 
-    for (size_t i = w->first; i < n; i++)
-        replay_one(w, c, i);
-    core_check(c);
     if (n > 0 && core_digest(c) != w->entries[n - 1].digest)
         violation("after a replay of entries %zu to %zu the digest is another "
                   "than it was then",
@@ -376,7 +411,7 @@ static void journal_open(struct world *w)
 {
     struct store_journal_options options = {.dir = "/journal",
                                             .sync = STORE_SYNC_ALWAYS,
-                                            .segment_bytes = 1 << 20,
+                                            .segment_bytes = SEGMENT_BYTES,
                                             .threaded = false,
                                             .io = &w->disk->io};
     char text[STORE_TEXT_MAX] = "";
@@ -462,6 +497,7 @@ void world_crash(struct world *w)
         w->segment = w->store->segment;
     else if (w->nentries)
         w->segment = w->entries[w->nentries - 1].segment;
+    w->segment_full = w->nentries + w->segment_entries;
     model_restart(w->model, w->now);
     start(w);
 }
@@ -481,7 +517,7 @@ static void limits_choose(struct world *w)
     l->keep_max_ms = 5000;
     /* What follows from an event comes in slices, in some worlds. */
     if (world_chance(w, 50))
-        l->step_work = 3 + world_below(w, 12);
+        l->step_work = 2 + world_below(w, world_chance(w, 50) ? 2 : 13);
     /* A restart brings back what had made room for others. */
     if (!w->crashes && world_chance(w, 50))
         l->retain_jobs = 5 + world_below(w, 50);
@@ -493,6 +529,11 @@ static void limits_choose(struct world *w)
     q->redeliver = world_below(w, 3);
     q->keep_ms = 1 + world_below(w, 3000);
     q->wait_ms = world_chance(w, 50) ? CORE_NONE : world_below(w, 1000);
+    if (world_chance(w, 35)) { /* nothing lasts: segments go soon */
+        l->keep_max_ms = 500;
+        q->timeout_ms = q->expires_ms = 600;
+        q->keep_ms = 1 + world_below(w, 300);
+    }
     q->dead_keep_ms = 0; /* the model knows KEEP alone */
 }
 
@@ -506,6 +547,9 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     w->thorough = seed % 4 == 0;
     w->now = INT64_C(1700000000000);
     w->segment = 1;
+    w->segment_entries =
+        3 + (size_t)world_below(w, world_chance(w, 60) ? 8 : 50);
+    w->segment_full = w->segment_entries;
     trace_reset(seed);
     limits_choose(w);
     core_effects_init(&w->effects);

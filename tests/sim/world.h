@@ -34,7 +34,7 @@ struct world_snapshot {
 enum delivery_kind {
     DELIVERY_JOB,     /* a submit was accepted */
     DELIVERY_GROUP,   /* a group was opened */
-    DELIVERY_SESSION, /* here is, or was resumed, a session */
+    DELIVERY_SESSION, /* here is a session */
     DELIVERY_NO_SESSION,
     DELIVERY_TOKEN,
     DELIVERY_ASKED,  /* a cancel notice */
@@ -65,8 +65,9 @@ struct world {
     struct model *model;
     struct world_entry *entries;
     size_t nentries, entries_cap, durable;
-    size_t first; /* entries before it are not replayed any more */
-    uint32_t segment;
+    size_t first;     /* entries before it are not replayed any more */
+    uint32_t segment; /* as the core knows it */
+    size_t segment_entries, segment_full; /* it rolls at so many entries */
     uint32_t trim; /* segments before it go at the next commit */
     struct world_snapshot snapshots[WORLD_SNAPSHOTS];
     int nsnapshots;
