@@ -333,24 +333,32 @@ int yoke_group_results(yoke *y, const char *id, const char *cursor,
                        bool errors_only, int64_t count,
                        struct yoke_page **out);
 
-/* The errors under a group, shaped like the tree of groups. */
+/* The errors under a group or job, shaped like the tree of groups. What
+ * failed because something below it did has that below it, and no error of its
+ * own for it. */
 struct yoke_error_tree {
     char id[YOKE_ID_SIZE];
-    char *name;
+    char *name; /* "" if none */
     bool is_group;
+    enum yoke_outcome outcome;
+    const char *reason;            /* of a cancel; NULL: none */
+    int64_t attempts;              /* of a job */
+    int64_t started_ms, ended_ms;  /* YOKE_NONE; a group starts by opening */
+    int64_t ok, failed, cancelled; /* members of a group */
     size_t nerrors;                /* the node's own */
     struct yoke_job_error *errors;
     size_t nchildren;
     struct yoke_error_tree **children;
 };
-/* NULL in *out: no errors. The caller frees it. Asks the daemon page by page,
- * group by group; blocks no longer than its answers take. */
+/* Of a group or a job; see GROUP ERRORS. NULL in *out: no errors. The caller
+ * frees it. Asks page by page; blocks no longer than the answers take. */
 int yoke_group_errors(yoke *y, const char *id, struct yoke_error_tree **out);
-/* Split by the class of the errors (a glob as of fnmatch(3)), as `except*`
- * does: both halves keep the shape and drop what is empty; either may be NULL.
- * The tree passed in is left as it is; the caller frees both halves. */
+/* Split by the class of the errors (globs with commas between, as in
+ * RETRY-ON), as `except*` does: both halves keep the shape and drop what is
+ * empty; either may be NULL. The tree passed in, which may be NULL, is left as
+ * it is; the caller frees both halves. */
 int yoke_error_tree_split(const struct yoke_error_tree *tree,
-                          const char *class_glob,
+                          const char *classes,
                           struct yoke_error_tree **match,
                           struct yoke_error_tree **rest);
 void yoke_error_tree_free(struct yoke_error_tree *t);

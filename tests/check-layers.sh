@@ -50,7 +50,7 @@ includes() {
 
 layer base 'base/.*' 'none'
 layer wire '(base|wire)/.*' 'hiredis/'
-layer core 'base/(base|mem|list|slab|heap|map|buf|plant|value)\.h|core/.*|wire/errors\.def' \
+layer core 'base/(base|mem|list|slab|heap|map|buf|pattern|plant|value)\.h|core/.*|wire/errors\.def' \
     'none'
 layer store '(base|store)/.*' 'xxhash\.h|hiredis/'
 layer server \

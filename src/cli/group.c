@@ -228,7 +228,9 @@ int group_results_main(struct cli *c)
         if (status != 0)
             cli_fail(c, y, status, "cannot get the results of %s", group);
         print_page(c, page, &printed);
-        over = page->over || page->count == 0;
+        /* A page of a group that lives is never over; one that is empty has
+         * looked at many, or come to the end. */
+        over = page->over || strcmp(cursor, page->cursor) == 0;
         memcpy(cursor, page->cursor, sizeof(cursor));
         yoke_page_free(page);
     }

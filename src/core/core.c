@@ -606,6 +606,9 @@ static void dispatch(struct core *c, const struct core_event *ev)
     case EVENT_GROUP_TREE:
         show_tree(c, ev);
         return;
+    case EVENT_GROUP_ERRORS:
+        errors_page(c, ev);
+        return;
     case EVENT_FETCH:
         worker_fetch(c, ev);
         return;

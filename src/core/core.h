@@ -149,6 +149,7 @@ enum core_event_kind {
     EVENT_GROUP_NEXT,
     EVENT_GROUP_RESULTS,
     EVENT_GROUP_TREE,
+    EVENT_GROUP_ERRORS,
     EVENT_FETCH,
     EVENT_DONE,
     EVENT_FAIL,
@@ -266,6 +267,14 @@ struct core_event {
             int64_t cursor, wait_ms, count;
             bool errors_only;
         } group; /* CLOSE, INFO, NEXT, RESULTS, TREE */
+        struct {
+            bool is_job;
+            struct job_id job;
+            struct group_id group;
+            struct str cursor;          /* "0" begins */
+            struct str classes, except; /* lists of globs; empty: all, none */
+            int64_t count;
+        } errors; /* GROUP_ERRORS */
         struct {
             int64_t count, wait_ms;
             const struct str *queues; /* lends until return */

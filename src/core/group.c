@@ -31,11 +31,26 @@ void id_vector_push(struct core *c, struct id_vector *v, uint64_t id)
     v->ids[v->len++] = id;
 }
 
-static void id_vector_clear(struct core *c, struct id_vector *v)
+void id_vector_clear(struct core *c, struct id_vector *v)
 {
     account(c, -(int64_t)(v->cap * sizeof(*v->ids)));
     mem_free(v->ids);
     *v = (struct id_vector){0};
+}
+
+size_t id_vector_after(const struct id_vector *v, uint64_t id)
+{
+    size_t low = 0, high = v->len;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if ((v->ids[mid] & ~ID_GROUP) <= id)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
 }
 
 void group_init(struct group *g)
@@ -83,6 +98,7 @@ static void group_free(struct core *c, struct group *g)
                                ? NULL
                                : find_group(c, (struct group_id){g->parent_id});
 
+    below_forgotten(c, g);
     list_remove(&g->link);
     list_remove(&g->sweep);
     list_remove(&g->spent);
@@ -185,6 +201,7 @@ static const char *apply_open(struct core *c, const struct record *r)
         g->depth = parent_job->group->depth + 2;
         list_push_back(&parent_job->u.run->groups, &g->sibling);
         parent_job->u.run->live_groups++;
+        below_add(c, parent_job, r->id);
         if (rg->of_body)
             parent_job->u.run->body = r->id;
     } else {
@@ -241,6 +258,7 @@ static const char *apply_end(struct core *c, struct group *g,
         struct run *run = g->parent_job->u.run;
 
         run->live_groups--;
+        run->errors_below = run->errors_below || errors_in_group(g);
         /* A collect group never fails its parent. */
         if (outcome == OUTCOME_FAILED && (g->fail > 0 || g->succeed > 0))
             run->child_failed = true;
@@ -253,6 +271,7 @@ static const char *apply_end(struct core *c, struct group *g,
         parent->running--;
         if (g->failed_inside || g->by_outcome[OUTCOME_FAILED] > 0)
             parent->failed_inside = true;
+        parent->errors_below = parent->errors_below || errors_in_group(g);
         /* Neither a failure, nor a success that SUCCEED could count. */
         if (outcome == OUTCOME_FAILED && g->fail == 0 && g->succeed == 0)
             parent->by_outcome[OUTCOME_CANCELLED]++;
@@ -912,22 +931,6 @@ void group_next(struct core *c, const struct core_event *ev)
     list_push_back(&g->waiters, &w->link);
 }
 
-/* First index whose id is greater: ids ascend in the order of submission. */
-static size_t after_id(const struct id_vector *v, uint64_t id)
-{
-    size_t low = 0, high = v->len;
-
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-
-        if ((v->ids[mid] & ~ID_GROUP) <= id)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
 void group_results(struct core *c, const struct core_event *ev)
 {
     struct group *g = find_not_root(c, ev);
@@ -935,6 +938,6 @@ void group_results(struct core *c, const struct core_event *ev)
     if (!g)
         return;
     write_page(c, g, ev->client, &g->members,
-               after_id(&g->members, (uint64_t)ev->u.group.cursor),
+               id_vector_after(&g->members, (uint64_t)ev->u.group.cursor),
                page_size(ev->u.group.count), ev->u.group.errors_only, true);
 }

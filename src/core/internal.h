@@ -115,7 +115,23 @@ struct extra {
     struct output *output;  /* volatile */
     struct key *key;        /* NULL: none, or it leads elsewhere */
     struct dead *dead;      /* NULL: is not on the list of the dead */
+    struct below *below;    /* NULL: no group was opened under it */
     uint64_t retried;       /* the job that was made of it; 0: none */
+};
+
+/* Ids in order of arrival. */
+struct id_vector {
+    uint64_t *ids;
+    size_t len, cap;
+};
+
+/* Ids of groups in vectors carry this bit; no id itself does. */
+#define ID_GROUP (UINT64_C(1) << 63)
+
+/* The groups that were opened under a job, by all of its attempts. */
+struct below {
+    struct id_vector groups; /* in the order of opening */
+    size_t forgotten;        /* ids in it that are no more */
 };
 
 /* A job that has failed for good and may be run once more: its payload is still
@@ -146,6 +162,7 @@ struct run {
     bool asked_late;         /* ... after its body had ended */
     bool child_failed;       /* a group under it failed */
     bool child_cancelled;    /* a group under it was cancelled */
+    bool errors_below;       /* something failed in a group under it */
     uint8_t verdict;         /* JOINING: enum verdict_kind */
     int64_t started_ms;
     int64_t shield_ms;  /* shielded until then; 0: is not */
@@ -346,15 +363,6 @@ struct queue {
     uint64_t total_submitted, total[OUTCOMES_COUNT]; /* volatile */
 };
 
-/* Ids in order of arrival. */
-struct id_vector {
-    uint64_t *ids;
-    size_t len, cap;
-};
-
-/* Ids of groups in vectors carry this bit; no id itself does. */
-#define ID_GROUP (UINT64_C(1) << 63)
-
 struct group {
     struct map_node node; /* hash: the id */
     uint64_t id;          /* 0: root */
@@ -378,6 +386,7 @@ struct group {
     int64_t cancel_grace_ms;
     bool closed, ended;
     bool failed_inside; /* something failed in a group that ended in it */
+    bool errors_below;  /* ... or in one under a job in it */
     uint8_t cause;      /* enum cause: why it was cancelled; NONE: was not */
     uint8_t outcome;    /* enum outcome, once ended */
     int64_t live;       /* members that have not ended */
@@ -730,7 +739,6 @@ void attempt_unshield(struct core *c, const struct core_event *ev);
 
 /* ---------------------------------------------------------------- retry.c */
 
-bool retry_classes_ok(struct str list); /* as in queue_settings */
 bool retry_options_ok(int64_t factor_milli, int64_t jitter, struct str classes);
 /* Is an error of that class tried again? */
 bool retry_wanted(const struct options *o, struct str class);
@@ -738,9 +746,24 @@ bool retry_wanted(const struct options *o, struct str class);
 int64_t retry_delay(const struct core *c, const struct options *o,
                     uint32_t failures);
 
-/* -------------------------------------------------------------- pattern.c */
+/* --------------------------------------------------------------- errors.c */
 
-bool pattern_matches(struct str glob, struct str text);
+/* Which errors are asked for. */
+struct error_filter {
+    struct str classes, except; /* lists of globs; empty: all, none */
+    bool inner; /* of a job: the error `group` is told by what is below it */
+};
+
+bool error_wanted(const struct error_filter *f, struct str class);
+/* How many of the job's errors. */
+uint32_t errors_wanted(const struct error_filter *f, const struct job *j);
+/* Has something failed in it, or may have? */
+bool errors_in_group(const struct group *g);
+/* A group was opened under the job; one of a job was forgotten; the job is. */
+void below_add(struct core *c, struct job *j, uint64_t group);
+void below_forgotten(struct core *c, const struct group *g);
+void below_free(struct core *c, struct extra *x);
+void errors_page(struct core *c, const struct core_event *ev);
 
 /* ------------------------------------------------------------- deadline.c */
 
@@ -889,6 +912,9 @@ const char *group_apply(struct core *c, const struct record *r);
 void group_init(struct group *g);
 void group_release(struct core *c, struct group *g); /* frees what it owns */
 void id_vector_push(struct core *c, struct id_vector *v, uint64_t id);
+void id_vector_clear(struct core *c, struct id_vector *v);
+/* The first index whose id is greater, in one where they ascend. */
+size_t id_vector_after(const struct id_vector *v, uint64_t id);
 /* Why it, or a scope above it, is cancelled; NULL: it is not. */
 const char *group_cancelled(const struct group *g);
 /* The cancel of a scope above may not have come here yet: bring it. */
@@ -1077,6 +1103,12 @@ void output_notify(struct core *c, struct job *j);
 void show_job(struct core *c, struct buf *b, const struct job *j);
 void show_outcome(struct core *c, struct buf *b, const struct job *j);
 void show_group(struct core *c, struct buf *b, const struct group *g);
+/* The same with those errors alone that are asked for. */
+void show_outcome_errors(struct core *c, struct buf *b, const struct job *j,
+                         const struct error_filter *f);
+void show_group_errors(struct core *c, struct buf *b, const struct group *g,
+                       const struct error_filter *f);
+bool show_group_has_error(const struct group *g, const struct error_filter *f);
 void show_tree(struct core *c, const struct core_event *ev);
 
 #endif

@@ -137,6 +137,7 @@ static void extra_free(struct core *c, struct job *j)
     mem_free(x->then);
     if (x->needs)
         needs_put(c, x->needs);
+    below_free(c, x);
     account(c, -(int64_t)sizeof(*x));
     slabs_free(&c->slabs, x, sizeof(*x));
     j->extra = NULL;
@@ -694,6 +695,7 @@ static const char *apply_end(struct core *c, struct job *j,
         needs_use(j->extra->needs, -1);
     if (holds_run(j->state)) {
         end->started_ms = j->u.run->started_ms;
+        g->errors_below = g->errors_below || j->u.run->errors_below;
         run_free(c, j);
         if (j->state != JOB_DELIVERING)
             group_active(c, g, -1);

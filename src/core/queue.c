@@ -7,6 +7,7 @@
  * submits are held back by them: a job that comes back (retry, release, lost
  * attempt) was accepted before and always finds its place.
  */
+#include "base/pattern.h"
 #include "core/internal.h"
 
 /* Bound of the table of queues, whatever queues-max says. */
@@ -490,7 +491,7 @@ static bool submit_well_formed(struct core *c, struct client_id client,
                     "RETRY and REDELIVER are at most %d", RUNS_MAX);
         return false;
     }
-    if (UNLIKELY(s->retry_on.p && !retry_classes_ok(s->retry_on))) {
+    if (UNLIKELY(s->retry_on.p && !pattern_list_ok(s->retry_on))) {
         reply_error(c, client, CORE_ERR_GENERIC, RETRY_ON_WANTED,
                     CORE_RETRY_ON_MAX);
         return false;
@@ -816,7 +817,7 @@ void queue_set(struct core *c, const struct core_event *ev)
     s.priority = or_default(n->priority, s.priority);
     if (n->retry_on.p)
         s.retry_on = n->retry_on;
-    if (!retry_classes_ok(s.retry_on)) {
+    if (!pattern_list_ok(s.retry_on)) {
         reply_error(c, ev->client, CORE_ERR_GENERIC,
                     "QUEUE SET: " RETRY_ON_WANTED, CORE_RETRY_ON_MAX);
         return;

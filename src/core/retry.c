@@ -4,49 +4,26 @@
  *
  * Whole numbers alone: a factor is counted in thousandths, a jitter in percent.
  */
+#include "base/pattern.h"
 #include "core/internal.h"
 
 #define DELAY_MAX (INT64_C(1) << 40)
 
-bool retry_classes_ok(struct str list)
-{
-    if (list.len > CORE_RETRY_ON_MAX)
-        return false;
-    for (size_t i = 0; i < list.len; i++) {
-        bool comma = list.p[i] == ',';
-
-        if (list.p[i] <= ' ' || list.p[i] > '~' ||
-            (comma && (i == 0 || i + 1 == list.len || list.p[i - 1] == ',')))
-            return false;
-    }
-    return true;
-}
+_Static_assert(CORE_RETRY_ON_MAX == PATTERN_LIST_MAX, "one bound of lists");
 
 bool retry_options_ok(int64_t factor_milli, int64_t jitter, struct str classes)
 {
     return factor_milli >= CORE_FACTOR_MIN && factor_milli <= CORE_FACTOR_MAX &&
-           jitter >= 0 && jitter <= 100 && retry_classes_ok(classes);
+           jitter >= 0 && jitter <= 100 && pattern_list_ok(classes);
 }
 
 bool retry_wanted(const struct options *o, struct str class)
 {
-    struct str left = o->retry_on;
-
-    if (left.len == 0)
+    if (o->retry_on.len == 0)
         return !str_eq(class, STR("cancelled")) &&
                !str_eq(class, STR("deadline")) &&
                !str_eq(class, STR("expired"));
-    while (left.len) {
-        const char *comma = memchr(left.p, ',', left.len);
-        size_t len = comma ? (size_t)(comma - left.p) : left.len;
-
-        if (pattern_matches((struct str){left.p, len}, class))
-            return true;
-        len += comma ? 1 : 0;
-        left.p += len;
-        left.len -= len;
-    }
-    return false;
+    return pattern_list_matches(o->retry_on, class);
 }
 
 int64_t retry_delay(const struct core *c, const struct options *o,

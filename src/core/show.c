@@ -148,10 +148,17 @@ static void show_error(struct buf *b, struct str class, struct str message,
     value_str(b, detail);
 }
 
+static const struct error_filter all_errors;
+
 void show_outcome(struct core *c, struct buf *b, const struct job *j)
 {
+    show_outcome_errors(c, b, j, &all_errors);
+}
+
+void show_outcome_errors(struct core *c, struct buf *b, const struct job *j,
+                         const struct error_filter *f)
+{
     const struct end *end = j->state == JOB_FINISHED ? j->u.end : NULL;
-    uint32_t n = j->extra ? j->extra->nerrors : 0;
 
     (void)c;
     value_map(b, 14);
@@ -184,33 +191,55 @@ void show_outcome(struct core *c, struct buf *b, const struct job *j)
     else
         value_null(b);
     field(b, "errors");
-    value_array(b, n);
-    for (uint32_t i = 0; i < n; i++) {
+    value_array(b, errors_wanted(f, j));
+    for (uint32_t i = 0; j->extra && i < j->extra->nerrors; i++) {
         const struct job_error *e = &j->extra->errors[i];
 
-        show_error(b, e->class, e->message, e->detail, e->attempt, e->at_ms);
+        if (error_wanted(f, e->class))
+            show_error(b, e->class, e->message, e->detail, e->attempt,
+                       e->at_ms);
     }
 }
 
-static void show_group_errors(struct buf *b, const struct group *g)
+/* The class of a group's own error; empty: it has none. */
+static struct str group_error_class(const struct group *g)
 {
+    if (g->ended && g->cause == CAUSE_DEADLINE)
+        return STR("deadline");
+    if (g->ended && g->outcome == OUTCOME_FAILED && g->succeed > 0 &&
+        g->by_outcome[OUTCOME_OK] < g->succeed)
+        return STR("policy");
+    return (struct str){0};
+}
+
+bool show_group_has_error(const struct group *g, const struct error_filter *f)
+{
+    struct str class = group_error_class(g);
+
+    return class.len && error_wanted(f, class);
+}
+
+static void field_group_errors(struct buf *b, const struct group *g,
+                               const struct error_filter *f)
+{
+    bool late = g->cause == CAUSE_DEADLINE, wanted = show_group_has_error(g, f);
+
     field(b, "errors");
-    if (g->ended && g->cause == CAUSE_DEADLINE) {
-        value_array(b, 1);
-        show_error(b, STR("deadline"), STR("the group's deadline passed"),
-                   STR(""), 0, g->deadline_ms);
-    } else if (g->ended && g->outcome == OUTCOME_FAILED && g->succeed > 0 &&
-               g->by_outcome[OUTCOME_OK] < g->succeed) {
-        value_array(b, 1);
-        show_error(b, STR("policy"),
-                   STR("fewer members succeeded than SUCCEED asks for"),
-                   STR(""), 0, g->ended_ms);
-    } else {
-        value_array(b, 0);
-    }
+    value_array(b, wanted ? 1 : 0);
+    if (wanted)
+        show_error(b, group_error_class(g),
+                   late ? STR("the group's deadline passed")
+                        : STR("fewer members succeeded than SUCCEED asks for"),
+                   STR(""), 0, late ? g->deadline_ms : g->ended_ms);
 }
 
 void show_group(struct core *c, struct buf *b, const struct group *g)
+{
+    show_group_errors(c, b, g, &all_errors);
+}
+
+void show_group_errors(struct core *c, struct buf *b, const struct group *g,
+                       const struct error_filter *f)
 {
     (void)c;
     value_map(b, 20);
@@ -246,7 +275,7 @@ void show_group(struct core *c, struct buf *b, const struct group *g)
     field_int(b, "cancelled", g->by_outcome[OUTCOME_CANCELLED]);
     field_opt(b, "opened", g->opened_ms);
     field_opt(b, "ended", g->ended_ms);
-    show_group_errors(b, g);
+    field_group_errors(b, g, f);
 }
 
 /* -------------------------------------------------------------------- JOBS */
@@ -462,13 +491,20 @@ static bool tree_entry(struct tree *t, int64_t depth)
 
 static void tree_job(struct tree *t, const struct job *j, int64_t depth)
 {
+    const struct below *below = j->extra ? j->extra->below : NULL;
+
     if (!tree_entry(t, depth))
         return;
     show_job(t->c, t->b, j);
-    if (!has_run(j))
-        return;
-    list_foreach (it, &j->u.run->groups)
-        tree_group(t, list_entry(it, struct group, sibling), depth + 1);
+    for (size_t i = 0; below && i < below->groups.len; i++) {
+        const struct group *g = find_group(
+            t->c, (struct group_id){below->groups.ids[i] & ~ID_GROUP});
+
+        if (t->left == 0 || t->looks-- <= 0)
+            return;
+        if (g)
+            tree_group(t, g, depth + 1);
+    }
 }
 
 /* What moves, then what failed, then the rest. */

@@ -309,6 +309,24 @@ enum command_result handle_group_results(struct command_call *call)
     return step(call, EVENT_GROUP_RESULTS);
 }
 
+enum command_result handle_group_errors(struct command_call *call)
+{
+    static const struct option options[] = {
+        {"CLASS", OPTION_TEXT, AT(errors.classes), 0, NULL},
+        {"EXCEPT", OPTION_TEXT, AT(errors.except), 0, NULL},
+        {"COUNT", OPTION_INT, AT(errors.count), 0, &range_count},
+    };
+    struct core_event *ev = call->event;
+
+    ev->u.errors.count = CORE_UNSET;
+    ev->u.errors.cursor = call->argv[3];
+    if (!arg_either(call, call->argv[2], &ev->u.errors.is_job,
+                    &ev->u.errors.job, &ev->u.errors.group) ||
+        !options_read(call, 4, options, ARRAY_LEN(options)))
+        return COMMAND_ANSWERED;
+    return step(call, EVENT_GROUP_ERRORS);
+}
+
 enum command_result handle_group_cancel(struct command_call *call)
 {
     if (!arg_group(call, call->argv[2], &call->event->u.cancel.group))

@@ -297,6 +297,26 @@ static void fill_limiter(struct fuzz *f, struct core_event *ev)
 }
 
 /* False: such an event is not sent, or may not be sent now. */
+/* Cursors of its own making: most are refused, some point somewhere. */
+static void fill_errors(struct fuzz *f, struct core_event *ev)
+{
+    static char cursor[33];
+
+    ev->u.errors.is_job = take(f) & 1;
+    if (ev->u.errors.is_job)
+        ev->u.errors.job.n = pick(f, f->jobs, f->njobs);
+    else
+        ev->u.errors.group.n = pick(f, f->groups, f->ngroups);
+    (void)snprintf(cursor, sizeof(cursor), "%016llx%016llx",
+                   (unsigned long long)(pick(f, f->groups, f->ngroups) |
+                                        (uint64_t)(take(f) & 1) << 63),
+                   (unsigned long long)pick(f, f->jobs, f->njobs));
+    ev->u.errors.cursor = take(f) & 3 ? STR("0") : str_from(cursor);
+    ev->u.errors.classes = take(f) & 1 ? STR("exit:*") : (struct str){0};
+    ev->u.errors.except = take(f) & 1 ? STR("lost,e*") : (struct str){0};
+    ev->u.errors.count = 1 + take(f) % 4;
+}
+
 static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
 {
     switch (ev->kind) {
@@ -343,6 +363,9 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
         ev->u.group.wait_ms = take(f) * 4;
         ev->u.group.count = 1 + take(f);
         ev->u.group.errors_only = take(f) & 1;
+        return true;
+    case EVENT_GROUP_ERRORS:
+        fill_errors(f, ev);
         return true;
     case EVENT_FETCH:
         queues[0] = STR("a");

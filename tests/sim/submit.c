@@ -72,7 +72,8 @@ static uint64_t body_look(struct model *m, struct model_eyes *eyes,
         const struct node *id = node_get(map, "id"), *parent;
 
         if (id->v.kind != VALUE_ID || id->v.id_kind != 'g' ||
-            model_group_find(m, id->v.id) >= 0)
+            model_group_find(m, id->v.id) >= 0 ||
+            !node_is_null(node_get(map, "ended")))
             continue;
         parent = node_get(map, "parent");
         if (parent->v.kind == VALUE_ID && parent->v.id_kind == 'j' &&

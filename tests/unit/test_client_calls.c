@@ -375,27 +375,70 @@ END_TEST
 #define JOB(id, errors)             MEMBER("job", id, errors)
 #define GROUP(id, errors)           MEMBER("group", id, errors)
 #define ONE(class_)                 "[ class " class_ " ] "
+#define AT(depth, map)              "[ :" depth " " map "] "
 #define PAGE(cursor, entries, over) "[ " cursor " [ " entries " ] :" over " ]"
 
 /*
  *     g1: deadline
  *       j1: exit:1, exit:2      (first page)
- *       g2:                     (second page)
+ *       g2:                     (third page)
  *         j2: lost
- *       g3: nothing in it
+ *           g3:                   (fourth page)
+ *             j3: oom
  */
 static const struct {
     const char *request, *reply;
 } error_script[] = {
-    {"GROUP INFO g1", GROUP("g1", ONE("deadline"))},
-    {"GROUP RESULTS g1 0 ERRORS",
-     PAGE("1", JOB("j1", ONE("exit:1") ONE("exit:2")), "0")},
-    {"GROUP RESULTS g1 1 ERRORS",
-     PAGE("2", GROUP("g2", "") GROUP("g3", ""), "1")},
-    {"GROUP RESULTS g2 0 ERRORS", PAGE("1", JOB("j2", ONE("lost")), "0")},
-    {"GROUP RESULTS g2 1 ERRORS", PAGE("1", "", "0")}, /* still open */
-    {"GROUP RESULTS g3 0 ERRORS", PAGE("0", "", "1")},
+    {"GROUP ERRORS g1 0", PAGE("1",
+                               AT("0", GROUP("g1", ONE("deadline"))) AT(
+                                   "1", JOB("j1", ONE("exit:1") ONE("exit:2"))),
+                               "0")},
+    {"GROUP ERRORS g1 1", PAGE("2", "", "0")}, /* found nothing for so long */
+    {"GROUP ERRORS g1 2",
+     PAGE("3",
+          AT("0", GROUP("g1", ONE("deadline"))) AT("1", GROUP("g2", ""))
+              AT("2", JOB("j2", ONE("lost"))),
+          "0")},
+    {"GROUP ERRORS g1 3",
+     PAGE("4",
+          AT("0", GROUP("g1", ONE("deadline"))) AT("1", GROUP("g2", ""))
+              AT("2", JOB("j2", ONE("lost"))) AT("3", GROUP("g3", ""))
+                  AT("4", JOB("j3", ONE("oom"))),
+          "1")},
 };
+
+/* What is no tree. */
+static const char *const no_error_trees[] = {
+    PAGE("0", "", "0"), /* leads nowhere */
+    PAGE("1", AT("1", JOB("j1", ONE("a"))), "1"),
+    PAGE("1", AT("0", GROUP("g1", "")) AT("2", JOB("j1", ONE("a"))), "1"),
+    PAGE("1", AT("0", GROUP("g1", "")) AT("0", GROUP("g2", "")), "1"),
+    PAGE("1", JOB("j1", ONE("a")), "1"),
+    "~",
+    "[ ]",
+};
+
+static void say_no_error_tree(struct peer *p)
+{
+    for (size_t i = 0; i < ARRAY_LEN(no_error_trees); i++) {
+        if (!peer_expect(p, "GROUP ERRORS g1 0"))
+            return;
+        peer_say(p, "%s", no_error_trees[i]);
+    }
+}
+
+START_TEST(what_is_no_error_tree_is_refused)
+{
+    struct yoke_error_tree *t = NULL;
+    yoke *y = meet(say_no_error_tree);
+
+    for (size_t i = 0; i < ARRAY_LEN(no_error_trees); i++) {
+        ck_assert_int_eq(yoke_group_errors(y, "g1", &t), YOKE_ERR_PROTOCOL);
+        ck_assert_ptr_null(t);
+    }
+    part();
+}
+END_TEST
 
 static void say_error_tree(struct peer *p)
 {
@@ -417,18 +460,23 @@ static struct yoke_error_tree *read_error_tree(void)
 
 START_TEST(error_tree_has_the_shape_of_the_groups)
 {
-    struct yoke_error_tree *t = read_error_tree();
+    struct yoke_error_tree *t = read_error_tree(), *whole = t;
 
     ck_assert_str_eq(t->id, "g1");
     ck_assert(t->is_group);
     ck_assert_uint_eq(t->nerrors, 1);
     ck_assert_str_eq(t->errors[0].class_name, "deadline");
-    ck_assert_uint_eq(t->nchildren, 2); /* g3 has none and is not there */
+    ck_assert_uint_eq(t->nchildren, 2);
     ck_assert_str_eq(t->children[0]->id, "j1");
     ck_assert_uint_eq(t->children[0]->nerrors, 2);
     ck_assert_str_eq(t->children[1]->id, "g2");
     ck_assert_uint_eq(t->children[1]->nerrors, 0);
     ck_assert_str_eq(t->children[1]->children[0]->errors[0].class_name, "lost");
+    ck_assert_uint_eq(t->children[1]->children[0]->nchildren, 1);
+    t = t->children[1]->children[0];
+    ck_assert_str_eq(t->children[0]->id, "g3");
+    ck_assert_str_eq(t->children[0]->children[0]->errors[0].class_name, "oom");
+    t = whole;
     yoke_error_tree_free(t);
 }
 END_TEST
@@ -456,10 +504,12 @@ START_TEST(split_keeps_the_shape_and_drops_what_is_empty)
     match = rest;
     ck_assert_int_eq(yoke_error_tree_split(rest, "*", NULL, &match), 0);
     ck_assert_ptr_null(match);
-    ck_assert_int_eq(yoke_error_tree_split(rest, "oom", &match, NULL), 0);
+    ck_assert_int_eq(yoke_error_tree_split(rest, "spawn,a*", &match, NULL), 0);
     ck_assert_ptr_null(match);
     ck_assert_int_eq(yoke_error_tree_split(NULL, "oom", &match, NULL), 0);
     ck_assert_int_eq(yoke_error_tree_split(rest, NULL, &match, NULL),
+                     YOKE_ERR_ARGUMENT);
+    ck_assert_int_eq(yoke_error_tree_split(rest, "a,,b", &match, NULL),
                      YOKE_ERR_ARGUMENT);
     yoke_error_tree_free(rest);
 }
@@ -690,10 +740,8 @@ static void answer_all(struct peer *p)
             peer_say(p, "[ " JOB("j1", ONE("lost")) " ]");
         else if (strcmp(verb, "LOGS") == 0)
             peer_say(p, "[ 3 [ [ :1 out ] ] :1 ]");
-        else if (strcmp(second, "INFO") == 0)
-            peer_say(p, "%s", error_script[0].reply);
-        else if (strcmp(second, "RESULTS") == 0)
-            peer_say(p, PAGE("1", JOB("j2", ONE("lost")), "1"));
+        else if (strcmp(second, "ERRORS") == 0)
+            peer_say(p, "%s", error_script[3].reply);
         else
             peer_line(p, "*100");
         for (int i = 0; strcmp(verb, "LIST") == 0 && i < 100; i++)
@@ -823,6 +871,7 @@ int main(void)
         outcomes_are_read_from_their_maps,
         logs_come_in_pages_and_say_what_was_lost,
         error_tree_has_the_shape_of_the_groups,
+        what_is_no_error_tree_is_refused,
         split_keeps_the_shape_and_drops_what_is_empty,
         group_calls_say_what_the_protocol_says,
         long_waits_of_a_worker_renew_its_lease,

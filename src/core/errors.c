@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * errors - the tree of what has failed below a group or a job, split by class.
+ *
+ * A node is in the tree when it has errors that are asked for, or something
+ * below it has: a split keeps the shape and drops what is empty, as
+ * ExceptionGroup.split does. A job that failed because a group under it did is
+ * an inner node: its error `group` says no more than what stands below it.
+ *
+ * The tree is walked in the order of submission, depth first and without a
+ * stack: a place in it is a node and the last of its members that was seen.
+ * Ids ascend in the order in which things were made, so a place stays good
+ * when that member is forgotten. That is why a cursor is all that is kept
+ * between two pages, and that is nothing here.
+ */
+#include "base/pattern.h"
+#include "core/internal.h"
+
+#define PAGE_DEFAULT  100
+#define PAGE_MAX      10000
+#define PAGE_BYTES    (1 << 20)
+#define LOOKS_MAX     10000 /* nodes looked at for one page */
+#define COMPACT_AT    1024
+#define CURSOR_DIGITS 32
+
+/* The id of a job, or of a group with ID_GROUP. */
+typedef uint64_t node_id;
+
+/* ------------------------------------------------- groups below their job */
+
+void below_add(struct core *c, struct job *j, uint64_t group)
+{
+    struct extra *x = job_extra(c, j);
+
+    if (!x->below) {
+        x->below = mem_zalloc(sizeof(*x->below));
+        account(c, sizeof(*x->below));
+    }
+    id_vector_push(c, &x->below->groups, group | ID_GROUP);
+}
+
+/* As with members: ids of what is gone go once they are the larger part. */
+void below_forgotten(struct core *c, const struct group *g)
+{
+    struct job *j =
+        g->parent_attempt ? find_job(c, (struct job_id){g->parent_id}) : NULL;
+    struct below *below = j && j->extra ? j->extra->below : NULL;
+    size_t kept = 0;
+
+    if (!below)
+        return;
+    below->forgotten++;
+    if (below->forgotten < COMPACT_AT ||
+        below->forgotten < below->groups.len / 2)
+        return;
+    for (size_t i = 0; i < below->groups.len; i++)
+        if (find_group(c, (struct group_id){below->groups.ids[i] & ~ID_GROUP}))
+            below->groups.ids[kept++] = below->groups.ids[i];
+    below->groups.len = kept;
+    below->forgotten = 0;
+}
+
+void below_free(struct core *c, struct extra *x)
+{
+    if (!x->below)
+        return;
+    id_vector_clear(c, &x->below->groups);
+    account(c, -(int64_t)sizeof(*x->below));
+    mem_free(x->below);
+}
+
+/* ---------------------------------------------------------------- filters */
+
+bool error_wanted(const struct error_filter *f, struct str class)
+{
+    return (!f->inner || !str_eq(class, STR("group"))) &&
+           (!f->classes.len || pattern_list_matches(f->classes, class)) &&
+           (!f->except.len || !pattern_list_matches(f->except, class));
+}
+
+uint32_t errors_wanted(const struct error_filter *f, const struct job *j)
+{
+    uint32_t n = 0;
+
+    if (!j->extra)
+        return 0;
+    for (uint32_t i = 0; i < j->extra->nerrors; i++)
+        n += error_wanted(f, j->extra->errors[i].class);
+    return n;
+}
+
+/* ------------------------------------------------------------- the tree */
+
+static struct group *group_of(struct core *c, node_id node)
+{
+    return node & ID_GROUP ? find_group(c, (struct group_id){node & ~ID_GROUP})
+                           : NULL;
+}
+
+static struct job *job_of(struct core *c, node_id node)
+{
+    return node & ID_GROUP ? NULL : find_job(c, (struct job_id){node});
+}
+
+static const struct id_vector *members_of(struct core *c, node_id node)
+{
+    const struct group *g = group_of(c, node);
+    const struct job *j = job_of(c, node);
+
+    if (g)
+        return &g->members;
+    return j && j->extra && j->extra->below ? &j->extra->below->groups : NULL;
+}
+
+/* Only of a node that exists. */
+static node_id parent_of(struct core *c, node_id node)
+{
+    const struct group *g = group_of(c, node);
+
+    if (!g)
+        return job_of(c, node)->group->id | ID_GROUP;
+    return g->parent_attempt ? g->parent_id : g->parent_id | ID_GROUP;
+}
+
+/* What lives may have failures that it has not told its parent of. */
+bool errors_in_group(const struct group *g)
+{
+    return !g->ended || g->errors_below || g->by_outcome[OUTCOME_FAILED] > 0 ||
+           g->outcome == OUTCOME_FAILED;
+}
+
+static bool job_failed(const struct job *j)
+{
+    return j->state == JOB_FINISHED && j->u.end->outcome == OUTCOME_FAILED;
+}
+
+/* A job that has not failed answers for its last attempt alone; while it
+ * waits for the next one it answers for none. */
+static bool counts_below(const struct job *j, const struct group *g)
+{
+    bool waits = j->state == JOB_DELAYED || j->state == JOB_PARKED ||
+                 j->state == JOB_READY;
+
+    return errors_in_group(g) &&
+           (job_failed(j) || (!waits && g->parent_attempt == j->attempt));
+}
+
+/* ------------------------------------------------------------- the pages */
+
+struct page {
+    struct core *c;
+    struct buf *b;
+    struct error_filter filter;
+    node_id top;
+    node_id in;      /* the node whose members are looked at, ... */
+    uint64_t after;  /* ... from those on whose id is greater */
+    int64_t depth;   /* of `in` below `top` */
+    int64_t written; /* how many of the path from the top to `in` are here */
+    int64_t left, looks;
+    uint32_t n;
+};
+
+/* Is there something below the job that its error `group` stands for? */
+static bool is_inner(struct page *p, const struct job *j)
+{
+    const struct id_vector *v = members_of(p->c, j->node.hash);
+
+    for (size_t i = v ? v->len : 0; i-- > 0;) {
+        const struct group *g = group_of(p->c, v->ids[i]);
+
+        p->looks--;
+        if (g && counts_below(j, g))
+            return true;
+    }
+    return false;
+}
+
+static void write_node(struct page *p, node_id node, int64_t depth)
+{
+    struct job *j = job_of(p->c, node);
+
+    value_array(p->b, 2);
+    value_int(p->b, depth);
+    if (j) {
+        p->filter.inner = is_inner(p, j);
+        show_outcome_errors(p->c, p->b, j, &p->filter);
+    } else {
+        p->filter.inner = false;
+        show_group_errors(p->c, p->b, group_of(p->c, node), &p->filter);
+    }
+    p->n++;
+}
+
+/* The path to `in` goes before what is found in it: a page is a tree. */
+static void write_path(struct page *p)
+{
+    while (p->written <= p->depth) {
+        node_id node = p->in;
+
+        for (int64_t up = p->depth; up > p->written; up--)
+            node = parent_of(p->c, node);
+        write_node(p, node, p->written++);
+    }
+}
+
+static void enter(struct page *p, node_id node)
+{
+    p->in = node;
+    p->after = 0;
+    p->depth++;
+}
+
+/* Has the node, which is at this depth, errors of its own to show? */
+static bool has_own(struct page *p, node_id node)
+{
+    const struct job *j = job_of(p->c, node);
+
+    p->filter.inner = j && job_failed(j) && is_inner(p, j);
+    return j ? job_failed(j) && errors_wanted(&p->filter, j) > 0
+             : show_group_has_error(group_of(p->c, node), &p->filter);
+}
+
+static void visit(struct page *p, node_id node)
+{
+    const struct group *g = group_of(p->c, node);
+    const struct job *j = job_of(p->c, node), *above = job_of(p->c, p->in);
+
+    if (g ? !(above ? counts_below(above, g) : errors_in_group(g))
+          : !j || (!job_failed(j) && !members_of(p->c, node)))
+        return;
+    if (has_own(p, node)) {
+        write_path(p);
+        write_node(p, node, p->depth + 1);
+        p->left--;
+        if (members_of(p->c, node)) {
+            enter(p, node);
+            p->written = p->depth + 1;
+        }
+    } else if (members_of(p->c, node)) {
+        enter(p, node);
+    }
+}
+
+/* One step on; false: the tree is at its end. */
+static bool walk(struct page *p)
+{
+    const struct id_vector *v = members_of(p->c, p->in);
+    size_t at = v ? id_vector_after(v, p->after) : 0;
+
+    p->looks--;
+    if (v && at < v->len) {
+        p->after = v->ids[at] & ~ID_GROUP;
+        visit(p, v->ids[at]);
+        return true;
+    }
+    if (p->in == p->top)
+        return false;
+    p->after = p->in & ~ID_GROUP;
+    p->in = parent_of(p->c, p->in);
+    p->written = min_i64(p->written, p->depth);
+    p->depth--;
+    return true;
+}
+
+static bool read_hex(const char *digits, uint64_t *out)
+{
+    *out = 0;
+    for (int i = 0; i < CURSOR_DIGITS / 2; i++) {
+        char c = digits[i];
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                                           : -1;
+
+        if (digit < 0)
+            return false;
+        *out = *out << 4 | (uint64_t)digit;
+    }
+    return true;
+}
+
+/* Where the last page has ended. Answers the error if there is no such place
+ * (any more). */
+static bool resume(struct page *p, struct client_id client, struct str cursor)
+{
+    node_id node;
+
+    p->in = p->top;
+    if (str_eq(cursor, STR("0")))
+        return true;
+    if (cursor.len != CURSOR_DIGITS || !read_hex(cursor.p, &p->in) ||
+        !read_hex(cursor.p + CURSOR_DIGITS / 2, &p->after)) {
+        reply_error(p->c, client, CORE_ERR_GENERIC,
+                    "GROUP ERRORS: this is no cursor of its; the first is 0");
+        return false;
+    }
+    for (node = p->in; node != p->top; node = parent_of(p->c, node)) {
+        bool exists = group_of(p->c, node) || job_of(p->c, node);
+
+        if (!exists || node == ID_GROUP) { /* gone, or the root */
+            reply_error(p->c, client, CORE_ERR_NOGROUP,
+                        "what the cursor points to is not in the tree any "
+                        "more; begin again with 0");
+            return false;
+        }
+        p->depth++;
+    }
+    return true;
+}
+
+/* The node that is asked about; answers the error. */
+static bool find_top(struct core *c, const struct core_event *ev, node_id *out)
+{
+    const struct group *g;
+
+    if (ev->u.errors.is_job) {
+        *out = ev->u.errors.job.n;
+        return find_job_or_reply(c, ev->client, ev->u.errors.job) != NULL;
+    }
+    *out = ev->u.errors.group.n | ID_GROUP;
+    g = find_group_or_reply(c, ev->client, ev->u.errors.group);
+    if (g == &c->root) {
+        reply_error(c, ev->client, CORE_ERR_GENERIC,
+                    "GROUP ERRORS: the root group keeps no order of its "
+                    "members; name a group or a job");
+        return false;
+    }
+    return g != NULL;
+}
+
+void errors_page(struct core *c, const struct core_event *ev)
+{
+    struct page p = {.c = c,
+                     .filter = {.classes = ev->u.errors.classes,
+                                .except = ev->u.errors.except},
+                     .left = ev->u.errors.count,
+                     .looks = LOOKS_MAX};
+    size_t start, cursor_at, count_at;
+    char cursor[CURSOR_DIGITS + 1];
+    bool over;
+
+    if (!pattern_list_ok(p.filter.classes) ||
+        !pattern_list_ok(p.filter.except)) {
+        reply_error(c, ev->client, CORE_ERR_GENERIC,
+                    "GROUP ERRORS: CLASS and EXCEPT are globs of classes with "
+                    "commas between, at most %d bytes",
+                    PATTERN_LIST_MAX);
+        return;
+    }
+    if (!find_top(c, ev, &p.top) ||
+        !resume(&p, ev->client, ev->u.errors.cursor))
+        return;
+    if (p.left == CORE_UNSET || p.left == 0)
+        p.left = PAGE_DEFAULT;
+    p.left = min_i64(p.left, PAGE_MAX);
+    p.b = reply_begin(c, ev->client);
+    start = p.b->len;
+    value_array(p.b, 3);
+    cursor_at = p.b->len;
+    value_str(p.b, STR("00000000000000000000000000000000"));
+    count_at = value_array(p.b, 0);
+    if (p.depth == 0 && p.after == 0 && has_own(&p, p.top))
+        write_path(&p);
+    do /* at least one step, or who reads on would never come to an end */
+        over = !walk(&p);
+    while (!over && p.left > 0 && p.looks > 0 && p.b->len - start < PAGE_BYTES);
+    value_set_count(p.b, count_at, p.n);
+    value_int(p.b, over);
+    (void)snprintf(cursor, sizeof(cursor), "%016llx%016llx",
+                   (unsigned long long)p.in, (unsigned long long)p.after);
+    memcpy(p.b->data + cursor_at + 1 + sizeof(uint32_t), cursor, CURSOR_DIGITS);
+    reply_end(c);
+}
