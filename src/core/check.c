@@ -644,8 +644,12 @@ void core_free(struct core *c)
     group_release(c, &c->root);
     list_foreach_safe (it, &c->queues)
         queue_free(c, list_entry(it, struct queue, link));
-    list_foreach_safe (it, &c->all_sessions)
-        mem_free(list_entry(it, struct session, link));
+    list_foreach_safe (it, &c->all_sessions) {
+        struct session *s = list_entry(it, struct session, link);
+
+        once_release(c, s);
+        mem_free(s);
+    }
     slabs_clear(&c->slabs);
     map_clear(&c->jobs);
     map_clear(&c->groups);

@@ -160,6 +160,11 @@ void reply_error(struct core *c, struct client_id client, enum core_error code,
     reply_end(c);
 }
 
+void core_cut(struct core *c, struct client_id client)
+{
+    effect_add(c->out, EFFECT_CUT)->client = client;
+}
+
 /* ------------------------------------------------------------------ finding */
 
 struct job *find_job(struct core *c, struct job_id id)

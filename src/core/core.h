@@ -187,6 +187,14 @@ enum core_event_kind {
     EVENT_DRAIN,     /* accept no submits, start no jobs */
 };
 
+/* A request that is done once, however often its session asks for it (ONCE).
+ * `open`: how many of the numbered requests before it have no answer yet; what
+ * lies further back is not asked for again. */
+struct event_once {
+    int64_t number; /* counts from 1 in the session; 0: not such a request */
+    int64_t open;   /* less than `number`, and than 1024; the core checks */
+};
+
 /* Numbers are CORE_UNSET or in the ranges of doc/protocol.md: the caller has
  * checked them. */
 struct event_submit {
@@ -203,6 +211,7 @@ struct event_submit {
     int64_t factor_milli, jitter;
     struct str retry_on; /* p NULL: not given */
     int64_t keep_ms, wait_ms;
+    struct event_once once;
 };
 
 struct event_group_open {
@@ -212,6 +221,7 @@ struct event_group_open {
     int64_t fail, succeed, width; /* as in event_submit */
     int64_t timeout_ms, deadline_ms, keep_ms;
     bool detached;
+    struct event_once once;
 };
 
 /* How a client went away. */
@@ -322,6 +332,9 @@ enum core_effect_kind {
     EFFECT_REPLY,  /* a value for a client; nothing may leave before every
                     * record so far is durable */
     EFFECT_TRIM,   /* segments before `segment` are not needed any more */
+    EFFECT_CUT,    /* close the connection of a client before anything more
+                    * that it sent is looked at: its session goes on with
+                    * another one, which may say the same again */
 };
 
 struct core_effect {

@@ -150,8 +150,10 @@ static const char *apply_open(struct core *c, const struct record *r)
 
     if (r->id == 0 || (r->id & ID_GROUP) || rg->fail < 0 || rg->succeed < 0 ||
         rg->width < -1 || rg->width == 0 || rg->keep_ms < 0 ||
-        rg->deadline_ms < -1 || (rg->of_body && !rg->parent_is_job))
+        rg->deadline_ms < -1 || (rg->of_body && !rg->parent_is_job) ||
+        (rg->once.number > 0) != (rg->once.session > 0))
         return "group with impossible options";
+    once_apply(c, &rg->once, r->id | ID_GROUP);
     if (rg->parent_is_job) {
         parent_job = find_job(c, (struct job_id){rg->parent});
         if (!parent_job)
@@ -834,7 +836,8 @@ void group_open(struct core *c, const struct core_event *ev)
     int64_t deadline = or_default(o->deadline_ms, CORE_NONE);
     struct record r;
 
-    if (!key_allowed(c, ev->client, o->key) || known(c, ev) ||
+    if (once_answered(c, ev->client, &o->once, ID_GROUP) ||
+        !key_allowed(c, ev->client, o->key) || known(c, ev) ||
         !open_allowed(c, ev))
         return;
     if (timeout != CORE_NONE)
@@ -856,7 +859,8 @@ void group_open(struct core *c, const struct core_event *ev)
                                            c->limits.queue_defaults.keep_ms),
                                 c->limits.keep_max_ms),
                     .name = o->name,
-                    .key = o->key},
+                    .key = o->key,
+                    .once = once_record(c, ev->client, &o->once)},
     };
     if (!o->detached)
         r.u.group.session = session_of(c, ev->client)->id;

@@ -409,6 +409,15 @@ struct group {
                                * read to the end */
 };
 
+/* What the last numbered requests of a session led to; see once.c. */
+struct asked {
+    uint64_t first, last; /* numbers */
+    uint32_t cap;         /* a power of two; 0: there was none */
+    uint64_t *ids;        /* of jobs, and with ID_GROUP of groups; 0: none */
+};
+
+#define ONCE_OPEN_MAX 1024
+
 struct session {
     struct map_node node; /* hash: the id */
     struct list link;     /* core->sessions */
@@ -423,6 +432,7 @@ struct session {
     int64_t gone_ms;       /* since when disconnected; CORE_NONE */
     bool over;             /* its client left for good ... */
     uint8_t how;           /* ... enum core_disconnect */
+    struct asked asked;
 };
 
 /* A connection that has a session or waits for something; volatile. */
@@ -528,6 +538,12 @@ struct core {
 
 /* --------------------------------------------------------------- record.c */
 
+/* The numbered request that it came from; number 0: none. */
+struct record_once {
+    uint64_t session, number;
+    uint32_t open;
+};
+
 struct record_group {
     uint8_t parent_is_job;
     uint64_t parent, parent_attempt;
@@ -536,6 +552,7 @@ struct record_group {
     struct str name;
     bool of_body; /* of the attempt that is its parent */
     struct str key;
+    struct record_once once;
 };
 
 /* Numbers of limiters, ascending, and how many permits of each. */
@@ -560,6 +577,7 @@ struct record_job {
     struct options options;
     struct str name, payload, key, then;
     struct record_needs needs;
+    struct record_once once;
 };
 
 struct record_queue {
@@ -635,6 +653,9 @@ void reply_ok(struct core *c, struct client_id client);
 void reply_null(struct core *c, struct client_id client);
 void reply_error(struct core *c, struct client_id client, enum core_error code,
                  const char *fmt, ...) ATTR_PRINTF(4, 5);
+
+/* The connection is to be closed, and what it still has to say is not heard. */
+void core_cut(struct core *c, struct client_id client);
 
 /* Reading a missing thing: answers the error and returns NULL. */
 struct job *find_job(struct core *c, struct job_id id);
@@ -905,6 +926,23 @@ void key_wait(struct core *c, struct waiter *w, struct str text);
 void key_answer(struct core *c, struct key *k);
 /* Frees it if it leads to nothing and nobody waits with it. */
 void key_drop(struct core *c, struct key *k);
+
+/* --------------------------------------------------------------- once.c */
+
+/* Was it done before? Then that is the answer; so is what is wrong with the
+ * number. kind: ID_GROUP for a group, 0 for a job. */
+bool once_answered(struct core *c, struct client_id client,
+                   const struct event_once *o, uint64_t kind);
+/* For the record of what the request makes. */
+struct record_once once_record(struct core *c, struct client_id client,
+                               const struct event_once *o);
+/* For apply: the request has made this. */
+void once_apply(struct core *c, const struct record_once *o, uint64_t id);
+/* Is it worth its grace although it holds and owns nothing? */
+bool once_outlives(const struct core *c, const struct session *s);
+void once_release(struct core *c, struct session *s);
+/* In a replay: there are not too many sessions. */
+void once_bound_sessions(struct core *c);
 
 /* ---------------------------------------------------------------- group.c */
 

@@ -324,6 +324,9 @@ static const char *apply_job(struct core *c, const struct record *r)
     struct needs *needs = NULL;
     struct job *j;
 
+    if ((rj->once.number > 0) != (rj->once.session > 0))
+        return "job asked for by nobody";
+    once_apply(c, &rj->once, r->id);
     /* Removed with their oldest segment: nothing of them is needed. */
     if (!q || !g || g->ended)
         return NULL;

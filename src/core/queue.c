@@ -391,7 +391,8 @@ static void accept(struct core *c, struct client_id client, struct queue *q,
                   .name = s->name,
                   .payload = s->payload,
                   .key = s->key,
-                  .then = s->then},
+                  .then = s->then,
+                  .once = once_record(c, client, &s->once)},
     };
     int64_t delay = or_default(s->delay_ms, 0);
 
@@ -558,6 +559,8 @@ void queue_submit(struct core *c, const struct core_event *ev)
     int64_t wait_ms;
     bool room;
 
+    if (once_answered(c, ev->client, &s->once, 0))
+        return;
     if (UNLIKELY(s->key.len) &&
         (!key_allowed(c, ev->client, s->key) || known(c, ev->client, s)))
         return;

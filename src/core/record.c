@@ -251,11 +251,28 @@ static void get_options(struct reader *r, struct options *o)
     o->factor_milli = (uint32_t)factor;
 }
 
+static void put_once(struct writer *w, const struct record_once *o)
+{
+    if (o->number == 0)
+        return;
+    put_u64(w, o->session);
+    put_u64(w, o->number);
+    put_u32(w, o->open);
+}
+
+static void get_once(struct reader *r, struct record_once *o)
+{
+    o->session = get_u64(r);
+    o->number = get_u64(r);
+    o->open = get_u32(r);
+}
+
 /* What most jobs do not have is the end, and left out when there is nothing of
  * it. */
 static bool has_tail(const struct record_job *j)
 {
-    return j->key.len > 0 || j->then.len > 0 || j->needs.len > 0;
+    return j->key.len > 0 || j->then.len > 0 || j->needs.len > 0 ||
+           j->once.number > 0;
 }
 
 static void put_job(struct writer *w, const struct record_job *j)
@@ -274,6 +291,7 @@ static void put_job(struct writer *w, const struct record_job *j)
     put_str(w, j->key);
     put_str(w, j->then);
     put_needs(w, &j->needs);
+    put_once(w, &j->once);
 }
 
 static void get_job(struct reader *r, struct record_job *j)
@@ -290,6 +308,7 @@ static void get_job(struct reader *r, struct record_job *j)
     j->key = get_str(r);
     j->then = get_str(r);
     get_needs(r, &j->needs);
+    get_once(r, &j->once);
 }
 
 static void put_limiter(struct writer *w, const struct record_limiter *l)
@@ -369,6 +388,7 @@ static void put_group(struct writer *w, const struct record_group *g)
     put_str(w, g->name);
     put_u8(w, g->of_body);
     put_str(w, g->key);
+    put_once(w, &g->once);
 }
 
 static void get_group(struct reader *r, struct record_group *g)
@@ -385,6 +405,7 @@ static void get_group(struct reader *r, struct record_group *g)
     g->name = get_str(r);
     g->of_body = get_bool(r);
     g->key = get_str(r);
+    get_once(r, &g->once);
 }
 
 static void put_times(struct writer *w, const struct record_times *t)

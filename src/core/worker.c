@@ -6,6 +6,10 @@
  * lease ends, counted from its last sign of life, and the groups it opened
  * until its grace is over. A worker that is cut off knows the lease and stops
  * its jobs within it, so no job runs twice at once.
+ *
+ * One connection at a time speaks for a session: who resumes it takes it from
+ * the one before, which is cut, so that nothing that is still on its way there
+ * is done after it was said again here.
  */
 #include "core/internal.h"
 
@@ -65,6 +69,8 @@ struct session *session_get(struct core *c, uint64_t id)
 
     if (s)
         return s;
+    if (!c->started)
+        once_bound_sessions(c);
     s = mem_zalloc(sizeof(*s));
     s->id = id;
     s->node.hash = id;
@@ -101,6 +107,7 @@ void session_free(struct core *c, struct session *s)
 {
     ASSERT(list_empty(&s->held) && list_empty(&s->groups) && !s->client);
     timer_stop(c, &s->timer);
+    once_release(c, s);
     list_remove(&s->noticed);
     map_remove(&c->sessions, &s->node);
     list_remove(&s->link);
@@ -221,6 +228,11 @@ void session_renotify(struct session *s)
     }
 }
 
+static bool owns_anything(const struct session *s)
+{
+    return !list_empty(&s->held) || !list_empty(&s->groups);
+}
+
 static void detach(struct core *c, struct client *cl)
 {
     struct session *s = cl->session;
@@ -228,6 +240,29 @@ static void detach(struct core *c, struct client *cl)
     cl->session = NULL;
     s->client = NULL;
     s->gone_ms = c->now_ms;
+}
+
+/* It waits for its client, if there is anything to come back for. */
+static void leave_alone(struct core *c, struct session *s)
+{
+    if (owns_anything(s) || once_outlives(c, s))
+        session_arm(c, s);
+    else
+        session_free(c, s);
+}
+
+/* The old connection may not have noticed yet that it is dead. What waits there
+ * for a job or for room must not have it: it is asked for anew. */
+static void supersede(struct core *c, struct client *before)
+{
+    struct client_id id = before->id;
+
+    if (before->waiter && (before->waiter->kind == WAIT_FETCH ||
+                           before->waiter->kind == WAIT_SUBMIT))
+        waiter_give_up(c, before->waiter);
+    before->session = NULL;
+    client_drop_if_idle(c, before);
+    core_cut(c, id);
 }
 
 void worker_session(struct core *c, const struct core_event *ev)
@@ -257,17 +292,10 @@ void worker_resume(struct core *c, const struct core_event *ev)
         struct session *old = cl->session;
 
         detach(c, cl);
-        session_arm(c, old);
+        leave_alone(c, old);
     }
-    /* The old connection may not have noticed yet that it is dead. */
-    if (s->client && s->client != cl) {
-        struct client *before = s->client;
-
-        if (before->waiter && before->waiter->kind == WAIT_FETCH)
-            waiter_give_up(c, before->waiter);
-        before->session = NULL;
-        client_drop_if_idle(c, before);
-    }
+    if (s->client && s->client != cl)
+        supersede(c, s->client);
     cl->session = s;
     s->client = cl;
     s->gone_ms = CORE_NONE;
@@ -322,10 +350,8 @@ void worker_disconnect(struct core *c, const struct core_event *ev)
         s->over = true;
         s->how = (uint8_t)ev->u.disconnect;
         session_timer(c, s);
-    } else if (list_empty(&s->held) && list_empty(&s->groups)) {
-        session_free(c, s);
     } else {
-        session_arm(c, s);
+        leave_alone(c, s);
     }
 }
 
@@ -489,15 +515,18 @@ void worker_fetch(struct core *c, const struct core_event *ev)
 
 /* ----------------------------------------------------------------- reports */
 
+static bool is_current(const struct job *j, const struct token *t)
+{
+    return (j->attempt == t->attempt || PLANTED(STALE_ACCEPTED)) &&
+           (j->state == JOB_RUNNING || j->state == JOB_CANCELLING);
+}
+
 struct job *worker_current(struct core *c, const struct core_event *ev)
 {
     const struct token *t = &ev->u.report.token;
     struct job *j = find_job_or_reply(c, ev->client, t->job);
 
-    if (!j)
-        return NULL;
-    if ((j->attempt == t->attempt || PLANTED(STALE_ACCEPTED)) &&
-        (j->state == JOB_RUNNING || j->state == JOB_CANCELLING))
+    if (!j || is_current(j, t))
         return j;
     c->totals.stale++;
     reply_error(c, ev->client, CORE_ERR_STALE,
@@ -519,11 +548,86 @@ static bool within(struct core *c, const struct core_event *ev,
     return false;
 }
 
+/* Did the attempt, which is the job's last one, end ok with this result? When
+ * it has gone on to another queue, that it did is all that is left. */
+static bool has_done(const struct job *j, struct str result)
+{
+    switch ((enum job_state)j->state) {
+    case JOB_JOINING:
+        if (j->u.run->verdict != VERDICT_OK)
+            return false;
+        /* fallthrough */
+    case JOB_DELIVERING:
+        return str_eq(result,
+                      (struct str){j->u.run->result, j->u.run->result_len});
+    case JOB_FINISHED:
+        return j->u.end->outcome == OUTCOME_OK &&
+               ((j->extra && j->extra->next) ||
+                str_eq(result,
+                       (struct str){j->u.end->result, j->u.end->result_len}));
+    case JOB_DELAYED:
+    case JOB_PARKED:
+    case JOB_READY:
+    case JOB_RUNNING:
+    case JOB_CANCELLING:
+    case JOB_STATES_COUNT:
+        break;
+    }
+    return false;
+}
+
+static const struct job_error *error_of(const struct job *j, uint32_t attempt)
+{
+    for (uint32_t i = 0; j->extra && i < j->extra->nerrors; i++)
+        if (j->extra->errors[i].attempt == attempt)
+            return &j->extra->errors[i];
+    return NULL;
+}
+
+/* Is this the error that the attempt left? One that stopped when it was asked
+ * to left none, or the reason of its own that it was asked for. */
+static bool has_failed(const struct job *j, const struct core_event *ev)
+{
+    uint32_t attempt = ev->u.report.token.attempt;
+    const struct job_error *e = error_of(j, attempt);
+
+    if (!str_eq(ev->u.report.class, STR("cancelled")))
+        return e && str_eq(e->class, ev->u.report.class) &&
+               str_eq(e->message, ev->u.report.message) &&
+               str_eq(e->detail, ev->u.report.detail);
+    if (e)
+        return str_eq(e->class, STR("timeout")) ||
+               str_eq(e->class, STR("deadline"));
+    return j->attempt == attempt &&
+           ((j->state == JOB_FINISHED &&
+             j->u.end->outcome == OUTCOME_CANCELLED) ||
+            (j->state == JOB_JOINING && j->u.run->verdict == VERDICT_STOPPED));
+}
+
+/* Is it what is known of the attempt already? Its worker may have lost the
+ * answer and ask again: nothing changes, and nothing is stale. */
+static bool is_repeated(struct core *c, const struct core_event *ev)
+{
+    const struct token *t = &ev->u.report.token;
+    const struct job *j = find_job(c, t->job);
+
+    if (!j || is_current(j, t))
+        return false;
+    if (ev->kind == EVENT_DONE)
+        return j->attempt == t->attempt && has_done(j, ev->u.report.result);
+    return ev->kind == EVENT_FAIL && has_failed(j, ev);
+}
+
 void worker_report(struct core *c, const struct core_event *ev)
 {
-    struct job *j = worker_current(c, ev);
     struct verdict v = {.kind = VERDICT_RELEASED};
+    struct job *j;
 
+    if (is_repeated(c, ev)) {
+        reply_ok(c, ev->client);
+        return;
+    }
+    j = worker_current(c, ev);
     if (!j)
         return;
     if (ev->kind == EVENT_DONE) {
@@ -555,10 +659,15 @@ void worker_ready(struct core *c, const struct core_event *ev)
 
     if (!j || !within(c, ev, "value", value.len, CORE_READY_MAX))
         return;
+    if (j->u.run->is_ready &&
+        str_eq(value, (struct str){j->u.run->ready, j->u.run->ready_len})) {
+        reply_ok(c, ev->client); /* the answer may have been lost */
+        return;
+    }
     if (j->u.run->is_ready) {
         reply_error(c, ev->client, CORE_ERR_GENERIC,
-                    "READY: the attempt has said so already; nothing was "
-                    "changed");
+                    "READY: the attempt has said something else already; "
+                    "nothing was changed");
         return;
     }
     core_record(c, &(struct record){.type = RECORD_READY,

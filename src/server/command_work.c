@@ -33,6 +33,19 @@ static enum command_result step(struct command_call *call,
     return COMMAND_STEP;
 }
 
+/* Numbers count from 1. */
+static bool once_ok(struct command_call *call, struct event_once *o)
+{
+    if (LIKELY(o->number == CORE_UNSET)) {
+        o->number = 0;
+        return true;
+    }
+    if (o->number > 0)
+        return true;
+    refuse(call, "ONCE: the number of a request is at least 1");
+    return false;
+}
+
 /* --- jobs --------------------------------------------------------------- */
 
 enum command_result handle_submit(struct command_call *call)
@@ -61,6 +74,8 @@ enum command_result handle_submit(struct command_call *call)
         {"REDELIVER", OPTION_INT, AT(submit.redeliver), 0, &range_number},
         {"KEEP", OPTION_INT, AT(submit.keep_ms), 0, &range_duration_ms},
         {"WAIT", OPTION_INT, AT(submit.wait_ms), 0, &range_wait_ms},
+        {"ONCE", OPTION_PAIR, AT(submit.once.number), AT(submit.once.open),
+         &range_number},
     };
     struct event_submit *s = &call->event->u.submit;
 
@@ -82,8 +97,10 @@ enum command_result handle_submit(struct command_call *call)
         .redeliver = CORE_UNSET,
         .keep_ms = CORE_UNSET,
         .wait_ms = CORE_UNSET,
+        .once.number = CORE_UNSET,
     };
-    if (!options_read(call, 3, options, ARRAY_LEN(options)))
+    if (!options_read(call, 3, options, ARRAY_LEN(options)) ||
+        !once_ok(call, &s->once))
         return COMMAND_ANSWERED;
     if (UNLIKELY(s->delay_ms != CORE_UNSET && s->at_ms != CORE_UNSET)) {
         refuse(call, "DELAY and AT exclude each other");
@@ -235,6 +252,8 @@ enum command_result handle_group_open(struct command_call *call)
         {"NAME", OPTION_LABEL, AT(group_open.name), 0, NULL},
         {"KEY", OPTION_KEY, AT(group_open.key), 0, NULL},
         {"DETACHED", OPTION_FLAG, AT(group_open.detached), 0, NULL},
+        {"ONCE", OPTION_PAIR, AT(group_open.once.number),
+         AT(group_open.once.open), &range_number},
     };
 
     call->event->u.group_open = (struct event_group_open){
@@ -244,8 +263,10 @@ enum command_result handle_group_open(struct command_call *call)
         .timeout_ms = CORE_UNSET,
         .deadline_ms = CORE_UNSET,
         .keep_ms = CORE_UNSET,
+        .once.number = CORE_UNSET,
     };
-    if (!options_read(call, 2, options, ARRAY_LEN(options)))
+    if (!options_read(call, 2, options, ARRAY_LEN(options)) ||
+        !once_ok(call, &call->event->u.group_open.once))
         return COMMAND_ANSWERED;
     return step(call, EVENT_GROUP_OPEN);
 }

@@ -253,6 +253,7 @@ static void append(struct engine *e)
 static void step_core(struct engine *e, struct core_event *ev)
 {
     const struct core_effects *effects = &e->effects;
+    struct connection *cut = NULL; /* one in a step */
 
     ASSERT(!e->stepping);
     e->stepping = true;
@@ -272,9 +273,15 @@ static void step_core(struct engine *e, struct core_event *ev)
             e->trim_segment = effects->list[i].segment;
             e->trim_pos = e->options.store->appended;
             break;
+        case EFFECT_CUT:
+            cut = find_connection(e, effects->list[i].client);
+            break;
         }
     }
     e->stepping = false;
+    /* A step by itself, as every disconnect. */
+    if (UNLIKELY(cut != NULL) && cut->client.phase != CLIENT_DEAD)
+        client_cut(&cut->client);
 }
 
 /* Steps the core after it was told what the store has said meanwhile. */

@@ -120,8 +120,10 @@ static void event_ready(const struct model *m, struct model_job *j,
 {
     const struct str *value = &ev->u.report.value;
 
-    if (j->is_ready ? !node_is_error(n, CORE_ERR_GENERIC)
-                    : n->v.kind != VALUE_OK)
+    bool other =
+        j->is_ready && !str_eq(*value, (struct str){j->ready, j->ready_len});
+
+    if (other ? !node_is_error(n, CORE_ERR_GENERIC) : n->v.kind != VALUE_OK)
         violation("READY was not answered as it should, said before: %d",
                   j->is_ready);
     if (j->is_ready)
@@ -131,6 +133,40 @@ static void event_ready(const struct model *m, struct model_job *j,
     j->ready_since = m->step;
     j->ready_len = value->len;
     memcpy(j->ready, value->p, value->len);
+}
+
+static struct model_said said_now(const struct core_event *ev)
+{
+    struct model_said said = {.attempt = ev->u.report.token.attempt,
+                              .kind = ev->kind};
+
+    if (ev->kind == EVENT_FAIL)
+        (void)snprintf(said.class, sizeof(said.class), "%.*s",
+                       (int)ev->u.report.class.len, ev->u.report.class.p);
+    if (ev->kind == EVENT_DONE)
+        said.result_len = (int64_t)ev->u.report.result.len;
+    return said;
+}
+
+static struct model_said *said_by(struct model_job *j, uint32_t attempt)
+{
+    return &j->said[attempt % ARRAY_LEN(j->said)];
+}
+
+/* What an attempt has said already it may say again; that it stopped says of
+ * one that is over nothing new. */
+static bool said_before(struct model_job *j, const struct core_event *ev)
+{
+    struct model_said now = said_now(ev);
+    const struct model_said *then = said_by(j, now.attempt);
+
+    if (now.kind == EVENT_FAIL && strcmp(now.class, "cancelled") == 0)
+        return j->state == MODEL_ENDED || j->state == MODEL_JOINING ||
+               j->attempt > now.attempt;
+    return (now.kind == EVENT_DONE || now.kind == EVENT_FAIL) &&
+           then->attempt == now.attempt && then->kind == now.kind &&
+           then->result_len == now.result_len &&
+           strcmp(then->class, now.class) == 0;
 }
 
 static void event_report(struct model *m, struct model_eyes *eyes,
@@ -155,8 +191,11 @@ static void event_report(struct model *m, struct model_eyes *eyes,
             violation("a stale report got %s", error_code(n->v.code));
         return;
     }
-    if (!current)
+    if (!current && (!j || !said_before(j, ev)))
         violation("a stale report was accepted");
+    if (!current)
+        return;
+    *said_by(j, j->attempt) = said_now(ev);
     switch (ev->kind) {
     case EVENT_DONE:
         j->body = BODY_OK;

@@ -80,6 +80,13 @@ struct model_job {
     bool has_reason;
     char reason[24];
     int64_t cancel_grace;
+    /* The last report of each attempt; those far back may be overwritten. */
+    struct model_said {
+        uint32_t attempt;
+        enum core_event_kind kind;
+        char class[16];
+        int64_t result_len;
+    } said[16];
 };
 
 struct model_group {

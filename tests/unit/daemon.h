@@ -39,6 +39,7 @@ struct daemon {
     size_t nentries;
     uint32_t segment; /* of the store, as the core was told */
     uint32_t trimmed; /* segments before this one are gone */
+    uint64_t cut;     /* the last client whose connection was to be closed */
 };
 
 void violation(const char *fmt, ...)
@@ -79,6 +80,8 @@ static inline void daemon_one(struct daemon *d, struct core_event *ev)
 
         if (e->kind == EFFECT_TRIM)
             d->trimmed = e->segment;
+        if (e->kind == EFFECT_CUT)
+            d->cut = e->client.n;
         if (e->kind != EFFECT_REPLY)
             continue;
         ck_assert_uint_lt(d->nreplies, DAEMON_REPLIES);

@@ -329,8 +329,8 @@ START_TEST(stale_report_changes_nothing)
     ck_assert_uint_eq(core_digest(d->core), digest);
     ck_assert_int_eq(job(d, id).state, VIEW_RUNNING);
     ck_assert(is_ok(report(d, EVENT_DONE, now, "")));
-    ck_assert(is_error(report(d, EVENT_DONE, now, ""), CORE_ERR_STALE));
     ck_assert(is_error(report(d, EVENT_FAIL, now, "exit:1"), CORE_ERR_STALE));
+    ck_assert(is_error(report(d, EVENT_RELEASE, now, ""), CORE_ERR_STALE));
     ck_assert_int_eq(job(d, id).outcome, VIEW_OK);
     daemon_free(d);
 }

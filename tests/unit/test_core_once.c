@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The laws of ONCE and of what is said again: who has lost an answer asks once
+ * more, and nothing is done twice.
+ */
+#include "daemon.h"
+
+#define MINE 7 /* a client with a session */
+
+static struct core_stats stats(struct daemon *d)
+{
+    struct core_stats s;
+
+    core_stats(d->core, &s);
+    return s;
+}
+
+static struct core_event numbered(int64_t number, int64_t open)
+{
+    struct core_event ev = a_job("q");
+
+    ev.u.submit.once = (struct event_once){number, open};
+    return ev;
+}
+
+static struct core_event numbered_group(int64_t number, int64_t open)
+{
+    struct core_event ev = a_group();
+
+    ev.u.group_open.once = (struct event_once){number, open};
+    return ev;
+}
+
+static const struct node *submit_once(struct daemon *d, uint64_t client,
+                                      int64_t number, int64_t open)
+{
+    struct core_event ev = numbered(number, open);
+
+    return ask(d, client, &ev);
+}
+
+static uint64_t job_once(struct daemon *d, uint64_t client, int64_t number,
+                         int64_t open)
+{
+    return node_id(submit_once(d, client, number, open), 'j');
+}
+
+START_TEST(a_numbered_request_is_done_once)
+{
+    struct daemon *d = daemon_new();
+    uint64_t session = session_of(d, MINE);
+    struct core_event group = numbered_group(2, 1), ev = numbered(1, 0);
+    uint64_t one = job_once(d, MINE, 1, 0);
+    uint64_t two = node_id(ask(d, MINE, &group), 'g');
+
+    ck_assert_uint_ne(job_once(d, MINE, 3, 2), one);
+    ev.u.submit.payload = STR("something else");
+    ck_assert_uint_eq(node_id(ask(d, MINE, &ev), 'j'), one);
+    ck_assert_int_eq(job(d, one).payload_bytes, 7);
+    ck_assert(is_error(submit_once(d, MINE, 2, 1), CORE_ERR_GENERIC));
+
+    daemon_crash(d);
+    ck_assert(resume(d, MINE + 1, session)->v.kind != VALUE_ERROR);
+    ck_assert_uint_eq(job_once(d, MINE + 1, 1, 0), one);
+    ck_assert_uint_eq(node_id(ask(d, MINE + 1, &group), 'g'), two);
+    ck_assert_uint_ne(job_once(d, MINE + 1, 4, 3), one);
+    daemon_free(d);
+}
+END_TEST
+
+/* A KEY leads to nothing once its job is forgotten; a number does. */
+START_TEST(a_number_is_known_as_long_as_its_session)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = numbered(1, 0);
+    uint64_t session = session_of(d, MINE), id;
+
+    ev.u.submit.keep_ms = 0;
+    id = node_id(ask(d, MINE, &ev), 'j');
+    (void)report(d, EVENT_DONE, take(d), "");
+    daemon_pass(d, 1);
+    ck_assert(is_error(result(d, 3, id, 0), CORE_ERR_NOJOB));
+    ck_assert_uint_eq(job_once(d, MINE, 1, 0), id);
+    daemon_crash(d);
+    ck_assert(resume(d, MINE, session)->v.kind != VALUE_ERROR);
+    ck_assert_uint_eq(job_once(d, MINE, 1, 0), id);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(what_was_refused_was_not_done_and_may_be_asked_again)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = numbered(2, 1);
+    uint64_t id;
+
+    (void)session_of(d, MINE);
+    for (int i = 0; i < 9; i++)
+        (void)submit(d, "q", 0);
+    (void)job_once(d, MINE, 1, 0);
+    ev.u.submit.wait_ms = 0;
+    ck_assert(is_error(ask(d, MINE, &ev), CORE_ERR_QUEUEFULL));
+    (void)take(d);
+    (void)take(d);
+    id = job_once(d, MINE, 3, 2);
+    ck_assert_uint_ne(node_id(ask(d, MINE, &ev), 'j'), id);
+    ck_assert_uint_eq(job_once(d, MINE, 3, 2), id);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(what_lies_behind_the_open_ones_is_forgotten)
+{
+    struct daemon *d = daemon_new();
+    uint64_t two;
+
+    (void)session_of(d, MINE);
+    (void)job_once(d, MINE, 1, 0);
+    two = job_once(d, MINE, 2, 1);
+    (void)job_once(d, MINE, 3, 1);
+    ck_assert(is_error(submit_once(d, MINE, 1, 0), CORE_ERR_NOSESSION));
+    ck_assert_uint_eq(job_once(d, MINE, 2, 0), two);
+    (void)job_once(d, MINE, 1000000, 0);
+    ck_assert(is_error(submit_once(d, MINE, 999999, 0), CORE_ERR_NOSESSION));
+    daemon_free(d);
+}
+END_TEST
+
+/* Memory for as many answers as are open, and given back when they are not. */
+START_TEST(open_requests_are_bounded)
+{
+    struct daemon *d;
+    struct core_stats before, most, after;
+    uint64_t ids[1025], session;
+
+    d = mem_zalloc(sizeof(*d));
+    daemon_limits(d);
+    d->limits.queue_defaults.max_jobs = 2000;
+    daemon_start(d);
+    session = session_of(d, MINE);
+    ids[1] = job_once(d, MINE, 1, 0);
+    core_stats(d->core, &before);
+    for (int64_t i = 2; i <= 1024; i++)
+        ids[i] = job_once(d, MINE, i, i - 1);
+    ck_assert(is_error(submit_once(d, MINE, 1025, 1024), CORE_ERR_GENERIC));
+    for (int round = 0; round < 2; round++) {
+        for (int64_t i = 1; i <= 1024; i++)
+            ck_assert_uint_eq(job_once(d, MINE, i, 0), ids[i]);
+        daemon_crash(d);
+        ck_assert(resume(d, MINE, session)->v.kind != VALUE_ERROR);
+    }
+    core_stats(d->core, &most);
+    (void)job_once(d, MINE, 1025, 0);
+    core_stats(d->core, &after);
+    ck_assert_int_ge(most.memory_bytes, before.memory_bytes + 8 * 1023);
+    ck_assert_int_le(after.memory_bytes, most.memory_bytes - 8 * 1000);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(numbers_are_a_session_s_and_begin_at_one)
+{
+    struct daemon *d = daemon_new();
+    uint64_t one;
+
+    ck_assert(is_error(submit_once(d, MINE, 1, 0), CORE_ERR_GENERIC));
+    (void)session_of(d, MINE);
+    (void)session_of(d, MINE + 1);
+    ck_assert(is_error(submit_once(d, MINE, 1, 1), CORE_ERR_GENERIC));
+    one = job_once(d, MINE, 1, 0);
+    ck_assert_uint_ne(job_once(d, MINE + 1, 1, 0), one);
+    daemon_free(d);
+}
+END_TEST
+
+/* What is still on its way on the old connection must not come in later. */
+START_TEST(one_connection_at_a_time_speaks_for_a_session)
+{
+    struct daemon *d = daemon_new();
+    uint64_t session = session_of(d, MINE), id;
+
+    for (int i = 0; i < 10; i++)
+        (void)submit(d, "q", 0);
+    ck_assert_ptr_null(submit_once(d, MINE, 1, 0)); /* waits for room */
+    ck_assert(resume(d, MINE + 1, session)->v.kind != VALUE_ERROR);
+    ck_assert_uint_eq(d->cut, MINE);
+    ck_assert(is_error(got(d, MINE), CORE_ERR_QUEUEFULL));
+    leave(d, MINE, DISCONNECT_BROKEN);
+    ck_assert_ptr_null(submit_once(d, MINE + 1, 1, 0));
+    (void)take(d);
+    id = node_id(got(d, MINE + 1), 'j');
+    ck_assert_uint_eq(job_once(d, MINE + 1, 1, 0), id);
+    ck_assert_uint_eq(stats(d).submitted, 11);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_session_with_numbers_waits_for_its_client_during_its_grace)
+{
+    struct daemon *d = daemon_new();
+    uint64_t session = session_of(d, MINE), id = job_once(d, MINE, 1, 0);
+    uint64_t plain = session_of(d, MINE + 1);
+
+    leave(d, MINE, DISCONNECT_BROKEN);
+    leave(d, MINE + 1, DISCONNECT_BROKEN);
+    ck_assert(is_error(resume(d, 20, plain), CORE_ERR_NOSESSION));
+    daemon_pass(d, d->limits.session_grace_ms - 1);
+    ck_assert(resume(d, 21, session)->v.kind != VALUE_ERROR);
+    ck_assert_uint_eq(job_once(d, 21, 1, 0), id);
+    leave(d, 21, DISCONNECT_BROKEN);
+    daemon_pass(d, d->limits.session_grace_ms);
+    ck_assert(is_error(resume(d, 22, session), CORE_ERR_NOSESSION));
+
+    session = session_of(d, 23);
+    (void)job_once(d, 23, 1, 0);
+    leave(d, 23, DISCONNECT_CLEAN);
+    ck_assert(is_error(resume(d, 24, session), CORE_ERR_NOSESSION));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_session_is_resumed_after_a_restart_within_its_grace)
+{
+    struct daemon *d = daemon_new();
+    uint64_t session = session_of(d, 9), g;
+    struct core_event ev = a_group();
+    const struct node *held;
+    struct token t;
+
+    ev.u.group_open.detached = false;
+    g = node_id(ask(d, 9, &ev), 'g');
+    (void)submit(d, "q", 0);
+    t = take(d);
+    daemon_crash(d);
+    daemon_pass(d, d->limits.session_grace_ms - 1);
+    held = resume(d, 19, session);
+    ck_assert_uint_eq(held->v.count, 1);
+    ck_assert_uint_eq(node_id(node_item(held, 0), 'j'), t.job.n);
+    daemon_pass(d, d->limits.session_grace_ms * 2);
+    ck_assert(group(d, g).open);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+
+    daemon_crash(d);
+    daemon_pass(d, d->limits.session_grace_ms);
+    ck_assert(is_error(resume(d, 29, session), CORE_ERR_NOSESSION));
+    ck_assert(!group(d, g).open);
+    daemon_free(d);
+}
+END_TEST
+
+/* ------------------------------------------------------------ said again */
+
+START_TEST(done_said_again_is_OK_and_another_result_is_stale)
+{
+    struct daemon *d = daemon_new();
+    struct core_event other;
+    struct token t;
+
+    (void)submit(d, "q", 0);
+    t = take(d);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    other = a_report(EVENT_DONE, t, "");
+    other.u.report.result = STR("other");
+    for (int i = 0; i < 2; i++) {
+        ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+        ck_assert(is_error(ask(d, 9, &other), CORE_ERR_STALE));
+        ck_assert(is_error(report(d, EVENT_FAIL, t, "x"), CORE_ERR_STALE));
+        daemon_crash(d);
+    }
+    ck_assert_int_eq(stats(d).finished, 1);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(done_said_again_is_OK_while_the_job_joins_or_has_gone_on)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    struct token t, below;
+    uint64_t g;
+
+    ev.u.submit.then = STR("next");
+    (void)submit_event(d, &ev);
+    t = take(d);
+    g = open_under_job(d, t);
+    (void)submit(d, "below", g);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert_int_eq(job(d, t.job.n).state, VIEW_JOINING);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert(is_error(report(d, EVENT_FAIL, t, "cancelled"), CORE_ERR_STALE));
+    daemon_crash(d);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    below = token_of(fetch_from(d, 9, 1, 0, "below"), 0);
+    ck_assert(is_ok(report(d, EVENT_DONE, below, "")));
+    ck_assert_int_eq(job(d, t.job.n).state, VIEW_FINISHED);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(fail_said_again_is_OK_also_when_the_next_attempt_runs)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    struct token first, second;
+
+    ev.u.submit.retry = 2;
+    ev.u.submit.backoff_base_ms = ev.u.submit.backoff_cap_ms = 0;
+    (void)submit_event(d, &ev);
+    first = take(d);
+    ck_assert(is_ok(report(d, EVENT_FAIL, first, "exit:1")));
+    ck_assert(is_ok(report(d, EVENT_FAIL, first, "exit:1")));
+    ck_assert(is_error(report(d, EVENT_FAIL, first, "exit:2"), CORE_ERR_STALE));
+    ck_assert(is_error(report(d, EVENT_DONE, first, ""), CORE_ERR_STALE));
+    second = take(d);
+    ck_assert_uint_eq(second.attempt, 2);
+    ck_assert(is_ok(report(d, EVENT_FAIL, first, "exit:1")));
+    ck_assert_int_eq(job(d, second.job.n).state, VIEW_RUNNING);
+    ck_assert(is_ok(report(d, EVENT_FAIL, second, "exit:1")));
+    ck_assert(is_ok(report(d, EVENT_FAIL, second, "exit:1")));
+    ck_assert_uint_eq(node_get(result(d, 3, first.job.n, 0), "errors")->v.count,
+                      2);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_stop_said_again_is_OK)
+{
+    struct daemon *d = daemon_new();
+    struct token t;
+
+    (void)submit(d, "q", 0);
+    t = take(d);
+    cancel_job(d, t.job.n, "enough");
+    ck_assert(is_ok(report(d, EVENT_FAIL, t, "cancelled")));
+    ck_assert(is_ok(report(d, EVENT_FAIL, t, "cancelled")));
+    ck_assert(is_error(report(d, EVENT_DONE, t, ""), CORE_ERR_STALE));
+    daemon_free(d);
+}
+END_TEST
+
+/* The worker had its say too late: that is not what is known. */
+START_TEST(a_lost_attempt_has_said_nothing)
+{
+    struct daemon *d = daemon_new();
+    struct token t;
+
+    (void)submit(d, "q", 0);
+    t = take(d);
+    daemon_pass(d, d->limits.lease_ms);
+    ck_assert(is_error(report(d, EVENT_DONE, t, ""), CORE_ERR_STALE));
+    ck_assert(is_error(report(d, EVENT_FAIL, t, "exit:1"), CORE_ERR_STALE));
+    ck_assert(is_error(report(d, EVENT_FAIL, t, "cancelled"), CORE_ERR_STALE));
+    ck_assert(is_error(report(d, EVENT_RELEASE, t, ""), CORE_ERR_STALE));
+    daemon_free(d);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const laws[] = {
+        a_numbered_request_is_done_once,
+        a_number_is_known_as_long_as_its_session,
+        what_was_refused_was_not_done_and_may_be_asked_again,
+        what_lies_behind_the_open_ones_is_forgotten,
+        open_requests_are_bounded,
+        numbers_are_a_session_s_and_begin_at_one,
+        one_connection_at_a_time_speaks_for_a_session,
+        a_session_with_numbers_waits_for_its_client_during_its_grace,
+        a_session_is_resumed_after_a_restart_within_its_grace,
+        done_said_again_is_OK_and_another_result_is_stale,
+        done_said_again_is_OK_while_the_job_joins_or_has_gone_on,
+        fail_said_again_is_OK_also_when_the_next_attempt_runs,
+        a_stop_said_again_is_OK,
+        a_lost_attempt_has_said_nothing,
+    };
+    Suite *s = suite_create("core once");
+    TCase *c = tcase_create("laws");
+    SRunner *r;
+    int failed;
+
+    for (size_t i = 0; i < ARRAY_LEN(laws); i++)
+        tcase_add_test(c, laws[i]);
+    suite_add_tcase(s, c);
+    r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
