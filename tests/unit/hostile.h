@@ -6,7 +6,8 @@
  *
  * Does what MODE says, prints "ready" once that is done, and then ends with
  * status 0 or waits for a signal. TAG is in the arguments of everything that
- * it leaves, so that a survivor is found in /proc.
+ * it leaves, so that a survivor is found in /proc. When the test itself was
+ * killed nobody looks for survivors: they end by themselves.
  */
 #ifndef HOSTILE_H
 #define HOSTILE_H
@@ -19,9 +20,29 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#define HOSTILE_LIFE_S 600 /* longer than any test takes */
+
+static time_t hostile_end; /* monotonic, in seconds */
 static int hostile_ready[2]; /* a byte when the escape has succeeded */
+
+static time_t hostile_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* For a signal, but not for ever. */
+static void hostile_wait(void)
+{
+    alarm(HOSTILE_LIFE_S);
+    for (;;)
+        pause();
+}
 
 static void hostile_say(void)
 {
@@ -34,8 +55,7 @@ static void hostile_stay(void)
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     hostile_say();
-    for (;;)
-        pause();
+    hostile_wait();
 }
 
 /* A child of a child that leads a session of its own. */
@@ -91,7 +111,7 @@ static void hostile_chain(void)
     for (int i = 0;; i++) {
         pid_t pid = fork();
 
-        if (pid > 0)
+        if (pid > 0 || hostile_now() > hostile_end)
             _exit(0);
         if (i == 20)
             hostile_say();
@@ -115,6 +135,7 @@ static int hostile_main(int argc, char **argv)
     int want = 1;
     char byte;
 
+    hostile_end = hostile_now() + HOSTILE_LIFE_S;
     if (strcmp(mode, "again") == 0) {
         /* What `bare` has become. */
         hostile_ready[1] = 3;
@@ -157,15 +178,13 @@ static int hostile_main(int argc, char **argv)
         if (hostile_daemon()) {
             hostile_say();
             raise(SIGSTOP);
-            for (;;)
-                pause();
+            hostile_wait();
         }
     } else if (strcmp(mode, "polite") == 0) {
         /* Not in the process group, but it does as it is told. */
         if (hostile_daemon()) {
             hostile_say();
-            for (;;)
-                pause();
+            hostile_wait();
         }
     } else {
         want = 0;
@@ -179,10 +198,8 @@ static int hostile_main(int argc, char **argv)
     }
     printf("ready\n");
     fflush(stdout);
-    if (argc > 4 && strcmp(argv[4], "stay") == 0) {
-        for (;;)
-            pause();
-    }
+    if (argc > 4 && strcmp(argv[4], "stay") == 0)
+        hostile_wait();
     return 0;
 }
 
