@@ -12,22 +12,32 @@
 
 /* ------------------------------------------------------------- the list */
 
-static const struct conf_setting settings[] = {
-#define ROW(section_, key_, member, kind_, preset_, min_, max_, apply_, help_) \
-    {.section = (section_),                                                    \
-     .key = (key_),                                                            \
-     .offset = offsetof(struct conf, member),                                  \
-     .kind = CONF_##kind_,                                                     \
-     .preset = (preset_),                                                      \
-     .min = (min_),                                                            \
-     .max = (max_),                                                            \
-     .apply = CONF_##apply_,                                                   \
+#define SETTING(type, section_, key_, member, kind_, preset_, min_, max_, \
+                apply_, help_)                                            \
+    {.section = (section_),                                               \
+     .key = (key_),                                                       \
+     .offset = offsetof(type, member),                                    \
+     .kind = CONF_##kind_,                                                \
+     .preset = (preset_),                                                 \
+     .min = (min_),                                                       \
+     .max = (max_),                                                       \
+     .apply = CONF_##apply_,                                              \
      .help = (help_)},
+
+static const struct conf_setting settings[] = {
+#define ROW(...) SETTING(struct conf, __VA_ARGS__)
     CONF_SETTINGS(ROW)
 #undef ROW
 };
 
-#define SETTINGS_COUNT ARRAY_LEN(settings)
+static const struct conf_setting limiter_settings[] = {
+#define ROW(...) SETTING(struct conf_limiter, __VA_ARGS__)
+    CONF_LIMITER_SETTINGS(ROW)
+#undef ROW
+};
+
+#define SETTINGS_COUNT         ARRAY_LEN(settings)
+#define LIMITER_SETTINGS_COUNT ARRAY_LEN(limiter_settings)
 
 /* The rows of [queue] describe a [queue NAME], too: their offsets in it. */
 #define QUEUE_OFFSET offsetof(struct conf, limits.queue_defaults)
@@ -36,6 +46,12 @@ const struct conf_setting *conf_settings(size_t *count)
 {
     *count = SETTINGS_COUNT;
     return settings;
+}
+
+const struct conf_setting *conf_limiter_settings(size_t *count)
+{
+    *count = LIMITER_SETTINGS_COUNT;
+    return limiter_settings;
 }
 
 void conf_format(const struct conf *c, const struct conf_setting *s,
@@ -50,15 +66,19 @@ void conf_format(const struct conf *c, const struct conf_setting *s,
 struct seen {
     int line[SETTINGS_COUNT];
 };
+struct limiter_seen {
+    int line[LIMITER_SETTINGS_COUNT];
+};
 
 /* One reading of a file, or of the overrides. */
 struct reading {
     struct conf *conf;
-    const char *name;   /* of the file; NULL: an override */
-    struct str text;    /* what is left of it */
-    int line;           /* of the setting being read */
-    struct seen seen;   /* of the sections without a name */
-    struct seen *named; /* of conf->queues, likewise in order */
+    const char *name;              /* of the file; NULL: an override */
+    struct str text;               /* what is left of it */
+    int line;                      /* of the setting being read */
+    struct seen seen;              /* of the sections without a name */
+    struct seen *named;            /* of conf->queues, likewise in order */
+    struct limiter_seen *limiters; /* of conf->limiters */
     struct buf *errors;
 };
 
@@ -85,23 +105,27 @@ static void complain(struct reading *r, const char *section, const char *key,
     buf_printf(r->errors, "%s\n", text);
 }
 
-static bool queue_name_ok(const char *name)
+/* What queues and limiters are called; only queues may have a colon. */
+static bool name_ok(const char *name, size_t most, bool colon)
 {
     size_t len = strlen(name);
 
-    if (len < 1 || len > CORE_QUEUE_NAME_MAX || name[0] == '-')
+    if (len < 1 || len > most || name[0] == '-')
         return false;
     return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                        "abcdefghijklmnopqrstuvwxyz0123456789_.:-") == len;
+                        "abcdefghijklmnopqrstuvwxyz0123456789_.:-") == len &&
+           (colon || !strchr(name, ':'));
 }
 
-/* "queue NAME" gives NAME, anything else NULL. */
-static const char *section_queue(const char *section)
+/* With the word "queue", "queue NAME" gives NAME, anything else NULL. */
+static const char *section_name(const char *section, const char *word)
 {
-    if (strncmp(section, "queue", 5) != 0 ||
-        (section[5] != ' ' && section[5] != '\t'))
+    size_t len = strlen(word);
+
+    if (strncmp(section, word, len) != 0 ||
+        (section[len] != ' ' && section[len] != '\t'))
         return NULL;
-    return section + 5 + strspn(section + 5, " \t");
+    return section + len + strspn(section + len, " \t");
 }
 
 static size_t queue_index(struct reading *r, const char *name)
@@ -125,13 +149,37 @@ static size_t queue_index(struct reading *r, const char *name)
     return i;
 }
 
-static const struct conf_setting *find_setting(const char *section,
+static size_t limiter_index(struct reading *r, const char *name)
+{
+    struct conf *c = r->conf;
+    struct conf_limiter *l;
+    size_t i;
+
+    for (i = 0; i < c->nlimiters; i++) {
+        if (strcmp(c->limiters[i].name, name) == 0)
+            return i;
+    }
+    c->nlimiters++;
+    c->limiters = mem_realloc(c->limiters, mem_mul(c->nlimiters, sizeof(*l)));
+    r->limiters =
+        mem_realloc(r->limiters, mem_mul(c->nlimiters, sizeof(*r->limiters)));
+    l = &c->limiters[i];
+    memset(l, 0, sizeof(*l));
+    memset(&r->limiters[i], 0, sizeof(r->limiters[i]));
+    memcpy(l->name, name, strlen(name) + 1);
+    l->permits = l->rate.n = l->rate.ms = CORE_UNSET;
+    return i;
+}
+
+static const struct conf_setting *find_setting(const struct conf_setting *list,
+                                               size_t count,
+                                               const char *section,
                                                const char *key)
 {
-    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
-        if (strcmp(settings[i].section, section) == 0 &&
-            strcmp(settings[i].key, key) == 0)
-            return &settings[i];
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i].section, section) == 0 &&
+            strcmp(list[i].key, key) == 0)
+            return &list[i];
     }
     return NULL;
 }
@@ -142,28 +190,34 @@ bool conf_is_runners(const char *section)
            strncmp(section, "run\t", 4) == 0;
 }
 
+static void list_keys(const struct conf_setting *list, size_t count,
+                      const char *section, struct buf *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i].section, section) == 0)
+            buf_printf(out, "%s%s", buf_size(out) ? ", " : "", list[i].key);
+    }
+}
+
+/* base: the section without its name. */
 static void complain_unknown(struct reading *r, const char *section,
                              const char *base, const char *key)
 {
     struct buf known;
-    bool any = false;
 
     buf_init(&known);
-    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
-        if (strcmp(settings[i].section, base) == 0) {
-            buf_printf(&known, "%s%s", any ? ", " : "", settings[i].key);
-            any = true;
-        }
-    }
+    list_keys(settings, SETTINGS_COUNT, base, &known);
+    if (section != base) /* it has a name */
+        list_keys(limiter_settings, LIMITER_SETTINGS_COUNT, base, &known);
     if (section[0] == '\0')
         complain(r, NULL, NULL,
                  "'%s' is not in a section; expected a line such as "
                  "[daemon] before it",
                  key);
-    else if (!any)
+    else if (buf_size(&known) == 0)
         complain(r, section, NULL,
                  "'%s' is not a section; expected daemon, journal, limits, "
-                 "queue, queue NAME, runner or run NAME",
+                 "queue, queue NAME, limiter NAME, runner or run NAME",
                  section);
     else
         complain(r, section, key, "'%s' is not a setting; expected one of %.*s",
@@ -171,55 +225,109 @@ static void complain_unknown(struct reading *r, const char *section,
     buf_clear(&known);
 }
 
+/* Where a setting belongs: its row, its value, the line that has set it. */
+struct place {
+    const struct conf_setting *row;
+    void *at;
+    int *line;
+};
+
+static bool place_in_queue(struct reading *r, const char *section,
+                           const char *queue, const char *key, struct place *p)
+{
+    size_t i;
+
+    p->row = find_setting(settings, SETTINGS_COUNT, "queue", key);
+    if (!p->row) {
+        complain_unknown(r, section, "queue", key);
+        return false;
+    }
+    if (!name_ok(queue, CORE_QUEUE_NAME_MAX, true)) {
+        complain(r, section, NULL,
+                 "'%s' is not the name of a queue; expected 1 to %d of "
+                 "A-Z a-z 0-9 _ . : - that do not begin with -",
+                 queue, CORE_QUEUE_NAME_MAX);
+        return false;
+    }
+    i = queue_index(r, queue);
+    p->at =
+        (char *)&r->conf->queues[i].settings + (p->row->offset - QUEUE_OFFSET);
+    p->line = &r->named[i].line[p->row - settings];
+    return true;
+}
+
+static bool place_in_limiter(struct reading *r, const char *section,
+                             const char *limiter, const char *key,
+                             struct place *p)
+{
+    size_t i;
+
+    p->row =
+        find_setting(limiter_settings, LIMITER_SETTINGS_COUNT, "limiter", key);
+    if (!p->row) {
+        complain_unknown(r, section, "limiter", key);
+        return false;
+    }
+    if (!name_ok(limiter, CORE_LIMITER_NAME_MAX, false)) {
+        complain(r, section, NULL,
+                 "'%s' is not the name of a limiter; expected 1 to %d of "
+                 "A-Z a-z 0-9 _ . - that do not begin with -",
+                 limiter, CORE_LIMITER_NAME_MAX);
+        return false;
+    }
+    i = limiter_index(r, limiter);
+    p->at = (char *)&r->conf->limiters[i] + p->row->offset;
+    p->line = &r->limiters[i].line[p->row - limiter_settings];
+    return true;
+}
+
+/* False: there is none, and it was said unless it is the runner's. */
+static bool find_place(struct reading *r, const char *section, const char *key,
+                       struct place *p)
+{
+    const char *queue = section_name(section, "queue");
+    const char *limiter = section_name(section, "limiter");
+
+    if (queue)
+        return place_in_queue(r, section, queue, key, p);
+    if (limiter)
+        return place_in_limiter(r, section, limiter, key, p);
+    p->row = find_setting(settings, SETTINGS_COUNT, section, key);
+    if (!p->row) {
+        if (!conf_is_runners(section))
+            complain_unknown(r, section, section, key);
+        return false;
+    }
+    p->at = (char *)r->conf + p->row->offset;
+    p->line = &r->seen.line[p->row - settings];
+    return true;
+}
+
 /* One setting of the file or of an override. */
 static void set(struct reading *r, const char *section, const char *key,
                 const char *value)
 {
-    const char *queue = section_queue(section);
-    const char *base = queue ? "queue" : section;
-    const struct conf_setting *s;
     struct buf expected;
-    int *line;
-    char *at;
+    struct place p;
     int rc;
 
-    s = find_setting(base, key);
-    if (!s) {
-        if (!conf_is_runners(section))
-            complain_unknown(r, section, base, key);
+    if (!find_place(r, section, key, &p))
         return;
-    }
-    at = (char *)r->conf + s->offset;
-    line = &r->seen.line[s - settings];
-    if (queue) {
-        size_t i;
-
-        if (!queue_name_ok(queue)) {
-            complain(r, section, NULL,
-                     "'%s' is not the name of a queue; expected 1 to %d of "
-                     "A-Z a-z 0-9 _ . : - that do not begin with -",
-                     queue, CORE_QUEUE_NAME_MAX);
-            return;
-        }
-        i = queue_index(r, queue);
-        at = (char *)&r->conf->queues[i].settings + (s->offset - QUEUE_OFFSET);
-        line = &r->named[i].line[s - settings];
-    }
-    if (*line && r->name) {
+    if (*p.line && r->name) {
         complain(r, section, key,
                  "'%s' is not the only value; expected one, and line %d has "
                  "one already",
-                 value, *line);
+                 value, *p.line);
         return;
     }
-    *line = r->line;
-    rc = conf_value_parse(s, value, at);
+    *p.line = r->line;
+    rc = conf_value_parse(p.row, value, p.at);
     if (rc == 0)
         return;
     buf_init(&expected);
-    conf_value_expected(s, &expected);
+    conf_value_expected(p.row, &expected);
     complain(r, section, key, "'%s' is not %s; expected %.*s", value,
-             rc == -ERANGE ? "within the bounds" : conf_value_noun(s->kind),
+             rc == -ERANGE ? "within the bounds" : conf_value_noun(p.row->kind),
              (int)buf_size(&expected), buf_front(&expected));
     buf_clear(&expected);
 }
@@ -323,6 +431,18 @@ static void read_overrides(struct reading *r, const char *const *overrides,
     }
 }
 
+static void check_keep(const struct core_limits *l, const struct conf_queue *q,
+                       const char *key, int64_t keep_ms, const char *name,
+                       struct buf *errors)
+{
+    if (keep_ms > l->keep_max_ms)
+        buf_printf(errors,
+                   "%s: [queue %s] %s: '%lld' is not within [limits] "
+                   "keep-max; expected at most %lld\n",
+                   name, q->name, key, (long long)keep_ms,
+                   (long long)l->keep_max_ms);
+}
+
 /* What no setting can know alone. */
 static void check_together(const struct conf *c, const char *name,
                            struct buf *errors)
@@ -350,19 +470,21 @@ static void check_together(const struct conf *c, const char *name,
                    name, (long long)l->queue_defaults.keep_ms,
                    (long long)l->keep_max_ms);
     for (size_t i = 0; i < c->nqueues; i++) {
-        if (c->queues[i].settings.keep_ms > l->keep_max_ms)
-            buf_printf(errors,
-                       "%s: [queue %s] keep: '%lld' is not within [limits] "
-                       "keep-max; expected at most %lld\n",
-                       name, c->queues[i].name,
-                       (long long)c->queues[i].settings.keep_ms,
-                       (long long)l->keep_max_ms);
+        const struct conf_queue *q = &c->queues[i];
+
+        check_keep(l, q, "keep", q->settings.keep_ms, name, errors);
+        check_keep(l, q, "dead-keep", q->settings.dead_keep_ms, name, errors);
     }
     if ((int64_t)c->nqueues > l->queues_max)
         buf_printf(errors,
                    "%s: the file is not within [limits] queues-max: it has "
                    "%zu queues; expected at most %lld\n",
                    name, c->nqueues, (long long)l->queues_max);
+    if ((int64_t)c->nlimiters > l->limiters_max)
+        buf_printf(errors,
+                   "%s: the file is not within [limits] limiters-max: it has "
+                   "%zu limiters; expected at most %lld\n",
+                   name, c->nlimiters, (long long)l->limiters_max);
     if (c->listen.len == 0 && !c->socket)
         buf_printf(errors,
                    "%s: [daemon] listen: 'none' is not possible together with "
@@ -380,6 +502,7 @@ int conf_read(struct conf *c, const char *name, struct str text,
     int line;
 
     r.named = mem_zalloc(mem_mul(c->nqueues + 1, sizeof(*r.named)));
+    r.limiters = mem_zalloc(mem_mul(c->nlimiters + 1, sizeof(*r.limiters)));
     line = ini_parse_stream(next_line, &r, on_setting, &r);
     if (line > 0) {
         r.line = line;
@@ -391,6 +514,7 @@ int conf_read(struct conf *c, const char *name, struct str text,
     if (buf_size(errors) == before)
         check_together(c, name, errors);
     mem_free(r.named);
+    mem_free(r.limiters);
     return buf_size(errors) == before ? 0 : -EINVAL;
 }
 
@@ -467,6 +591,7 @@ void conf_clear(struct conf *c)
     }
     mem_free((char *)c->limits.queue_defaults.retry_on.p);
     free_queues(c);
+    mem_free(c->limiters);
     memset(c, 0, sizeof(*c));
 }
 
@@ -517,4 +642,9 @@ void conf_adopt(struct conf *running, struct conf *wanted)
     running->nqueues = wanted->nqueues;
     wanted->queues = NULL;
     wanted->nqueues = 0;
+    mem_free(running->limiters);
+    running->limiters = wanted->limiters;
+    running->nlimiters = wanted->nlimiters;
+    wanted->limiters = NULL;
+    wanted->nlimiters = 0;
 }

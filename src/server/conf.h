@@ -51,6 +51,9 @@ enum conf_kind {
     CONF_LISTEN,  /* struct conf_listen; max addresses */
     CONF_DECIMAL, /* int64_t, thousandths */
     CONF_CLASSES, /* struct str: globs of classes; none: empty; max bytes */
+    CONF_FLAG,    /* int64_t, 0 or 1, written no or yes */
+    CONF_INT_OR,  /* int64_t, or none: CORE_NONE */
+    CONF_RATE, /* struct conf_rate; none: 0 and 0; min and max are those of n */
 };
 
 enum conf_store { CONF_STORE_JOURNAL, CONF_STORE_MEMORY };
@@ -110,6 +113,8 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       "Memory for jobs, results and logs; at the limit submits get OOM.")      \
     X("limits", "queues-max", limits.queues_max, INT, "1024",                  \
       1, 1000000, RELOAD, "Number of queues.")                                 \
+    X("limits", "limiters-max", limits.limiters_max, INT, "1024",              \
+      1, 1000000, RELOAD, "Number of limiters.")                               \
     X("limits", "groups-max", limits.groups_max, INT, "100000",                \
       1, 100000000, RELOAD, "Number of groups, ended ones that are kept "      \
       "included.")                                                             \
@@ -190,11 +195,23 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       "Most time queued before the first start; none: no limit.")              \
     X("queue", "priority", limits.queue_defaults.priority, INT, "4",           \
       0, CORE_PRIORITIES - 1, RELOAD, "Priority of jobs; higher goes first.")  \
+    X("queue", "fair", limits.queue_defaults.fair, FLAG, "no", 0, 1, RELOAD,   \
+      "Whether the groups of its jobs take turns within a priority.")          \
     X("runner", "start", runner_start, YESNO, "no", 0, 0, RESTART,             \
       "Whether yoked starts a yoke-runner of its own on this machine.")        \
     X("runner", "stop-grace", runner_stop_grace_ms, TIME, "10s", 0, CONF_D,    \
       RESTART,                                                                 \
       "Time that jobs get to end when the runner is stopped.")
+
+/* Of [limiter NAME], which has no section without a name; the member is one of
+ * struct conf_limiter. */
+#define CONF_LIMITER_SETTINGS(X)                                               \
+    X("limiter", "permits", permits, INT_OR, "none", 0, CORE_PERMITS_MAX,      \
+      RELOAD,                                                                  \
+      "Permits that jobs hold while they run; none: no bound, 0: nothing "     \
+      "starts.")                                                               \
+    X("limiter", "rate", rate, RATE, "none", 1, CORE_RATE_MAX, RELOAD,         \
+      "Most starts in an interval, such as 10/1s; none: no bound.")
 /* clang-format on */
 
 /* A row of the list. */
@@ -225,6 +242,18 @@ struct conf_queue {
     struct queue_settings settings;
 };
 
+/* So many starts in each interval. */
+struct conf_rate {
+    int64_t n, ms;
+};
+
+/* A [limiter NAME] section, likewise. */
+struct conf_limiter {
+    char name[CORE_LIMITER_NAME_MAX + 1];
+    int64_t permits;
+    struct conf_rate rate;
+};
+
 struct conf {
     struct conf_listen listen;
     char *socket;
@@ -242,10 +271,14 @@ struct conf {
     int64_t runner_stop_grace_ms; /* how long it may take to end */
     struct conf_queue *queues;    /* in the order of the file */
     size_t nqueues;
+    struct conf_limiter *limiters; /* likewise */
+    size_t nlimiters;
 };
 
 /* The list, for documentation and tests. */
 const struct conf_setting *conf_settings(size_t *count);
+/* The same of [limiter NAME]; offset is that in struct conf_limiter. */
+const struct conf_setting *conf_limiter_settings(size_t *count);
 
 /* All defaults. conf_clear frees what the struct holds. */
 void conf_init(struct conf *c);
@@ -284,7 +317,7 @@ void conf_unapplied(const struct conf *running, const struct conf *wanted,
                     struct buf *out);
 
 /* Takes over what of `wanted` takes effect at once: those settings, and all
- * [queue NAME] sections, which `wanted` loses. */
+ * [queue NAME] and [limiter NAME] sections, which `wanted` loses. */
 void conf_adopt(struct conf *running, struct conf *wanted);
 
 #endif

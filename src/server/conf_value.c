@@ -64,6 +64,11 @@ static const struct unit *kind_units(enum conf_kind kind)
     return kind == CONF_SIZE ? size_units : NULL;
 }
 
+static bool may_be_none(enum conf_kind kind)
+{
+    return kind == CONF_TIME_OR || kind == CONF_INT_OR;
+}
+
 static int parse_number(enum conf_kind kind, const char *text, int64_t *out)
 {
     const struct unit *units = kind_units(kind);
@@ -71,7 +76,7 @@ static int parse_number(enum conf_kind kind, const char *text, int64_t *out)
     int64_t n, factor = 1;
     int rc;
 
-    if (kind == CONF_TIME_OR && strcmp(text, "none") == 0) {
+    if (may_be_none(kind) && strcmp(text, "none") == 0) {
         *out = CORE_NONE;
         return 0;
     }
@@ -90,7 +95,7 @@ static void format_number(enum conf_kind kind, int64_t n, struct buf *out)
 {
     const struct unit *unit = kind_units(kind);
 
-    if (kind == CONF_TIME_OR && n == CORE_NONE) {
+    if (may_be_none(kind) && n == CORE_NONE) {
         buf_printf(out, "none");
     } else if (kind == CONF_MODE) {
         buf_printf(out, "%04llo", (unsigned long long)n);
@@ -116,6 +121,7 @@ static const char *const *kind_words(enum conf_kind kind, size_t *count)
     *count = 0;
     switch (kind) {
     case CONF_YESNO:
+    case CONF_FLAG:
         *count = ARRAY_LEN(yesno_names);
         return yesno_names;
     case CONF_LEVEL:
@@ -137,6 +143,8 @@ static const char *const *kind_words(enum conf_kind kind, size_t *count)
     case CONF_LISTEN:
     case CONF_DECIMAL:
     case CONF_CLASSES:
+    case CONF_INT_OR:
+    case CONF_RATE:
         return NULL;
     }
     BUG("kind of setting");
@@ -147,6 +155,8 @@ static unsigned get_choice(enum conf_kind kind, const void *at)
     switch (kind) {
     case CONF_YESNO:
         return *(const bool *)at;
+    case CONF_FLAG:
+        return *(const int64_t *)at != 0;
     case CONF_LEVEL:
         return *(const enum log_level *)at;
     case CONF_STORE:
@@ -163,6 +173,8 @@ static unsigned get_choice(enum conf_kind kind, const void *at)
     case CONF_LISTEN:
     case CONF_DECIMAL:
     case CONF_CLASSES:
+    case CONF_INT_OR:
+    case CONF_RATE:
         break;
     }
     BUG("kind of setting");
@@ -172,6 +184,8 @@ static void set_choice(enum conf_kind kind, void *at, unsigned choice)
 {
     if (kind == CONF_YESNO)
         *(bool *)at = choice != 0;
+    else if (kind == CONF_FLAG)
+        *(int64_t *)at = choice;
     else if (kind == CONF_LEVEL)
         *(enum log_level *)at = (enum log_level)choice;
     else if (kind == CONF_STORE)
@@ -335,20 +349,57 @@ static void format_decimal(int64_t n, struct buf *out)
     buf_append(out, text, (size_t)len);
 }
 
-/* The core says what such a list is. */
 static int parse_classes(const struct conf_setting *s, const char *text,
                          struct str *at)
 {
     struct str list = str_from(strcmp(text, "none") == 0 ? "" : text);
 
-    if (text[0] == '\0' || strpbrk(text, " \t"))
-        return -EINVAL;
     if ((int64_t)list.len > s->max)
         return -ERANGE;
+    if (text[0] == '\0' || !core_retry_on_ok(list))
+        return -EINVAL;
     mem_free((char *)at->p);
     at->p = list.len ? mem_dup(list.p, list.len) : NULL;
     at->len = list.len;
     return 0;
+}
+
+/* "10/1s", "10/s", none. */
+static int parse_rate(const struct conf_setting *s, const char *text,
+                      struct conf_rate *at)
+{
+    struct conf_rate rate = {0};
+    const char *end;
+    int rc;
+
+    if (strcmp(text, "none") == 0) {
+        *at = rate;
+        return 0;
+    }
+    rc = parse_digits(text, 10, &end, &rate.n);
+    if (rc < 0 || *end != '/')
+        return rc < 0 ? rc : -EINVAL;
+    if (unit_factor(time_units, end + 1, &rate.ms) < 0)
+        rc = parse_number(CONF_TIME, end + 1, &rate.ms);
+    else if (end[1] == '\0')
+        rc = -EINVAL;
+    if (rc < 0)
+        return rc;
+    if (rate.n < s->min || rate.n > s->max || rate.ms < 1 ||
+        rate.ms > CORE_RATE_MS_MAX)
+        return -ERANGE;
+    *at = rate;
+    return 0;
+}
+
+static void format_rate(const struct conf_rate *rate, struct buf *out)
+{
+    if (rate->n == 0) {
+        buf_printf(out, "none");
+        return;
+    }
+    buf_printf(out, "%lld/", (long long)rate->n);
+    format_number(CONF_TIME, rate->ms, out);
 }
 
 int conf_value_parse(const struct conf_setting *s, const char *text, void *at)
@@ -362,6 +413,7 @@ int conf_value_parse(const struct conf_setting *s, const char *text, void *at)
     case CONF_TIME_OR:
     case CONF_SIZE:
     case CONF_MODE:
+    case CONF_INT_OR:
         rc = parse_number(s->kind, text, &n);
         if (rc < 0)
             return rc;
@@ -370,6 +422,7 @@ int conf_value_parse(const struct conf_setting *s, const char *text, void *at)
         *(int64_t *)at = n;
         return 0;
     case CONF_YESNO:
+    case CONF_FLAG:
     case CONF_LEVEL:
     case CONF_STORE:
     case CONF_SYNC:
@@ -389,6 +442,8 @@ int conf_value_parse(const struct conf_setting *s, const char *text, void *at)
         return 0;
     case CONF_CLASSES:
         return parse_classes(s, text, at);
+    case CONF_RATE:
+        return parse_rate(s, text, at);
     }
     BUG("kind of setting");
 }
@@ -404,9 +459,11 @@ void conf_value_format(const struct conf_setting *s, const void *at,
     case CONF_TIME_OR:
     case CONF_SIZE:
     case CONF_MODE:
+    case CONF_INT_OR:
         format_number(s->kind, *(const int64_t *)at, out);
         return;
     case CONF_YESNO:
+    case CONF_FLAG:
     case CONF_LEVEL:
     case CONF_STORE:
     case CONF_SYNC:
@@ -425,6 +482,9 @@ void conf_value_format(const struct conf_setting *s, const void *at,
         return;
     case CONF_DECIMAL:
         format_decimal(*(const int64_t *)at, out);
+        return;
+    case CONF_RATE:
+        format_rate(at, out);
         return;
     case CONF_CLASSES: {
         const struct str *list = at;
@@ -445,6 +505,7 @@ void conf_value_expected(const struct conf_setting *s, struct buf *out)
         [CONF_TIME_OR] = "none or a duration (ms, s, m, h, d)",
         [CONF_SIZE] = "a size (bytes, or K, M, G, T)",
         [CONF_MODE] = "permissions in octal",
+        [CONF_INT_OR] = "none or an integer",
     };
     const char *const *words;
     size_t count;
@@ -455,12 +516,14 @@ void conf_value_expected(const struct conf_setting *s, struct buf *out)
     case CONF_TIME_OR:
     case CONF_SIZE:
     case CONF_MODE:
+    case CONF_INT_OR:
         buf_printf(out, "%s from ", nouns[s->kind]);
         format_number(s->kind, s->min, out);
         buf_printf(out, " to ");
         format_number(s->kind, s->max, out);
         return;
     case CONF_YESNO:
+    case CONF_FLAG:
     case CONF_LEVEL:
     case CONF_STORE:
     case CONF_SYNC:
@@ -490,6 +553,13 @@ void conf_value_expected(const struct conf_setting *s, struct buf *out)
         buf_printf(out, " to ");
         format_decimal(s->max, out);
         return;
+    case CONF_RATE:
+        buf_printf(out,
+                   "none, or a rate such as 10/1s: from %lld to %lld in an "
+                   "interval of 1ms to ",
+                   (long long)s->min, (long long)s->max);
+        format_number(CONF_TIME, CORE_RATE_MS_MAX, out);
+        return;
     case CONF_CLASSES:
         buf_printf(out,
                    "none, or classes and globs of them, separated by commas, "
@@ -504,7 +574,10 @@ const char *conf_value_noun(enum conf_kind kind)
 {
     switch (kind) {
     case CONF_INT:
+    case CONF_INT_OR:
         return "an integer";
+    case CONF_RATE:
+        return "a rate";
     case CONF_TIME:
     case CONF_TIME_OR:
         return "a duration";
@@ -513,6 +586,7 @@ const char *conf_value_noun(enum conf_kind kind)
     case CONF_MODE:
         return "octal";
     case CONF_YESNO:
+    case CONF_FLAG:
     case CONF_LEVEL:
     case CONF_STORE:
     case CONF_SYNC:

@@ -965,18 +965,17 @@ void engine_configure(struct engine *e, const struct engine_options *options)
         set_limits(e, connection_of(list_entry(it, struct client, all)));
 }
 
-int engine_queue_set(struct engine *e, const char *name,
-                     const struct queue_settings *settings_now,
-                     char text[STORE_TEXT_MAX])
-{
-    /* No connection has the last slot and generation 0. */
-    const struct client_id nobody = {(UINT64_C(1) << SLOT_BITS) - 1};
-    struct core_event ev = {
-        .kind = EVENT_QUEUE_SET, .random = random_cheap(e), .client = nobody};
+/* No connection has the last slot and generation 0. */
+static const struct client_id nobody = {(UINT64_C(1) << SLOT_BITS) - 1};
 
-    ev.u.queue.name = str_from(name);
-    ev.u.queue.settings = *settings_now;
-    step(e, &ev);
+/* A request of our own; -EINVAL and what the core answers if that is an
+ * error. */
+static int step_own(struct engine *e, struct core_event *ev,
+                    char text[STORE_TEXT_MAX])
+{
+    ev->random = random_cheap(e);
+    ev->client = nobody;
+    step(e, ev);
     for (size_t i = 0; i < e->effects.len; i++) {
         const struct core_effect *effect = &e->effects.list[i];
         size_t at = effect->at;
@@ -986,12 +985,34 @@ int engine_queue_set(struct engine *e, const char *name,
             continue;
         value_read(e->effects.values.data, &at, &v);
         if (v.kind == VALUE_ERROR) {
-            (void)snprintf(text, STORE_TEXT_MAX, "queue %s: %.*s", name,
-                           (int)v.s.len, v.s.p);
+            (void)snprintf(text, STORE_TEXT_MAX, "%.*s", (int)v.s.len, v.s.p);
             return -EINVAL;
         }
     }
     return e->status;
+}
+
+int engine_queue_set(struct engine *e, const char *name,
+                     const struct queue_settings *settings_now,
+                     char text[STORE_TEXT_MAX])
+{
+    struct core_event ev = {.kind = EVENT_QUEUE_SET};
+
+    ev.u.queue.name = str_from(name);
+    ev.u.queue.settings = *settings_now;
+    return step_own(e, &ev, text);
+}
+
+int engine_limiter_set(struct engine *e, const char *name, int64_t permits,
+                       int64_t rate, int64_t rate_ms, char text[STORE_TEXT_MAX])
+{
+    struct core_event ev = {.kind = EVENT_LIMITER_SET};
+
+    ev.u.limiter.name = str_from(name);
+    ev.u.limiter.permits = permits;
+    ev.u.limiter.rate = rate;
+    ev.u.limiter.rate_ms = rate_ms;
+    return step_own(e, &ev, text);
 }
 
 void engine_drain(struct engine *e, void (*done)(void *arg), void *arg)

@@ -9,10 +9,10 @@
  * Errors:    a store that has failed is final: nothing is acknowledged any
  *            more, the loop is broken, engine_status() is not 0.
  *
- * Order of calls: engine_new, engine_replay once, engine_queue_set for the
- * configured queues, then engine_accept / engine_adopt at any time while the
- * loop runs, engine_free after it has ended. The store is closed by its owner
- * after engine_free.
+ * Order of calls: engine_new, engine_replay once, engine_queue_set and
+ * engine_limiter_set for what is configured, then engine_accept / engine_adopt
+ * at any time while the loop runs, engine_free after it has ended. The store is
+ * closed by its owner after engine_free.
  */
 #ifndef YOKE_ENGINE_H
 #define YOKE_ENGINE_H
@@ -73,6 +73,11 @@ void engine_configure(struct engine *e, const struct engine_options *options);
 int engine_queue_set(struct engine *e, const char *name,
                      const struct queue_settings *settings,
                      char text[STORE_TEXT_MAX]);
+
+/* The same for a limiter, as LIMITER SET does it. */
+int engine_limiter_set(struct engine *e, const char *name, int64_t permits,
+                       int64_t rate, int64_t rate_ms,
+                       char text[STORE_TEXT_MAX]);
 
 /* A new connection; takes the descriptor (any stream socket). Above
  * clients_max it is told so and closed. Has the signature of listener_fn. */

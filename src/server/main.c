@@ -428,7 +428,7 @@ static void on_stop(struct ev_loop *loop, ev_signal *w, int events)
 
 /* -------------------------------------------------------------- running */
 
-static void set_queues(struct daemon *d)
+static void set_queues_and_limiters(struct daemon *d)
 {
     char text[STORE_TEXT_MAX];
 
@@ -437,6 +437,13 @@ static void set_queues(struct daemon *d)
 
         if (engine_queue_set(d->engine, q->name, &q->settings, text) < 0)
             log_error("queue is not set: %s queue=%s", text, q->name);
+    }
+    for (size_t i = 0; i < d->conf.nlimiters; i++) {
+        const struct conf_limiter *l = &d->conf.limiters[i];
+
+        if (engine_limiter_set(d->engine, l->name, l->permits, l->rate.n,
+                               l->rate.ms, text) < 0)
+            log_error("limiter is not set: %s limiter=%s", text, l->name);
     }
 }
 
@@ -476,7 +483,7 @@ static void reload(struct daemon *d)
     if (buf_size(&errors) == 0) {
         log_set_level(d->conf.log_level);
         engine_configure(d->engine, &d->options);
-        set_queues(d);
+        set_queues_and_limiters(d);
         log_info("reloaded");
     } else {
         tell_errors(&errors, true);
@@ -725,7 +732,7 @@ static int start_engine(struct daemon *d)
     log_info("replayed entries=%llu bytes=%llu",
              (unsigned long long)stats.replayed_entries,
              (unsigned long long)stats.replayed_bytes);
-    set_queues(d);
+    set_queues_and_limiters(d);
     return 0;
 }
 

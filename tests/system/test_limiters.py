@@ -139,6 +139,49 @@ def test_permits_are_there_after_a_crash(daemon):
         assert sorted(seen) == ["one", "two"]
 
 
+def test_a_reload_says_what_the_file_says_again(start):
+    """Over what LIMITER SET has changed, for what is given; a section that is
+    taken away leaves its limiter."""
+    daemon = start(config="[limiter gpu]\npermits = 1\n", runner=True)
+
+    def reload(config):
+        count = daemon.log().count("reloaded")
+        daemon.configure(config)
+        daemon.signal(signal.SIGHUP)
+        until(lambda: daemon.log().count("reloaded") > count, "it reads it")
+
+    jobs = Blocked(daemon, 3)
+    jobs.await_states(running=1, parked=2)
+    daemon.yoke("limiter", "set", "gpu", "3", "--rate", "1000/s")
+    jobs.await_states(running=3)
+    reload("[limiter gpu]\npermits = 2\n")
+    info = limiter(daemon)
+    assert (info["permits"], info["rate"], info["held"]) == (2, 1000, 3)
+    reload("[limiter gpu]\nrate = none\n")
+    assert (limiter(daemon)["permits"], limiter(daemon)["rate"]) == (2, 0)
+    reload("[limiter api]\nrate = 10/s\n")
+    assert limiter(daemon)["permits"] == 2
+    assert daemon.json("limiter", "info", "api")["rate"] == 10
+    daemon.yoke("limiter", "set", "api", "--rate", "20/s")
+    for _ in range(3):
+        jobs.let_go()
+    assert daemon.yoke("wait", *jobs.jobs).returncode == 0
+    daemon.kill().start()  # a start says it again, too
+    assert daemon.json("limiter", "info", "api")["rate"] == 10
+    assert limiter(daemon)["permits"] == 2
+
+
+def test_a_reload_that_raises_a_limiter_wakes_who_waits(start):
+    daemon = start(config="[limiter gpu]\npermits = 0\n", runner=True)
+    jobs = Blocked(daemon, 1)
+    jobs.await_states(parked=1)
+    daemon.configure("[limiter gpu]\npermits = 1\n")
+    daemon.signal(signal.SIGHUP)
+    jobs.await_states(running=1)
+    jobs.let_go()
+    assert daemon.yoke("wait", *jobs.jobs).returncode == 0
+
+
 def test_limiters_are_shown_and_removed(daemon):
     assert daemon.yoke("limiter", "set", "api", "--rate", "10/s").returncode == 0
     assert daemon.yoke("limiter", "set", "gpu", "2").returncode == 0

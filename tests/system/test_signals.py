@@ -86,6 +86,9 @@ def test_shutdown_is_a_command(start):
     ("[queue]\nmax-jobs = 0\n", 2, ["max-jobs", "0", "expected"]),
     ("[kitchen]\nsink = 1\n", 2, ["kitchen"]),
     ("[journal]\nsync = sometimes\n", 2, ["sync", "sometimes", "always"]),
+    ("[limiter gpu]\npermits = -1\n", 2, ["permits", "-1", "expected none"]),
+    ("[limiter gpu]\nrate = 10\n", 2, ["rate", "10", "10/1s"]),
+    ("[queue mail]\nfair = perhaps\n", 2, ["fair", "perhaps", "no or yes"]),
     ("max-jobs = 5\n", 1, ["max-jobs"]),
     ("[daemon]\nnonsense\n", 2, []),
 ])

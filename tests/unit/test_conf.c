@@ -213,9 +213,10 @@ START_TEST(errors_name_file_line_and_what_would_be_right)
     assert_error("[journal]\nsink = always\n",
                  "f.ini:2: [journal] sink: 'sink' is not a setting; expected "
                  "one of store, sync, sync-interval, segment-size");
-    assert_error("[limit]\nlease = 1s\n",
-                 "f.ini:2: [limit] 'limit' is not a section; expected daemon, "
-                 "journal, limits, queue, queue NAME, runner or run NAME");
+    assert_error(
+        "[limit]\nlease = 1s\n",
+        "f.ini:2: [limit] 'limit' is not a section; expected daemon, "
+        "journal, limits, queue, queue NAME, limiter NAME, runner or run NAME");
     assert_error("lease = 1s\n",
                  "f.ini:1: 'lease' is not in a section; expected a line such "
                  "as [daemon] before it");
@@ -330,6 +331,101 @@ START_TEST(a_named_queue_keeps_what_was_not_said_unset)
 }
 END_TEST
 
+START_TEST(a_named_limiter_keeps_what_was_not_said_unset)
+{
+    static const char *const over[] = {"limiter a.b.permits=3"};
+
+    ck_assert_int_eq(read_text("[limiter gpu]\npermits = 2\n"
+                               "[limiter a.b]\nrate = 10/1s\n"
+                               "[limiter free]\npermits = none\nrate = none\n"),
+                     0);
+    ck_assert_uint_eq(conf.nlimiters, 3);
+    ck_assert_str_eq(conf.limiters[0].name, "gpu");
+    ck_assert_int_eq(conf.limiters[0].permits, 2);
+    ck_assert_int_eq(conf.limiters[0].rate.n, CORE_UNSET);
+    ck_assert_int_eq(conf.limiters[0].rate.ms, CORE_UNSET);
+    ck_assert_int_eq(conf.limiters[1].permits, CORE_UNSET);
+    ck_assert_int_eq(conf.limiters[1].rate.n, 10);
+    ck_assert_int_eq(conf.limiters[1].rate.ms, 1000);
+    ck_assert_int_eq(conf.limiters[2].permits, CORE_NONE);
+    ck_assert_int_eq(conf.limiters[2].rate.n, 0);
+    ck_assert_int_eq(conf.limiters[2].rate.ms, 0);
+    ck_assert_int_eq(conf_read(&conf, "f.ini",
+                               STR("[limiter a.b]\nrate = 5/m\n"), over, 1,
+                               &errors),
+                     0);
+    ck_assert_int_eq(conf.limiters[1].permits, 3);
+    ck_assert_int_eq(conf.limiters[1].rate.n, 5);
+    ck_assert_int_eq(conf.limiters[1].rate.ms, 60000);
+}
+END_TEST
+
+START_TEST(what_is_no_limiter_is_told_with_what_would_be_right)
+{
+    assert_error("[limiter gpu]\n\npermits = many\n",
+                 "f.ini:3: [limiter gpu] permits: 'many' is not an integer; "
+                 "expected none or an integer from 0 to 1000000000");
+    assert_error("[limiter gpu]\npermits = 1000000001\n",
+                 "f.ini:2: [limiter gpu] permits: '1000000001' is not within "
+                 "the bounds; expected none or an integer from 0 to "
+                 "1000000000");
+    assert_error("[limiter gpu]\nrate = 10\n",
+                 "f.ini:2: [limiter gpu] rate: '10' is not a rate; expected "
+                 "none, or a rate such as 10/1s: from 1 to 1000000 in an "
+                 "interval of 1ms to 366d");
+    assert_error("[limiter gpu]\nrates = 10/s\n",
+                 "f.ini:2: [limiter gpu] rates: 'rates' is not a setting; "
+                 "expected one of permits, rate");
+    assert_error("[limiter a:b]\npermits = 1\n",
+                 "f.ini:2: [limiter a:b] 'a:b' is not the name of a limiter; "
+                 "expected 1 to 64 of A-Z a-z 0-9 _ . - that do not begin "
+                 "with -");
+    assert_error("[limiter]\npermits = 1\n",
+                 "f.ini:2: [limiter] 'limiter' is not a section; expected "
+                 "daemon, journal, limits, queue, queue NAME, limiter NAME, "
+                 "runner or run NAME");
+    assert_error("[limiter gpu]\npermits = 1\npermits = 1\n",
+                 "f.ini:3: [limiter gpu] permits: '1' is not the only value; "
+                 "expected one, and line 2 has one already");
+    assert_error("[limits]\nlimiters-max = 1\n[limiter a]\npermits = 1\n"
+                 "[limiter b]\npermits = 1\n",
+                 "f.ini: the file is not within [limits] limiters-max: it has "
+                 "2 limiters; expected at most 1");
+}
+END_TEST
+
+START_TEST(classes_are_what_the_core_takes)
+{
+    assert_error("[queue]\nretry-on = a,,b\n",
+                 "f.ini:2: [queue] retry-on: 'a,,b' is not a list of classes; "
+                 "expected none, or classes and globs of them, separated by "
+                 "commas, of at most 512 bytes");
+    ck_assert_int_eq(read_text("[queue a]\nretry-on = a,\n"), -EINVAL);
+    ck_assert_int_eq(read_text("[queue a]\nretry-on = \303\274\n"), -EINVAL);
+    ck_assert_int_eq(read_text("[queue a]\nretry-on = a b\n"), -EINVAL);
+    ck_assert_int_eq(read_text("[queue a]\nretry-on = exit:7?,net*\n"), 0);
+}
+END_TEST
+
+START_TEST(a_rate_is_taken_at_its_bounds_and_refused_beyond)
+{
+    static const char *const good[] = {"1/1ms", "1000000/366d", "7/s", "7/2"};
+    static const char *const bad[] = {
+        "0/1s", "1000001/1s", "1/0",  "1/367d", "1/",
+        "/s",   "1/s/s",      "-1/s", "1/x",    ""};
+    char ini[64];
+
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        (void)snprintf(ini, sizeof(ini), "[limiter a]\nrate = %s\n", good[i]);
+        ck_assert_msg(read_text(ini) == 0, "%s refused", good[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        (void)snprintf(ini, sizeof(ini), "[limiter a]\nrate = %s\n", bad[i]);
+        ck_assert_msg(read_text(ini) == -EINVAL, "%s taken", bad[i]);
+    }
+}
+END_TEST
+
 START_TEST(sections_of_the_runner_are_skipped)
 {
     ck_assert_int_eq(read_text("[runner]\nstart = yes\nslots = many\n"
@@ -435,6 +531,7 @@ START_TEST(settings_that_contradict_each_other_are_errors)
     ck_assert_int_eq(read_text("[journal]\nsegment-size = 1536K\n"), 0);
     ck_assert_int_eq(read_text("[limits]\nkeep-max = 10m\n"), -EINVAL);
     ck_assert_int_eq(read_text("[queue a]\nkeep = 31d\n"), -EINVAL);
+    ck_assert_int_eq(read_text("[queue a]\ndead-keep = 31d\n"), -EINVAL);
     ck_assert_int_eq(read_text("[daemon]\nlisten = none\nsocket = none\n"),
                      -EINVAL);
     ck_assert_int_eq(read_text("[limits]\nqueues-max = 1\n[queue a]\n"
@@ -450,13 +547,16 @@ START_TEST(a_reload_takes_over_what_it_may_and_tells_the_rest)
 
     conf_init(&wanted);
     buf_init(&late);
-    ck_assert_int_eq(read_text("[queue old]\nretry = 2\n"), 0);
+    ck_assert_int_eq(read_text("[queue old]\nretry = 2\n"
+                               "[limiter old]\npermits = 2\n"),
+                     0);
     ck_assert_int_eq(conf_read(&wanted, "f.ini",
                                STR("[daemon]\nlisten = none\nlog-level = warn\n"
                                    "password-file = /p\n[journal]\n"
                                    "sync = never\n[limits]\nlease = 1s\n"
                                    "[queue]\nwait = 5s\n[queue new]\n"
-                                   "retry = 3\n"),
+                                   "retry = 3\n[limiter new]\n"
+                                   "permits = 3\n"),
                                NULL, 0, &errors),
                      0);
     conf_unapplied(&conf, &wanted, &late);
@@ -471,6 +571,8 @@ START_TEST(a_reload_takes_over_what_it_may_and_tells_the_rest)
     ck_assert_int_eq(conf.limits.queue_defaults.wait_ms, 5000);
     ck_assert_uint_eq(conf.nqueues, 1);
     ck_assert_str_eq(conf.queues[0].name, "new");
+    ck_assert_uint_eq(conf.nlimiters, 1);
+    ck_assert_str_eq(conf.limiters[0].name, "new");
     conf_clear(&wanted);
     buf_clear(&late);
 }
@@ -617,6 +719,37 @@ START_TEST(packaged_file_is_right_when_all_is_uncommented)
     *to = '\0';
     ck_assert_msg(read_text(packaged) == 0, "%s", error_text());
     ck_assert_uint_eq(conf.nqueues, 1);
+    ck_assert_uint_eq(conf.nlimiters, 1);
+}
+END_TEST
+
+/* The default stands in the manual page; the file shows an example. */
+START_TEST(packaged_file_and_manual_page_show_limiters)
+{
+    size_t n;
+    const struct conf_setting *s = conf_limiter_settings(&n);
+    char line[512], above[2048];
+    const char *start, *at;
+
+    read_packaged(TEST_SRCDIR "/etc/yoked.ini");
+    start = strstr(packaged, "\n#[limiter ");
+    ck_assert_ptr_nonnull(start);
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(line, sizeof(line), "\n#%s = ", s[i].key);
+        at = strstr(start, line);
+        ck_assert_msg(at != NULL, "no %s", line);
+        paragraph_above(at + 1, above, sizeof(above));
+        ck_assert_msg(strstr(above, s[i].help) != NULL, "%s: '%s' has no '%s'",
+                      s[i].key, above, s[i].help);
+    }
+    read_packaged(TEST_SRCDIR "/doc/yoked.ini.5");
+    start = strstr(packaged, "\n.Ss [limiter NAME]\n");
+    ck_assert_ptr_nonnull(start);
+    for (size_t i = 0; i < n; i++) {
+        (void)snprintf(line, sizeof(line), "\n.It Ic %s No = Ar %s\n", s[i].key,
+                       s[i].preset);
+        ck_assert_msg(strstr(start, line) != NULL, "no %s", line);
+    }
 }
 END_TEST
 
@@ -640,6 +773,11 @@ int main(void)
     tcase_add_test(tc, indented_lines_are_settings_of_their_own);
     tcase_add_test(tc, units_multiply);
     tcase_add_test(tc, a_named_queue_keeps_what_was_not_said_unset);
+    tcase_add_test(tc, a_named_limiter_keeps_what_was_not_said_unset);
+    tcase_add_test(tc, what_is_no_limiter_is_told_with_what_would_be_right);
+    tcase_add_test(tc, classes_are_what_the_core_takes);
+    tcase_add_test(tc, a_rate_is_taken_at_its_bounds_and_refused_beyond);
+    tcase_add_test(tc, packaged_file_and_manual_page_show_limiters);
     tcase_add_test(tc, sections_of_the_runner_are_skipped);
     tcase_add_test(tc,
                    addresses_are_numeric_and_know_whether_they_are_loopback);
