@@ -521,6 +521,17 @@ static bool is_current(const struct job *j, const struct token *t)
            (j->state == JOB_RUNNING || j->state == JOB_CANCELLING);
 }
 
+static void refuse_stale(struct core *c, const struct core_event *ev,
+                         const struct job *j)
+{
+    c->totals.stale++;
+    reply_error(c, ev->client, CORE_ERR_STALE,
+                "attempt %u is not running (the job is %s, its last attempt "
+                "is %u); nothing was changed",
+                ev->u.report.token.attempt,
+                job_state_name((enum job_state)j->state), j->attempt);
+}
+
 struct job *worker_current(struct core *c, const struct core_event *ev)
 {
     const struct token *t = &ev->u.report.token;
@@ -528,12 +539,7 @@ struct job *worker_current(struct core *c, const struct core_event *ev)
 
     if (!j || is_current(j, t))
         return j;
-    c->totals.stale++;
-    reply_error(c, ev->client, CORE_ERR_STALE,
-                "attempt %u is not running (the job is %s, its last attempt "
-                "is %u); nothing was changed",
-                t->attempt, job_state_name((enum job_state)j->state),
-                j->attempt);
+    refuse_stale(c, ev, j);
     return NULL;
 }
 
@@ -604,32 +610,32 @@ static bool has_failed(const struct job *j, const struct core_event *ev)
             (j->state == JOB_JOINING && j->u.run->verdict == VERDICT_STOPPED));
 }
 
-/* Is it what is known of the attempt already? Its worker may have lost the
- * answer and ask again: nothing changes, and nothing is stale. */
-static bool is_repeated(struct core *c, const struct core_event *ev)
+/* The attempt is not the current one: is the report what is known of it
+ * already? Its worker may have lost the answer and ask again: nothing changes,
+ * and nothing is stale. */
+static bool is_repeated(const struct job *j, const struct core_event *ev)
 {
-    const struct token *t = &ev->u.report.token;
-    const struct job *j = find_job(c, t->job);
-
-    if (!j || is_current(j, t))
-        return false;
     if (ev->kind == EVENT_DONE)
-        return j->attempt == t->attempt && has_done(j, ev->u.report.result);
+        return j->attempt == ev->u.report.token.attempt &&
+               has_done(j, ev->u.report.result);
     return ev->kind == EVENT_FAIL && has_failed(j, ev);
 }
 
 void worker_report(struct core *c, const struct core_event *ev)
 {
+    const struct token *t = &ev->u.report.token;
     struct verdict v = {.kind = VERDICT_RELEASED};
-    struct job *j;
+    struct job *j = find_job_or_reply(c, ev->client, t->job);
 
-    if (is_repeated(c, ev)) {
-        reply_ok(c, ev->client);
-        return;
-    }
-    j = worker_current(c, ev);
     if (!j)
         return;
+    if (UNLIKELY(!is_current(j, t))) {
+        if (is_repeated(j, ev))
+            reply_ok(c, ev->client);
+        else
+            refuse_stale(c, ev, j);
+        return;
+    }
     if (ev->kind == EVENT_DONE) {
         if (!within(c, ev, "result", ev->u.report.result.len,
                     c->limits.result_max))
