@@ -5,10 +5,9 @@
 # are cancelled, and the group ends when all of them have really ended.
 #
 # Prints:
-#     group g...: 1 failed, 2 cancelled, 0 ok, after ...
-#     the rest was cancelled: a member failed
-#     ... parse  j...
-#            exit:3  exited with status 3  (at ...)
+#     failed  1 failed, 2 cancelled, after ...  g...
+#     │ the rest was cancelled: a member failed
+#     └─ parse  exit:3  after ... at ...  j...
 #     exit status 1
 set -u
 

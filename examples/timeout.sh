@@ -7,8 +7,7 @@
 # Prints:
 #     yoke: sleep 60: the attempt took longer than its timeout
 #     exit status 124
-#     group g...: 0 failed, 1 cancelled, 0 ok, after ...
-#         deadline  the group's deadline passed  (at ...)
+#     deadline  1 cancelled, after ...  g...
 #     exit status 1
 set -u
 

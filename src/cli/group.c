@@ -20,6 +20,7 @@ enum {
     OPTION_NAME,
     OPTION_ERRORS,
     OPTION_CLASS,
+    OPTION_EXCEPT,
     OPTION_DETACHED,
 };
 
@@ -46,7 +47,9 @@ const struct option_row group_results_options[] = {
 };
 
 const struct option_row group_errors_options[] = {
-    {OPTION_CLASS, "class", "GLOB", "only errors of these classes: 'exit:*'"},
+    {OPTION_CLASS, "class", "GLOB[,GLOB]",
+     "only errors of these classes: 'exit:*'"},
+    {OPTION_EXCEPT, "except", "GLOB[,GLOB]", "only errors of other classes"},
     {0, NULL, NULL, NULL},
 };
 
@@ -242,28 +245,44 @@ int group_results_main(struct cli *c)
 
 /* ----------------------------------------------------------------- errors */
 
+/* One half of it; the other one, and the tree, are freed. */
+static struct yoke_error_tree *split(struct cli *c,
+                                     struct yoke_error_tree *tree,
+                                     const char *globs, bool match)
+{
+    struct yoke_error_tree *half = NULL;
+    int status;
+
+    if (globs == NULL)
+        return tree;
+    status = yoke_error_tree_split(tree, globs, match ? &half : NULL,
+                                   match ? NULL : &half);
+    if (status == YOKE_ERR_ARGUMENT)
+        cli_usage(c, "'%s' is no list of classes, such as 'exit:*,timeout'",
+                  globs);
+    if (status != 0)
+        cli_fail(c, NULL, status, "cannot split the errors");
+    yoke_error_tree_free(tree);
+    return half;
+}
+
+/* The one operand: a group, or a job. */
 int group_errors_main(struct cli *c)
 {
-    struct yoke_error_tree *tree, *match = NULL;
-    const char *group, *glob = NULL;
-    int status;
+    const char *classes = NULL, *except = NULL;
+    struct yoke_error_tree *tree;
     yoke *y;
+    int id;
 
-    while (options_next(c) != 0)
-        glob = c->value;
-    group = group_operand(c);
+    while ((id = options_next(c)) != 0)
+        *(id == OPTION_CLASS ? &classes : &except) = c->value;
+    options_operands(c, 1, 1);
     y = cli_connect(c);
-    tree = get_errors(c, y, group);
-    if (tree != NULL && glob != NULL) {
-        status = yoke_error_tree_split(tree, glob, &match, NULL);
-        if (status != 0)
-            cli_fail(c, NULL, status, "cannot split the errors");
-        yoke_error_tree_free(tree);
-        tree = match;
-    }
+    tree = get_errors(c, y, c->argv[0]);
+    tree = split(c, split(c, tree, classes, true), except, false);
     if (c->json)
         output_json(tree != NULL ? report_tree_json(tree) : json_null());
-    else if (tree != NULL)
+    else
         report_tree(stdout, NULL, tree, 0);
     yoke_error_tree_free(tree);
     yoke_close(y);

@@ -34,21 +34,6 @@ const struct option_row cancel_options[] = {
     {0, NULL, NULL, NULL},
 };
 
-static const char *outcome_word(enum yoke_outcome outcome)
-{
-    switch (outcome) {
-    case YOKE_SUCCEEDED:
-        return "ok";
-    case YOKE_FAILED:
-        return "failed";
-    case YOKE_CANCELLED:
-        return "cancelled";
-    case YOKE_PENDING:
-        break;
-    }
-    return "not ended";
-}
-
 /* -1 or the time left until then. */
 static int64_t left(int64_t until)
 {
@@ -69,7 +54,7 @@ static int wait_for(yoke *y, const char *id, int64_t wait_ms,
 
 static void print_outcome(const struct yoke_outcome_info *o)
 {
-    const char *word = outcome_word(o->outcome);
+    const char *word = report_outcome(o->outcome);
     struct text line = {0};
     char *why;
 
@@ -174,20 +159,30 @@ int wait_main(struct cli *c)
     return result;
 }
 
-static void report_job(const struct yoke_outcome_info *o)
+/* The errors of a job or group and of all that is below it; NULL: none. */
+static struct yoke_error_tree *get_errors(struct cli *c, yoke *y,
+                                          const char *id)
 {
-    struct yoke_error_tree node = {
-        .name = (char *)o->name, .nerrors = o->nerrors, .errors = o->errors};
-    struct yoke_error_tree *children[] = {&node};
-    struct yoke_error_tree root = {.nchildren = 1, .children = children};
+    struct yoke_error_tree *tree = NULL;
+    int status = yoke_group_errors(y, id, &tree);
+
+    if (status != 0)
+        cli_fail(c, y, status, "cannot get the errors of %s", id);
+    return tree;
+}
+
+static void report_job(struct cli *c, yoke *y,
+                       const struct yoke_outcome_info *o)
+{
+    struct yoke_error_tree *tree = get_errors(c, y, o->id);
     char *why = report_why(o);
 
-    cli_warn("%s has no result%s%s", o->id, o->nerrors > 0 ? "" : ": ",
-             o->nerrors > 0 ? ":" : why);
+    cli_warn("%s has no result%s%s", o->id, tree != NULL ? ":" : ": ",
+             tree != NULL ? "" : why);
+    if (tree != NULL)
+        report_tree(stderr, NULL, tree, 0);
     free(why);
-    (void)snprintf(node.id, sizeof(node.id), "%s", o->id);
-    if (o->nerrors > 0)
-        report_tree(stderr, NULL, &root, 0);
+    yoke_error_tree_free(tree);
 }
 
 int result_main(struct cli *c)
@@ -217,7 +212,7 @@ int result_main(struct cli *c)
     else if (result == 0)
         (void)fwrite(o->result.data, 1, o->result.len, stdout); /* see finish */
     else
-        report_job(o);
+        report_job(c, y, o);
     yoke_outcome_free(o);
     yoke_close(y);
     return result;
@@ -278,19 +273,6 @@ static void describe_int(struct text *t, const char *key, int64_t i)
     text_addf(t, "%lld", (long long)i);
 }
 
-static void describe_errors(const struct yoke_value *errors)
-{
-    for (size_t i = 0; i < errors->count; i++) {
-        const struct yoke_value *e = &errors->items[i];
-        struct text t = {0};
-
-        text_addf(&t, "%s: %s", output_str(e, "class"),
-                  output_str(e, "message"));
-        output_field("error", text_str(&t));
-        text_clear(&t);
-    }
-}
-
 static void describe(const struct yoke_value *map)
 {
     for (size_t i = 0; i < output_pairs(map); i++) {
@@ -298,11 +280,9 @@ static void describe(const struct yoke_value *map)
         const struct yoke_value *value = &map->items[2 * i + 1];
         struct text t = {0};
 
-        if (value->kind == YOKE_ARRAY) {
-            describe_errors(value);
-            continue;
-        }
-        if (value->kind == YOKE_NULL)
+        /* errors are told by their tree */
+        if (value->kind == YOKE_NULL || value->kind == YOKE_ARRAY ||
+            strcmp(key, "errors") == 0)
             continue;
         if (value->kind == YOKE_INT)
             describe_int(&t, key, value->i);
@@ -311,6 +291,19 @@ static void describe(const struct yoke_value *map)
         output_field(key, text_str(&t));
         text_clear(&t);
     }
+}
+
+/* The root has too many to tell. */
+static void describe_errors(struct cli *c, yoke *y, const char *id)
+{
+    struct yoke_error_tree *tree =
+        strcmp(id, "root") == 0 ? NULL : get_errors(c, y, id);
+
+    if (tree == NULL)
+        return;
+    putchar('\n');
+    report_tree(stdout, NULL, tree, 0);
+    yoke_error_tree_free(tree);
 }
 
 int status_main(struct cli *c)
@@ -337,6 +330,7 @@ int status_main(struct cli *c)
             if (i > 0)
                 putchar('\n');
             describe(v);
+            describe_errors(c, y, id);
         }
         yoke_value_free(v);
     }

@@ -9,9 +9,11 @@
 
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/report.h"
 #include "cli/text.h"
 
-#define DEPTH_MAX 256
+#define DEPTH_MAX    512
+#define DETAIL_LINES 3 /* of the stderr of what has failed */
 
 enum { OPTION_STATE = 400 };
 
@@ -122,90 +124,130 @@ int ls_main(struct cli *c)
 
 /* ------------------------------------------------------------------ tree */
 
-static void print_colored(const char *s, enum color color)
+/* A line of the tree, in parts with two blanks between. When it is too long
+ * for the terminal its reason and then its name give way. */
+enum { PART_STATE, PART_NAME, PART_FACTS, PART_REASON, PARTS };
+
+struct line {
+    const char *id;
+    struct text parts[PARTS], error;
+    enum color state_color;
+};
+
+static size_t part_width(const struct text *t)
 {
-    printf("%s%s%s", output_color(stdout, color), s,
-           output_color(stdout, COLOR_NONE));
+    return t->len > 0 ? 2 + output_width(text_str(t)) : 0;
 }
 
-static void print_name(const struct yoke_value *map)
+static void give_way(struct text *t, size_t *width, size_t columns)
+{
+    size_t own = part_width(t), rest = *width - own;
+    char *fit;
+
+    if (own == 0 || *width <= columns)
+        return;
+    fit =
+        output_fit(text_str(t), columns > rest + 18 ? columns - rest - 2 : 16);
+    text_clear(t);
+    text_adds(t, fit);
+    free(fit);
+    *width = rest + part_width(t);
+}
+
+static void print_part(const struct text *t, const char *before,
+                       enum color color)
+{
+    if (t->len > 0)
+        printf("%s%s%s%s", before, output_color(stdout, color), text_str(t),
+               output_color(stdout, COLOR_NONE));
+}
+
+/* Prints and frees it. */
+static void line_end(struct line *l, size_t indent)
+{
+    size_t columns = (size_t)output_columns(stdout);
+    size_t width = indent + strlen(l->id);
+
+    for (int i = 0; i < PARTS; i++)
+        width += part_width(&l->parts[i]);
+    width += l->error.len > 0 ? 1 + output_width(text_str(&l->error)) : 0;
+    if (columns > 0) {
+        give_way(&l->parts[PART_REASON], &width, columns);
+        give_way(&l->parts[PART_NAME], &width, columns);
+    }
+    fputs(l->id, stdout);
+    print_part(&l->parts[PART_STATE], "  ", l->state_color);
+    print_part(&l->error, " ", COLOR_RED);
+    print_part(&l->parts[PART_NAME], "  ", COLOR_BOLD);
+    print_part(&l->parts[PART_FACTS], "  ", COLOR_NONE);
+    print_part(&l->parts[PART_REASON], "  ", COLOR_NONE);
+    putchar('\n');
+    for (int i = 0; i < PARTS; i++)
+        text_clear(&l->parts[i]);
+    text_clear(&l->error);
+}
+
+static struct line line_begin(const struct yoke_value *map)
 {
     const char *name = output_str(map, "name");
-    struct text clean = {0};
-
-    if (name[0] == '\0')
-        return;
-    output_clean(&clean, name, strlen(name));
-    fputs("  ", stdout);
-    print_colored(text_str(&clean), COLOR_BOLD);
-    text_clear(&clean);
-}
-
-static void print_reason(const struct yoke_value *map)
-{
     const char *reason = output_str(map, "reason");
-    struct text clean = {0};
+    struct line l = {.id = output_str(map, "id"),
+                     .state_color = output_state_color(state_of(map))};
 
-    if (reason[0] == '\0')
-        return;
-    output_clean(&clean, reason, strlen(reason));
-    printf("  (%s)", text_str(&clean));
-    text_clear(&clean);
+    text_adds(&l.parts[PART_STATE], state_of(map));
+    output_clean(&l.parts[PART_NAME], name, strlen(name));
+    if (reason[0] != '\0') {
+        text_addc(&l.parts[PART_REASON], '(');
+        output_clean(&l.parts[PART_REASON], reason, strlen(reason));
+        text_addc(&l.parts[PART_REASON], ')');
+    }
+    return l;
 }
 
-static void print_count(const struct yoke_value *map, const char *key,
-                        const char **before)
-{
-    int64_t n = output_int(map, key, 0);
-
-    if (n == 0)
-        return;
-    printf("%s%" PRId64 " %s", *before, n, key);
-    *before = ", ";
-}
-
-static void print_group(const struct yoke_value *map)
+static void print_group(const struct yoke_value *map, size_t indent)
 {
     static const char *const counts[] = {"running", "queued", "ok", "failed",
                                          "cancelled"};
     int64_t deadline = output_int(map, "deadline", -1);
     int64_t width = output_int(map, "width", 0);
-    const char *before = "  ";
+    struct line l = line_begin(map);
+    struct text *facts = &l.parts[PART_FACTS];
 
-    printf("%s  ", output_str(map, "id"));
-    print_colored(state_of(map), output_state_color(state_of(map)));
-    print_name(map);
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
-        print_count(map, counts[i], &before);
-    if (width > 0)
-        printf("  width %" PRId64, width);
-    if (deadline >= 0 && output_is_null(map, "outcome")) {
-        struct text left = {0};
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        int64_t n = output_int(map, counts[i], 0);
 
-        output_duration(&left, deadline - cli_now_ms());
-        printf("  %s left", text_str(&left));
-        text_clear(&left);
+        if (n > 0)
+            text_addf(facts, "%s%" PRId64 " %s", facts->len > 0 ? ", " : "", n,
+                      counts[i]);
     }
-    print_reason(map);
-    putchar('\n');
+    if (width > 0)
+        text_addf(facts, "  width %" PRId64, width);
+    if (deadline >= 0 && output_is_null(map, "outcome")) {
+        text_adds(facts, "  ");
+        output_duration(facts, deadline - cli_now_ms());
+        text_adds(facts, " left");
+    }
+    line_end(&l, indent);
 }
 
-static void print_job(const struct yoke_value *map)
+/* error: what it failed with, or NULL */
+static void print_job(const struct yoke_value *map,
+                      const struct yoke_outcome_info *error, size_t indent)
 {
     int64_t attempt = output_int(map, "attempt", 0);
-    struct text age = {0};
+    struct line l = line_begin(map);
+    struct text *facts = &l.parts[PART_FACTS];
 
-    printf("%s  ", output_str(map, "id"));
-    print_colored(state_of(map), output_state_color(state_of(map)));
-    add_age(&age, map);
-    printf(" %s", text_str(&age));
-    text_clear(&age);
+    if (error != NULL) {
+        const char *class_name = error->errors[error->nerrors - 1].class_name;
+
+        output_clean(&l.error, class_name, strlen(class_name));
+    }
+    add_age(facts, map);
     if (attempt > 1)
-        printf("  attempt %" PRId64, attempt);
-    printf("  [%s]", output_str(map, "queue"));
-    print_name(map);
-    print_reason(map);
-    putchar('\n');
+        text_addf(facts, "  attempt %" PRId64, attempt);
+    text_addf(facts, "  [%s]", output_str(map, "queue"));
+    line_end(&l, indent);
 }
 
 static bool is_entry(const struct yoke_value *v)
@@ -255,33 +297,83 @@ static bool has_sibling(const struct yoke_value *tree, const bool *shown,
     return false;
 }
 
-static void draw(const struct yoke_value *tree, const bool *shown)
+/* Whether an entry below entry i is shown. */
+static bool has_branches(const struct yoke_value *tree, const bool *shown,
+                         size_t i)
+{
+    int64_t depth = tree->items[i].items[0].i;
+
+    for (size_t k = i + 1; k < tree->count; k++) {
+        if (tree->items[k].items[0].i <= depth)
+            return false;
+        if (shown[k])
+            return true;
+    }
+    return false;
+}
+
+/* How a failed job has ended; NULL: it has not failed, or is forgotten. */
+static struct yoke_outcome_info *failure(yoke *y, const struct yoke_value *job)
+{
+    struct yoke_outcome_info *o = NULL;
+
+    if (strcmp(output_str(job, "outcome"), "failed") != 0 ||
+        yoke_job_wait(y, output_str(job, "id"), 0, &o) != 0)
+        return NULL;
+    if (o->nerrors > 0)
+        return o;
+    yoke_outcome_free(o);
+    return NULL;
+}
+
+/* The line of a job and, if it has failed, why; `margin` goes before that. */
+static void draw_job(yoke *y, const struct yoke_value *map, const char *margin,
+                     size_t indent)
+{
+    struct yoke_outcome_info *error = failure(y, map);
+
+    print_job(map, error, indent);
+    if (error != NULL)
+        report_errors(stdout, margin, DETAIL_LINES, error);
+    yoke_outcome_free(error);
+}
+
+static void draw(yoke *y, const struct yoke_value *tree, const bool *shown)
 {
     bool utf8 = output_is_utf8(), open[DEPTH_MAX] = {false};
     const char *bar = utf8 ? "\u2502  " : "|  ";
+    int64_t first = tree->items[0].items[0].i;
 
     for (size_t i = 0; i < tree->count; i++) {
         const struct yoke_value *map = &tree->items[i].items[1];
         int64_t depth = tree->items[i].items[0].i;
-        int64_t first = tree->items[0].items[0].i;
+        size_t indent = 3 * (size_t)(depth - first);
+        struct text margin = {0};
 
         if (depth >= DEPTH_MAX || !shown[i])
             continue;
         open[depth] = has_sibling(tree, shown, i);
         for (int64_t k = first + 1; k < depth; k++)
-            fputs(open[k] ? bar : "   ", stdout);
+            text_adds(&margin, open[k] ? bar : "   ");
+        fputs(text_str(&margin), stdout);
         if (depth > first && utf8)
             fputs(open[depth] ? "\u251c\u2500 " : "\u2514\u2500 ", stdout);
         else if (depth > first)
             fputs(open[depth] ? "|- " : "`- ", stdout);
+        if (depth > first)
+            text_adds(&margin, open[depth] ? bar : "   ");
+        text_adds(&margin, !has_branches(tree, shown, i) ? "  "
+                           : utf8                        ? "\u2502 "
+                                                         : "| ");
         if (cli_is_group(output_str(map, "id")))
-            print_group(map);
+            print_group(map, indent);
         else
-            print_job(map);
+            draw_job(y, map, text_str(&margin), indent);
+        text_clear(&margin);
     }
 }
 
-static void print_tree(const struct yoke_value *tree, bool all)
+static void print_tree(yoke *y, const struct yoke_value *tree, bool all)
 {
     bool *shown = choose(tree);
     size_t hidden = 0;
@@ -290,13 +382,35 @@ static void print_tree(const struct yoke_value *tree, bool all)
         hidden += !shown[i];
         shown[i] = shown[i] || all;
     }
-    draw(tree, shown);
+    draw(y, tree, shown);
     if (hidden > 0 && !all)
         printf("%s(%zu that ended well or were cancelled are not shown; -a "
                "shows them)%s\n",
                output_color(stdout, COLOR_DIM), hidden,
                output_color(stdout, COLOR_NONE));
     free(shown);
+}
+
+/* Objects in objects: what is below stands in "below", for "members" is
+ * the number of a group's members. */
+static json_t *tree_json(const struct yoke_value *tree)
+{
+    json_t *path[DEPTH_MAX] = {NULL}; /* lent: the top owns all */
+
+    for (size_t i = 0; i < tree->count; i++) {
+        int64_t depth = tree->items[i].items[0].i;
+        json_t *json;
+
+        if (depth >= DEPTH_MAX || (i > 0 && (depth == 0 || !path[depth - 1])))
+            continue;
+        json = output_json_value(&tree->items[i].items[1]);
+        (void)json_object_set_new(json, "below", json_array());
+        path[depth] = json;
+        if (i > 0)
+            (void)json_array_append_new(
+                json_object_get(path[depth - 1], "below"), json);
+    }
+    return path[0] != NULL ? path[0] : json_null();
 }
 
 int tree_main(struct cli *c)
@@ -326,11 +440,11 @@ int tree_main(struct cli *c)
         if (!is_entry(&tree->items[i]))
             cli_fail(c, NULL, YOKE_ERR_PROTOCOL, "cannot read the tree");
     if (c->json)
-        output_json(output_json_value(tree));
+        output_json(tree_json(tree));
     else if (tree->count == 0)
         cli_warn("nothing is there");
     else
-        print_tree(tree, all);
+        print_tree(y, tree, all);
     yoke_value_free(tree);
     yoke_close(y);
     return 0;

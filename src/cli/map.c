@@ -414,6 +414,15 @@ static void keep_failure(struct map *m, const struct yoke_value *member)
     node = text_alloc(1, sizeof(*node));
     (void)snprintf(node->id, sizeof(node->id), "%s", output_str(member, "id"));
     node->name = copy_str(member, "name");
+    node->is_group = cli_is_group(node->id);
+    node->outcome = YOKE_FAILED;
+    node->attempts = output_int(member, "attempts", 0);
+    node->started_ms =
+        output_int(member, node->is_group ? "opened" : "started", YOKE_NONE);
+    node->ended_ms = output_int(member, "ended", YOKE_NONE);
+    node->ok = output_int(member, "ok", 0);
+    node->failed = output_int(member, "failed", 0);
+    node->cancelled = output_int(member, "cancelled", 0);
     if (errors != NULL && errors->kind == YOKE_ARRAY) {
         node->nerrors = errors->count;
         node->errors = text_alloc(errors->count, sizeof(*node->errors));
@@ -691,9 +700,6 @@ static void report(struct map *m, const struct yoke_outcome_info *group)
 
     if (m->inputs.list != NULL)
         not_begun += (int64_t)(m->inputs.nlist - m->inputs.at);
-    memcpy(m->report.id, m->group, sizeof(m->report.id));
-    m->report.errors = group->errors;
-    m->report.nerrors = group->nerrors;
     report_tree(stderr, group, &m->report,
                 group->failed - (int64_t)m->report.nchildren);
     if (not_begun > 0)

@@ -18,14 +18,31 @@ char *report_why(const struct yoke_outcome_info *o);
 /* What a cancel's reason means; the reason itself if it is somebody's own. */
 const char *report_reason(const char *reason);
 
-/* The tree of errors under a group: a line for the group with its counts, then
- * every failed member with its attempts and the end of its stderr. more: how
- * many failed members are not in the tree. info may be NULL. */
+/* "ok", "failed", "cancelled"; NULL: it has not ended. */
+const char *report_outcome(enum yoke_outcome outcome);
+
+/*
+ * The tree of errors under a group or a job, in as many columns as the terminal
+ * has: a line for each node (its name, how it ended, its counts or attempts,
+ * its id), the message where it says more than the class, and the end of its
+ * stderr. info: of its top, or NULL: the tree has all of it; tree may be NULL
+ * then. more: how many failed members are not in the tree.
+ *
+ *     nightly  failed  2 failed, 1 ok, after 1.2s  g1m8fmhjk30000
+ *     ├─ compile  exit:1  after 63ms at 23:13:14  j1m8fmhjk30002
+ *     │    ┊ foo.c:42: error: expected ;
+ *     └─ upload  net.refused  3 attempts, after 5s at 23:13:19  j1m8fmhjk30003
+ *          cannot connect to example.org
+ */
 void report_tree(FILE *to, const struct yoke_outcome_info *info,
                  const struct yoke_error_tree *tree, int64_t more);
+/* What stands below the line of one job: messages, and so many lines of its
+ * stderr, each behind the margin. */
+void report_errors(FILE *to, const char *margin, int lines,
+                   const struct yoke_outcome_info *o);
 
-/* The same tree as an object: id, kind, name, errors, members. The caller owns
- * it. */
+/* The same tree as an object: id, kind, name, outcome, counts or attempts,
+ * times, errors, members (which are such objects). The caller owns it. */
 json_t *report_tree_json(const struct yoke_error_tree *tree);
 
 /* The exit status that stands for the outcome of a job that ran a command:

@@ -28,7 +28,8 @@ const struct option_row submit_options[] = {
     SUBMISSION_ROWS,
     {'g', "group", "ID", "the group it belongs to (inside a job: the job's)"},
     {OPTION_DETACHED, "detached", NULL, "the root group, also inside a job"},
-    {OPTION_NAME, "name", "TEXT", "a label for people"},
+    {OPTION_NAME, "name", "TEXT",
+     "a label for people (the command, if it is one)"},
     {OPTION_KEY, "key", "TEXT",
      "if a job of this key is known, print its id and do nothing else"},
     {OPTION_DELAY, "delay", "D", "not before this much time has passed"},
@@ -124,6 +125,7 @@ int submit_main(struct cli *c)
 {
     struct submit_args a = {0};
     struct yoke_bytes input = {0}, payload = {0};
+    char *label = NULL;
 
     read_args(c, &a);
     if (a.job.submit.queue == NULL) {
@@ -135,12 +137,16 @@ int submit_main(struct cli *c)
         payload = (struct yoke_bytes){a.payload, strlen(a.payload)};
     else if (!a.command || a.input)
         read_stdin(c, &input);
+    if (a.command && a.job.submit.name == NULL)
+        a.job.submit.name = label =
+            submission_command_label((size_t)c->argc, c->argv);
     if (a.command)
         submission_payload(c, &a.job, c->argv, input, &payload);
     else if (a.payload == NULL)
         payload = input;
     a.job.submit.payload = payload;
     submit(c, &a);
+    free(label);
     if (a.command)
         yoke_free((char *)payload.data);
     free((char *)input.data);
