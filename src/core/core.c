@@ -104,8 +104,8 @@ void core_effects_clear(struct core_effects *e)
     core_effects_init(e);
 }
 
-static struct core_effect *effect_add(struct core_effects *e,
-                                      enum core_effect_kind kind)
+struct core_effect *effect_add(struct core_effects *e,
+                               enum core_effect_kind kind)
 {
     if (e->len == e->cap) {
         e->cap = e->cap ? e->cap * 2 : 16;
@@ -434,6 +434,39 @@ const char *core_apply(struct core *c, const struct record *r)
     BUG("unknown record");
 }
 
+/* Pauses and doors of queues are told where they change: their images are also
+ * written when nothing does. */
+static void tell(struct core *c, const struct record *r)
+{
+    switch (r->type) {
+    case RECORD_JOB:
+    case RECORD_START:
+    case RECORD_ASK:
+    case RECORD_JOINING:
+    case RECORD_REQUEUE:
+    case RECORD_END:
+    case RECORD_READY:
+    case RECORD_SHIELD:
+    case RECORD_CLEAR:
+    case RECORD_DELIVER:
+    case RECORD_RESCHEDULE:
+        news_of_job(c, r);
+        return;
+    case RECORD_GROUP:
+    case RECORD_GROUP_CLOSE:
+    case RECORD_GROUP_CANCEL:
+    case RECORD_GROUP_END:
+    case RECORD_GROUP_TIME:
+        news_of_group(c, r);
+        return;
+    case RECORD_QUEUE:
+    case RECORD_LIMITER:
+    case RECORD_LIMITER_DELETE:
+        return;
+    }
+    BUG("unknown record");
+}
+
 void core_record(struct core *c, const struct record *r)
 {
     const char *wrong;
@@ -444,6 +477,8 @@ void core_record(struct core *c, const struct record *r)
     wrong = core_apply(c, r);
     if (wrong)
         BUG(wrong);
+    if (UNLIKELY(c->watched))
+        tell(c, r);
 }
 
 int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
@@ -709,6 +744,9 @@ static void dispatch(struct core *c, const struct core_event *ev)
         return;
     case EVENT_DRAIN:
         drain(c, ev->u.on);
+        return;
+    case EVENT_WATCH:
+        c->watched = ev->u.on;
         return;
     }
     BUG("unknown event");

@@ -189,6 +189,7 @@ enum core_event_kind {
     EVENT_SEGMENT,   /* records go to another segment from now on */
     EVENT_DISK_FULL, /* on or off */
     EVENT_DRAIN,     /* accept no submits, start no jobs */
+    EVENT_WATCH,     /* on or off: is anybody interested in EFFECT_NEWS? */
 };
 
 /* A request that is done once, however often its session asks for it (ONCE).
@@ -326,7 +327,7 @@ struct core_event {
         struct session_id session; /* SESSION_RESUME */
         enum core_disconnect disconnect;
         uint32_t segment; /* SEGMENT */
-        bool on;          /* DISK_FULL, DRAIN */
+        bool on;          /* DISK_FULL, DRAIN, WATCH */
     } u;
 };
 
@@ -335,6 +336,9 @@ enum core_effect_kind {
                     * same step as one entry */
     EFFECT_REPLY,  /* a value for a client; nothing may leave before every
                     * record so far is durable */
+    EFFECT_NEWS,   /* a value for all who watch, likewise; none before
+                    * EVENT_WATCH: an array of whom it concerns (the ids of a
+                    * job and of groups, the name of a queue), and a map */
     EFFECT_TRIM,   /* segments before `segment` are not needed any more */
     EFFECT_CUT,    /* close the connection of a client before anything more
                     * that it sent is looked at: its session goes on with
@@ -355,7 +359,7 @@ struct core_effects {
     struct core_effect *list;
     size_t len, cap;
     struct buf records; /* the entry to append, empty if none */
-    struct buf values;  /* replies */
+    struct buf values;  /* replies and news */
 };
 
 void core_effects_init(struct core_effects *e);

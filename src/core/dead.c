@@ -189,6 +189,7 @@ void dead_retry(struct core *c, const struct core_event *ev)
     struct job *j = find_job_or_reply(c, ev->client, ev->u.job.id);
     enum core_error code;
     const char *why;
+    uint64_t id;
 
     if (!j)
         return;
@@ -206,7 +207,8 @@ void dead_retry(struct core *c, const struct core_event *ev)
         reply_error(c, ev->client, code, "the job is not retried: %s", why);
         return;
     }
-    value_id(reply_begin(c, ev->client), 'j', run_again(c, j), 0);
+    id = run_again(c, j);
+    value_id(reply_begin(c, ev->client), 'j', id, 0);
     reply_end(c);
 }
 

@@ -144,8 +144,10 @@ void drain_close(struct core *c, const struct core_event *ev)
         door = ev->u.queue.at_once || q->door == DOOR_CLOSED_NOW
                    ? DOOR_CLOSED_NOW
                    : DOOR_CLOSED;
-    if (door != q->door)
+    if (door != q->door) {
         queue_change(c, q, &q->settings, q->paused, door);
+        news_of_queue(c, q, door == DOOR_OPEN ? "opened" : "closed");
+    }
     reply_ok(c, ev->client);
     if (door != DOOR_OPEN)
         refuse_producers(c, q);

@@ -360,6 +360,7 @@ struct queue {
     struct list producers; /* volatile: struct waiter.link */
     struct list fetchers;  /* volatile: struct fetch_link.link */
     int64_t nproducers, nfetchers;
+    bool was_full; /* volatile: since a submit last found room at once */
     uint64_t total_submitted, total[OUTCOMES_COUNT]; /* volatile */
 };
 
@@ -500,6 +501,7 @@ struct core {
     struct slabs slabs; /* of jobs, what they have, and payloads */
     uint64_t next_id;
     bool started, disk_full, draining;
+    bool watched; /* volatile: EFFECT_NEWS are wanted */
     /* What goes on in slices; see core.c. */
     struct list run_sweeps;  /* runs whose groups are told of their fate */
     struct list sweeps;      /* groups whose members are being cancelled */
@@ -646,7 +648,10 @@ void core_record(struct core *c, const struct record *r);
 /* Apply a fact. NULL, or why it cannot follow from what went before. */
 const char *core_apply(struct core *c, const struct record *r);
 
-/* Answer a client: write one value between begin and end. */
+struct core_effect *effect_add(struct core_effects *e,
+                               enum core_effect_kind kind);
+/* Answer a client: write one value between begin and end, and nothing else:
+ * what is recorded meanwhile may be news. */
 struct buf *reply_begin(struct core *c, struct client_id client);
 void reply_end(struct core *c);
 void reply_ok(struct core *c, struct client_id client);
@@ -1134,6 +1139,15 @@ void output_read(struct core *c, const struct core_event *ev);
 void output_free(struct core *c, struct job *j);
 /* New output, or the job ended: answer who follows. */
 void output_notify(struct core *c, struct job *j);
+
+/* ----------------------------------------------------------------- news.c */
+
+/* A record that was just applied; only while somebody watches. */
+void news_of_job(struct core *c, const struct record *r);
+void news_of_group(struct core *c, const struct record *r);
+/* These ask whether somebody does. */
+void news_of_progress(struct core *c, const struct job *j);
+void news_of_queue(struct core *c, const struct queue *q, const char *event);
 
 /* ----------------------------------------------------------------- show.c */
 

@@ -589,6 +589,11 @@ void queue_submit(struct core *c, const struct core_event *ev)
     }
     room = queue_has_room(q, s->payload.len);
     wait_ms = or_default(s->wait_ms, q->settings.wait_ms);
+    if (UNLIKELY(room == q->was_full)) {
+        q->was_full = !room;
+        if (!room)
+            news_of_queue(c, q, "full");
+    }
     if (UNLIKELY(!room && wait_ms == 0)) {
         c->totals.refused++;
         reply_error(c, ev->client, CORE_ERR_QUEUEFULL,
@@ -851,9 +856,11 @@ void queue_pause(struct core *c, const struct core_event *ev)
 
     if (!q)
         return;
-    if (q->paused != ev->u.queue.paused)
+    if (q->paused != ev->u.queue.paused) {
         queue_change(c, q, &q->settings, ev->u.queue.paused,
                      (enum door)q->door);
+        news_of_queue(c, q, q->paused ? "paused" : "resumed");
+    }
     reply_ok(c, ev->client);
     queue_wake(c, q);
     line_left(c, q);

@@ -699,6 +699,7 @@ void worker_touch(struct core *c, const struct core_event *ev)
         mem_free(run->progress);
         run->progress =
             mem_dup_text(ev->u.report.progress.p, ev->u.report.progress.len);
+        news_of_progress(c, j);
     }
     if (run->session)
         run->session->seen_ms = c->now_ms;

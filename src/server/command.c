@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "server/command_internal.h"
 #include "wire/id.h"
+#include "wire/utf8.h"
 
 #define READ   COMMAND_READ
 #define WRITE  COMMAND_WRITE
@@ -13,6 +14,7 @@
 #define OPEN   COMMAND_OPEN
 #define LIVE   COMMAND_LIVE
 #define FAMILY COMMAND_FAMILY
+#define LISTEN COMMAND_LISTEN
 
 const struct command_row command_rows[COMMAND_COUNT] = {
 #define COMMAND(id, name, min, max, flags, area, arguments, help) \
@@ -111,10 +113,12 @@ unsigned command_flags(int id)
 void command_peer_init(struct command_peer *peer, uint64_t id)
 {
     *peer = (struct command_peer){.id = id, .proto = 2, .last = -1};
+    subscriber_init(&peer->subscriber);
 }
 
 void command_peer_clear(struct command_peer *peer)
 {
+    ASSERT(list_empty(&peer->subscriber.list));
     mem_free(peer->name);
     mem_free(peer->library);
     mem_free(peer->library_version);
@@ -193,6 +197,16 @@ enum command_result command_run(struct command_call *call)
                    "wrong number of arguments for '%s'; it is: %s%s%s",
                    row->name, row->name, row->arguments[0] ? " " : "",
                    row->arguments);
+        return COMMAND_ANSWERED;
+    }
+    /* Such a client could not tell a reply from a message. */
+    if (UNLIKELY(subscriber_count(&call->peer->subscriber) > 0) &&
+        call->peer->proto == 2 && !(row->flags & COMMAND_LISTEN)) {
+        resp_error(call->out, CORE_ERR_GENERIC,
+                   "%s: this connection is subscribed, and may use SUBSCRIBE, "
+                   "UNSUBSCRIBE, PSUBSCRIBE, PUNSUBSCRIBE, PING and QUIT alone "
+                   "(RESP3 knows no such limit: HELLO 3)",
+                   row->name);
         return COMMAND_ANSWERED;
     }
     call->server->calls[call->id]++;
@@ -339,35 +353,20 @@ static bool arg_scope(struct command_call *call, struct str text,
 }
 
 /* Bytes of the UTF-8 character at p, or 0 if it is none or cannot be printed
- * (RFC 3629; C0 and C1 controls). */
-static size_t printable(const unsigned char *p, size_t len)
+ * (C0 and C1 controls). */
+static size_t printable(const char *p, size_t len)
 {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = p[0] < 0x80                   ? 1
-               : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
-               : p[0] >= 0xe0 && p[0] < 0xf0 ? 3
-               : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
-                                             : 0;
-    uint32_t c = n == 1 ? p[0] : n ? p[0] & (0x7fu >> n) : 0;
+    uint32_t c = 0;
+    size_t n = utf8_read(p, len, &c);
 
-    if (n == 0 || n > len)
-        return 0;
-    for (size_t i = 1; i < n; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    if (c < 0x20 || (c >= 0x7f && c < 0xa0) || c < least[n] ||
-        (c >= 0xd800 && c < 0xe000) || c > 0x10ffff)
-        return 0;
-    return n;
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) ? 0 : n;
 }
 
 static bool arg_label(struct command_call *call, const char *name,
                       struct str text)
 {
     for (size_t i = 0; i < text.len;) {
-        size_t n = printable((const unsigned char *)text.p + i, text.len - i);
+        size_t n = printable(text.p + i, text.len - i);
 
         if (n == 0) {
             refuse(call, "%s must be printable UTF-8; byte %zu is not", name,

@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "core/core.h"
+#include "server/subscription.h"
 
 #define COMMAND_DIGEST_LEN 32
 #define COMMAND_RUN_ID_LEN 40
@@ -31,6 +32,7 @@ enum command_flag {
     COMMAND_OPEN = 8,
     COMMAND_LIVE = 16,
     COMMAND_FAMILY = 32,
+    COMMAND_LISTEN = 64,
 };
 
 enum command_id {
@@ -51,9 +53,11 @@ struct command_peer {
     bool session;                           /* the core knows a session of it */
     char *name, *library, *library_version; /* NULL: not said */
     int last;                               /* enum command_id, -1: none yet */
+    struct subscriber subscriber;
 };
 
 void command_peer_init(struct command_peer *peer, uint64_t id);
+/* Its subscriptions must have been ended. */
 void command_peer_clear(struct command_peer *peer);
 
 typedef void command_setting_fn(void *arg, const char *name, const char *value);
@@ -68,6 +72,8 @@ struct command_server {
     uint64_t calls[COMMAND_COUNT];
     uint64_t wrong_passwords;
     struct str queues[CORE_QUEUES_PER_FETCH]; /* lent to the event */
+    struct subscriptions subscriptions;
+    int64_t subscriptions_max, client_subscriptions_max, patterns_max;
 
     void *arg; /* of the functions below */
     /* Text of the sections that match; `wants` says which. */

@@ -18,10 +18,18 @@
 
 enum command_result handle_ping(struct command_call *call)
 {
-    if (call->argc > 1)
-        resp_str(call->out, call->argv[1]);
-    else
+    const struct command_peer *peer = call->peer;
+    struct str text = call->argc > 1 ? call->argv[1] : STR("");
+
+    if (peer->proto == 2 && subscriber_count(&peer->subscriber) > 0) {
+        resp_array(call->out, 2); /* it must look like a message */
+        resp_text(call->out, "pong");
+        resp_str(call->out, text);
+    } else if (call->argc > 1) {
+        resp_str(call->out, text);
+    } else {
         resp_status(call->out, "PONG");
+    }
     return COMMAND_ANSWERED;
 }
 

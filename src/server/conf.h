@@ -91,6 +91,13 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       RESTART,                                                                 \
       "Replies waiting for one client that does not read them; beyond that "   \
       "it is disconnected.")                                                   \
+    X("daemon", "subscriptions-max", subscriptions_max, INT, "100000",         \
+      0, 10000000, RESTART,                                                    \
+      "Subscriptions to channels of events, all clients together.")            \
+    X("daemon", "client-subscriptions-max", client_subscriptions_max, INT,     \
+      "1024", 0, 10000000, RESTART, "Subscriptions of one client.")            \
+    X("daemon", "patterns-max", patterns_max, INT, "256", 0, 100000, RESTART,  \
+      "Different patterns among them; every event is compared with each.")     \
     X("journal", "store", store, STORE, "journal", 0, 0, RESTART,              \
       "journal: files in state-dir. memory: nothing survives a restart.")      \
     X("journal", "sync", sync, SYNC, "always", 0, 0, RESTART,                  \
@@ -263,6 +270,7 @@ struct conf {
     char *state_dir;
     enum log_level log_level;
     int64_t clients_max, output_max;
+    int64_t subscriptions_max, client_subscriptions_max, patterns_max;
     enum conf_store store;
     enum store_sync sync;
     int64_t sync_interval_ms, segment_size;

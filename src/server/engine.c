@@ -232,6 +232,26 @@ static void deliver(struct engine *e, const struct core_effect *effect)
     check_output(e, c);
 }
 
+/* One event for one client; it leaves no earlier than a reply would. */
+static void tell(void *arg, struct subscriber *to, const struct message *m)
+{
+    struct connection *c = container_of(to, struct connection, peer.subscriber);
+    struct buf *out = &c->client.out;
+    struct engine *e = arg;
+
+    if (c->client.phase != CLIENT_OPEN || list_linked(&c->over))
+        return;
+    resp_push(out, c->peer.proto, m->pattern.p ? 4 : 3);
+    resp_text(out, m->pattern.p ? "pmessage" : "message");
+    if (m->pattern.p)
+        resp_str(out, m->pattern);
+    resp_str(out, m->channel);
+    resp_str(out, m->text);
+    c->held = true;
+    touch(e, c);
+    check_output(e, c);
+}
+
 static void set_paused(struct engine *e)
 {
     e->clients.paused = e->stopping || e->batch_bytes > BATCH_MAX;
@@ -269,6 +289,11 @@ static void step_core(struct engine *e, struct core_event *ev)
         case EFFECT_REPLY:
             deliver(e, &effects->list[i]);
             break;
+        case EFFECT_NEWS:
+            subscription_publish(&e->server.subscriptions,
+                                 e->effects.values.data, effects->list[i].at,
+                                 tell, e);
+            break;
         case EFFECT_TRIM:
             e->trim_segment = effects->list[i].segment;
             e->trim_pos = e->options.store->appended;
@@ -284,12 +309,15 @@ static void step_core(struct engine *e, struct core_event *ev)
         client_cut(&cut->client);
 }
 
-/* Steps the core after it was told what the store has said meanwhile. */
+/* Steps the core after it was told what the store has said meanwhile, and
+ * whether anybody watches now. */
 static void step(struct engine *e, struct core_event *ev)
 {
     const struct store *s = e->options.store;
+    bool watched = e->server.subscriptions.count > 0;
 
-    if (UNLIKELY(e->segment != s->segment || e->full != s->full)) {
+    if (UNLIKELY(e->segment != s->segment || e->full != s->full ||
+                 e->watched != watched)) {
         struct connection *asking = e->asking;
         struct core_event news = {.random = random_cheap(e)};
 
@@ -309,6 +337,13 @@ static void step(struct engine *e, struct core_event *ev)
             news = (struct core_event){.kind = EVENT_DISK_FULL,
                                        .random = random_cheap(e)};
             news.u.on = s->full;
+            step_core(e, &news);
+        }
+        if (e->watched != watched) {
+            e->watched = watched;
+            news = (struct core_event){.kind = EVENT_WATCH,
+                                       .random = random_cheap(e)};
+            news.u.on = watched;
             step_core(e, &news);
         }
         e->asking = asking;
@@ -480,6 +515,7 @@ static void on_reap(struct client *client)
     e->slots[index].connection = NULL;
     if (!e->slots[index].adopted)
         give_slot(e, index);
+    subscriber_clear(&e->server.subscriptions, &c->peer.subscriber);
     command_peer_clear(&c->peer);
     mem_free(c);
 }
@@ -799,6 +835,9 @@ void engine_options_init(struct engine_options *options)
     *options = (struct engine_options){
         .clients_max = 10000,
         .output_max = INT64_C(64) << 20,
+        .subscriptions_max = 100000,
+        .client_subscriptions_max = 1024,
+        .patterns_max = 256,
         .version = "",
     };
     core_limits_init(&options->limits);
@@ -821,6 +860,9 @@ static void spread_options(struct engine *e)
     memcpy(e->server.password_digest, o->password_digest,
            sizeof(o->password_digest));
     e->server.lease_ms = o->limits.lease_ms;
+    e->server.subscriptions_max = o->subscriptions_max;
+    e->server.client_subscriptions_max = o->client_subscriptions_max;
+    e->server.patterns_max = o->patterns_max;
 }
 
 static void start_watchers(struct engine *e)
@@ -864,6 +906,7 @@ struct engine *engine_new(const struct engine_options *options)
         .clients = figures_clients,
         .settings = settings,
     };
+    subscriptions_init(&e->server.subscriptions);
     spread_options(e);
     e->seed[0] = random_secret(e);
     e->seed[1] = random_secret(e) | 1; /* never both 0 */
@@ -888,6 +931,7 @@ void engine_free(struct engine *e)
         client_cut(list_entry(it, struct client, all));
     client_set_reap(&e->clients);
     client_set_clear(&e->clients);
+    subscriptions_clear(&e->server.subscriptions);
     if (ev_is_active(&e->prepare)) {
         struct ev_loop *loop = e->options.loop;
 

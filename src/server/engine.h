@@ -32,9 +32,12 @@ struct engine_options {
     struct ev_loop *loop; /* lends until engine_free */
     struct store *store;  /* open, not replayed; lends likewise */
     struct core_limits limits;
-    int64_t clients_max; /* connections at once, at least 1 */
-    int64_t output_max;  /* bytes of replies that one client leaves
-                          * unread before it is cut */
+    int64_t clients_max;       /* connections at once, at least 1 */
+    int64_t output_max;        /* bytes of replies that one client leaves
+                                * unread before it is cut */
+    int64_t subscriptions_max; /* of all clients together */
+    int64_t client_subscriptions_max;
+    int64_t patterns_max; /* different ones, of all clients together */
     bool has_password;
     unsigned char password_digest[ENGINE_DIGEST_LEN]; /* SHA-256 of it */
     const char *version;                              /* lends for ever */
@@ -47,7 +50,7 @@ struct engine_options {
     void *arg; /* for both */
 };
 
-/* The defaults: clients_max 10000, output_max 64 MiB, core_limits_init. */
+/* The defaults, those of doc/yoked.ini.5. */
 void engine_options_init(struct engine_options *options);
 
 /* Copies the options. */

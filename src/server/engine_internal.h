@@ -54,6 +54,7 @@ struct engine {
     size_t batch_bytes;    /* appended since the last commit */
     uint32_t segment;      /* as the core knows it */
     bool full;             /* likewise */
+    bool watched;          /* likewise: there are subscriptions */
 
     struct connection *asking; /* whose request is in the core now */
     struct command_call *call; /* that request */

@@ -142,6 +142,10 @@ static void info_stats(struct info *i, const struct core_stats *core)
     line(i, "lost", (int64_t)core->lost);
     line(i, "stale", (int64_t)core->stale);
     line(i, "refused", (int64_t)core->refused);
+    line(i, "pubsub_channels", (int64_t)e->server.subscriptions.nnames);
+    line(i, "pubsub_patterns", (int64_t)e->server.subscriptions.npatterns);
+    line(i, "subscriptions", (int64_t)e->server.subscriptions.count);
+    line(i, "messages_published", (int64_t)e->server.subscriptions.published);
 }
 
 static void info_jobs(struct info *i, const struct core_stats *core)
@@ -243,12 +247,15 @@ static void put_client(const struct connection *c, struct buf *out)
     buf_append_str(out, STR(" laddr="));
     put_address(out, client->fd, getsockname);
     buf_printf(out,
-               " fd=%d name=%s idle=%lld flags=%s db=0 qbuf=%zu omem=%zu "
-               "session=%d cmd=",
+               " fd=%d name=%s idle=%lld flags=%s db=0 sub=%zu psub=%zu "
+               "qbuf=%zu omem=%zu session=%d cmd=",
                client->fd, peer->name ? peer->name : "",
                (long long)(ev_now(client->set->loop) - client->last_active),
-               client->wait == CLIENT_RUNS ? "N" : "b", buf_size(&client->in),
-               buf_size(&client->out), peer->session);
+               client->wait != CLIENT_RUNS           ? "b"
+               : subscriber_count(&peer->subscriber) ? "P"
+                                                     : "N",
+               peer->subscriber.names, peer->subscriber.patterns,
+               buf_size(&client->in), buf_size(&client->out), peer->session);
     put_command(out, peer->last);
     buf_printf(out, " user=default lib-name=%s lib-ver=%s resp=%d\n",
                peer->library ? peer->library : "",

@@ -478,6 +478,11 @@ void resp_map(struct buf *out, int proto, size_t pairs)
         put_header(out, '*', (int64_t)pairs * 2);
 }
 
+void resp_push(struct buf *out, int proto, size_t items)
+{
+    put_header(out, proto == 3 ? '>' : '*', (int64_t)items);
+}
+
 const char *resp_error_code(uint32_t code)
 {
     ASSERT(code < ARRAY_LEN(codes));

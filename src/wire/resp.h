@@ -66,6 +66,8 @@ void resp_int(struct buf *out, int64_t i);
 void resp_null(struct buf *out, int proto);
 void resp_array(struct buf *out, size_t items);
 void resp_map(struct buf *out, int proto, size_t pairs);
+/* What was not asked for: an array in RESP2, a push in RESP3. */
+void resp_push(struct buf *out, int proto, size_t items);
 /* `code` is an index into wire/errors.def. Bytes that would end the line
  * become spaces. */
 void resp_error(struct buf *out, uint32_t code, const char *fmt, ...)

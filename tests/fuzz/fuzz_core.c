@@ -95,6 +95,24 @@ static void learn(struct fuzz *f, const char *bytes, size_t len)
     ASSERT(at == len);
 }
 
+/* It is whole, and ends where it says. */
+static void check_news(const char *bytes, size_t len)
+{
+    size_t at = 0, todo = 1;
+
+    while (todo--) {
+        struct value v;
+
+        value_read(bytes, &at, &v);
+        ASSERT(at <= len && v.kind != VALUE_ERROR);
+        if (v.kind == VALUE_ARRAY)
+            todo += v.count;
+        if (v.kind == VALUE_MAP)
+            todo += (size_t)v.count * 2;
+    }
+    ASSERT(at == len);
+}
+
 static void step(struct fuzz *f, struct core_event *ev)
 {
     uint32_t len;
@@ -112,6 +130,8 @@ static void step(struct fuzz *f, struct core_event *ev)
     for (size_t i = 0; i < f->out.len; i++) {
         const struct core_effect *e = &f->out.list[i];
 
+        if (e->kind == EFFECT_NEWS)
+            check_news(f->out.values.data + e->at, e->len);
         if (e->kind != EFFECT_REPLY)
             continue;
         ASSERT(e->client.n <= CLIENTS && f->waiting[e->client.n]);
@@ -417,6 +437,7 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
         return true;
     case EVENT_DISK_FULL:
     case EVENT_DRAIN:
+    case EVENT_WATCH:
         ev->client.n = 0;
         ev->u.on = take(f) & 1;
         return true;
@@ -438,7 +459,7 @@ static void one(struct fuzz *f)
     struct core_event ev = {.client = {1 + who % CLIENTS}};
 
     advance(f, (who / CLIENTS) * (int64_t)ADVANCE_MS / 42);
-    ev.kind = (enum core_event_kind)(kind % (EVENT_DRAIN + 1));
+    ev.kind = (enum core_event_kind)(kind % (EVENT_WATCH + 1));
     if (ev.kind == EVENT_ALIVE) {
         step(f, &ev);
     } else if (ev.kind == EVENT_DISCONNECT) {

@@ -228,6 +228,9 @@ void trace_event(const struct core_event *ev)
     case EVENT_DRAIN:
         trace_note("%sDRAIN %d", at, ev->u.on);
         break;
+    case EVENT_WATCH:
+        trace_note("%sWATCH %d", at, ev->u.on);
+        break;
     default: /* questions are not traced */
         trace_note("%sevent %d", at, (int)ev->kind);
         break;

@@ -258,11 +258,16 @@ static size_t core_event_run(struct world *w, const struct core_event *ev,
 
         if (e->kind == EFFECT_TRIM)
             w->trim = e->segment > w->trim ? e->segment : w->trim;
-        if (e->kind != EFFECT_REPLY)
+        if (e->kind != EFFECT_REPLY && e->kind != EFFECT_NEWS)
             continue;
         if (n == max || e->len > bytes->cap - at)
             violation("too many replies in one step");
         buf_append(bytes, w->effects.values.data + e->at, e->len);
+        if (e->kind == EFFECT_NEWS) {
+            watcher_told(&w->watcher,
+                         node_read(&w->arena, bytes->data + at, e->len));
+            continue;
+        }
         replies[n] = (struct model_reply){
             .client = e->client.n,
             .n = node_read(&w->arena, bytes->data + at, e->len),
@@ -442,8 +447,14 @@ static void start(struct world *w)
 {
     struct core_event ev = {.kind = EVENT_START};
 
+    watcher_reset(&w->watcher, false);
     world_step(w, &ev);
     ev = (struct core_event){.kind = EVENT_SEGMENT, .u.segment = w->segment};
+    world_step(w, &ev);
+    if (w->seed % 4 != 1)
+        return;
+    w->watcher.on = true;
+    ev = (struct core_event){.kind = EVENT_WATCH, .u.on = true};
     world_step(w, &ev);
 }
 
@@ -585,6 +596,7 @@ void world_clear(struct world *w)
     for (size_t i = 0; i < w->nentries; i++)
         mem_free(w->entries[i].data);
     mem_free(w->entries);
+    watcher_clear(&w->watcher);
     store_close(w->store);
     if (w->disk) {
         disk_clear(w->disk);

@@ -15,6 +15,7 @@
 
 #include "disk.h"
 #include "model.h"
+#include "watcher.h"
 
 #define WORLD_SNAPSHOTS  16
 #define WORLD_DELIVERIES 512
@@ -74,6 +75,7 @@ struct world {
     struct delivery deliveries[WORLD_DELIVERIES];
     int ndeliveries, nvisible; /* visible: all before them is durable */
     enum core_event_kind asked[MODEL_CLIENTS]; /* by slot of the model */
+    struct watcher watcher;
     struct disk *disk;
     struct store *store;
     bool over; /* a crash in the middle of a step: nothing to compare with */

@@ -55,6 +55,27 @@ async function main(port) {
     assert.deepEqual([info.outcome, info.cancelled], ['cancelled', 1]);
     assert.equal(map(await client.call('STATUS', member)).state, 'finished');
 
+    // A subscriber.
+    const subscriber = client.duplicate();
+    const events = [];
+    const ended = new Promise((resolve) => {
+        subscriber.on('pmessage', (pattern, channel, message) => {
+            events.push(JSON.parse(message));
+            assert.deepEqual([pattern, channel], ['queue:li*', 'queue:listen']);
+            if (events.at(-1).event === 'ended')
+                resolve();
+        });
+    });
+    assert.equal(await subscriber.psubscribe('queue:li*'), 1);
+    assert.equal(await subscriber.subscribe('job:none'), 2);
+    const seen = await client.call('SUBMIT', 'listen', 'x');
+    await client.call('CANCEL', seen);
+    await ended;
+    assert.deepEqual(events.map((e) => [e.event, e.id]),
+                     [['accepted', seen], ['ended', seen]]);
+    assert.equal(await subscriber.unsubscribe('job:none'), 1);
+    await subscriber.quit();
+
     await client.quit();
     await worker.quit();
     console.log('all is well');

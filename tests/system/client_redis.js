@@ -51,6 +51,25 @@ async function main(port, version) {
     assert.deepEqual(jobs.map((j) => j[3]), ids.map((_, i) => String(i)));
     await Promise.all(jobs.map((j) => worker.sendCommand(['DONE', j[1]])));
 
+    const subscriber = client.duplicate();
+    await subscriber.connect();
+    const events = [];
+    await new Promise((resolve, reject) => {
+        subscriber.pSubscribe('queue:li*', (message, channel) => {
+            events.push([channel, JSON.parse(message).event]);
+            if (events.length === 2)
+                resolve();
+        }).then(() => subscriber.subscribe('job:none', () => reject()))
+            .then(() => client.sendCommand(['SUBMIT', 'listen', 'x']))
+            .then((id) => client.sendCommand(['CANCEL', id]))
+            .catch(reject);
+    });
+    assert.deepEqual(events, [['queue:listen', 'accepted'],
+                              ['queue:listen', 'ended']]);
+    await subscriber.pUnsubscribe('queue:li*');
+    await subscriber.unsubscribe('job:none');
+    await subscriber.close();
+
     await client.close();
     await worker.close();
     console.log('all is well');

@@ -31,6 +31,8 @@ struct daemon {
         const struct node *n;
     } replies[DAEMON_REPLIES];
     size_t nreplies;
+    const struct node *news[DAEMON_REPLIES];
+    size_t nnews;
     struct {
         char *data;
         size_t len;
@@ -82,11 +84,17 @@ static inline void daemon_one(struct daemon *d, struct core_event *ev)
             d->trimmed = e->segment;
         if (e->kind == EFFECT_CUT)
             d->cut = e->client.n;
-        if (e->kind != EFFECT_REPLY)
+        if (e->kind != EFFECT_REPLY && e->kind != EFFECT_NEWS)
             continue;
         ck_assert_uint_lt(d->nreplies, DAEMON_REPLIES);
+        ck_assert_uint_lt(d->nnews, DAEMON_REPLIES);
         ck_assert_uint_le(e->len, d->arena.bytes.cap - at);
         buf_append(&d->arena.bytes, d->effects.values.data + e->at, e->len);
+        if (e->kind == EFFECT_NEWS) {
+            d->news[d->nnews++] =
+                node_read(&d->arena, d->arena.bytes.data + at, e->len);
+            continue;
+        }
         d->replies[d->nreplies].client = e->client.n;
         d->replies[d->nreplies++].n =
             node_read(&d->arena, d->arena.bytes.data + at, e->len);
@@ -111,7 +119,7 @@ static inline void daemon_tell(struct daemon *d, enum core_event_kind kind,
 {
     struct core_event ev = {.kind = kind};
 
-    if (kind == EVENT_DISK_FULL || kind == EVENT_DRAIN)
+    if (kind == EVENT_DISK_FULL || kind == EVENT_DRAIN || kind == EVENT_WATCH)
         ev.u.on = on;
     daemon_step(d, &ev);
 }

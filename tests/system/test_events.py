@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Events arrive at whatever is subscribed, as with Redis."""
+
+import json
+import os
+import re
+import select
+import socket
+import subprocess
+
+import pytest
+import redis
+
+from harness import encode, pairs, readable, until
+
+
+@pytest.fixture
+def daemon(start):
+    return start()
+
+
+def messages(pubsub, n):
+    """The next n messages, confirmations left out, as (channel, event)."""
+    found = []
+
+    def more():
+        message = pubsub.get_message(ignore_subscribe_messages=True,
+                                     timeout=0.05)
+        if message:
+            found.append((message["channel"], json.loads(message["data"])))
+        return len(found) >= n
+
+    until(more, "%d messages; so far %s" % (n, found))
+    return found
+
+
+def subscribed(pubsub, n):
+    """Until so many subscriptions are confirmed."""
+    seen = []
+
+    def more():
+        message = pubsub.get_message(timeout=0.05)
+        if message:
+            assert message["type"].endswith("subscribe")
+            seen.append(message)
+        return len(seen) == n
+
+    until(more, "%d confirmations" % n)
+    return seen
+
+
+def run_one(client, fail=False):
+    job = client.execute_command("SUBMIT", "mail", "hello", "NAME", "é \"x\"")
+    [[_, token, *_]] = client.execute_command("FETCH", 1, 5000, "mail")
+    client.execute_command("TOUCH", token, "half")
+    client.execute_command("READY", token, "here")
+    if fail:
+        client.execute_command("FAIL", token, "oops", b"not \xff utf-8")
+    else:
+        client.execute_command("DONE", token, "fine")
+    return job
+
+
+def test_a_subscriber_sees_the_life_of_a_job(daemon):
+    with daemon.client() as client, client.pubsub() as events:
+        events.subscribe("queue:mail", "queue:other")
+        subscribed(events, 2)
+        job = run_one(client)
+        seen = messages(events, 5)
+        assert [e["event"] for _, e in seen] == [
+            "accepted", "started", "progress", "ready", "ended"]
+        for channel, event in seen:
+            assert channel == "queue:mail"
+            assert (event["kind"], event["id"]) == ("job", job)
+            assert (event["queue"], event["group"]) == ("mail", "root")
+            assert event["name"] == "é \"x\""
+        assert seen[0][1]["attempt"] == 0 and seen[1][1]["attempt"] == 1
+        assert seen[2][1]["progress"] == "half"
+        assert seen[3][1]["value"] == "here"
+        ended = seen[4][1]
+        assert (ended["outcome"], ended["result_bytes"]) == ("ok", 4)
+        run_one(client, fail=True)
+        ended = messages(events, 5)[4][1]
+        assert (ended["outcome"], ended["class"], ended["message"]) == (
+            "failed", "oops", "not \ufffd utf-8")
+
+
+def test_a_job_a_group_and_patterns_have_channels(daemon):
+    with daemon.client() as client, client.pubsub() as events:
+        outer = client.execute_command("GROUP", "OPEN", "NAME", "outer")
+        inner = client.execute_command("GROUP", "OPEN", "PARENT", outer)
+        events.subscribe("group:" + outer)
+        events.psubscribe("job:*", "nothing*")
+        subscribed(events, 3)
+        job = client.execute_command("SUBMIT", "mail", "x", "GROUP", inner)
+        client.execute_command("CANCEL", outer, "REASON", "enough")
+        seen = messages(events, 8)
+        told = [(c, e["event"], e["id"]) for c, e in seen]
+        assert told == [
+            ("job:" + job, "accepted", job),
+            ("group:" + outer, "accepted", job),
+            ("group:" + outer, "cancel", outer),
+            ("group:" + outer, "cancel", inner),
+            ("job:" + job, "ended", job),
+            ("group:" + outer, "ended", job),
+            ("group:" + outer, "ended", inner),
+            ("group:" + outer, "ended", outer)]
+        assert seen[3][1]["reason"] == "enough"
+        assert seen[6][1]["parent"] == outer
+        assert seen[7][1]["cancelled"] == 1
+
+
+def test_subscriptions_end(daemon):
+    with daemon.client() as client, client.pubsub() as events:
+        events.subscribe("queue:a", "queue:b")
+        events.psubscribe("queue:*")
+        subscribed(events, 3)
+        events.unsubscribe("queue:a")
+        assert subscribed(events, 1)[0]["data"] == 2
+        events.punsubscribe()
+        assert subscribed(events, 1)[0]["channel"] == "queue:*"
+        client.execute_command("SUBMIT", "a", "x")
+        client.execute_command("SUBMIT", "b", "x")
+        assert messages(events, 1)[0][0] == "queue:b"
+        assert client.execute_command("PUBSUB", "CHANNELS") == ["queue:b"]
+        assert client.pubsub_numsub("queue:a", "queue:b") == [
+            ("queue:a", 0), ("queue:b", 1)]
+        assert client.pubsub_numpat() == 0
+    with daemon.client() as client:
+        until(lambda: client.execute_command("PUBSUB", "CHANNELS") == [],
+              "who is gone is subscribed to nothing")
+        assert client.info()["subscriptions"] == 0
+
+
+@pytest.mark.parametrize("version", ["-2", "-3"])
+def test_redis_cli_subscribes(daemon, version):
+    cli = subprocess.Popen(
+        ["redis-cli", "-p", str(daemon.port), version, "PSUBSCRIBE", "queue:*"],
+        stdout=subprocess.PIPE, text=True)
+    try:
+        with daemon.client() as client:
+            until(lambda: client.pubsub_numpat() == 1, "it is subscribed")
+            job = run_one(client)
+        out = ""
+        while '"ended"' not in out:
+            assert select.select([cli.stdout], [], [], 20)[0]
+            out += os.read(cli.stdout.fileno(), 65536).decode()
+    finally:
+        cli.kill()
+        cli.wait()
+        cli.stdout.close()
+    assert "psubscribe" in out and "pmessage" in out
+    assert out.count('"id":"%s"' % job) == 5
+
+
+def read_all(s, wanted):
+    """Bytes up to this one."""
+    data = b""
+    while not data.endswith(wanted):
+        assert readable(s, 20), (data, wanted)
+        data += s.recv(65536)
+    return data
+
+
+def test_resp2_subscribers_may_say_little_and_resp3_all(daemon):
+    with daemon.raw() as s:
+        s.sendall(encode("SUBSCRIBE", "queue:mail", "queue:mail", "x"))
+        read_all(s, b"*3\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n:2\r\n")
+        s.sendall(encode("QUEUE", "LIST") + encode("PING") +
+                  encode("PING", "hi"))
+        data = read_all(s, b"*2\r\n$4\r\npong\r\n$2\r\nhi\r\n")
+        assert data.startswith(b"-ERR QUEUE LIST: ")
+        assert b"*2\r\n$4\r\npong\r\n$0\r\n\r\n" in data
+        s.sendall(encode("UNSUBSCRIBE"))
+        read_all(s, b"$11\r\nunsubscribe\r\n$1\r\nx\r\n:0\r\n")
+        s.sendall(encode("UNSUBSCRIBE") + encode("PING"))
+        assert read_all(s, b"PONG\r\n") == (
+            b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n+PONG\r\n")
+        s.sendall(encode("SUBSCRIBE", "a") + encode("QUIT"))
+        read_all(s, b"+OK\r\n")
+        assert s.recv(1) == b""
+    with daemon.raw() as s:
+        s.sendall(encode("HELLO", "3") + encode("PING"))
+        read_all(s, b"+PONG\r\n")
+        s.sendall(encode("SUBSCRIBE", "queue:mail"))
+        read_all(s, b">3\r\n$9\r\nsubscribe\r\n$10\r\nqueue:mail\r\n:1\r\n")
+        # A worker on the same connection: what it waits for and what it is
+        # subscribed to come side by side.
+        s.sendall(encode("FETCH", "1", "10000", "mail"))
+        with daemon.client() as client:
+            client.execute_command("SUBMIT", "mail", "hello")
+        data = read_all(s, b"root\r\n$4\r\nname\r\n_\r\n")
+        assert data.startswith(b">3\r\n$7\r\nmessage\r\n$10\r\nqueue:mail\r\n")
+        assert data.count(b">3\r\n") == 2 and data.count(b"*1\r\n*5\r\n") == 1
+
+
+def test_subscriptions_are_bounded(start):
+    daemon = start({"daemon.client-subscriptions-max": "3",
+                    "daemon.subscriptions-max": "5",
+                    "daemon.patterns-max": "2"})
+    with daemon.raw() as a, daemon.raw() as b:
+        a.sendall(encode("SUBSCRIBE", "1", "2", "3", "4") + encode("PING"))
+        assert re.match(rb"-LIMIT .*client-subscriptions-max.*\r\n\+PONG",
+                        read_all(a, b"PONG\r\n"))
+        a.sendall(encode("SUBSCRIBE", "1", "2", "3") + encode("PING"))
+        read_all(a, b"$4\r\npong\r\n$0\r\n\r\n")
+        b.sendall(encode("PSUBSCRIBE", "p", "q", "r") + encode("PING"))
+        assert b"(subscriptions-max)" in read_all(b, b"PONG\r\n")
+        b.sendall(encode("PSUBSCRIBE", "p", "q") + encode("PING"))
+        read_all(b, b"$4\r\npong\r\n$0\r\n\r\n")
+        a.sendall(encode("UNSUBSCRIBE") + encode("PSUBSCRIBE", "r") +
+                  encode("PSUBSCRIBE", "q") + encode("PING"))
+        data = read_all(a, b"$4\r\npong\r\n$0\r\n\r\n")
+        assert b"-LIMIT" in data and b"patterns-max" in data
+        assert b"$10\r\npsubscribe\r\n$1\r\nq\r\n:1\r\n" in data
+        a.sendall(encode("SUBSCRIBE", "x" * 257))
+        assert read_all(a, b"\r\n").startswith(b"-TOOBIG")
+
+
+def test_a_subscriber_that_does_not_read_is_cut(start):
+    daemon = start({"daemon.output-max": "1M", "limits.payload-max": "64K",
+                    "limits.result-max": "64K"})
+    with daemon.raw() as slow, daemon.client() as client, \
+            client.pubsub() as events:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(encode("SUBSCRIBE", "queue:mail"))
+        events.subscribe("queue:other")
+        subscribed(events, 1)
+        until(lambda: client.info()["subscriptions"] == 2, "both")
+
+        def cut():
+            pipe = client.pipeline(transaction=False)
+            for _ in range(1000):
+                pipe.execute_command("SUBMIT", "mail", "x", "NAME", "n" * 128)
+            pipe.execute()
+            return client.info()["clients_cut_for_output"] == 1
+
+        until(cut, "it is cut")
+        client.execute_command("SUBMIT", "other", "x")
+        assert messages(events, 1)[0][0] == "queue:other"
+        assert client.info()["subscriptions"] == 1
+
+
+def test_what_was_told_survives_kill_nine(daemon):
+    for _ in range(5):
+        with daemon.raw() as watcher, daemon.raw() as producer:
+            watcher.sendall(encode("SUBSCRIBE", "queue:mail"))
+            read_all(watcher, b":1\r\n")
+            producer.sendall(encode("SUBMIT", "mail", "x" * 100) * 500)
+            data = read_all(watcher, b"}\r\n")
+            daemon.kill()
+            while True:
+                try:
+                    more = watcher.recv(65536)
+                except ConnectionResetError:
+                    break
+                if not more:
+                    break
+                data += more
+        told = re.findall(rb'"event":"accepted".*?"id":"(j\w{13})"', data)
+        assert told
+        daemon.start()
+        with daemon.client() as client:
+            for job in told:
+                assert pairs(client.execute_command(
+                    "STATUS", job))["queue"] == "mail"
+
+
+def test_a_full_queue_and_its_doors_are_told(start):
+    daemon = start({"queue.max-jobs": "1"})
+    with daemon.client() as client, client.pubsub() as events:
+        events.subscribe("queue:mail")
+        subscribed(events, 1)
+        client.execute_command("SUBMIT", "mail", "x")
+        with pytest.raises(redis.ResponseError, match="^QUEUEFULL"):
+            client.execute_command("SUBMIT", "mail", "x", "WAIT", 0)
+        for word in ("PAUSE", "RESUME", "CLOSE", "OPEN"):
+            client.execute_command("QUEUE", word, "mail")
+        assert [e["event"] for _, e in messages(events, 6)] == [
+            "accepted", "full", "paused", "resumed", "closed", "opened"]
