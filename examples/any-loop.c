@@ -4,8 +4,6 @@
  * no loop; whoever has one needs three functions of libyoke to drive them:
  * yoke_fd, yoke_events, yoke_process. Here poll(2) does it, then libev.
  *
- * This is about libyoke alone: there is no any-loop.sh.
- *
  * Prints:
  *     with poll:
  *       a: ok

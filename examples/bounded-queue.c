@@ -55,7 +55,7 @@ static int64_t count(yoke *y)
     struct yoke_value *info;
     int64_t jobs;
 
-    must(y, yoke_commandl(y, &info, "QUEUE", "INFO", QUEUE, NULL));
+    must(y, yoke_queue_info(y, QUEUE, &info));
     jobs = yoke_value_get(info, "jobs")->i;
     yoke_value_free(info);
     return jobs;
@@ -64,12 +64,14 @@ static int64_t count(yoke *y)
 int main(void)
 {
     const char *const queues[] = {QUEUE};
+    struct yoke_queue_settings settings;
     int64_t most = 0;
     yoke *y = example_open();
     pthread_t producer;
 
-    must(y,
-         yoke_commandl(y, NULL, "QUEUE", "SET", QUEUE, "MAX-JOBS", "2", NULL));
+    yoke_queue_settings_init(&settings);
+    settings.max_jobs = 2;
+    must(y, yoke_queue_set(y, QUEUE, &settings));
     must(y, put(y, 1, 0));
     must(y, put(y, 2, 0));
     printf("the queue is full: %s\n", yoke_status_name(put(y, 3, 0)));
@@ -89,11 +91,11 @@ int main(void)
     printf("most in the queue: %d\n", (int)most);
     (void)pthread_join(producer, NULL);
 
-    must(y, yoke_commandl(y, NULL, "QUEUE", "JOIN", QUEUE, "-1", NULL));
+    must(y, yoke_queue_join(y, QUEUE, YOKE_NONE));
     printf("joined\n");
-    must(y, yoke_commandl(y, NULL, "QUEUE", "CLOSE", QUEUE, NULL));
+    must(y, yoke_queue_close(y, QUEUE, false));
     printf("the queue is closed: %s\n", yoke_status_name(put(y, 7, 0)));
-    must(y, yoke_commandl(y, NULL, "QUEUE", "OPEN", QUEUE, NULL));
+    must(y, yoke_queue_open(y, QUEUE));
     yoke_close(y);
     return 0;
 }

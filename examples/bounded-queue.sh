@@ -2,14 +2,19 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
 # bounded-queue - asyncio.Queue(maxsize=2): a producer waits for room in a full
-# queue, in the order of arrival. The consumer would be a worker; here a cancel
-# makes room.
+# queue, in the order of arrival; join() waits until nothing is unfinished,
+# shutdown() refuses what comes after it. The consumer would be a worker; here
+# cancels make room.
 #
 # Prints:
 #     yoke: cannot submit ...: QUEUEFULL ...
 #     not accepted
 #     accepted when there was room
 #     example.bounded ... 2 ...
+#     2 cancelled
+#     joined
+#     yoke: cannot submit ...: CLOSED ...
+#     the queue is closed
 set -u
 
 queue=example.bounded
@@ -25,3 +30,9 @@ done
 yoke cancel "$first"
 wait
 yoke queue list | grep $queue
+
+yoke queue close $queue
+yoke queue purge $queue
+yoke queue join $queue && echo "joined"
+yoke submit -q $queue four 2>&1 || echo "the queue is closed"
+yoke queue open $queue

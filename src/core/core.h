@@ -101,10 +101,6 @@ struct queue_settings {
     int64_t fair; /* 1: groups take turns within a priority; 0: they do not */
 };
 
-/* Is this a retry_on: printable classes without blanks between single commas,
- * not too long? Those of core_limits must be. */
-bool core_retry_on_ok(struct str list);
-
 /* Nothing is said about anything. */
 void core_settings_unset(struct queue_settings *s);
 

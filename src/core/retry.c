@@ -11,11 +11,6 @@
 
 _Static_assert(CORE_RETRY_ON_MAX == PATTERN_LIST_MAX, "one bound of lists");
 
-bool core_retry_on_ok(struct str list)
-{
-    return pattern_list_ok(list);
-}
-
 bool retry_options_ok(int64_t factor_milli, int64_t jitter, struct str classes)
 {
     return factor_milli >= CORE_FACTOR_MIN && factor_milli <= CORE_FACTOR_MAX &&

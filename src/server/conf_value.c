@@ -2,6 +2,7 @@
 #include "server/conf_value.h"
 
 #include "base/mem.h"
+#include "base/pattern.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -356,7 +357,7 @@ static int parse_classes(const struct conf_setting *s, const char *text,
 
     if ((int64_t)list.len > s->max)
         return -ERANGE;
-    if (text[0] == '\0' || !core_retry_on_ok(list))
+    if (text[0] == '\0' || !pattern_list_ok(list))
         return -EINVAL;
     mem_free((char *)at->p);
     at->p = list.len ? mem_dup(list.p, list.len) : NULL;

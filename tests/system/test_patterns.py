@@ -264,6 +264,27 @@ def test_width(user, worker):
     assert c not in (a, b)
 
 
+def test_limiter(user, worker):
+    user("LIMITER", "SET", "card", "PERMITS", 2)
+    for name, limits in (("a", "card"), ("b", "card"), ("both", "card:2"),
+                         ("c", "card")):
+        user("SUBMIT", "work", name, "LIMITS", limits)
+    user("SUBMIT", "work", "none")  # passes
+    first = worker("FETCH", 5, 5000, "work")
+    assert [job[3] for job in first] == ["a", "b", "none"]
+    info = user("LIMITER", "INFO", "card")
+    assert (info["held"], info["waiting"]) == (2, 2)
+    worker("DONE", first[0][1])
+    assert worker("FETCH", 5, 0, "work") == []  # nobody overtakes
+    worker("DONE", first[1][1])
+    [both] = worker("FETCH", 5, 5000, "work")
+    assert both[3] == "both"
+    user("LIMITER", "SET", "card", "PERMITS", 3)
+    [c] = worker("FETCH", 5, 5000, "work")
+    assert c[3] == "c"
+    assert user.refused("SUBMIT", "work", "x", "LIMITS", "no") == "NOLIMITER"
+
+
 def test_pools(cli, user):
     """Workers of one queue, each with what it takes."""
     group = user("GROUP", "OPEN")
