@@ -98,6 +98,8 @@ static const char *apply_job(struct core *c, struct job *j,
     change(&o->expires_ms, t->expires_ms);
     if (t->not_before_ms != CORE_UNSET)
         job_delay(c, j, t->not_before_ms, r->at_ms);
+    if (PLANTED(MOVED_LATE))
+        return NULL;
     if (job_not_started(j))
         job_arm_queued(c, j);
     else

@@ -363,7 +363,7 @@ static const char *apply_job(struct core *c, const struct record *r)
         job_extra(c, j)->name = mem_dup_text(rj->name.p, rj->name.len);
         account(c, (int64_t)strlen(j->extra->name));
     }
-    if (UNLIKELY(rj->key.len))
+    if (UNLIKELY(rj->key.len) && (c->started || !PLANTED(KEY_FORGOTTEN)))
         job_extra(c, j)->key =
             key_bind(c, key_scope_of_queue(q), rj->key, r->id);
     if (rj->then.len) {
@@ -660,8 +660,10 @@ static const char *apply_clear(struct core *c, struct job *j,
     if (!j->extra || !j->extra->dead)
         return "a job that is not dead leaves the dead";
     count_retained(c, j, -1);
-    dead_remove(c, j);
-    payload_free(c, j);
+    if (!PLANTED(DEAD_TWICE)) {
+        dead_remove(c, j);
+        payload_free(c, j);
+    }
     j->extra->retried = r->u.retried;
     count_retained(c, j, +1);
     timer_set(c, &j->u.end->timer, j->u.end->ended_ms + j->options->keep_ms);

@@ -193,6 +193,19 @@ static int64_t sometimes(struct actors *a, int percent, int64_t value)
     return chance(a, percent) ? value : CORE_UNSET;
 }
 
+/* Few, so that they meet. */
+static const struct str keys[] = {{.p = "k1", .len = 2},
+                                  {.p = "k2", .len = 2},
+                                  {.p = "k3", .len = 2},
+                                  {.p = "k4", .len = 2}};
+
+/* Constants: the model keeps them. */
+static const struct str retry_on[] = {{.p = "", .len = 0},
+                                      {.p = "exit:*", .len = 6},
+                                      {.p = "signal:TERM,time*", .len = 17},
+                                      {.p = "*", .len = 1},
+                                      {.p = "group,can??lled", .len = 15}};
+
 static int64_t some_keep(struct actors *a)
 {
     return 1 + below(a, a->world->limits.keep_max_ms);
@@ -216,8 +229,8 @@ static void do_submit(struct actors *a, struct actor *c,
             .grace_ms = sometimes(a, 20, below(a, 500)),
             .delay_ms = sometimes(a, 15, below(a, 1500)),
             .at_ms = CORE_UNSET,
-            .factor_milli = CORE_UNSET,
-            .jitter = CORE_UNSET,
+            .factor_milli = sometimes(a, 20, 1000 + below(a, 4000)),
+            .jitter = sometimes(a, 20, below(a, 101)),
             .retry = sometimes(a, 30, 1 + below(a, 4)),
             .backoff_base_ms = sometimes(a, 70, below(a, 400)),
             .backoff_cap_ms = sometimes(a, 30, 1 + below(a, 500)),
@@ -236,6 +249,12 @@ static void do_submit(struct actors *a, struct actor *c,
     model_bytes(payload, ev.u.submit.payload.len, a->tag);
     if (chance(a, 20))
         ev.u.submit.wait_ms = 0;
+    if (ev.u.submit.delay_ms == CORE_UNSET && chance(a, 8))
+        ev.u.submit.at_ms = w->now - 100 + below(a, 1500);
+    if (chance(a, 15))
+        ev.u.submit.retry_on = retry_on[below(a, ARRAY_LEN(retry_on))];
+    if (chance(a, 15))
+        ev.u.submit.key = keys[below(a, ARRAY_LEN(keys))];
     if (ev.u.submit.deadline_ms != CORE_UNSET && chance(a, 50)) {
         ev.u.submit.retry = 4; /* its deadline meets its back-off */
         ev.u.submit.backoff_base_ms = 100 + below(a, 2000);
@@ -266,6 +285,9 @@ static void do_open(struct actors *a, struct actor *c,
             .detached = chance(a, 40),
         }};
 
+    if (chance(a, 10))
+        ev.u.group_open.key = keys[below(a, ARRAY_LEN(keys))];
+
     if (under) {
         ev.u.group_open.parent.is_job = true;
         ev.u.group_open.parent.token =
@@ -291,6 +313,64 @@ static void do_cancel(struct actors *a, struct actor *c)
         ev.u.cancel.job.n = known_job(a);
     else
         ev.u.cancel.group.n = known_group(a);
+    ask(a, c, &ev);
+}
+
+/* Some of it is over at once, some is far away. */
+static int64_t some_time(struct actors *a, int64_t from)
+{
+    return chance(a, 20) ? CORE_NONE : max_i64(0, from - 200 + below(a, 2500));
+}
+
+static void do_move(struct actors *a, struct actor *c)
+{
+    bool is_job = chance(a, 65);
+    int64_t now = a->world->now;
+    struct core_event ev = {
+        .kind = EVENT_RESCHEDULE,
+        .u.reschedule = {.is_job = is_job,
+                         .timeout_ms = sometimes(a, 40, some_time(a, 0)),
+                         .deadline_ms = sometimes(a, 50, some_time(a, now)),
+                         .expires_ms = CORE_UNSET,
+                         .at_ms = CORE_UNSET}};
+
+    if (is_job) {
+        ev.u.reschedule.job.n = known_job(a);
+        ev.u.reschedule.expires_ms = sometimes(a, 20, some_time(a, 0));
+        ev.u.reschedule.at_ms = sometimes(a, 20, some_time(a, now));
+    } else {
+        ev.u.reschedule.group.n = known_group(a);
+    }
+    if (ev.u.reschedule.timeout_ms == CORE_UNSET)
+        ev.u.reschedule.deadline_ms = some_time(a, now);
+    ask(a, c, &ev);
+}
+
+/* Most of what is asked for is dead. */
+static void do_retry(struct actors *a, struct actor *c)
+{
+    const struct model *m = a->world->model;
+    struct core_event ev = {.kind = EVENT_RETRY};
+    int from = m->njobs ? (int)below(a, m->njobs) : 0;
+
+    if (chance(a, 40)) {
+        ev.kind = chance(a, 70) ? EVENT_DEAD_RETRY : EVENT_DEAD_PURGE;
+        ev.u.dead.count =
+            ev.kind == EVENT_DEAD_RETRY ? 1 + below(a, 5) : CORE_UNSET;
+        if (chance(a, 50))
+            ev.u.dead.queue = queue_names[below(a, QUEUES)];
+        ask(a, c, &ev);
+        return;
+    }
+    ev.u.job.id.n = known(a, a->jobs, a->njobs);
+    for (int i = 0; i < m->njobs; i++) {
+        const struct model_job *j = &m->jobs[(from + i) % m->njobs];
+
+        if (j->used && j->dead && chance(a, 90)) {
+            ev.u.job.id.n = j->id;
+            break;
+        }
+    }
     ask(a, c, &ev);
 }
 
@@ -407,8 +487,12 @@ static void produce(struct actors *a, struct actor *c)
         return;
     else if (n < 86)
         do_close(a, c);
-    else if (n < 90)
+    else if (n < 89)
         do_cancel(a, c);
+    else if (n < 92)
+        do_move(a, c);
+    else if (n < 94 && may_submit(a))
+        do_retry(a, c);
     else
         do_watch(a, c);
 }

@@ -2,8 +2,7 @@
 /*
  * compare - looks at all that the core shows and at what the model expects.
  */
-#include "model.h"
-#include "rules.h"
+#include "parts.h"
 
 static enum view_state state_expected(const struct model *m,
                                       const struct model_job *j,
@@ -66,9 +65,10 @@ static bool job_may_be_gone(const struct model *m, const struct model_job *j)
 {
     const struct model_group *g = j->group < 0 ? NULL : &m->groups[j->group];
 
-    if (g && g->ended && m->now >= g->ended_at + g->keep)
+    if (g && g->ended &&
+        (m->now >= g->ended_at + g->keep || rules_parent_is_gone(m, g)))
         return true; /* members go with their group */
-    if (m->now >= j->ended + j->keep)
+    if (m->now >= rules_job_kept_until(m, j))
         return true;
     return rules_may_be_evicted(m, m->retained);
 }
@@ -128,10 +128,10 @@ static void compare_job(struct model *m, struct model_eyes *eyes,
     if (v.outcome != j->outcome || v.ended != j->ended)
         violation("job %llx ended as %d, was %d", (unsigned long long)j->id,
                   (int)v.outcome, (int)j->outcome);
-    if (j->group < 0 && m->now > j->ended + j->keep)
+    if (j->group < 0 && m->now > rules_job_kept_until(m, j))
         violation("job %llx is kept past its time by %lld ms",
                   (unsigned long long)j->id,
-                  (long long)(m->now - j->ended - j->keep));
+                  (long long)(m->now - rules_job_kept_until(m, j)));
 }
 
 static void group_forget(struct model *m, int g)
@@ -226,7 +226,9 @@ static void compare_group(struct model *m, struct model_eyes *eyes, int i)
     if (g->outside && !v.reason.p && !g->ended)
         violation("group %llx is cancelled without a reason",
                   (unsigned long long)g->id);
+    /* its policy may have stopped it in the same step */
     if (g->outside && g->has_reason && v.reason.p && !g->deadline_hit &&
+        !g->fail_reached && !g->succeed_reached &&
         !reason_matches(true, g->reason, v.reason))
         violation("group %llx is cancelled because of '%.*s', expected '%s'",
                   (unsigned long long)g->id, (int)v.reason.len, v.reason.p,
@@ -410,7 +412,7 @@ static bool group_is_due(const struct model *m, int g)
 /* It may have been forgotten by now. */
 static bool job_is_due(const struct model *m, const struct model_job *j)
 {
-    return m->now >= j->ended + j->keep ||
+    return m->now >= rules_job_kept_until(m, j) ||
            (j->group >= 0 && group_is_due(m, j->group));
 }
 
@@ -463,11 +465,15 @@ void model_compare(struct model *m, struct model_eyes *eyes, bool all)
             compare_results(m, eyes, i, m->step % 256 < 128);
             RELEASE_ARENA();
         }
-#undef RELEASE_ARENA
     while (m->njobs > 0 && !m->jobs[m->njobs - 1].used)
         m->njobs--;
     while (m->ngroups > 0 && !m->groups[m->ngroups - 1].used)
         m->ngroups--;
+    if (turn(m, 0, all ? 4 : 32)) {
+        dead_compare(m, eyes);
+        RELEASE_ARENA();
+    }
+#undef RELEASE_ARENA
     if (!compare_stats(m, eyes, all)) { /* where? */
         model_compare(m, eyes, true);
         return;

@@ -5,6 +5,35 @@
  */
 #include "parts.h"
 
+/* Does the key lead to a group that is known? */
+static bool group_of_key(struct model *m, const struct event_group_open *o,
+                         const struct node *n)
+{
+    uint64_t parent =
+        o->parent.is_job ? o->parent.token.job.n : o->parent.group.n;
+    uint32_t attempt = o->parent.is_job ? o->parent.token.attempt : 0;
+    struct model_group *g = NULL;
+
+    for (int i = 0; o->key.len && i < m->ngroups; i++) {
+        struct model_group *k = &m->groups[i];
+
+        if (k->used && !k->forgotten && str_eq(o->key, str_from(k->key)) &&
+            k->parent_is_job == o->parent.is_job && k->parent_id == parent &&
+            k->parent_attempt == attempt)
+            g = k;
+    }
+    if (!g)
+        return false;
+    if (n->v.kind == VALUE_ID && n->v.id == g->id)
+        return true;
+    if (!g->ended ||
+        (g->ended_at + g->keep > m->now && !rules_parent_is_gone(m, g)))
+        violation("the key %s leads to group %llx, and another answer came",
+                  g->key, (unsigned long long)g->id);
+    g->key[0] = '\0';
+    return false;
+}
+
 static void group_open(struct model *m, struct model_client *c,
                        const struct event_group_open *o, const struct node *n)
 {
@@ -37,6 +66,8 @@ static void group_open(struct model *m, struct model_client *c,
         errors |= 1u << CORE_ERR_DISKFULL;
     if (m->draining)
         errors |= 1u << CORE_ERR_DRAINING;
+    if (group_of_key(m, o, n))
+        return;
     if (n->v.kind == VALUE_ERROR) {
         if (!(errors & (1u << n->v.code)))
             violation("GROUP OPEN was refused with %s, allowed: %x",
@@ -64,6 +95,8 @@ static void group_open(struct model *m, struct model_client *c,
         .opened = m->now,
         .submit_seq = ++m->seq,
     };
+    if (o->key.len)
+        memcpy(g->key, o->key.p, o->key.len);
     if (or_default(o->timeout_ms, CORE_NONE) != CORE_NONE)
         g->deadline = g->deadline == CORE_NONE
                           ? m->now + o->timeout_ms
@@ -463,7 +496,7 @@ void events_apply(struct model *m, struct model_eyes *eyes,
     else if (ev->kind == EVENT_DRAIN)
         m->draining = ev->u.on;
     if (ev->client.n == 0 || event_blocking(m, eyes, ev, replies, n) ||
-        queues_event(m, ev, replies, n))
+        queues_event(m, ev, replies, n) || dead_event(m, eyes, ev, replies, n))
         return;
     c = model_client_get(m, ev->client.n);
     switch (ev->kind) {
@@ -482,6 +515,9 @@ void events_apply(struct model *m, struct model_eyes *eyes,
         break;
     case EVENT_CANCEL:
         event_cancel(m, ev, reply_now(replies, n, c->id));
+        break;
+    case EVENT_RESCHEDULE:
+        times_move(m, eyes, ev, reply_now(replies, n, c->id));
         break;
     case EVENT_GROUP_OPEN:
         group_open(m, c, &ev->u.group_open, reply_now(replies, n, c->id));

@@ -213,6 +213,10 @@ static void check_waiting(struct model *m, struct model_client *c)
     case REQUEST_NONE:
         break;
     case REQUEST_SUBMIT:
+        if (!r->answered && submit_key_leads(m, r, NULL))
+            violation("a submit of client %llu waits although job of its key "
+                      "is there",
+                      (unsigned long long)c->id);
         if (!r->answered && submit_is_head(m, c) && !m->disk_full &&
             !m->draining &&
             model_queue_has_room(m, r->job.queue, r->job.payload_len))
@@ -269,6 +273,7 @@ static void event_subject(struct model *m, const struct core_event *ev)
     int i = model_client_find(m, ev->client.n);
 
     m->reported = 0;
+    m->purged = -1;
     m->leaving = -1;
     if (ev->kind == EVENT_DONE || ev->kind == EVENT_FAIL ||
         ev->kind == EVENT_RELEASE)
@@ -285,8 +290,10 @@ void model_step(struct model *m, struct model_eyes *eyes,
     m->step++;
     m->jumped = ev->kind == EVENT_START;
     event_subject(m, ev);
+    m->early = true;
     rules_time(m, eyes);
     rules_settle(m, eyes);
+    m->early = false;
     events_apply(m, eyes, ev, replies, nreplies);
     rules_settle(m, eyes);
     replies_match(m, eyes, replies, nreplies);

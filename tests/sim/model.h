@@ -56,9 +56,13 @@ struct model_job {
     uint32_t attempt, payload_tag, result_tag;
     int64_t payload_len, result_len;
     int64_t priority, timeout, deadline, expires_at, grace, retry, redeliver;
-    int64_t base, cap, keep;
-    int64_t delay_lo, delay_hi;       /* DELAYED: until somewhere between */
-    int64_t fails, losts;             /* counted for sure */
+    int64_t base, cap, factor, jitter, keep;
+    struct str retry_on;        /* of the program's text: a constant */
+    int64_t at;                 /* AT; CORE_NONE */
+    char key[8];                /* "": none, or it has gone on to a retry */
+    bool dead;                  /* on the list of those */
+    int64_t delay_lo, delay_hi; /* DELAYED: until somewhere between */
+    int64_t fails, losts;       /* counted for sure */
     int64_t maybe_fails, maybe_losts; /* an attempt both timed out and lost */
     int64_t errors;
     int64_t submitted, started_first, started_last, ended;
@@ -98,6 +102,7 @@ struct model_group {
     uint32_t parent_attempt;
     int session; /* -1: detached */
     int64_t fail, succeed, width, deadline, keep;
+    char key[8];
     bool closed, cancelled, outside, fail_reached, succeed_reached;
     bool deadline_hit, inherited, ended;
     uint64_t outside_step;
@@ -137,7 +142,7 @@ enum model_request_kind {
     REQUEST_RESULT,
     REQUEST_READY,
     REQUEST_JOIN,
-    REQUEST_PURGE,
+    REQUEST_PURGE, /* of a queue, or of the dead */
     REQUEST_GROUP_WAIT,
     REQUEST_NEXT,
     REQUEST_FETCH,
@@ -172,6 +177,8 @@ struct model {
     bool restarted;     /* ever */
     bool jumped;        /* many times were passed at once: in any order */
     uint64_t reported;  /* the job that this step's event reports on */
+    bool early;         /* the event has not been looked at */
+    int purged;         /* the queue that is purged in this step; -1 */
     int64_t retained;   /* ended jobs, as the last comparison began */
     int leaving;        /* the session whose client leaves; -1 */
     int njobs, ngroups; /* slots that were ever used */

@@ -37,6 +37,11 @@ int model_group_slot(struct model *m);
 void submit_ask(struct model *m, struct model_eyes *eyes,
                 struct model_client *c, const struct event_submit *s,
                 const struct node *reply);
+/* Is a job of its key known, for sure, or as the reply says? */
+bool submit_key_leads(const struct model *m, const struct model_request *r,
+                      const struct node *reply);
+/* Does anybody wait for room in it? */
+bool submit_waits(const struct model *m, int queue);
 /* Is it the first in line of its queue? */
 bool submit_is_head(const struct model *m, const struct model_client *c);
 
@@ -53,6 +58,16 @@ bool reply_fetch(struct model *m, struct model_client *c,
 bool answers_take(struct model *m, struct model_reply *rep, char why[128]);
 void check_outcome(const struct model *m, const struct model_job *j,
                    const struct node *map);
+
+/* Times are moved. */
+void times_move(struct model *m, struct model_eyes *eyes,
+                const struct core_event *ev, const struct node *n);
+/* RETRY and PURGE of the dead. False: it is none of them. */
+bool dead_event(struct model *m, struct model_eyes *eyes,
+                const struct core_event *ev, struct model_reply *replies,
+                size_t n);
+/* Is the list of the dead as it should be? */
+void dead_compare(struct model *m, struct model_eyes *eyes);
 
 /* The queue as the event names it. */
 bool queues_event(struct model *m, const struct core_event *ev,

@@ -86,9 +86,16 @@ static void queue_purge(struct model *m, struct model_client *c,
 
     *r = (struct model_request){.kind = REQUEST_PURGE, .until = MODEL_FOREVER};
     r->queues[r->nqueues++] = q;
+    m->purged = q;
     for (int i = 0; q >= 0 && i < m->njobs; i++) {
         struct model_job *j = &m->jobs[i];
 
+        /* What is joining may be back in the queue before the purge is over,
+         * and what the purge has led to may have been looked at already. */
+        if (j->used && j->queue == q)
+            r->purged_hi += j->state == MODEL_JOINING ||
+                            (j->outcome == VIEW_CANCELLED && j->group >= 0 &&
+                             j->end_step == m->step);
         if (!is_queued(j) || j->queue != q)
             continue;
         r->purged_hi++;

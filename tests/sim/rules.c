@@ -39,13 +39,21 @@ bool rules_parent_is_gone(const struct model *m, const struct model_group *g)
     if (g->parent_is_job) {
         i = model_job_find(m, g->parent_id);
         return i < 0 || (m->jobs[i].state == MODEL_ENDED &&
-                         m->jobs[i].ended + m->jobs[i].keep <= m->now);
+                         rules_job_kept_until(m, &m->jobs[i]) <= m->now);
     }
     i = model_group_find(m, g->parent_id);
     p = i < 0 ? NULL : &m->groups[i];
     return !p || p->forgotten ||
            (p->ended && p->ended_at + p->keep <= m->now) ||
            rules_parent_is_gone(m, p);
+}
+
+int64_t rules_job_kept_until(const struct model *m, const struct model_job *j)
+{
+    int64_t dead =
+        min_i64(m->limits.queue_defaults.dead_keep_ms, m->limits.keep_max_ms);
+
+    return j->ended + (j->dead ? max_i64(j->keep, dead) : j->keep);
 }
 
 bool rules_job_is_ready(const struct model_job *j)
@@ -217,6 +225,7 @@ static void job_end(struct model *m, struct model_job *j,
     j->outcome = outcome;
     j->ended = m->now;
     j->end_step = m->step;
+    j->dead = outcome == VIEW_FAILED;
     j->notice_due = j->notice_may = false;
     group_count(m, j->group, outcome, true);
 }
@@ -337,42 +346,92 @@ static void job_end_queued(struct model *m, struct model_eyes *eyes,
     job_end(m, j, v.outcome);
 }
 
-static int64_t backoff(const struct model_job *j, int64_t i)
+/* Without what chance adds; `up`: rounded that way. */
+static int64_t backoff(const struct model_job *j, int64_t i, bool up)
 {
     int64_t d = j->base;
 
     for (; i > 1 && d < j->cap; i--)
-        d *= 2;
+        d = (d * j->factor + (up ? 999 : 0)) / 1000 + up;
     return min_i64(d, j->cap);
 }
 
+static int64_t backoff_least(const struct model_job *j)
+{
+    int64_t d = min_i64(backoff(j, 1, false), backoff(j, j->attempt, false));
+
+    return d - (d * j->jitter + 199) / 200;
+}
+
+static int64_t backoff_most(const struct model_job *j)
+{
+    int64_t d = max_i64(backoff(j, 1, true), backoff(j, j->attempt, true));
+
+    return d + (d * j->jitter + 199) / 200 + 1;
+}
+
+/* `*` and `?` alone: the world uses no more. */
+static bool glob(struct str p, struct str s)
+{
+    if (p.len == 0)
+        return s.len == 0;
+    if (p.p[0] == '*')
+        return glob((struct str){p.p + 1, p.len - 1}, s) ||
+               (s.len > 0 && glob(p, (struct str){s.p + 1, s.len - 1}));
+    return s.len > 0 && (p.p[0] == '?' || p.p[0] == s.p[0]) &&
+           glob((struct str){p.p + 1, p.len - 1},
+                (struct str){s.p + 1, s.len - 1});
+}
+
+static bool retryable(const struct model_job *j, const char *class)
+{
+    struct str all = j->retry_on, s = str_from(class);
+
+    if (all.len == 0)
+        return !str_eq(s, STR("cancelled")) && !str_eq(s, STR("deadline")) &&
+               !str_eq(s, STR("expired"));
+    for (size_t from = 0, to; from <= all.len; from = to + 1) {
+        for (to = from; to < all.len && all.p[to] != ','; to++)
+            ;
+        if (glob((struct str){all.p + from, to - from}, s))
+            return true;
+    }
+    return false;
+}
+
+/* An attempt failed, of which several things may be said. */
 static unsigned job_after_failure(const struct model *m,
                                   const struct model_job *j)
 {
     int64_t deadline = rules_job_deadline(m, j);
-    int64_t most =
-        max_i64(backoff(j, j->fails + j->maybe_fails), backoff(j, j->attempt));
-    unsigned to = TO_DELAYED;
+    const char *classes[] = {
+        j->timed_out ? "timeout" : NULL, j->group_failed ? "group" : NULL,
+        j->body == BODY_FAIL || j->body == BODY_CANCELLED ? j->class : NULL};
+    unsigned to = 0;
 
-    if (j->fails >= j->retry)
+    for (size_t i = 0; i < ARRAY_LEN(classes); i++)
+        if (classes[i])
+            to |= retryable(j, classes[i]) ? TO_DELAYED : TO_FAILED;
+    if (j->fails >= j->retry || to == TO_FAILED)
         return TO_FAILED;
     if (j->fails + j->maybe_fails >= j->retry)
         to |= TO_FAILED;
-    if (backoff(j, 1) / 2 == 0)
+    if (backoff_least(j) <= 0)
         to |= TO_QUEUED; /* the delay may be over at once */
-    if (deadline != CORE_NONE && m->now + most + most / 2 + 1 >= deadline)
+    if (deadline != CORE_NONE && m->now + backoff_most(j) >= deadline)
         to |= TO_FAILED;
     return to;
 }
 
-/* Several attempts of one session end in one step: the first may have made
- * the policy of the group cancel the next. */
+/* Several things end in one step: the first may have made the policy of the
+ * group cancel the next. */
 static bool job_swept(struct model *m, struct model_eyes *eyes,
                       const struct model_job *j)
 {
     struct group_view v;
 
-    if (j->group < 0 || (j->body != BODY_LOST && j->body != BODY_RELEASED))
+    if (j->group < 0 || (j->body != BODY_LOST && j->body != BODY_RELEASED &&
+                         j->body != BODY_NONE))
         return false;
     v = rules_group_look(m, eyes, &m->groups[j->group]);
     return v.found && (v.reason.p || v.ended_state);
@@ -419,8 +478,10 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
                    (j->deadline_hit || j->timed_out ? (unsigned)TO_FAILED : 0);
         if (j->deadline_hit)
             return deadline;
-        return j->timed_out ? job_after_failure(m, j)
-                            : TO_CANCELLED | TO_FAILED;
+        if (j->timed_out)
+            return job_after_failure(m, j);
+        return TO_CANCELLED |
+               (retryable(j, j->class) ? job_after_failure(m, j) : TO_FAILED);
     case BODY_LOST:
         if (j->cancelled)
             return ways | TO_CANCELLED |
@@ -445,12 +506,10 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
 
 static void job_again(struct model *m, struct model_job *j, unsigned went)
 {
-    int64_t a = backoff(j, 1), b = backoff(j, j->attempt);
-
     if (went == TO_DELAYED) {
         j->state = MODEL_DELAYED;
-        j->delay_lo = m->now + min_i64(a, b) / 2;
-        j->delay_hi = m->now + max_i64(a, b) + max_i64(a, b) / 2 + 1;
+        j->delay_lo = m->now + backoff_least(j);
+        j->delay_hi = m->now + backoff_most(j);
         if (j->deadline != CORE_NONE && j->delay_lo >= j->deadline)
             violation("job %llx is to run again %lld ms past its deadline",
                       (unsigned long long)j->id,
@@ -475,7 +534,9 @@ static void job_count_attempt(struct model_job *j)
         j->losts++;
     else if (j->body == BODY_LOST)
         j->maybe_losts++;
-    if (j->body == BODY_FAIL || (j->body == BODY_OK && j->group_failed) ||
+    if (j->body == BODY_FAIL ||
+        (j->body == BODY_CANCELLED && retryable(j, j->class)) ||
+        (j->body == BODY_OK && j->group_failed) ||
         (j->body == BODY_CANCELLED && j->timed_out))
         j->fails++;
     else if (j->timed_out || j->group_failed)
@@ -492,12 +553,14 @@ static void job_finish(struct model *m, struct model_eyes *eyes,
     job_count_attempt(j);
     if (job_end_unseen(m, eyes, j, &v))
         return;
-    went = job_went(j, &v,
-                    (job_ways(m, j) & TO_AGAIN && m->queues[j->queue].closed_now
-                         ? (unsigned)TO_CANCELLED
-                         : 0u) |
-                        job_ways(m, j) |
-                        (job_swept(m, eyes, j) ? (unsigned)TO_CANCELLED : 0));
+    went = job_went(
+        j, &v,
+        (job_ways(m, j) & TO_AGAIN &&
+                 (m->queues[j->queue].closed_now || m->purged == j->queue)
+             ? (unsigned)TO_CANCELLED
+             : 0u) |
+            job_ways(m, j) |
+            (job_swept(m, eyes, j) ? (unsigned)TO_CANCELLED : 0));
     if (v.errors < j->errors || v.errors > j->errors + 2)
         violation("job %llx had %lld errors, has %lld",
                   (unsigned long long)j->id, (long long)j->errors,
@@ -550,7 +613,8 @@ void rules_job_close_attempt(struct model *m, struct model_eyes *eyes,
 
 void rules_job_start(struct model *m, struct model_job *j, int session)
 {
-    j->state = MODEL_RUNNING;
+    j->state = j->cancelled ? MODEL_CANCELLING : MODEL_RUNNING;
+    j->notice_due = j->cancelled;
     j->attempt++;
     j->session = session;
     j->started_last = m->now;
@@ -587,22 +651,29 @@ static unsigned group_ways(const struct model *m, const struct model_group *g)
     return ways;
 }
 
+static unsigned group_went(const struct group_view *v)
+{
+    return v->outcome == VIEW_OK       ? TO_OK
+           : v->outcome == VIEW_FAILED ? TO_FAILED
+                                       : TO_CANCELLED;
+}
+
 static void group_end(struct model *m, struct model_group *g,
                       const struct group_view *v)
 {
-    unsigned went = v->outcome == VIEW_OK       ? TO_OK
-                    : v->outcome == VIEW_FAILED ? TO_FAILED
-                                                : TO_CANCELLED;
+    unsigned went = group_went(v);
     bool collect = g->fail == 0 && g->succeed == 0;
 
     /* it may have ended just before the cancel of the same step */
     if (g->outside && g->outside_step == m->step && !v->reason.p)
         g->outside = false;
     if (!(went & group_ways(m, g)))
-        violation("group %llx: outcome %d, the rules allow %u (1 ok, 2 failed, "
+        violation("group %llx: outcome %d (%.*s), the rules allow %u (1 ok, 2 "
+                  "failed, "
                   "4 cancelled); fail_reached %d succeed_reached %d outside "
                   "%d deadline %d ok %lld fails %lld of %lld",
-                  (unsigned long long)g->id, (int)v->outcome, group_ways(m, g),
+                  (unsigned long long)g->id, (int)v->outcome,
+                  (int)v->reason.len, v->reason.p, group_ways(m, g),
                   g->fail_reached, g->succeed_reached, g->outside,
                   g->deadline_hit, (long long)g->ok, (long long)g->fails,
                   (long long)g->members);
@@ -658,6 +729,9 @@ void rules_group_cancel(struct model *m, struct model_group *g,
         return;
     g->cancelled = true;
     reason_set(&g->has_reason, g->reason, reason);
+    if (g->closed &&
+        g->succeed > g->ok + rules_group_live_members(m, (int)(g - m->groups)))
+        g->has_reason = false; /* it may have been given up before */
 }
 
 bool rules_session_holds(const struct model *m, int s)
@@ -739,10 +813,11 @@ static void job_time_queued(struct model *m, struct model_eyes *eyes,
         j->deadline_hit = true;
     }
     if (j->deadline_hit || expired) {
-        job_end_queued(
-            m, eyes, j,
-            TO_FAILED |
-                (j->inherited || m->jumped ? (unsigned)TO_CANCELLED : 0));
+        job_end_queued(m, eyes, j,
+                       TO_FAILED |
+                           (j->inherited || m->jumped || job_swept(m, eyes, j)
+                                ? (unsigned)TO_CANCELLED
+                                : 0));
         return;
     }
     if (j->state == MODEL_DELAYED && j->delay_lo <= m->now) {
@@ -922,6 +997,19 @@ static bool settle_group_cancel(struct model *m, struct model_eyes *eyes,
     return true;
 }
 
+/* It was handed out in the very step of its cancel, just before that. */
+static bool job_started_before(struct model *m, struct model_eyes *eyes,
+                               const struct model_job *j)
+{
+    struct job_view v;
+
+    if (j->cancelled_step != m->step)
+        return false;
+    v = rules_job_look(m, eyes, j);
+    return v.found && v.state == VIEW_CANCELLING &&
+           v.attempt == (int64_t)j->attempt + 1;
+}
+
 static bool settle_job(struct model *m, struct model_eyes *eyes,
                        struct model_job *j)
 {
@@ -936,6 +1024,8 @@ static bool settle_job(struct model *m, struct model_eyes *eyes,
         rules_job_cancel(m, j, "queue closed");
     }
     if (queued && j->cancelled) {
+        if (job_started_before(m, eyes, j))
+            return false;
         job_end_queued(m, eyes, j, TO_CANCELLED);
         return true;
     }
@@ -955,8 +1045,9 @@ static bool settle_job(struct model *m, struct model_eyes *eyes,
     return false;
 }
 
+/* `patient`: what else happens in this step may explain how it ended. */
 static bool settle_group_end(struct model *m, struct model_eyes *eyes,
-                             struct model_group *g)
+                             struct model_group *g, bool patient)
 {
     struct group_view v;
 
@@ -975,6 +1066,8 @@ static bool settle_group_end(struct model *m, struct model_eyes *eyes,
                       (unsigned long long)g->id);
         return false;
     }
+    if (patient && !(group_went(&v) & group_ways(m, g)))
+        return false;
     group_end(m, g, &v);
     return true;
 }
@@ -1006,9 +1099,10 @@ void rules_settle(struct model *m, struct model_eyes *eyes)
                 changed |= settle_job(m, eyes, &m->jobs[i]);
         for (int i = 0; i < m->ngroups; i++)
             if (group_live(&m->groups[i]))
-                changed |= settle_group_end(m, eyes, &m->groups[i]);
+                changed |= settle_group_end(m, eyes, &m->groups[i], true);
         for (int i = 0; i < m->ngroups && !changed; i++)
             if (group_live(&m->groups[i]))
-                changed = settle_murky(m, eyes, &m->groups[i]);
+                changed = settle_murky(m, eyes, &m->groups[i]) ||
+                          settle_group_end(m, eyes, &m->groups[i], m->early);
     } while (changed);
 }

@@ -128,6 +128,40 @@ static uint64_t body_group(struct model *m, struct model_eyes *eyes,
     return id;
 }
 
+/* The job that a key leads to; -1: none. */
+static int key_find(const struct model *m, const struct model_request *r)
+{
+    for (int i = 0; r->job.key[0] && i < m->njobs; i++)
+        if (m->jobs[i].used && m->jobs[i].queue == r->job.queue &&
+            strcmp(m->jobs[i].key, r->job.key) == 0)
+            return i;
+    return -1;
+}
+
+bool submit_key_leads(const struct model *m, const struct model_request *r,
+                      const struct node *reply)
+{
+    int i = key_find(m, r);
+
+    if (i < 0)
+        return false;
+    /* one that has ended may be forgotten by now */
+    if (rules_job_live(&m->jobs[i]) ||
+        (rules_job_kept_until(m, &m->jobs[i]) > m->now &&
+         !rules_may_be_evicted(m, m->retained) && m->jobs[i].group < 0))
+        return true;
+    return reply && reply->v.kind == VALUE_ID && reply->v.id == m->jobs[i].id;
+}
+
+/* Forgotten as it ended, or since. */
+static void key_free(struct model *m, const struct model_request *r)
+{
+    int i = key_find(m, r);
+
+    if (i >= 0)
+        m->jobs[i].key[0] = '\0';
+}
+
 void submit_ask(struct model *m, struct model_eyes *eyes,
                 struct model_client *c, const struct event_submit *s,
                 const struct node *reply)
@@ -149,15 +183,19 @@ void submit_ask(struct model *m, struct model_eyes *eyes,
                 .queue = q,
                 .session = -1,
                 .payload_len = (int64_t)s->payload.len,
-                .priority = or_default(s->priority, CORE_PRIORITY_DEFAULT),
+                .priority = or_default(s->priority, set->priority),
                 .timeout = or_default(s->timeout_ms, set->timeout_ms),
                 .deadline = or_default(s->deadline_ms, CORE_NONE),
                 .expires_at = or_default(s->expires_ms, set->expires_ms),
                 .grace = or_default(s->grace_ms, set->grace_ms),
                 .delay_lo = or_default(s->delay_ms, 0),
                 .retry = or_default(s->retry, set->retry),
-                .base = or_default(s->backoff_base_ms, 1000),
-                .cap = or_default(s->backoff_cap_ms, 60000),
+                .base = or_default(s->backoff_base_ms, set->backoff_base_ms),
+                .cap = or_default(s->backoff_cap_ms, set->backoff_cap_ms),
+                .factor = or_default(s->factor_milli, set->factor_milli),
+                .jitter = or_default(s->jitter, set->jitter),
+                .retry_on = s->retry_on.p ? s->retry_on : set->retry_on,
+                .at = or_default(s->at_ms, CORE_NONE),
                 .redeliver = or_default(s->redeliver, set->redeliver),
                 .keep = min_i64(or_default(s->keep_ms, set->keep_ms),
                                 m->limits.keep_max_ms)},
@@ -166,11 +204,24 @@ void submit_ask(struct model *m, struct model_eyes *eyes,
     for (size_t i = 0; i < s->name.len; i++)
         tag = tag * 10 + (uint32_t)(s->name.p[i] - '0');
     c->request.job.payload_tag = tag;
-    if (!s->body.attempt)
+    ASSERT(s->key.len < sizeof(c->request.job.key));
+    if (s->key.len)
+        memcpy(c->request.job.key, s->key.p, s->key.len);
+    if (!s->body.attempt || submit_key_leads(m, &c->request, reply))
         return;
     c->request.errors = body_errors(m, &s->body);
     if (!c->request.errors)
         c->request.group_id = body_group(m, eyes, &s->body, reply);
+}
+
+bool submit_waits(const struct model *m, int queue)
+{
+    for (int i = 0; i < MODEL_CLIENTS; i++)
+        if (m->clients[i].used && !m->clients[i].request.answered &&
+            m->clients[i].request.kind == REQUEST_SUBMIT &&
+            m->clients[i].request.job.queue == queue)
+            return true;
+    return false;
 }
 
 bool submit_is_head(const struct model *m, const struct model_client *c)
@@ -202,8 +253,9 @@ static void submit_admit(struct model *m, struct model_client *c, uint64_t id)
     j->submit_seq = j->ready_seq = ++m->seq;
     j->ready_step = m->step;
     j->expires_at = after(m, r->job.expires_at);
-    j->state = r->job.delay_lo > 0 ? MODEL_DELAYED : MODEL_QUEUED;
-    j->delay_lo = j->delay_hi = m->now + r->job.delay_lo;
+    j->delay_lo = j->delay_hi =
+        j->at == CORE_NONE ? m->now + r->job.delay_lo : j->at;
+    j->state = j->delay_lo > m->now ? MODEL_DELAYED : MODEL_QUEUED;
     j->started_first = j->started_last = j->ended = CORE_NONE;
     j->loose = rules_group_has_width(m, j->group);
     j->cancel_grace = CORE_NONE;
@@ -216,6 +268,14 @@ bool reply_submit(struct model *m, struct model_client *c,
     uint32_t errors = submit_errors(m, r);
     const struct node *n = rep->n;
 
+    if (submit_key_leads(m, r, n)) {
+        if (n->v.kind != VALUE_ID || n->v.id != m->jobs[key_find(m, r)].id)
+            violation("the key %s leads to job %llx, and another answer came",
+                      r->job.key,
+                      (unsigned long long)m->jobs[key_find(m, r)].id);
+        r->answered = true;
+        return true;
+    }
     if (n->v.kind == VALUE_ERROR) {
         bool full =
             n->v.code == CORE_ERR_QUEUEFULL && r->until <= m->now &&
@@ -236,6 +296,7 @@ bool reply_submit(struct model *m, struct model_client *c,
         (void)snprintf(why, 128, "SUBMIT went in without room or turn");
         return false;
     }
+    key_free(m, r);
     submit_admit(m, c, node_id(n, 'j'));
     m->queues[r->job.queue].made = true;
     m->queues[r->job.queue].filled = m->step;

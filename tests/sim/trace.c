@@ -100,6 +100,21 @@ static void trace_report(const char *at, const struct core_event *ev)
                ev->u.report.class.p);
 }
 
+static void trace_move(const char *at, const struct core_event *ev)
+{
+    char o[4][32];
+
+    trace_note("%sRESCHEDULE %s%llx%s%s%s%s", at,
+               ev->u.reschedule.is_job ? "j" : "g",
+               (unsigned long long)(ev->u.reschedule.is_job
+                                        ? ev->u.reschedule.job.n
+                                        : ev->u.reschedule.group.n),
+               opt(o[0], "timeout", ev->u.reschedule.timeout_ms),
+               opt(o[1], "deadline", ev->u.reschedule.deadline_ms),
+               opt(o[2], "expires", ev->u.reschedule.expires_ms),
+               opt(o[3], "at", ev->u.reschedule.at_ms));
+}
+
 static void trace_fetch(const char *at, const struct core_event *ev)
 {
     char names[64] = "";
@@ -159,6 +174,19 @@ void trace_event(const struct core_event *ev)
                                             : ev->u.cancel.group.n),
                    (int)ev->u.cancel.reason.len, ev->u.cancel.reason.p,
                    (long long)ev->u.cancel.grace_ms);
+        break;
+    case EVENT_RESCHEDULE:
+        trace_move(at, ev);
+        break;
+    case EVENT_RETRY:
+        trace_note("%sRETRY j%llx", at, (unsigned long long)ev->u.job.id.n);
+        break;
+    case EVENT_DEAD_RETRY:
+    case EVENT_DEAD_PURGE:
+        trace_note("%sDEAD %s %.*s count=%lld", at,
+                   ev->kind == EVENT_DEAD_RETRY ? "RETRY" : "PURGE",
+                   (int)ev->u.dead.queue.len, ev->u.dead.queue.p,
+                   (long long)ev->u.dead.count);
         break;
     case EVENT_GROUP_CLOSE:
     case EVENT_GROUP_INFO:

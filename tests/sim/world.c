@@ -545,7 +545,8 @@ static void limits_choose(struct world *w)
         q->timeout_ms = q->expires_ms = 600;
         q->keep_ms = 1 + world_below(w, 300);
     }
-    q->dead_keep_ms = 0; /* the model knows KEEP alone */
+    q->dead_keep_ms = world_chance(w, 30) ? 0 : world_below(w, 4000);
+    q->retry_on = world_chance(w, 80) ? STR("") : STR("*");
 }
 
 void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * dead - jobs that have failed for good: the list, RETRY, PURGE.
+ */
+#include "parts.h"
+
+static bool is_of(const struct model *m, const struct model_job *j,
+                  struct str queue)
+{
+    return j->used && j->dead &&
+           (queue.len == 0 ||
+            str_eq(queue, str_from(m->queues[j->queue].name)));
+}
+
+static bool may_be_gone(const struct model *m, const struct model_job *j)
+{
+    return rules_job_kept_until(m, j) <= m->now || j->unseen ||
+           rules_may_be_evicted(m, m->retained) || j->group >= 0;
+}
+
+/* Why it cannot be run again now, one bit for each code. */
+static uint32_t refusals(const struct model *m, const struct model_job *j)
+{
+    uint32_t errors = 0;
+
+    if (m->draining)
+        errors |= 1u << CORE_ERR_DRAINING;
+    if (m->disk_full)
+        errors |= 1u << CORE_ERR_DISKFULL;
+    if (m->queues[j->queue].closed)
+        errors |= 1u << CORE_ERR_CLOSED;
+    if (!model_queue_has_room(m, j->queue, j->payload_len) ||
+        submit_waits(m, j->queue))
+        errors |= 1u << CORE_ERR_QUEUEFULL;
+    return errors;
+}
+
+/* The old job has ended and stays so; the new one begins anew. */
+static void run_again(struct model *m, struct model_job *old, uint64_t id)
+{
+    struct model_job *j = &m->jobs[model_job_slot(m)];
+    const struct model_group *g =
+        old->group < 0 ? NULL : &m->groups[old->group];
+
+    if (model_job_find(m, id) >= 0 || id == 0)
+        violation("job id %llx was given twice", (unsigned long long)id);
+    *j = (struct model_job){
+        .used = true,
+        .id = id,
+        .group =
+            g && !g->closed && !g->cancelled && !g->ended ? old->group : -1,
+        .queue = old->queue,
+        .session = -1,
+        .state = MODEL_QUEUED,
+        .payload_tag = old->payload_tag,
+        .payload_len = old->payload_len,
+        .priority = old->priority,
+        .timeout = old->timeout,
+        .deadline = old->deadline <= m->now ? CORE_NONE : old->deadline,
+        .expires_at = old->expires_at == CORE_NONE
+                          ? CORE_NONE
+                          : m->now + old->expires_at - old->submitted,
+        .grace = old->grace,
+        .retry = old->retry,
+        .redeliver = old->redeliver,
+        .base = old->base,
+        .cap = old->cap,
+        .factor = old->factor,
+        .jitter = old->jitter,
+        .retry_on = old->retry_on,
+        .keep = old->keep,
+        .submitted = m->now,
+        .started_first = CORE_NONE,
+        .started_last = CORE_NONE,
+        .ended = CORE_NONE,
+        .cancel_grace = CORE_NONE,
+        .ready_step = m->step,
+    };
+    memcpy(j->key, old->key, sizeof(j->key));
+    old->key[0] = '\0';
+    old->dead = false;
+    if (j->group >= 0)
+        m->groups[j->group].members++;
+    j->submit_seq = j->ready_seq = ++m->seq;
+    j->loose = rules_group_has_width(m, j->group);
+    m->queues[j->queue].filled = m->step;
+}
+
+static void retry(struct model *m, const struct core_event *ev,
+                  const struct node *n)
+{
+    int i = model_job_find(m, ev->u.job.id.n);
+    struct model_job *j = i < 0 ? NULL : &m->jobs[i];
+    uint32_t errors;
+
+    if (node_is_error(n, CORE_ERR_NOJOB)) {
+        if (j && (rules_job_live(j) || (j->dead && !may_be_gone(m, j))))
+            violation("RETRY says NOJOB for a job that is kept");
+        return;
+    }
+    if (!j)
+        violation("RETRY of what never was was answered");
+    errors = j->dead ? refusals(m, j) : 1u << CORE_ERR_GENERIC;
+    if (n->v.kind == VALUE_ERROR) {
+        if (!(errors & (1u << n->v.code)))
+            violation("RETRY was refused with %s, allowed: %x",
+                      error_code(n->v.code), errors);
+        return;
+    }
+    if (errors)
+        violation("RETRY was accepted although %x refuse it", errors);
+    run_again(m, j, node_id(n, 'j'));
+}
+
+/* Which dead job did the new one come from? It has the name still. */
+static struct model_job *origin(struct model *m, struct model_eyes *eyes,
+                                struct str queue, uint64_t id)
+{
+    struct job_view v = view_job(eyes->core, eyes->arena, m->now, id);
+    uint32_t tag = 0;
+
+    for (size_t i = 0; i < v.name.len; i++)
+        tag = tag * 10 + (uint32_t)(v.name.p[i] - '0');
+    for (int i = 0; i < m->njobs; i++)
+        if (is_of(m, &m->jobs[i], queue) && m->jobs[i].payload_tag == tag)
+            return &m->jobs[i];
+    violation("DEAD RETRY gave job %llx, which was made of none of the dead",
+              (unsigned long long)id);
+}
+
+static void retry_many(struct model *m, struct model_eyes *eyes,
+                       const struct core_event *ev, const struct node *n)
+{
+    uint32_t errors = 0;
+
+    for (int i = 0; i < m->njobs; i++)
+        if (is_of(m, &m->jobs[i], ev->u.dead.queue))
+            errors |= refusals(m, &m->jobs[i]);
+    if (n->v.kind == VALUE_ERROR) {
+        if (n->v.code != CORE_ERR_NOQUEUE && !(errors & (1u << n->v.code)))
+            violation("DEAD RETRY was refused with %s, allowed: %x",
+                      error_code(n->v.code), errors);
+        return;
+    }
+    if ((int64_t)n->v.count > ev->u.dead.count)
+        violation("DEAD RETRY ran more than COUNT jobs again");
+    for (uint32_t k = 0; k < n->v.count; k++) {
+        uint64_t id = node_id(node_item(n, k), 'j');
+        struct model_job *j = origin(m, eyes, ev->u.dead.queue, id);
+
+        if (refusals(m, j))
+            violation("DEAD RETRY ran job %llx again although %x refuse it",
+                      (unsigned long long)j->id, refusals(m, j));
+        run_again(m, j, id);
+    }
+}
+
+/* All that are there; nothing is added to the list before the answer. */
+static void purge(struct model *m, struct model_client *c,
+                  const struct core_event *ev)
+{
+    struct model_request *r = &c->request;
+
+    *r = (struct model_request){.kind = REQUEST_PURGE, .until = MODEL_FOREVER};
+    for (int i = 0; i < m->njobs; i++) {
+        struct model_job *j = &m->jobs[i];
+
+        if (!is_of(m, j, ev->u.dead.queue))
+            continue;
+        r->purged_hi++;
+        r->purged_lo += !may_be_gone(m, j);
+        j->dead = false;
+    }
+}
+
+bool dead_event(struct model *m, struct model_eyes *eyes,
+                const struct core_event *ev, struct model_reply *replies,
+                size_t n)
+{
+    struct model_client *c = model_client_get(m, ev->client.n);
+
+    switch (ev->kind) {
+    case EVENT_RETRY:
+        retry(m, ev, reply_now(replies, n, c->id));
+        return true;
+    case EVENT_DEAD_RETRY:
+        retry_many(m, eyes, ev, reply_now(replies, n, c->id));
+        return true;
+    case EVENT_DEAD_PURGE:
+        purge(m, c, ev);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void dead_compare(struct model *m, struct model_eyes *eyes)
+{
+    struct core_event ev = {.kind = EVENT_DEAD_LIST,
+                            .now_ms = m->now,
+                            .client = {VIEW_CLIENT},
+                            .u.dead.count = 10000};
+    const struct node *list = view_ask(eyes->core, eyes->arena, &ev);
+    int64_t least = 0;
+    uint64_t last = 0;
+
+    for (int i = 0; i < m->njobs; i++)
+        least += is_of(m, &m->jobs[i], (struct str){0}) &&
+                 !may_be_gone(m, &m->jobs[i]);
+    for (uint32_t k = 0; k < list->v.count; k++) {
+        uint64_t id = node_id(node_get(node_item(list, k), "id"), 'j');
+        int i = model_job_find(m, id);
+
+        if (i < 0 || !m->jobs[i].dead)
+            violation("job %llx is listed as dead and is not",
+                      (unsigned long long)id);
+        if (m->jobs[i].end_step < last)
+            violation("DEAD LIST is not in the order of the ends");
+        last = m->jobs[i].end_step;
+    }
+    if (list->v.count < least)
+        violation("DEAD LIST has %u entries, %lld at least are dead",
+                  list->v.count, (long long)least);
+}
