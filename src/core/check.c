@@ -449,6 +449,23 @@ static void check_limiter(const struct core *c, const struct limiter *l)
     ASSERT(shut_out == l->shut_out);
 }
 
+/* How many sessions have numbers; the oldest images are written again first. */
+static uint64_t check_numbered(const struct core *c)
+{
+    uint32_t segment = 0;
+    uint64_t n = 0;
+
+    list_foreach (it, &c->numbered) {
+        const struct asked *a = list_entry(it, struct asked, numbered);
+
+        ASSERT(a->cap > 0 && a->segment >= segment && a->first <= a->last &&
+               a->last - a->first < a->cap);
+        segment = a->segment;
+        n++;
+    }
+    return n;
+}
+
 void core_check(const struct core *c)
 {
     struct tally t = {0};
@@ -497,7 +514,7 @@ void core_check(const struct core *c)
         held += c->segment_live[i];
     ASSERT(held == c->segment_held);
     ASSERT(held == (uint64_t)(t.jobs + c->ngroups + c->nended + c->nlimiters) +
-                       c->queue_names.len);
+                       c->queue_names.len + check_numbered(c));
 }
 
 /* ------------------------------------------------------------------ digest */

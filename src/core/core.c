@@ -330,6 +330,8 @@ static void work_rest(struct core *c)
         limiter_write_image(c, c->limiter_images_next++);
     if (c->limiter_images_next >= c->limiter_count)
         c->limiter_images_next = UINT32_MAX;
+    while (once_images_left(c) && core_work(c))
+        once_write_image(c);
 }
 
 static bool work_left(const struct core *c)
@@ -338,7 +340,7 @@ static bool work_left(const struct core *c)
            !list_empty(&c->emptying) || !list_empty(&c->dead_purges) ||
            !list_empty(&c->noticed) || queue_work_left(c) ||
            !list_empty(&c->forgetting) || c->images_next < c->queue_count ||
-           c->limiter_images_next < c->limiter_count;
+           c->limiter_images_next < c->limiter_count || once_images_left(c);
 }
 
 int64_t core_next_ms(const struct core *c)
@@ -430,6 +432,8 @@ const char *core_apply(struct core *c, const struct record *r)
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
         return limiter_apply(c, r);
+    case RECORD_SESSION:
+        return once_apply_image(c, r);
     }
     BUG("unknown record");
 }
@@ -807,6 +811,7 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->ended_groups);
     list_init(&c->all_sessions);
     list_init(&c->all_clients);
+    list_init(&c->numbered);
     list_init(&c->joining);
     list_init(&c->delivering);
     list_init(&c->run_sweeps);

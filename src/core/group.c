@@ -315,6 +315,7 @@ const char *group_apply(struct core *c, const struct record *r)
     case RECORD_QUEUE:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
+    case RECORD_SESSION:
     case RECORD_JOB:
     case RECORD_START:
     case RECORD_ASK:

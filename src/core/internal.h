@@ -415,6 +415,8 @@ struct asked {
     uint64_t first, last; /* numbers */
     uint32_t cap;         /* a power of two; 0: there was none */
     uint64_t *ids;        /* of jobs, and with ID_GROUP of groups; 0: none */
+    struct list numbered; /* core->numbered, if there are any */
+    uint32_t segment;     /* all of it follows from records from here on */
 };
 
 #define ONCE_OPEN_MAX 1024
@@ -496,6 +498,7 @@ struct core {
     int64_t last_turn;
     struct list queues, all_groups, ended_groups, all_sessions, all_clients,
         joining, delivering;
+    struct list numbered; /* sessions with numbers, by asked.segment */
     struct group root;
     struct heap timers;
     struct slabs slabs; /* of jobs, what they have, and payloads */
@@ -607,10 +610,15 @@ struct record_verdict {
     uint64_t next; /* END ok: id of the job that the result became, or 0 */
 };
 
+struct record_session {
+    uint64_t first; /* number */
+    struct str ids; /* 8 bytes each, of this and the following numbers */
+};
+
 struct record {
     enum record_type type;
     int64_t at_ms;
-    uint64_t id; /* of the job or group; QUEUE, LIMITER: its number */
+    uint64_t id; /* of the job, group or session; QUEUE, LIMITER: its number */
     union {
         struct record_queue queue;
         struct record_job job;
@@ -632,6 +640,7 @@ struct record {
         struct record_times times;
         uint64_t retried; /* CLEAR: the new job, or 0 */
         struct record_limiter limiter;
+        struct record_session session;
     } u;
 };
 
@@ -943,6 +952,11 @@ struct record_once once_record(struct core *c, struct client_id client,
                                const struct event_once *o);
 /* For apply: the request has made this. */
 void once_apply(struct core *c, const struct record_once *o, uint64_t id);
+const char *once_apply_image(struct core *c, const struct record *r);
+/* Is there a session whose numbers lie in an older segment? Writes one again:
+ * old segments can be removed once the images of all lie in newer ones. */
+bool once_images_left(const struct core *c);
+void once_write_image(struct core *c);
 /* Is it worth its grace although it holds and owns nothing? */
 bool once_outlives(const struct core *c, const struct session *s);
 void once_release(struct core *c, struct session *s);

@@ -769,6 +769,7 @@ const char *job_apply(struct core *c, const struct record *r)
     case RECORD_GROUP_TIME:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
+    case RECORD_SESSION:
         break;
     }
     BUG("not a record of a job");

@@ -9,10 +9,11 @@
  *     number   first ... last      what the client may still ask for again
  *     id       ids[number % cap]   0: was refused, and so not done
  *
- * Durable through the records of what was made, which carry session and number:
- * a session that a replay knows knows its last numbers, for the journal loses
- * its oldest records first. That a session is forgotten is not recorded; its
- * client is told that there is no such session, and asks for nothing again.
+ * Durable through the records of what was made, which carry session and number,
+ * and through an image of all its numbers at the head of each segment, for what
+ * was made may be forgotten and its record gone. That a session is forgotten is
+ * not recorded; its client is told that there is no such session, and asks for
+ * nothing again.
  */
 #include "core/internal.h"
 
@@ -53,6 +54,13 @@ static bool is_behind(const struct session *s, uint64_t number)
     return s->asked.cap > 0 && number < s->asked.first;
 }
 
+/* Its numbers follow from records that lie in this segment and later ones. */
+static void anchor(struct core *c, struct session *s)
+{
+    segment_hold(c, &s->asked.segment);
+    list_push_back(&c->numbered, &s->asked.numbered);
+}
+
 void once_apply(struct core *c, const struct record_once *o, uint64_t id)
 {
     struct session *s;
@@ -75,6 +83,8 @@ void once_apply(struct core *c, const struct record_once *o, uint64_t id)
     last = o->number > a->last ? o->number : a->last;
     if (last - first >= ONCE_OPEN_MAX)
         first = last - ONCE_OPEN_MAX + 1;
+    if (a->cap == 0)
+        anchor(c, s);
     resize(c, s, first, last);
     /* Numbers that were refused lie between the last one and this. */
     for (uint64_t n = a->last < first ? first : a->last + 1; n < last; n++)
@@ -84,11 +94,66 @@ void once_apply(struct core *c, const struct record_once *o, uint64_t id)
     *slot(s, o->number) = id;
 }
 
+const char *once_apply_image(struct core *c, const struct record *r)
+{
+    const struct record_session *rs = &r->u.session;
+    uint64_t n = rs->ids.len / sizeof(uint64_t), last = rs->first + n - 1;
+    struct session *s;
+
+    if (r->id == 0 || rs->ids.len % sizeof(uint64_t) || n == 0 ||
+        n > ONCE_OPEN_MAX || rs->first == 0 || last < rs->first)
+        return "session with impossible numbers";
+    s = session_get(c, r->id);
+    once_release(c, s);
+    anchor(c, s);
+    resize(c, s, rs->first, last);
+    s->asked.first = rs->first;
+    s->asked.last = last;
+    for (uint64_t i = 0; i < n; i++)
+        memcpy(slot(s, rs->first + i), rs->ids.p + i * sizeof(uint64_t),
+               sizeof(uint64_t));
+    return NULL;
+}
+
+static struct session *oldest_image(const struct core *c)
+{
+    return container_of(list_first(&c->numbered), struct session,
+                        asked.numbered);
+}
+
+bool once_images_left(const struct core *c)
+{
+    return !list_empty(&c->numbered) &&
+           oldest_image(c)->asked.segment != c->segment;
+}
+
+void once_write_image(struct core *c)
+{
+    struct session *s = oldest_image(c);
+    uint64_t ids[ONCE_OPEN_MAX], n = s->asked.last - s->asked.first + 1;
+
+    ASSERT(n <= ONCE_OPEN_MAX);
+    for (uint64_t i = 0; i < n; i++)
+        ids[i] = *slot(s, s->asked.first + i);
+    core_record(
+        c, &(struct record){
+               .type = RECORD_SESSION,
+               .at_ms = c->now_ms,
+               .id = s->id,
+               .u.session = {.first = s->asked.first,
+                             .ids = {(const char *)ids, n * sizeof(ids[0])}}});
+}
+
 void once_release(struct core *c, struct session *s)
 {
+    if (s->asked.cap > 0) {
+        segment_drop(c, s->asked.segment);
+        list_remove(&s->asked.numbered);
+    }
     account(c, -(int64_t)s->asked.cap * (int64_t)sizeof(*s->asked.ids));
     mem_free(s->asked.ids);
     s->asked = (struct asked){0};
+    list_init(&s->asked.numbered);
 }
 
 static bool has_only_numbers(const struct session *s)

@@ -451,6 +451,8 @@ static size_t strings_bytes(const struct record *r)
         return r->u.ready.len;
     case RECORD_LIMITER:
         return r->u.limiter.name.len;
+    case RECORD_SESSION:
+        return r->u.session.ids.len;
     case RECORD_START:
     case RECORD_LIMITER_DELETE:
     case RECORD_GROUP_CLOSE:
@@ -526,6 +528,10 @@ void record_encode(struct buf *to, const struct record *r)
         break;
     case RECORD_CLEAR:
         put_u64(&w, r->u.retried);
+        break;
+    case RECORD_SESSION:
+        put_u64(&w, r->u.session.first);
+        put_str(&w, r->u.session.ids);
         break;
     case RECORD_GROUP_CLOSE:
     case RECORD_LIMITER_DELETE:
@@ -610,6 +616,10 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         break;
     case RECORD_CLEAR:
         out->u.retried = get_u64(&r);
+        break;
+    case RECORD_SESSION:
+        out->u.session.first = get_u64(&r);
+        out->u.session.ids = get_str(&r);
         break;
     case RECORD_GROUP_CLOSE:
     case RECORD_LIMITER_DELETE:

@@ -106,7 +106,8 @@ enum verdict_kind {
     X(LIMITER_DELETE, 21)                                                \
     X(CLEAR, 30)   /* a dead job left the list: retried, purged */       \
     X(READY, 40)   /* the running job announced itself */                \
-    X(DELIVER, 41) /* done, and the next queue has no room */
+    X(DELIVER, 41) /* done, and the next queue has no room */            \
+    X(SESSION, 50) /* image: what its numbered requests led to */
 
 enum record_type {
 #define X(id, number) RECORD_##id = number,

@@ -81,6 +81,7 @@ struct session *session_get(struct core *c, uint64_t id)
     list_init(&s->groups);
     list_init(&s->notices);
     list_init(&s->noticed);
+    list_init(&s->asked.numbered);
     map_insert(&c->sessions, &s->node);
     list_push_back(&c->all_sessions, &s->link);
     c->nsessions++;

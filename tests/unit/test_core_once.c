@@ -88,6 +88,54 @@ START_TEST(a_number_is_known_as_long_as_its_session)
 }
 END_TEST
 
+/* What the record says whose segment was removed is still known. */
+START_TEST(numbers_outlast_the_records_of_what_they_led_to)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = numbered(1, 0);
+    uint64_t session = session_of(d, MINE), one, two;
+
+    ev.u.submit.keep_ms = 0;
+    one = node_id(ask(d, MINE, &ev), 'j');
+    (void)report(d, EVENT_DONE, take(d), "");
+    daemon_pass(d, 1);
+    daemon_next_segment(d);
+    two = job_once(d, MINE, 3, 2);
+    daemon_pass(d, 1);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    for (int turn = 0; turn < 2; turn++) {
+        daemon_crash(d);
+        ck_assert(resume(d, MINE, session)->v.kind != VALUE_ERROR);
+        ck_assert_uint_eq(job_once(d, MINE, 1, 0), one);
+        ck_assert_uint_eq(job_once(d, MINE, 3, 2), two);
+        daemon_next_segment(d);
+        daemon_pass(d, 1);
+    }
+    /* Number 2 was never done, and nobody waits for it. */
+    ck_assert_uint_gt(job_once(d, MINE, 2, 1), two);
+    daemon_free(d);
+}
+END_TEST
+
+/* A session that is gone holds no segment. */
+START_TEST(segments_of_sessions_go_with_them)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = numbered(1, 0);
+
+    (void)session_of(d, MINE);
+    ev.u.submit.keep_ms = 0;
+    (void)ask(d, MINE, &ev);
+    (void)report(d, EVENT_DONE, take(d), "");
+    leave(d, MINE, DISCONNECT_BROKEN);
+    daemon_pass(d, d->limits.session_grace_ms + 1);
+    daemon_next_segment(d);
+    daemon_pass(d, 1);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(what_was_refused_was_not_done_and_may_be_asked_again)
 {
     struct daemon *d = daemon_new();
@@ -361,6 +409,8 @@ int main(void)
     const TTest *const laws[] = {
         a_numbered_request_is_done_once,
         a_number_is_known_as_long_as_its_session,
+        numbers_outlast_the_records_of_what_they_led_to,
+        segments_of_sessions_go_with_them,
         what_was_refused_was_not_done_and_may_be_asked_again,
         what_lies_behind_the_open_ones_is_forgotten,
         open_requests_are_bounded,
