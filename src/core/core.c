@@ -466,6 +466,7 @@ static void tell(struct core *c, const struct record *r)
     case RECORD_QUEUE:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
+    case RECORD_SESSION:
         return;
     }
     BUG("unknown record");
