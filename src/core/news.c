@@ -254,6 +254,7 @@ void news_of_job(struct core *c, const struct record *r)
     case RECORD_QUEUE:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
+    case RECORD_SESSION:
         BUG("not a record of a job");
     }
     end(c, &n);
@@ -324,6 +325,7 @@ void news_of_group(struct core *c, const struct record *r)
     case RECORD_QUEUE:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
+    case RECORD_SESSION:
         BUG("not a record of a group");
     }
     end(c, &n);
