@@ -53,6 +53,10 @@ _yoke() {
         mapfile -t COMPREPLY < <(compgen -W "$(_yoke_ids group)" -- "$current")
         return
         ;;
+    --job)
+        mapfile -t COMPREPLY < <(compgen -W "$(_yoke_ids job)" -- "$current")
+        return
+        ;;
     --limits)
         mapfile -t COMPREPLY < <(compgen -W "$(_yoke_ids limiter)" -- "$current")
         return

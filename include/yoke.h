@@ -501,6 +501,35 @@ int yoke_unshield(yoke *y, const char *token);
 int yoke_ready(yoke *y, const char *token, struct yoke_bytes value);
 int yoke_log(yoke *y, const char *token, int stream, struct yoke_bytes data);
 
+/* ----------------------------------------------------------------- events */
+
+/* What was published on a channel; see Events in doc/protocol.md. */
+struct yoke_message {
+    const char *pattern; /* NULL: it was subscribed to by name */
+    const char *channel; /* "job:ID", "group:ID", "queue:NAME" */
+    struct yoke_bytes text; /* one JSON object */
+};
+
+/* What it points to lives until it returns. It may send, but not close. */
+typedef void yoke_message_fn(yoke *y, const struct yoke_message *m, void *arg);
+
+/*
+ * Subscribes to channels by name, or to all that match patterns, and returns
+ * when that is confirmed. Messages come to `fn`, the last one given, from
+ * yoke_process (wait for yoke_fd, as below) and from whatever else reads this
+ * connection, these functions included. While it is subscribed to anything the
+ * daemon takes nothing else from it: other calls are YOKE_ERR_GENERIC, so use
+ * one handle to listen and another one to act. YOKE_ERR_LIMIT: too many; those
+ * named before hold.
+ */
+int yoke_subscribe(yoke *y, size_t n, const char *const *channels,
+                   yoke_message_fn *fn, void *arg);
+int yoke_psubscribe(yoke *y, size_t n, const char *const *patterns,
+                    yoke_message_fn *fn, void *arg);
+/* After the last one has ended the handle is as any other. */
+int yoke_unsubscribe(yoke *y, size_t n, const char *const *channels);
+int yoke_punsubscribe(yoke *y, size_t n, const char *const *patterns);
+
 /* ----------------------------------------------------------- asynchronous */
 
 /*

@@ -47,6 +47,8 @@ const struct verb verbs[] = {
     {"shield", "", "inside a job: keep cancels from outside back for a while",
      shield_options, false, 0, shield_main},
     {"ls", "", "list jobs", ls_options, false, 0, ls_main},
+    {"events", "", "show what happens, as it happens", events_options, false, 0,
+     events_main},
     {"tree", "[ID]", "draw the tree of groups and jobs", tree_options, false, 0,
      tree_main},
     {"group run", "[--] SCRIPT [ARG...]",

@@ -68,6 +68,11 @@ struct yoke {
     size_t abandoned; /* of ring_count: nobody waits for the reply */
     size_t kept;      /* of abandoned: with `keep` */
 
+    bool listening;        /* what comes may be a message, not a reply */
+    int64_t subscriptions; /* as the daemon has said last */
+    yoke_message_fn *told;
+    void *told_arg;
+
     struct yoke_value *late; /* reply of a FETCH that was interrupted */
     bool worker;             /* has called yoke_fetch: its lease matters */
     int64_t lease_ms;
@@ -209,6 +214,11 @@ int yk_call_int(yoke *y, const struct yk_args *a, enum yk_mode mode,
 int yk_call_names(yoke *y, const struct yk_args *a, struct yoke_value **out);
 /* For replies that are not what the protocol says; frees v. */
 int yk_bad_reply(yoke *y, const char *command, struct yoke_value *v);
+
+/* ---------------------------------------------------------- subscriptions */
+
+/* Hands a message to whom it is for; false: it is none, but a reply. */
+bool yk_message(yoke *y, const struct yoke_value *v);
 
 /* --------------------------------------------------------------- outcomes */
 

@@ -240,6 +240,10 @@ static int dispatch(yoke *y, struct yk_reply *reply)
     int status = reply->error ? yk_status_of(value->s) : 0;
     struct yk_pending p;
 
+    if (y->listening && yk_message(y, value)) {
+        yoke_value_free(value);
+        return 0;
+    }
     if (y->ring_count == 0) {
         /* The daemon says why it is about to close, or is none. */
         if (reply->error)

@@ -266,6 +266,58 @@ def test_what_was_told_survives_kill_nine(daemon):
                     "STATUS", job))["queue"] == "mail"
 
 
+def test_yoke_shows_events(daemon):
+    with daemon.client() as client:
+        group = client.execute_command("GROUP", "OPEN", "DETACHED", "FAIL", 0)
+        watching = daemon.yoke_start("events", "-g", group, "-q", "mail",
+                                     "-n", "7")
+        until(lambda: client.info()["subscriptions"] == 2, "it is subscribed")
+        for _ in range(2):  # each is told on both channels
+            client.execute_command("SUBMIT", "mail", "hello", "GROUP", group,
+                                   "NAME", "x" * 70)
+        [[_, token, *_]] = client.execute_command("FETCH", 1, 5000, "mail")
+        client.execute_command("TOUCH", token, "half")
+        client.execute_command("FAIL", token, "oops", "it broke")
+        client.execute_command("GROUP", "CLOSE", group)
+        client.execute_command("QUEUE", "PAUSE", "mail")
+        out, err = watching.communicate(timeout=30)
+        assert watching.returncode == 0, err
+        lines = [re.sub(r"^\d\d:\d\d:\d\d\.\d{3}  ", "", line)
+                 for line in out.splitlines()]
+        job = token[:14]
+        x = "  (" + "x" * 70 + ")"
+        assert lines[0] == job + "  accepted   mail 5 bytes" + x
+        assert lines[2:] == [
+            job + "  started    mail #1" + x,
+            job + "  progress   mail #1 half" + x,
+            job + "  ended      mail #1 failed: oops: it broke" + x,
+            group + "  closed",
+            "mail            paused"]
+
+
+def test_yoke_watches_to_the_end(daemon):
+    with daemon.client() as client:
+        job = client.execute_command("SUBMIT", "mail", "hello")
+        watching = daemon.yoke_start("--json", "events", "--job", job)
+        until(lambda: client.info()["subscriptions"] == 1, "it is subscribed")
+        client.execute_command("CANCEL", job)
+        out, err = watching.communicate(timeout=30)
+        assert watching.returncode == 0, err
+        [event] = [json.loads(line) for line in out.splitlines()]
+        assert (event["event"], event["id"]) == ("ended", job)
+        done = daemon.yoke("events", "--job", job)  # it has ended already
+        assert (done.returncode, done.stdout) == (0, "")
+        done = daemon.yoke("events", "--job", "j0000000000001")
+        assert done.returncode == 1 and "NOJOB" in done.stderr
+        done = daemon.yoke("events", "-q", "mail", "-t", "10ms")
+        assert done.returncode == 124
+        watching = daemon.yoke_start("events")
+        until(lambda: client.info()["subscriptions"] == 1, "it is subscribed")
+    daemon.kill()
+    assert "cannot watch any more" in watching.communicate(timeout=30)[1]
+    assert watching.returncode == 1
+
+
 def test_a_full_queue_and_its_doors_are_told(start):
     daemon = start({"queue.max-jobs": "1"})
     with daemon.client() as client, client.pubsub() as events:

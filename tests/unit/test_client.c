@@ -646,6 +646,58 @@ START_TEST(interrupted_fetch_loses_no_job)
 }
 END_TEST
 
+/* ----------------------------------------------------------------- events */
+
+static void say_events(struct peer *p)
+{
+    if (peer_expect(p, "SUBSCRIBE job:j1"))
+        peer_say(p, "[ subscribe job:j1 :1 ] [ message job:j1 one ]");
+    if (peer_expect(p, "PSUBSCRIBE queue:*"))
+        peer_say(p, "[ message job:j1 two ] [ psubscribe queue:* :2 ] "
+                    "[ pmessage queue:* queue:q three ]");
+    if (peer_expect(p, "SUBSCRIBE x"))
+        peer_line(p, "-LIMIT too many");
+    if (peer_expect(p, "UNSUBSCRIBE job:j1"))
+        peer_say(p, "[ unsubscribe job:j1 :1 ]");
+    if (peer_expect(p, "PUNSUBSCRIBE queue:*"))
+        peer_say(p, "[ punsubscribe queue:* :0 ]");
+    if (peer_expect(p, "QUEUE LIST")) /* queues may be called so */
+        peer_say(p, "[ message a b ]");
+}
+
+static void note(yoke *y, const struct yoke_message *m, void *arg)
+{
+    char *told = arg;
+    size_t len = strlen(told);
+
+    (void)snprintf(told + len, 256 - len, "%s %s %s;",
+                   m->pattern ? m->pattern : "-", m->channel, m->text.data);
+    ck_assert_uint_eq(m->text.len, strlen(m->text.data));
+    ck_assert_int_eq(yoke_process(y), YOKE_ERR_ARGUMENT);
+}
+
+START_TEST(messages_are_told_apart_from_replies)
+{
+    const char *job = "job:j1", *queue = "queue:*", *x = "x";
+    struct yoke_value *v;
+    char told[256] = "";
+    yoke *y = meet(say_events);
+
+    ck_assert_int_eq(yoke_subscribe(y, 1, &job, note, told), 0);
+    ck_assert_int_eq(yoke_psubscribe(y, 1, &queue, note, told), 0);
+    ck_assert_int_eq(yoke_subscribe(y, 1, &x, note, told), YOKE_ERR_LIMIT);
+    ASSERT_TEXT(y, "LIMIT too many");
+    ck_assert_int_eq(yoke_unsubscribe(y, 1, &job), 0);
+    ck_assert_int_eq(yoke_punsubscribe(y, 1, &queue), 0);
+    ck_assert_str_eq(told, "- job:j1 one;- job:j1 two;"
+                           "queue:* queue:q three;");
+    ck_assert_int_eq(yoke_commandl(y, &v, "QUEUE", "LIST", NULL), 0);
+    ck_assert_uint_eq(v->count, 3);
+    yoke_value_free(v);
+    part();
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const laws[] = {
@@ -673,6 +725,7 @@ int main(void)
         answer_that_is_faster_than_the_interrupt_is_not_lost,
         second_interrupt_gives_up_and_the_late_reply_is_dropped,
         interrupted_fetch_loses_no_job,
+        messages_are_told_apart_from_replies,
     };
 
     return run_suite("client", laws, ARRAY_LEN(laws));
