@@ -22,6 +22,7 @@ enum {
     OPTION_CLASS,
     OPTION_EXCEPT,
     OPTION_DETACHED,
+    OPTION_KEY,
 };
 
 const struct option_row group_open_options[] = {
@@ -33,6 +34,8 @@ const struct option_row group_open_options[] = {
     {OPTION_DEADLINE, "deadline", "D", "most time from now to its end"},
     {OPTION_KEEP, "keep", "D", "how long it is kept after its end (1h)"},
     {OPTION_NAME, "name", "TEXT", "a label for people"},
+    {OPTION_KEY, "key", "TEXT",
+     "if a group of this key is known, print its id and do nothing else"},
     {0, NULL, NULL, NULL},
 };
 
@@ -85,6 +88,9 @@ int group_open_main(struct cli *c)
             break;
         case OPTION_NAME:
             options.name = c->value;
+            break;
+        case OPTION_KEY:
+            options.key = c->value;
             break;
         }
     }

@@ -387,10 +387,21 @@ void table_cell_int(struct table *t, int64_t i)
     table_cell(t, digits);
 }
 
+/* Is there nothing behind this cell in its row? */
+static bool is_last(const struct table *t, size_t cell)
+{
+    size_t end = cell - cell % t->ncolumns + t->ncolumns;
+
+    while (++cell < end)
+        if (t->cells[cell][0] != '\0' || t->right[cell % t->ncolumns])
+            return false;
+    return true;
+}
+
 static void print_cell(const struct table *t, size_t cell, size_t width)
 {
     size_t column = cell % t->ncolumns;
-    bool last = column + 1 == t->ncolumns;
+    bool ends = column + 1 == t->ncolumns, last = is_last(t, cell);
     const char *s = t->cells[cell];
     int fill = (int)(width - output_width(s));
     bool colored = t->colors[cell] != COLOR_NONE;
@@ -401,7 +412,7 @@ static void print_cell(const struct table *t, size_t cell, size_t width)
            colored ? output_color(stdout, COLOR_NONE) : "");
     if (!t->right[column] && !last)
         printf("%*s", fill, "");
-    fputs(last ? "\n" : "  ", stdout);
+    fputs(ends ? "\n" : last ? "" : "  ", stdout);
 }
 
 /* What is left for the last column on a terminal. */

@@ -140,6 +140,7 @@ def test_the_dead_are_listed_and_run_once_more(daemon):
     for words in (["dead", "list"], ["queue", "dead", "mail"]):
         shown = daemon.yoke(*words).stdout
         assert first in shown and second in shown and "oops" in shown
+        assert " \n" not in shown  # blanks at the end of a line
     assert [o["id"] for o in daemon.json("dead", "list")] == [first, second]
     again = daemon.yoke("retry", second).stdout.strip()
     assert daemon.json("status", again)["name"] == "x"
@@ -192,6 +193,18 @@ def test_a_key_leads_to_the_first_job_also_after_a_crash(daemon):
     with daemon.client() as client:
         jobs = client.execute_command("FETCH", 9, 0, "mail")
         assert [job[3] for job in jobs] == ["one", "four"]
+
+
+def test_a_key_leads_to_the_first_group_also_after_a_crash(daemon):
+    def open_group(*words):
+        return daemon.json("group", "open", *words)["id"]
+
+    first = open_group("--key", "nightly")
+    assert open_group("--key", "nightly", "--name", "again") == first
+    assert open_group("--key", "nightly", "--parent", first) != first
+    daemon.kill().start()
+    assert open_group("--key", "nightly") == first
+    assert open_group("--key", "weekly") != first
 
 
 def test_who_does_not_know_whether_a_submit_arrived_sends_it_again(daemon):
