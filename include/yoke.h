@@ -312,6 +312,10 @@ void yoke_group_options_init(struct yoke_group_options *o);
 int yoke_group_open(yoke *y, const struct yoke_group_options *o,
                     char id[YOKE_ID_SIZE]);
 int yoke_group_close(yoke *y, const char *id);
+/* With numbers that were not known when it was opened; YOKE_DEFAULT: as they
+ * are. Changes nothing when it is closed already. */
+int yoke_group_close_policy(yoke *y, const char *id, int64_t fail,
+                            int64_t succeed);
 /* As yoke_job_wait, for a group. */
 int yoke_group_wait(yoke *y, const char *id, int64_t wait_ms,
                     struct yoke_outcome_info **out);

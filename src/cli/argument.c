@@ -209,51 +209,72 @@ bool argument_size(const char *s, int64_t *out)
     return true;
 }
 
-/* One part of --halt: "fail=3". */
-static bool read_halt(const char *s, size_t len, int64_t *fail,
-                      int64_t *succeed)
+/* One part of --halt: "fail=3", "fail=20%". */
+static bool read_halt(const char *s, size_t len, struct halt *out)
 {
     char word[32];
+    bool percent = len > 0 && s[len - 1] == '%';
     int64_t *number;
     const char *value;
 
+    len -= percent;
     if (len >= sizeof(word))
         return false;
     memcpy(word, s, len);
     word[len] = '\0';
     if (strncmp(word, "fail=", 5) == 0) {
-        number = fail;
+        number = &out->fail;
+        out->fail_percent = percent;
         value = word + 5;
     } else if (strncmp(word, "success=", 8) == 0) {
-        number = succeed;
+        number = &out->succeed;
+        out->succeed_percent = percent;
         value = word + 8;
     } else {
         return false;
     }
-    return *number == -1 && argument_integer(value, 1, INT32_MAX, number);
+    return *number == -1 &&
+           argument_integer(value, 1, percent ? 100 : INT32_MAX, number);
 }
 
-bool argument_halt(const char *s, int64_t *fail, int64_t *succeed)
+bool argument_halt(const char *s, struct halt *out)
 {
-    int64_t f = -1, n = -1;
+    struct halt h = {.fail = -1, .succeed = -1};
 
     if (strcmp(s, "never") == 0) {
-        *fail = 0;
-        *succeed = 0;
+        *out = (struct halt){0};
         return true;
     }
     for (;;) {
         size_t len = strcspn(s, ",");
 
-        if (!read_halt(s, len, &f, &n))
+        if (!read_halt(s, len, &h))
             return false;
         if (s[len] == '\0')
             break;
         s += len + 1;
     }
-    *fail = f == -1 ? 0 : f;
-    *succeed = n == -1 ? 0 : n;
+    h.fail = h.fail == -1 ? 0 : h.fail;
+    h.succeed = h.succeed == -1 ? 0 : h.succeed;
+    *out = h;
     return true;
+}
+
+bool halt_is_share(const struct halt *h)
+{
+    return h->fail_percent || h->succeed_percent;
+}
+
+static int64_t share(int64_t percent, int64_t members)
+{
+    return members < 0 ? 0 : (members * percent + 99) / 100;
+}
+
+void halt_numbers(const struct halt *h, int64_t members, int64_t *fail,
+                  int64_t *succeed)
+{
+    *fail = h->fail_percent ? share(h->fail, members) : h->fail;
+    *succeed = h->succeed_percent ? share(h->succeed, members) : h->succeed;
 }
 
 size_t argument_distance(const char *a, const char *b)

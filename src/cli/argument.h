@@ -21,8 +21,12 @@
     "a duration from now (10m), @UNIX-SECONDS or YYYY-MM-DDTHH:MM[:SS]"
 #define ARGUMENT_WANTS_SIZE "a number of bytes, with K, M or G if you like"
 #define ARGUMENT_WANTS_RATE "a rate such as 10/1s, 5/s or 1000/1h, or none"
-#define ARGUMENT_WANTS_HALT \
-    "never, fail=N, success=N, or fail=N,success=N, with N from 1"
+#define ARGUMENT_WANTS_HALT                                               \
+    "never, fail=N, success=N, or fail=N,success=N, with N from 1 or 1% " \
+    "to 100%"
+#define ARGUMENT_HALT_PERCENT                                               \
+    "--halt: a percentage needs to know how many members there are; 'yoke " \
+    "map' knows when its inputs end, 'yoke group close --halt' counts them"
 
 /* Milliseconds. One or more numbers, each with a unit (ms s m h d), largest
  * first or not; a plain number is in seconds; fractions are fine ("1.5h").
@@ -46,9 +50,19 @@ bool argument_rate(const char *s, int64_t *out_n, int64_t *out_ms);
 /* Bytes; K, M, G are powers of 1024. */
 bool argument_size(const char *s, int64_t *out);
 
-/* The policy of a group: FAIL and SUCCEED. `never` is 0 0; success=N alone is
- * 0 N, since a race goes on when one runner stumbles. */
-bool argument_halt(const char *s, int64_t *fail, int64_t *succeed);
+/* The policy of a group: FAIL and SUCCEED, numbers or shares of its members.
+ * `never` is 0 0; success=N alone is 0 N, since a race goes on when one runner
+ * stumbles. */
+struct halt {
+    int64_t fail, succeed;
+    bool fail_percent, succeed_percent;
+};
+bool argument_halt(const char *s, struct halt *out);
+bool halt_is_share(const struct halt *h);
+/* The numbers, when there are so many members: a share of them is rounded up.
+ * -1: not known yet; a share is 0 then, never. */
+void halt_numbers(const struct halt *h, int64_t members, int64_t *fail,
+                  int64_t *succeed);
 
 /* How many single-character edits (insert, remove, replace) turn a into b;
  * words longer than 31 characters are infinitely far. */

@@ -31,6 +31,7 @@ enum {
 };
 
 struct cli;
+struct halt; /* argument.h */
 
 /* id: the letter of a short option, or a number from 256 on where there is
  * none. value: what its argument is called; NULL: it takes none. */
@@ -74,6 +75,9 @@ int64_t options_integer(struct cli *c, int64_t min, int64_t max);
 /* A decimal number between them, in thousandths. */
 int64_t options_thousandths(struct cli *c, int64_t min, int64_t max);
 int64_t options_size(struct cli *c);
+/* The policy; and one whose numbers must be known, which is no share. */
+void options_halt(struct cli *c, struct halt *out);
+void options_halt_numbers(struct cli *c, int64_t *fail, int64_t *succeed);
 /* Ends with a usage error unless min <= operands <= max (-1: no bound). */
 void options_operands(struct cli *c, int min, int max);
 /* Prints the options of a table for the help. */
@@ -146,8 +150,9 @@ extern const struct option_row submit_options[], run_options[], map_options[],
     wait_options[], result_options[], cancel_options[], reschedule_options[],
     shield_options[], logs_options[], events_options[], ls_options[],
     tree_options[], group_run_options[], group_open_options[],
-    group_wait_options[], group_results_options[], group_errors_options[],
-    queue_set_options[], queue_close_options[], queue_join_options[],
-    queue_dead_options[], dead_options[], limiter_set_options[];
+    group_close_options[], group_wait_options[], group_results_options[],
+    group_errors_options[], queue_set_options[], queue_close_options[],
+    queue_join_options[], queue_dead_options[], dead_options[],
+    limiter_set_options[];
 
 #endif

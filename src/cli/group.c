@@ -39,6 +39,12 @@ const struct option_row group_open_options[] = {
     {0, NULL, NULL, NULL},
 };
 
+const struct option_row group_close_options[] = {
+    {OPTION_HALT, "halt", "WHEN",
+     "instead of what was said when it was opened; N% of its members, too"},
+    {0, NULL, NULL, NULL},
+};
+
 const struct option_row group_wait_options[] = {
     {'t', "timeout", "D", "most time to wait; then exit with 124"},
     {0, NULL, NULL, NULL},
@@ -73,9 +79,7 @@ int group_open_main(struct cli *c)
             options.parent = "root";
             break;
         case OPTION_HALT:
-            if (!argument_halt(c->value, &options.fail, &options.succeed))
-                cli_usage(c, "--halt: '%s' is not " ARGUMENT_WANTS_HALT,
-                          c->value);
+            options_halt_numbers(c, &options.fail, &options.succeed);
             break;
         case 'w':
             options.width = options_integer(c, 1, INT32_MAX);
@@ -118,17 +122,38 @@ static const char *group_operand(struct cli *c)
     return c->argv[0];
 }
 
+/* A share is one of the members that are there now. */
+static int close_with_policy(struct cli *c, yoke *y, const char *group,
+                             const struct halt *halt)
+{
+    struct yoke_value *info = NULL;
+    int64_t fail, succeed;
+    int status;
+
+    status = yoke_commandl(y, &info, "GROUP", "INFO", group, (char *)NULL);
+    if (status != 0)
+        cli_fail(c, y, status, "cannot count the members of %s", group);
+    halt_numbers(halt, output_int(info, "members", 0), &fail, &succeed);
+    yoke_value_free(info);
+    return yoke_group_close_policy(y, group, fail, succeed);
+}
+
 int group_close_main(struct cli *c)
 {
+    bool with_policy = false;
+    struct halt halt;
     const char *group;
     int status;
     yoke *y;
 
-    while (options_next(c) != 0)
-        continue;
+    while (options_next(c) != 0) {
+        options_halt(c, &halt);
+        with_policy = true;
+    }
     group = group_operand(c);
     y = cli_connect(c);
-    status = yoke_group_close(y, group);
+    status = with_policy ? close_with_policy(c, y, group, &halt)
+                         : yoke_group_close(y, group);
     if (status != 0)
         cli_fail(c, y, status, "cannot close %s", group);
     yoke_close(y);

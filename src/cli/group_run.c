@@ -70,9 +70,7 @@ static void read_args(struct group_run *r)
     while ((id = options_next(c)) != 0) {
         switch (id) {
         case OPTION_HALT:
-            if (!argument_halt(c->value, &o->fail, &o->succeed))
-                cli_usage(c, "--halt: '%s' is not " ARGUMENT_WANTS_HALT,
-                          c->value);
+            options_halt_numbers(c, &o->fail, &o->succeed);
             break;
         case 'w':
             o->width = options_integer(c, 1, INT32_MAX);

@@ -45,7 +45,7 @@ enum { OPTION_HALT = 400, OPTION_DEADLINE, OPTION_AS_COMPLETED, OPTION_NAME };
 const struct option_row map_options[] = {
     {'w', "width", "N", "most running at once (the runner's slots bound it)"},
     {OPTION_HALT, "halt", "WHEN",
-     "fail=N, success=N (comma for both) or never (fail=1)"},
+     "fail=N, success=N (comma for both), also N%, or never (fail=1)"},
     {OPTION_AS_COMPLETED, "as-completed", NULL,
      "print in the order of completion, not of the inputs"},
     {'0', "null", NULL, "inputs on stdin end with NUL, not with a line"},
@@ -59,6 +59,8 @@ struct map {
     struct cli *c;
     struct submission job;
     struct yoke_group_options group_options;
+    struct halt halt;
+    bool has_halt;
     bool as_completed;
     struct template template;
     struct inputs inputs;
@@ -106,9 +108,8 @@ static void read_options(struct map *m)
             group->width = options_integer(c, 1, INT32_MAX);
             break;
         case OPTION_HALT:
-            if (!argument_halt(c->value, &group->fail, &group->succeed))
-                cli_usage(c, "--halt: '%s' is not " ARGUMENT_WANTS_HALT,
-                          c->value);
+            options_halt(c, &m->halt);
+            m->has_halt = true;
             break;
         case OPTION_AS_COMPLETED:
             m->as_completed = true;
@@ -151,6 +152,9 @@ static void read_operands(struct map *m)
     }
     m->counts.total =
         m->inputs.list != NULL ? (int64_t)m->inputs.nlist : INT64_C(-1);
+    if (m->has_halt)
+        halt_numbers(&m->halt, m->counts.total, &m->group_options.fail,
+                     &m->group_options.succeed);
 }
 
 /* ---------------------------------------------------------- submitting */
@@ -167,12 +171,25 @@ static void request(struct map *m, int status)
 
 static void stop_feeding(struct map *m)
 {
+    char numbers[2][24];
+    int64_t fail, succeed;
+
     m->feeding = false;
     if (m->closed)
         return;
     m->closed = true;
-    request(m, yoke_sendl(m->reader, on_ok, m, "GROUP", "CLOSE", m->group,
-                          (char *)NULL));
+    if (!halt_is_share(&m->halt) || m->counts.total < 0) {
+        request(m, yoke_sendl(m->reader, on_ok, m, "GROUP", "CLOSE", m->group,
+                              (char *)NULL));
+        return;
+    }
+    /* Now it is known how many there are. */
+    halt_numbers(&m->halt, m->counts.total, &fail, &succeed);
+    (void)snprintf(numbers[0], sizeof(numbers[0]), "%" PRId64, fail);
+    (void)snprintf(numbers[1], sizeof(numbers[1]), "%" PRId64, succeed);
+    request(m,
+            yoke_sendl(m->reader, on_ok, m, "GROUP", "CLOSE", m->group, "FAIL",
+                       numbers[0], "SUCCEED", numbers[1], (char *)NULL));
 }
 
 static void cancel(struct map *m, const char *reason)
@@ -668,7 +685,8 @@ static int exit_status(const struct map *m,
 {
     if (m->exit_status != 0)
         return m->exit_status;
-    if (group->outcome == YOKE_SUCCEEDED && m->group_options.succeed > 0)
+    if (group->outcome == YOKE_SUCCEEDED &&
+        output_int(group->raw, "succeed", 0) > 0)
         return 0;
     if (group->failed > 0)
         return group->failed <= 100 ? (int)group->failed : EXIT_FAILED_MANY;

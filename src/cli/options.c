@@ -202,6 +202,22 @@ int64_t options_size(struct cli *c)
     return value;
 }
 
+void options_halt(struct cli *c, struct halt *out)
+{
+    if (!argument_halt(c->value, out))
+        cli_usage(c, "--halt: '%s' is not %s", c->value, ARGUMENT_WANTS_HALT);
+}
+
+void options_halt_numbers(struct cli *c, int64_t *fail, int64_t *succeed)
+{
+    struct halt halt;
+
+    options_halt(c, &halt);
+    if (halt_is_share(&halt))
+        cli_usage(c, ARGUMENT_HALT_PERCENT);
+    halt_numbers(&halt, -1, fail, succeed);
+}
+
 void options_operands(struct cli *c, int min, int max)
 {
     if (c->argc < min)

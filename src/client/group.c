@@ -59,6 +59,19 @@ int yoke_group_close(yoke *y, const char *id)
     return status < 0 ? status : yk_call_ok(y, &a);
 }
 
+int yoke_group_close_policy(yoke *y, const char *id, int64_t fail,
+                            int64_t succeed)
+{
+    struct yk_args a;
+    int status = group_args(y, &a, "CLOSE", id);
+
+    if (status < 0)
+        return status;
+    yk_args_option_int(&a, "FAIL", fail);
+    yk_args_option_int(&a, "SUCCEED", succeed);
+    return yk_call_ok(y, &a);
+}
+
 int yoke_group_wait(yoke *y, const char *id, int64_t wait_ms,
                     struct yoke_outcome_info **out)
 {

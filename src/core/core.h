@@ -277,6 +277,8 @@ struct core_event {
             struct group_id id;
             int64_t cursor, wait_ms, count;
             bool errors_only;
+            bool policy; /* CLOSE: with these; CORE_UNSET: as before */
+            int64_t fail, succeed;
         } group; /* CLOSE, INFO, NEXT, RESULTS, TREE */
         struct {
             bool is_job;

@@ -241,6 +241,20 @@ static const char *apply_cancel(struct core *c, struct group *g,
     return NULL;
 }
 
+static const char *apply_close(struct group *g, const struct record *r)
+{
+    int64_t fail = r->u.policy.fail, succeed = r->u.policy.succeed;
+
+    if (fail < 0 || succeed < 0)
+        return "group closed with an impossible policy";
+    g->closed = true;
+    if (fail > 0)
+        g->fail = fail - 1;
+    if (succeed > 0)
+        g->succeed = succeed - 1;
+    return NULL;
+}
+
 static const char *apply_end(struct core *c, struct group *g,
                              const struct record *r)
 {
@@ -305,8 +319,7 @@ const char *group_apply(struct core *c, const struct record *r)
         return "change of a group that cannot change";
     switch (r->type) {
     case RECORD_GROUP_CLOSE:
-        g->closed = true;
-        return NULL;
+        return apply_close(g, r);
     case RECORD_GROUP_CANCEL:
         return apply_cancel(c, g, r);
     case RECORD_GROUP_END:
@@ -598,6 +611,23 @@ void group_close(struct core *c, struct group *g)
     group_settle(c, g);
 }
 
+/* With the numbers that were not known before: what they ask for happens as
+ * soon as it is closed, and counts what has ended already. */
+static void close_with_policy(struct core *c, struct group *g, int64_t fail,
+                              int64_t succeed)
+{
+    if (g->closed || g->ended)
+        return;
+    core_record(c, &(struct record){
+                       .type = RECORD_GROUP_CLOSE,
+                       .at_ms = c->now_ms,
+                       .id = g->id,
+                       .u.policy = {fail == CORE_UNSET ? 0 : fail + 1,
+                                    succeed == CORE_UNSET ? 0 : succeed + 1}});
+    queue_refuse_group(c, g);
+    group_settle(c, g);
+}
+
 /* It goes to the end of the ended ones, for group_evict. */
 static void forget_begin(struct core *c, struct group *g)
 {
@@ -882,7 +912,10 @@ void group_close_event(struct core *c, const struct core_event *ev)
                     "closed when the body has ended");
         return;
     }
-    group_close(c, g);
+    if (ev->u.group.policy)
+        close_with_policy(c, g, ev->u.group.fail, ev->u.group.succeed);
+    else
+        group_close(c, g);
     reply_ok(c, ev->client);
 }
 

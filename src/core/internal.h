@@ -634,9 +634,12 @@ struct record {
         } ask;                         /* ASK, GROUP_CANCEL */
         struct record_verdict verdict; /* JOINING, REQUEUE, END, DELIVER */
         struct record_group group;
-        uint8_t outcome;  /* GROUP_END */
-        struct str ready; /* READY */
-        int64_t until_ms; /* SHIELD; 0: it is over */
+        struct {
+            int64_t fail, succeed; /* plus one; 0: as before */
+        } policy;                  /* GROUP_CLOSE */
+        uint8_t outcome;           /* GROUP_END */
+        struct str ready;          /* READY */
+        int64_t until_ms;          /* SHIELD; 0: it is over */
         struct record_times times;
         uint64_t retried; /* CLEAR: the new job, or 0 */
         struct record_limiter limiter;

@@ -534,6 +534,11 @@ void record_encode(struct buf *to, const struct record *r)
         put_str(&w, r->u.session.ids);
         break;
     case RECORD_GROUP_CLOSE:
+        if (r->u.policy.fail == 0 && r->u.policy.succeed == 0)
+            break;
+        put_i64(&w, r->u.policy.fail);
+        put_i64(&w, r->u.policy.succeed);
+        break;
     case RECORD_LIMITER_DELETE:
         break;
     }
@@ -622,6 +627,9 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         out->u.session.ids = get_str(&r);
         break;
     case RECORD_GROUP_CLOSE:
+        out->u.policy.fail = get_i64(&r);
+        out->u.policy.succeed = get_i64(&r);
+        break;
     case RECORD_LIMITER_DELETE:
         break;
     default:

@@ -273,7 +273,16 @@ enum command_result handle_group_open(struct command_call *call)
 
 enum command_result handle_group_close(struct command_call *call)
 {
-    if (!arg_group(call, call->argv[2], &call->event->u.group.id))
+    static const struct option options[] = {
+        {"FAIL", OPTION_INT, AT(group.fail), 0, &range_number},
+        {"SUCCEED", OPTION_INT, AT(group.succeed), 0, &range_number},
+    };
+    struct core_event *ev = call->event;
+
+    ev->u.group.fail = ev->u.group.succeed = CORE_UNSET;
+    ev->u.group.policy = call->argc > 3;
+    if (!arg_group(call, call->argv[2], &ev->u.group.id) ||
+        !options_read(call, 3, options, ARRAY_LEN(options)))
         return COMMAND_ANSWERED;
     return step(call, EVENT_GROUP_CLOSE);
 }

@@ -220,10 +220,10 @@ class Daemon:
 
     def yoke_start(self, *words, **options):
         options.setdefault("text", True)
+        options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.Popen(
-            [YOKE] + list(words), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=self.environment(), **options)
+            [YOKE] + list(words), stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env=self.environment(), **options)
 
     def json(self, *words, **options):
         done = self.yoke("--json", *words, **options)

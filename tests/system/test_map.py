@@ -4,6 +4,7 @@ what has ended has left nothing behind."""
 
 import os
 import re
+import subprocess
 import time
 
 import pytest
@@ -103,3 +104,100 @@ def test_a_job_in_a_job_ends_with_it(daemon, mark):
     status = status[0] if isinstance(status, list) else status
     assert (status["state"], status["outcome"]) == ("finished", "cancelled")
     until(lambda: not marked(mark), "nothing is left")
+
+
+# --------------------------------------------------------------- percentages
+
+
+def only_group(daemon):
+    """The one group that the root has."""
+    [group] = daemon.json("tree", "-a")["below"]
+    return group
+
+
+@pytest.mark.parametrize("halt,inputs,fail,succeed", [
+    ("fail=20%", 10, 2, 0), ("fail=20%", 11, 3, 0), ("fail=1%", 3, 1, 0),
+    ("success=50%", 5, 0, 3), ("fail=100%,success=25%", 4, 4, 1)])
+def test_a_share_of_inputs_on_the_command_line_is_known_at_once(
+        daemon, halt, inputs, fail, succeed):
+    report = daemon.json("map", "--halt", halt, "true", ":::",
+                         *map(str, range(inputs)))
+    group = report["group"]
+    assert (group["fail"], group["succeed"]) == (fail, succeed)
+    assert group["outcome"] == "ok"
+
+
+def test_a_share_of_failures_stops_the_rest(daemon, mark):
+    """Two of ten are 20 %: whoever sleeps is cancelled and awaited."""
+    done = daemon.yoke(
+        "map", "--halt", "fail=20%", "--env", "%s=%s" % (MARK, mark), "sh",
+        "-c", '[ $0 -gt 2 ] || exit 3; sleep 60', "{}", ":::",
+        *map(str, range(1, 11)))
+    assert marked(mark) == []
+    assert done.returncode == 2
+    assert re.search("2 failed, 8 cancelled", done.stderr), done.stderr
+
+
+def test_a_share_of_successes_is_enough(daemon, mark):
+    done = daemon.yoke(
+        "map", "--halt", "success=50%", "--env", "%s=%s" % (MARK, mark), "sh",
+        "-c", '[ $0 -gt 2 ] || exit 0; sleep 60', "{}", ":::", "1", "2", "3",
+        "4")
+    assert marked(mark) == []
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_share_of_a_stream_is_known_when_that_has_ended(daemon, mark):
+    """Before its end nothing is halted, however many have failed; then those
+    count that failed before, too."""
+    process = daemon.yoke_start(
+        "map", "--halt", "fail=50%", "--env", "%s=%s" % (MARK, mark), "sh",
+        "-c", '[ $0 -gt 3 ] || exit 3; sleep 60', "{}",
+        stdin=subprocess.PIPE)
+    process.stdin.write("1\n2\n3\n")
+    process.stdin.flush()
+    until(lambda: only_group(daemon)["failed"] == 3, "three have failed")
+    process.stdin.write("4\n5\n6\n")
+    process.stdin.flush()
+    until(lambda: only_group(daemon)["running"] == 3, "the others run")
+    group = only_group(daemon)
+    assert (group["state"], group["fail"]) == ("open", 0)
+    _, report = process.communicate(timeout=30)
+    assert process.returncode == 3
+    assert re.search("3 failed, 3 cancelled", report), report
+    assert marked(mark) == []
+    group = only_group(daemon)
+    assert (group["outcome"], group["fail"]) == ("failed", 3)
+
+
+def test_a_group_gets_its_share_when_it_is_closed(daemon):
+    group = daemon.json("group", "open", "--halt", "never")["id"]
+    for code in 1, 1, 0, 0, 0:
+        daemon.yoke("submit", "-g", group, "-c", "--", "sh", "-c",
+                    "exit %d" % code)
+    until(lambda: daemon.json("status", group)["failed"] == 2, "both failed")
+    daemon.yoke("submit", "-g", group, "-c", "--", "sleep", "60")
+    assert daemon.yoke("group", "close", "--halt", "fail=25%",
+                       group).returncode == 0
+    assert daemon.yoke("group", "wait", group).returncode == 1
+    status = daemon.json("status", group)
+    assert (status["outcome"], status["fail"], status["cancelled"]) == (
+        "failed", 2, 1)
+
+
+@pytest.mark.parametrize("halt", ["fail=0%", "fail=101%", "success=%", "20%",
+                                  "fail=2.5%", "fail=10%,fail=2"])
+def test_nonsense_is_refused_with_what_would_be_right(daemon, halt):
+    for words in (("map", "--halt", halt, "true", ":::", "1"),
+                  ("group", "close", "--halt", halt, "g0000000000000")):
+        done = daemon.yoke(*words)
+        assert done.returncode in (2, 125)
+        assert "'%s' is not" % halt in done.stderr
+        assert "1% to 100%" in done.stderr
+
+
+def test_who_cannot_know_the_number_of_members_refuses_a_share(daemon):
+    for words in ("group", "open"), ("group", "run"):
+        done = daemon.yoke(*words, "--halt", "fail=20%", "true")
+        assert done.returncode in (2, 125)
+        assert "yoke group close --halt" in done.stderr

@@ -158,16 +158,50 @@ END_TEST
 
 START_TEST(halt_is_two_numbers)
 {
-    int64_t fail = -9, succeed = -9;
+    struct halt h = {.fail = -9, .succeed = -9};
 
-    ck_assert(argument_halt("fail=3", &fail, &succeed));
-    ck_assert(fail == 3 && succeed == 0);
-    ck_assert(argument_halt("success=2", &fail, &succeed));
-    ck_assert(fail == 0 && succeed == 2);
-    ck_assert(argument_halt("success=2,fail=1", &fail, &succeed));
-    ck_assert(fail == 1 && succeed == 2);
-    ck_assert(argument_halt("never", &fail, &succeed));
-    ck_assert(fail == 0 && succeed == 0);
+    ck_assert(argument_halt("fail=3", &h));
+    ck_assert(h.fail == 3 && h.succeed == 0 && !halt_is_share(&h));
+    ck_assert(argument_halt("success=2", &h));
+    ck_assert(h.fail == 0 && h.succeed == 2);
+    ck_assert(argument_halt("success=2,fail=1", &h));
+    ck_assert(h.fail == 1 && h.succeed == 2);
+    ck_assert(argument_halt("never", &h));
+    ck_assert(h.fail == 0 && h.succeed == 0);
+}
+END_TEST
+
+/* A share is at least what it says, and one at least of any members. */
+START_TEST(halt_may_be_a_share_of_the_members)
+{
+    static const struct {
+        const char *halt;
+        int64_t members, fail, succeed;
+    } shares[] = {
+        {"fail=20%", 10, 2, 0},
+        {"fail=20%", 11, 3, 0},
+        {"fail=20%", 1, 1, 0},
+        {"fail=20%", 0, 0, 0},
+        {"fail=20%", -1, 0, 0},
+        {"fail=100%", 7, 7, 0},
+        {"fail=1%", 100, 1, 0},
+        {"fail=1%", 101, 2, 0},
+        {"success=50%", 7, 0, 4},
+        {"success=50%", -1, 0, 0},
+        {"fail=3,success=50%", 8, 3, 4},
+        {"fail=25%,success=2", 8, 2, 2},
+        {"fail=3,success=50%", -1, 3, 0},
+    };
+
+    for (size_t i = 0; i < sizeof(shares) / sizeof(shares[0]); i++) {
+        int64_t fail, succeed;
+        struct halt h;
+
+        ck_assert(argument_halt(shares[i].halt, &h) && halt_is_share(&h));
+        halt_numbers(&h, shares[i].members, &fail, &succeed);
+        ck_assert_int_eq(fail, shares[i].fail);
+        ck_assert_int_eq(succeed, shares[i].succeed);
+    }
 }
 END_TEST
 
@@ -182,12 +216,22 @@ START_TEST(halt_that_is_none_is_refused)
                                       "fail=1,never",
                                       "sometimes",
                                       "fail=1,fail=2",
+                                      "fail=0%",
+                                      "fail=101%",
+                                      "fail=%",
+                                      "fail=2.5%",
+                                      "fail=%20",
+                                      "fail=20%%",
+                                      "20%",
+                                      "%",
+                                      "never%",
+                                      "fail=1%,fail=2",
                                       "success=99999999999999999999999999"};
-    int64_t fail = -9, succeed = -9;
+    struct halt h = {.fail = -9, .succeed = -9};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        ck_assert_msg(!argument_halt(bad[i], &fail, &succeed), "%s", bad[i]);
-    ck_assert(fail == -9 && succeed == -9);
+        ck_assert_msg(!argument_halt(bad[i], &h), "%s", bad[i]);
+    ck_assert(h.fail == -9 && h.succeed == -9);
 }
 END_TEST
 
@@ -475,6 +519,7 @@ static Suite *suite(void)
     tcase_add_test(arguments, integers_keep_to_their_bounds);
     tcase_add_test(arguments, sizes_have_binary_suffixes);
     tcase_add_test(arguments, halt_is_two_numbers);
+    tcase_add_test(arguments, halt_may_be_a_share_of_the_members);
     tcase_add_test(arguments, halt_that_is_none_is_refused);
     tcase_add_test(arguments, distance_counts_edits);
     suite_add_tcase(s, arguments);

@@ -525,6 +525,8 @@ static void expect_group_calls(struct peer *p)
         peer_say(p, "0123456789012345678901234567890123456789");
     if (peer_expect(p, "GROUP CLOSE g1"))
         peer_say(p, "+OK");
+    if (peer_expect(p, "GROUP CLOSE g1 SUCCEED 3"))
+        peer_say(p, "+OK");
     if (peer_expect(p, "GROUP NEXT g1 0 0 COUNT 7"))
         peer_say(p, PAGE("0", "", "0"));
     if (peer_expect(p, "GROUP NEXT g1 0 9"))
@@ -545,6 +547,7 @@ START_TEST(group_calls_say_what_the_protocol_says)
     ck_assert_int_eq(yoke_group_open(y, &o, id), YOKE_ERR_PROTOCOL);
     ck_assert_str_eq(id, "g1");
     ck_assert_int_eq(yoke_group_close(y, "g1"), 0);
+    ck_assert_int_eq(yoke_group_close_policy(y, "g1", YOKE_DEFAULT, 3), 0);
     ck_assert_int_eq(yoke_group_next(y, "g1", "0", 0, 7, &p), 0);
     ck_assert_uint_eq(p->count, 0);
     ck_assert(!p->over);
