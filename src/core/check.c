@@ -679,6 +679,7 @@ void core_free(struct core *c)
     map_clear(&c->lane_map);
     map_clear(&c->shares);
     heap_clear(&c->timers);
+    heap_clear(&c->keeps);
     mem_free(c->queue_table);
     mem_free(c->segment_live);
     mem_free(c);

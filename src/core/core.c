@@ -209,18 +209,25 @@ struct group *find_group_or_reply(struct core *c, struct client_id client,
 
 /* ------------------------------------------------------------------ timers */
 
+static struct heap *timer_heap(struct core *c, const struct timer *t)
+{
+    return t->kind == TIMER_KEEP || t->kind == TIMER_FORGET ? &c->keeps
+                                                            : &c->timers;
+}
+
 void timer_set(struct core *c, struct timer *t, int64_t at_ms)
 {
-    heap_set(&c->timers, &t->node, at_ms);
+    heap_set(timer_heap(c, t), &t->node, at_ms);
 }
 
 void timer_stop(struct core *c, struct timer *t)
 {
-    heap_remove(&c->timers, &t->node);
+    heap_remove(timer_heap(c, t), &t->node);
 }
 
 bool timer_due(const struct core *c, const struct timer *t)
 {
+    ASSERT(t->kind != TIMER_KEEP && t->kind != TIMER_FORGET);
     return heap_has(&t->node) && heap_at(&c->timers, &t->node) <= c->now_ms;
 }
 
@@ -239,6 +246,9 @@ static void timer_fire(struct core *c, struct timer *t)
     case TIMER_GROUP:
         group_timer(c, container_of(t, struct group, timer));
         return;
+    case TIMER_FORGET:
+        group_keep_timer(c, container_of(t, struct group, timer));
+        return;
     case TIMER_SESSION:
         session_timer(c, container_of(t, struct session, timer));
         return;
@@ -252,15 +262,57 @@ static void timer_fire(struct core *c, struct timer *t)
     BUG("unknown timer");
 }
 
+/* The first timer whose time has come, stopped; NULL: none. */
+static struct timer *timer_take(struct core *c, struct heap *heap)
+{
+    struct timer *t;
+
+    if (heap_min_at(heap) > c->now_ms)
+        return NULL;
+    t = container_of(heap_min(heap), struct timer, node);
+    timer_stop(c, t);
+    return t;
+}
+
+static int64_t timers_next(const struct core *c)
+{
+    return min_i64(heap_min_at(&c->timers), heap_min_at(&c->keeps));
+}
+
 static void tick(struct core *c)
 {
-    while (heap_min_at(&c->timers) <= c->now_ms && core_work(c)) {
-        struct timer *t =
-            container_of(heap_min(&c->timers), struct timer, node);
+    while (timers_next(c) <= c->now_ms && core_work(c)) {
+        struct timer *t = timer_take(c, &c->timers);
 
-        timer_stop(c, t);
-        timer_fire(c, t);
+        timer_fire(c, t ? t : timer_take(c, &c->keeps));
     }
+}
+
+/* What is not to be kept any longer goes at once: in a replay, where it would
+ * pile up, and before the first question is answered. */
+static void forget_due(struct core *c)
+{
+    struct timer *t;
+
+    while ((t = timer_take(c, &c->keeps))) {
+        if (t->kind == TIMER_KEEP)
+            job_keep_timer(c, container_of(t, struct end, timer));
+        else
+            group_forget_now(c, container_of(t, struct group, timer));
+    }
+}
+
+/* Bounds may have become lower since, and what made room for others has come
+ * back with the replay. */
+static void bounds_enforce(struct core *c)
+{
+    struct list *first;
+
+    while (retain_enforce(c))
+        continue;
+    while (c->ngroups + c->nended > c->limits.groups_max &&
+           (first = list_first(&c->ended_groups)))
+        group_forget_now(c, list_entry(first, struct group, link));
 }
 
 /* -------------------------------------------------------------------- work */
@@ -345,7 +397,7 @@ static bool work_left(const struct core *c)
 
 int64_t core_next_ms(const struct core *c)
 {
-    return work_left(c) ? c->now_ms : heap_min_at(&c->timers);
+    return work_left(c) ? c->now_ms : timers_next(c);
 }
 
 /* ---------------------------------------------------------------- segments */
@@ -515,7 +567,8 @@ int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
             return -EBADMSG;
         }
     }
-    retain_enforce(c);
+    forget_due(c);
+    (void)retain_enforce(c); /* the rest with what comes */
     return 0;
 }
 
@@ -561,7 +614,8 @@ static void start(struct core *c)
     deliver_start(c);
     list_foreach (it, &c->queues)
         drain_begin(c, list_entry(it, struct queue, link));
-    retain_enforce(c);
+    forget_due(c);
+    bounds_enforce(c);
 }
 
 static void drain(struct core *c, bool on)
@@ -827,6 +881,7 @@ struct core *core_new(const struct core_limits *limits)
     c->images_next = c->limiter_images_next = UINT32_MAX;
     list_init(&c->outputs);
     heap_init(&c->timers);
+    heap_init(&c->keeps);
     slabs_init(&c->slabs);
     group_init(&c->root);
     c->root.opened_ms = CORE_NONE;

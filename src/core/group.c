@@ -92,12 +92,29 @@ void group_release(struct core *c, struct group *g)
     mem_free(g->reason);
 }
 
+/* How an ended group counts in its parent. One that collects its failures is
+ * neither a failure, nor a success that SUCCEED could count. */
+static enum outcome counted_as(const struct group *g)
+{
+    if (g->outcome == OUTCOME_FAILED && g->fail == 0 && g->succeed == 0)
+        return OUTCOME_CANCELLED;
+    return (enum outcome)g->outcome;
+}
+
+void group_root_forgets(struct group *root, enum outcome counted)
+{
+    root->members_total--;
+    root->by_outcome[counted]--;
+}
+
 static void group_free(struct core *c, struct group *g)
 {
     struct group *parent = g->parent_attempt
                                ? NULL
                                : find_group(c, (struct group_id){g->parent_id});
 
+    if (parent == &c->root)
+        group_root_forgets(parent, counted_as(g));
     below_forgotten(c, g);
     list_remove(&g->link);
     list_remove(&g->sweep);
@@ -116,9 +133,11 @@ static void group_free(struct core *c, struct group *g)
 
 void group_arm(struct core *c, struct group *g)
 {
-    if (g->ended)
+    if (g->ended) {
+        timer_stop(c, &g->timer);
+        g->timer.kind = TIMER_FORGET;
         timer_set(c, &g->timer, g->ended_ms + g->keep_ms);
-    else if (g->cause == CAUSE_NONE && g->deadline_ms != CORE_NONE)
+    } else if (g->cause == CAUSE_NONE && g->deadline_ms != CORE_NONE)
         timer_set(c, &g->timer, g->deadline_ms);
     else
         timer_stop(c, &g->timer);
@@ -288,11 +307,7 @@ static const char *apply_end(struct core *c, struct group *g,
         if (g->failed_inside || g->by_outcome[OUTCOME_FAILED] > 0)
             parent->failed_inside = true;
         parent->errors_below = parent->errors_below || errors_in_group(g);
-        /* Neither a failure, nor a success that SUCCEED could count. */
-        if (outcome == OUTCOME_FAILED && g->fail == 0 && g->succeed == 0)
-            parent->by_outcome[OUTCOME_CANCELLED]++;
-        else
-            parent->by_outcome[outcome]++;
+        parent->by_outcome[counted_as(g)]++;
         if (parent->id)
             id_vector_push(c, &parent->done, g->id | ID_GROUP);
     }
@@ -639,11 +654,19 @@ static void forget_begin(struct core *c, struct group *g)
 
 void group_timer(struct core *c, struct group *g)
 {
-    if (!g->ended) {
-        group_cancel(c, g, CAUSE_DEADLINE, STR("deadline"), CORE_UNSET);
-        return;
-    }
+    group_cancel(c, g, CAUSE_DEADLINE, STR("deadline"), CORE_UNSET);
+}
+
+void group_keep_timer(struct core *c, struct group *g)
+{
     forget_begin(c, g);
+}
+
+void group_forget_now(struct core *c, struct group *g)
+{
+    while (!list_empty(&g->finished))
+        job_forget(c, list_entry(list_first(&g->finished), struct job, link));
+    group_free(c, g);
 }
 
 void group_forget(struct core *c, struct group *g)

@@ -33,7 +33,8 @@ enum timer_kind {
     TIMER_QUEUED,  /* struct extra: delay, deadline or expiry of a queued job */
     TIMER_RUN,     /* struct run: timeout, deadline, shield of an attempt */
     TIMER_KEEP,    /* struct end: forget the job */
-    TIMER_GROUP,   /* struct group: deadline, later: forget the group */
+    TIMER_GROUP,   /* struct group: deadline */
+    TIMER_FORGET,  /* struct group, once it has ended: forget it */
     TIMER_SESSION, /* struct session: lease or grace */
     TIMER_WAITER,  /* struct waiter */
     TIMER_LIMITER, /* struct limiter: tokens for one that waits */
@@ -400,7 +401,7 @@ struct group {
     int64_t done_dropped;     /* volatile: ids that were at its front */
     size_t forgotten;         /* ids in `members` that are no more */
     struct list finished;     /* jobs, in order of end */
-    struct timer timer;       /* TIMER_GROUP */
+    struct timer timer;       /* TIMER_GROUP, TIMER_FORGET */
     struct list waiters;      /* volatile */
     struct list lanes;        /* volatile: of parked jobs */
     int64_t nproducers;       /* volatile: submits that wait with a member */
@@ -500,7 +501,9 @@ struct core {
         joining, delivering;
     struct list numbered; /* sessions with numbers, by asked.segment */
     struct group root;
-    struct heap timers;
+    struct heap timers; /* but for ... */
+    struct heap keeps;  /* ... TIMER_KEEP and TIMER_FORGET: a replay goes by
+                         * them, too */
     struct slabs slabs; /* of jobs, what they have, and payloads */
     uint64_t next_id;
     bool started, disk_full, draining;
@@ -739,7 +742,9 @@ void job_cancel(struct core *c, struct job *j, struct str reason,
 void job_end(struct core *c, struct job *j, const struct record_verdict *v);
 void job_queued_timer(struct core *c, struct extra *x);
 void job_keep_timer(struct core *c, struct end *end);
-void retain_enforce(struct core *c);
+/* The oldest outcomes go, so many in one call, until the bounds hold; false:
+ * none is left that may. */
+bool retain_enforce(struct core *c);
 void job_arm_queued(struct core *c, struct job *j);
 
 /* Events. */
@@ -993,9 +998,15 @@ void group_settle(struct core *c, struct group *g);
 /* A job in it started (+1) or stopped running (-1), which lets parked ones go
  * on. */
 void group_active(struct core *c, struct group *g, int64_t by);
+/* The root counts what is still known of its members: it outlives them all,
+ * and the records of those that are not. */
+void group_root_forgets(struct group *root, enum outcome counted);
 /* A member was forgotten. */
 void group_member_forgotten(struct core *c, struct group *g);
 void group_timer(struct core *c, struct group *g);
+void group_keep_timer(struct core *c, struct group *g);
+/* Forget an ended one with all its members, however many. */
+void group_forget_now(struct core *c, struct group *g);
 void group_arm(struct core *c, struct group *g);    /* set its timer */
 void group_sweep(struct core *c, struct group *g);  /* a slice */
 void group_forget(struct core *c, struct group *g); /* a slice */

@@ -800,6 +800,8 @@ void job_forget(struct core *c, struct job *j)
     ASSERT(j->state == JOB_FINISHED);
     count_retained(c, j, -1);
     count(c, j, -1);
+    if (!g->id)
+        group_root_forgets(g, (enum outcome)end->outcome);
     list_remove(&j->link);
     timer_stop(c, &end->timer);
     account(c, -(int64_t)(sizeof(*end) + end->result_len) - job_bytes(j));
@@ -852,7 +854,7 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
         queue_wake(c, q);
     if (UNLIKELY(!list_empty(&q->joiners)))
         drain_ended(c, q);
-    retain_enforce(c);
+    (void)retain_enforce(c); /* the rest with the next end */
 }
 
 void job_end(struct core *c, struct job *j, const struct record_verdict *v)
@@ -972,11 +974,10 @@ static struct group *first_spent(struct core *c)
 /* Over the bound the oldest goes: a job of the root group, or a member of a
  * group that has ended and was read. Members of other groups stay until their
  * keep has passed. */
-void retain_enforce(struct core *c)
+bool retain_enforce(struct core *c)
 {
-    for (int n = 0;
-         n < RETAIN_SLICE && (c->retained_jobs > c->limits.retain_jobs ||
-                              c->retained_bytes > c->limits.retain_bytes);
+    for (int n = 0; c->retained_jobs > c->limits.retain_jobs ||
+                    c->retained_bytes > c->limits.retain_bytes;
          n++) {
         struct list *first = list_first(&c->root.finished);
         struct job *oldest = first ? list_entry(first, struct job, link) : NULL;
@@ -984,10 +985,13 @@ void retain_enforce(struct core *c)
 
         if (g && (!oldest || g->ended_ms < oldest->u.end->ended_ms))
             oldest = list_entry(list_first(&g->finished), struct job, link);
+        if (n == RETAIN_SLICE)
+            return true;
         if (!oldest)
-            return;
+            return false;
         job_forget(c, oldest);
     }
+    return false;
 }
 
 /* ------------------------------------------------------------------- events */
