@@ -293,6 +293,7 @@ struct limiter {
     bool lowered;      /* volatile: more may be held than there are permits */
     bool stuck;        /* volatile: some wait only because others go first */
     bool again;        /* volatile: serve it once more */
+    bool halfway;      /* volatile: a step ended while it was served */
     struct list lines; /* volatile: struct line.of_limiter */
     struct list wake;  /* volatile: core->limiter_wakes */
     struct list outranked; /* volatile: core->outranked; some wait only because

@@ -296,8 +296,9 @@ static const char *apply_set(struct core *c, const struct record *r)
                      (rl->permits != CORE_NONE &&
                       (l->permits == CORE_NONE || rl->permits < l->permits));
     }
-    /* What an older record, removed by now, has lowered is not known. */
-    l->lowered = l->lowered || !c->started;
+    /* What an older record, removed by now, has lowered is not known; and with
+     * no permits at all any need is accepted. */
+    l->lowered = l->lowered || !c->started || rl->permits == 0;
     segment_hold(c, &l->segment);
     l->permits = rl->permits;
     l->rate = rl->rate;
@@ -389,7 +390,7 @@ void limiter_write_images(struct core *c, const struct record_needs *needs)
 
 void limiter_wake(struct core *c, struct limiter *l)
 {
-    if (c->serving == l)
+    if (c->serving == l || l->halfway)
         l->again = true;
     else if (l->shut_out && !list_linked(&l->wake))
         list_push_back(&c->limiter_wakes, &l->wake);

@@ -649,15 +649,20 @@ void limiter_serve(struct core *c, struct limiter *l)
     struct line *line;
     int64_t until;
 
-    l->stuck = l->again = false;
-    list_remove(&l->outranked);
-    list_foreach (it, &l->lines) {
-        line = list_entry(it, struct line, of_limiter);
-        line->shut = 0;
-        offer(line);
+    /* A step that ends in the middle goes on there: from the beginning it might
+     * never come further than to those whom it has just refused. */
+    if (!l->halfway) {
+        l->stuck = l->again = false;
+        list_remove(&l->outranked);
+        list_foreach (it, &l->lines)
+            list_entry(it, struct line, of_limiter)->shut = 0;
     }
+    l->halfway = false;
+    list_foreach (it, &l->lines)
+        offer(list_entry(it, struct line, of_limiter));
     while (limiter_room(c, l) > 0 && (line = next_line(c, l, &until))) {
         if (!core_work(c)) {
+            l->halfway = true;
             list_remove(&l->wake);
             list_push_back(&c->limiter_wakes, &l->wake);
             return;

@@ -550,6 +550,53 @@ START_TEST(lowering_below_a_need_does_not_strand_it)
 }
 END_TEST
 
+/* Each step began with the first of those that wait, and never came to the
+ * last: there was always work left. */
+START_TEST(short_steps_get_to_the_end_of_a_line)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct token one, two;
+    uint64_t first;
+
+    core_limits_init(&d->limits);
+    d->limits.step_work = 2;
+    daemon_start(d);
+    set_permits(d, "gpu", 2);
+    (void)limited(d, "q", "gpu");
+    (void)limited(d, "q", "gpu");
+    one = take(d);
+    two = take(d);
+    first = limited(d, "a", "gpu:2");
+    (void)limited(d, "b", "gpu:2");
+    (void)limited(d, "c", "gpu:2");
+    wait_for(d, 11, "a");
+    wait_for(d, 12, "b");
+    wait_for(d, 13, "c");
+    ck_assert(is_ok(report(d, EVENT_DONE, one, "")));
+    ck_assert_int_gt(core_next_ms(d->core), d->now);
+    ck_assert(is_ok(report(d, EVENT_DONE, two, "")));
+    ck_assert_uint_eq(id_of(got(d, 11)), first);
+    daemon_free(d);
+}
+END_TEST
+
+/* core_check() took it for a permit too many. */
+START_TEST(a_need_accepted_without_permits_takes_all_there_are)
+{
+    struct daemon *d = daemon_new();
+    struct token t;
+
+    set_permits(d, "gpu", 0);
+    (void)limited(d, "q", "gpu:2");
+    ck_assert_uint_eq(count_of(fetch_from(d, 9, 1, 0, "q")), 0);
+    set_permits(d, "gpu", 1);
+    t = take(d);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert_int_eq(figure(d, "gpu", "held"), 0);
+    daemon_free(d);
+}
+END_TEST
+
 /* ----------------------------------------------------- permits come back */
 
 static void expect_held(struct daemon *d, int64_t n)
@@ -1250,6 +1297,8 @@ int main(void)
     TEST(raising_wakes_at_once);
     TEST(lowering_lets_holders_finish);
     TEST(lowering_below_a_need_does_not_strand_it);
+    TEST(short_steps_get_to_the_end_of_a_line);
+    TEST(a_need_accepted_without_permits_takes_all_there_are);
     TEST(permits_come_back_however_the_body_ends);
     TEST(a_lost_lease_gives_permits_back);
     TEST(joining_holds_no_permits);
