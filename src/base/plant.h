@@ -32,7 +32,10 @@
     X(IMAGE_LATE, "a job is accepted before the image of its queue is there")  \
     X(KEY_FORGOTTEN, "a restart forgets a key: a second job comes of it")      \
     X(MOVED_LATE, "a deadline that was moved ahead acts at its old time")      \
-    X(DEAD_TWICE, "a dead job that was retried can be retried again")
+    X(DEAD_TWICE, "a dead job that was retried can be retried again")          \
+    X(PERMIT_LOST, "the permits of a lost attempt do not come back")           \
+    X(PERMITS_OVERTAKEN, "nothing is put aside for who waits for permits")     \
+    X(TURN_KEPT, "a group of a fair queue that was served keeps its turn")
 
 enum plant {
     PLANT_NONE,

@@ -218,7 +218,9 @@ static void job_move(struct core *c, struct job *j, enum job_state to,
         list_push_back(place, &j->link);
     if (from == JOB_READY || to == JOB_READY)
         update_ready_mask(j->queue, j->priority);
-    if (j->extra && j->extra->needs && holds_permits(from) != holds_permits(to))
+    if (j->extra && j->extra->needs &&
+        holds_permits(from) != holds_permits(to) &&
+        !(PLANTED(PERMIT_LOST) && to == JOB_READY))
         needs_hold(c, j->extra->needs, holds_permits(to) ? +1 : -1);
 }
 

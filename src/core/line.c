@@ -383,6 +383,8 @@ static int64_t put_aside(const struct core *c, const struct line *line,
     int64_t sum = 0;
     int looks = 0;
 
+    if (PLANTED(PERMITS_OVERTAKEN))
+        return 0;
     list_foreach (it, &line->places) {
         const struct place *p = list_entry(it, struct place, link);
         bool later = p->lane->turn >= turn;

@@ -117,7 +117,7 @@ void share_served(const struct job *j)
     struct list *turns = &j->queue->turns[j->priority];
     struct list *turn = list_first(turns);
 
-    if (LIKELY(!turn) || j->state != JOB_READY)
+    if (LIKELY(!turn) || j->state != JOB_READY || PLANTED(TURN_KEPT))
         return;
     list_remove(turn);
     list_push_back(turns, turn);

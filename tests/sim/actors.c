@@ -20,6 +20,7 @@ void actors_init(struct actors *a, struct world *w)
                          .lazy = (int)world_below(w, 70),
                          .large = (int)world_below(w, 30),
                          .open = (int)world_below(w, 25),
+                         .limited = (int)world_below(w, 40),
                          .pace = 10 + world_below(w, 70)};
     for (int i = 0; i < ACTORS; i++)
         a->list[i].worker = i % 2 == 0;
@@ -199,6 +200,14 @@ static const struct str keys[] = {{.p = "k1", .len = 2},
                                   {.p = "k3", .len = 2},
                                   {.p = "k4", .len = 2}};
 
+static const struct str limiter_names[] = {
+    {.p = "gpu", .len = 3}, {.p = "net", .len = 3}, {.p = "disk", .len = 4}};
+static const struct str limits[] = {
+    {.p = "gpu", .len = 3},       {.p = "gpu:2", .len = 5},
+    {.p = "gpu,net:2", .len = 9}, {.p = "net", .len = 3},
+    {.p = "net:3", .len = 5},     {.p = "disk,gpu", .len = 8},
+    {.p = "disk", .len = 4}};
+
 /* Constants: the model keeps them. */
 static const struct str retry_on[] = {{.p = "", .len = 0},
                                       {.p = "exit:*", .len = 6},
@@ -253,6 +262,8 @@ static void do_submit(struct actors *a, struct actor *c,
         ev.u.submit.at_ms = w->now - 100 + below(a, 1500);
     if (chance(a, 15))
         ev.u.submit.retry_on = retry_on[below(a, ARRAY_LEN(retry_on))];
+    if (chance(a, a->limited))
+        ev.u.submit.limits = limits[below(a, ARRAY_LEN(limits))];
     if (chance(a, 15))
         ev.u.submit.key = keys[below(a, ARRAY_LEN(keys))];
     if (ev.u.submit.deadline_ms != CORE_UNSET && chance(a, 50)) {
@@ -680,12 +691,33 @@ static void set_draining(struct actors *a, bool on)
     a->draining = on;
 }
 
+static void set_limiter(struct actors *a, size_t i)
+{
+    struct core_event ev = {.kind = EVENT_LIMITER_SET,
+                            .client = {UINT64_C(1) << 40},
+                            .u.limiter = {.name = limiter_names[i],
+                                          .permits = CORE_UNSET,
+                                          .rate = CORE_UNSET,
+                                          .rate_ms = CORE_UNSET}};
+    int64_t kind = below(a, 10);
+
+    if (kind == 0) {
+        ev.kind = EVENT_LIMITER_DELETE;
+    } else if (kind < 7) {
+        ev.u.limiter.permits = chance(a, 10) ? CORE_NONE : below(a, 5);
+    } else {
+        ev.u.limiter.rate = kind == 7 ? 0 : 1 + below(a, 4);
+        ev.u.limiter.rate_ms = kind == 7 ? 0 : 1 + below(a, 300);
+    }
+    world_step(a->world, &ev);
+}
+
 static void act_admin(struct actors *a)
 {
     struct core_event ev = {.kind = EVENT_QUEUE_PAUSE,
                             .client = {UINT64_C(1) << 40}};
 
-    switch (below(a, 8)) {
+    switch (below(a, 11)) {
     case 0:
     case 1:
     case 2:
@@ -696,7 +728,10 @@ static void act_admin(struct actors *a)
         ev.kind = EVENT_QUEUE_SET;
         ev.u.queue.name = queue_names[below(a, QUEUES)];
         core_settings_unset(&ev.u.queue.settings);
-        ev.u.queue.settings.max_jobs = 1 + below(a, 15);
+        if (chance(a, 50))
+            ev.u.queue.settings.max_jobs = 1 + below(a, 15);
+        else
+            ev.u.queue.settings.fair = chance(a, 70);
         break;
     case 4:
     case 5:
@@ -705,6 +740,11 @@ static void act_admin(struct actors *a)
         ev.u.queue.closed = chance(a, 25);
         ev.u.queue.at_once = ev.u.queue.closed && chance(a, 30);
         break;
+    case 8:
+    case 9:
+    case 10:
+        set_limiter(a, (size_t)below(a, ARRAY_LEN(limiter_names)));
+        return;
     case 6:
         set_disk_full(a, chance(a, 30));
         return;
@@ -776,6 +816,15 @@ static void faults_stop(struct actors *a)
         c->session = 0;
         c->ntokens = 0;
         c->stalled_until = 0;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(limiter_names); i++) {
+        ev = (struct core_event){.kind = EVENT_LIMITER_SET,
+                                 .client = {UINT64_C(1) << 40},
+                                 .u.limiter = {.name = limiter_names[i],
+                                               .permits = 2,
+                                               .rate = 0,
+                                               .rate_ms = 0}};
+        world_step(a->world, &ev);
     }
     for (size_t i = 0; i < QUEUES; i++) {
         ev = (struct core_event){.kind = EVENT_QUEUE_PAUSE,

@@ -44,9 +44,9 @@ struct actors {
     uint64_t njobs, ngroups; /* ever known */
     bool disk_full, draining;
     /* What this world is like, in percent: how much is submitted, how lazy
-     * the workers are, how large the payloads, how many groups there are; and
-     * how fast the time goes, in ms. */
-    int busy, lazy, large, open;
+     * the workers are, how large the payloads, how many groups there are, how
+     * much needs limiters; and how fast the time goes, in ms. */
+    int busy, lazy, large, open, limited;
     int64_t pace;
 };
 

@@ -12,7 +12,8 @@ static enum view_state state_expected(const struct model *m,
     case MODEL_DELAYED:
         return VIEW_DELAYED;
     case MODEL_QUEUED:
-        return v->state == VIEW_PARKED && rules_group_has_width(m, j->group)
+        return v->state == VIEW_PARKED &&
+                       (rules_group_has_width(m, j->group) || limits_any(j))
                    ? VIEW_PARKED
                    : VIEW_READY;
     case MODEL_RUNNING:
@@ -469,6 +470,8 @@ void model_compare(struct model *m, struct model_eyes *eyes, bool all)
         m->njobs--;
     while (m->ngroups > 0 && !m->groups[m->ngroups - 1].used)
         m->ngroups--;
+    limits_compare(m, eyes);
+    RELEASE_ARENA();
     if (turn(m, 0, all ? 4 : 32)) {
         dead_compare(m, eyes);
         RELEASE_ARENA();

@@ -32,6 +32,8 @@ static uint32_t refusals(const struct model *m, const struct model_job *j)
     if (!model_queue_has_room(m, j->queue, j->payload_len) ||
         submit_waits(m, j->queue))
         errors |= 1u << CORE_ERR_QUEUEFULL;
+    if (!limits_exist(m, j))
+        errors |= 1u << CORE_ERR_NOLIMITER;
     return errors;
 }
 
@@ -76,6 +78,8 @@ static void run_again(struct model *m, struct model_job *old, uint64_t id)
         .cancel_grace = CORE_NONE,
         .ready_step = m->step,
     };
+    memcpy(j->needs, old->needs, sizeof(j->needs));
+    memcpy(j->needs_made, old->needs_made, sizeof(j->needs_made));
     memcpy(j->key, old->key, sizeof(j->key));
     old->key[0] = '\0';
     old->dead = false;

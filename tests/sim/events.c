@@ -496,7 +496,8 @@ void events_apply(struct model *m, struct model_eyes *eyes,
     else if (ev->kind == EVENT_DRAIN)
         m->draining = ev->u.on;
     if (ev->client.n == 0 || event_blocking(m, eyes, ev, replies, n) ||
-        queues_event(m, ev, replies, n) || dead_event(m, eyes, ev, replies, n))
+        queues_event(m, ev, replies, n) ||
+        dead_event(m, eyes, ev, replies, n) || limits_event(m, ev, replies, n))
         return;
     c = model_client_get(m, ev->client.n);
     switch (ev->kind) {

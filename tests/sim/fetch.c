@@ -8,7 +8,8 @@ bool job_can_start(const struct model *m, const struct model_job *j,
                    bool strict)
 {
     return j->used && j->state == MODEL_QUEUED && !m->queues[j->queue].paused &&
-           !m->draining && rules_group_has_room(m, j->group, strict);
+           !m->draining && rules_group_has_room(m, j->group, strict) &&
+           limits_allow(m, j, strict);
 }
 
 int fetch_place(const struct model_request *r, int queue)
@@ -33,8 +34,21 @@ static bool job_precedes(const struct model *m, const struct model_request *r,
         return false;
     if (pk != pj)
         return pk < pj;
+    /* who waits for permits has a line of his own */
+    if (limits_any(k) && !limits_same(k, j))
+        return false;
     if (k->priority != j->priority)
         return k->priority > j->priority;
+    if (limits_any(k) != limits_any(j))
+        return false;
+    if (m->queues[k->queue].fair_changed &&
+        (k->group != j->group || limits_any(k) ||
+         min_i64((int64_t)k->ready_seq, (int64_t)j->ready_seq) <
+             (int64_t)m->queues[k->queue].fair_changed))
+        return false;
+    if (limits_any(k)) /* one of them may have come back */
+        return k->submit_seq < j->submit_seq && k->ready_seq < j->ready_seq &&
+               !j->ahead;
     if (k->ahead != j->ahead)
         return k->ahead && !j->loose;
     if (k->loose || j->loose || k->ahead)
@@ -48,6 +62,7 @@ static bool fetch_job(struct model *m, struct model_client *c,
     struct model_request *r = &c->request;
     const struct node *token = node_item(e, 1), *map = node_item(e, 4);
     int i = model_job_find(m, node_id(token, 'j'));
+    const struct model_job *before;
     struct model_job *j;
     uint64_t group;
 
@@ -64,6 +79,14 @@ static bool fetch_job(struct model *m, struct model_client *c,
                        rules_group_has_room(m, j->group, false));
         return false;
     }
+    before = limits_overtake(m, j);
+    if (before) {
+        (void)snprintf(why, 128, "job %llx took what was put aside for %llx",
+                       (unsigned long long)j->id,
+                       (unsigned long long)before->id);
+        return false;
+    }
+    turns_check(m, j);
     for (int k = 0; k < m->njobs; k++)
         if (job_precedes(m, r, &m->jobs[k], j))
             violation("job %llx (priority %lld, width %d, ahead %d) was handed "
@@ -74,6 +97,8 @@ static bool fetch_job(struct model *m, struct model_client *c,
                       (long long)m->jobs[k].priority,
                       rules_group_has_width(m, m->jobs[k].group),
                       m->jobs[k].ahead);
+    limits_spend(m, j);
+    turns_served(m, j);
     rules_job_start(m, j, c->session);
     m->sessions[c->session].dispatched = m->now;
     group = j->group >= 0 ? m->groups[j->group].id : 0;

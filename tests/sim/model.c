@@ -191,6 +191,16 @@ static uint64_t job_for(const struct model *m, const struct model_request *r)
     return 0;
 }
 
+/* Who does not wait may be told nothing while parked jobs are in the way. */
+static bool is_crowded(const struct model *m, const struct model_request *r)
+{
+    for (int i = 0; i < m->njobs; i++)
+        if (m->jobs[i].used && m->jobs[i].state == MODEL_QUEUED &&
+            limits_any(&m->jobs[i]) && fetch_place(r, m->jobs[i].queue) >= 0)
+            return true;
+    return false;
+}
+
 /* A job whose cancel this session must be told of; 0: none. */
 static uint64_t notice_for(const struct model *m, int session)
 {
@@ -226,7 +236,8 @@ static void check_waiting(struct model *m, struct model_client *c)
     case REQUEST_FETCH:
         if (r->answered && !r->idle)
             break;
-        if (r->count > 0 && !m->disk_full && job_for(m, r))
+        if (r->count > 0 && !m->disk_full && !(r->idle && is_crowded(m, r)) &&
+            job_for(m, r))
             violation("client %llu waits for a job although %llx could start",
                       (unsigned long long)c->id,
                       (unsigned long long)job_for(m, r));
@@ -329,6 +340,8 @@ void model_restart(struct model *m, int64_t now)
         s->lease_lo = now;
         s->client = 0;
     }
+    limits_restart(m);
+    memset(m->turns, 0, sizeof(m->turns));
     for (int i = 0; i < m->njobs; i++) {
         struct model_job *j = &m->jobs[i];
 

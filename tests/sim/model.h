@@ -21,6 +21,8 @@
 #define MODEL_JOBS     384
 #define MODEL_GROUPS   128
 #define MODEL_QUEUES   6
+#define MODEL_LIMITERS 3
+#define MODEL_TURNS    64
 #define MODEL_CLIENTS  16
 #define MODEL_SESSIONS 64
 #define MODEL_SEEN     256
@@ -57,8 +59,10 @@ struct model_job {
     int64_t payload_len, result_len;
     int64_t priority, timeout, deadline, expires_at, grace, retry, redeliver;
     int64_t base, cap, factor, jitter, keep;
-    struct str retry_on;        /* of the program's text: a constant */
-    int64_t at;                 /* AT; CORE_NONE */
+    struct str retry_on;                 /* of the program's text: a constant */
+    int64_t at;                          /* AT; CORE_NONE */
+    int64_t needs[MODEL_LIMITERS];       /* 0: does not */
+    uint32_t needs_made[MODEL_LIMITERS]; /* which of that name it was */
     char key[8];                /* "": none, or it has gone on to a retry */
     bool dead;                  /* on the list of those */
     int64_t delay_lo, delay_hi; /* DELAYED: until somewhere between */
@@ -119,10 +123,28 @@ struct model_group {
 
 struct model_queue {
     bool used, paused, closed, closed_now;
-    bool made;       /* by a SUBMIT or SET, not only named */
-    uint64_t filled; /* when something last came in */
+    bool made;             /* by a SUBMIT or SET, not only named */
+    uint64_t filled;       /* when something last came in */
+    uint64_t fair_changed; /* jobs that became ready before wait in one turn */
     char name[16];
     struct queue_settings set;
+};
+
+/* A bucket holds its tokens in parts of 1 / rate_ms: a millisecond fills in
+ * `rate` of them. */
+struct model_limiter {
+    bool used;
+    char name[8];
+    uint32_t made; /* counts those of this name */
+    int64_t permits, rate, rate_ms;
+    int64_t level_lo, level_hi, filled_at;
+};
+
+/* When a group was last served in a fair queue. */
+struct model_turn {
+    int queue, group; /* index; -1: root */
+    int64_t priority;
+    uint64_t served; /* 0: the slot is free */
 };
 
 struct model_session {
@@ -185,6 +207,8 @@ struct model {
     struct model_job jobs[MODEL_JOBS];
     struct model_group groups[MODEL_GROUPS];
     struct model_queue queues[MODEL_QUEUES];
+    struct model_limiter limiters[MODEL_LIMITERS];
+    struct model_turn turns[MODEL_TURNS];
     struct model_client clients[MODEL_CLIENTS];
     struct model_session sessions[MODEL_SESSIONS];
 };

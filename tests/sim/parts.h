@@ -62,6 +62,34 @@ void check_outcome(const struct model *m, const struct model_job *j,
 /* Times are moved. */
 void times_move(struct model *m, struct model_eyes *eyes,
                 const struct core_event *ev, const struct node *n);
+/* Reads LIMITS; CORE_ERR_NOLIMITER into the request's errors is not its. */
+void limits_read(const struct model *m, struct str limits, struct model_job *j);
+bool limits_any(const struct model_job *j);
+bool limits_same(const struct model_job *a, const struct model_job *b);
+/* Are all limiters that it needs (still) there? */
+bool limits_exist(const struct model *m, const struct model_job *j);
+/* Does it ask for more than there ever is? */
+bool limits_exceed(const struct model *m, const struct model_job *j);
+/* Can it take all that it needs? `strict`: for sure, and nobody is before it.
+ */
+bool limits_allow(const struct model *m, const struct model_job *j,
+                  bool strict);
+/* Would it take what is put aside for those before it? One of them, or NULL. */
+const struct model_job *limits_overtake(const struct model *m,
+                                        const struct model_job *j);
+/* It starts: what a rate allows is less by that. */
+void limits_spend(struct model *m, const struct model_job *j);
+/* LIMITER SET and DEL. False: it is none of them. */
+bool limits_event(struct model *m, const struct core_event *ev,
+                  struct model_reply *replies, size_t n);
+void limits_compare(struct model *m, struct model_eyes *eyes);
+/* The daemon was started again. */
+void limits_restart(struct model *m);
+
+/* Fair queues: it is this job's turn, or it is a violation; and it was. */
+void turns_check(const struct model *m, const struct model_job *j);
+void turns_served(struct model *m, const struct model_job *j);
+
 /* RETRY and PURGE of the dead. False: it is none of them. */
 bool dead_event(struct model *m, struct model_eyes *eyes,
                 const struct core_event *ev, struct model_reply *replies,

@@ -45,6 +45,10 @@ static void queue_set(struct model *m, const struct core_event *ev,
     set_if(&to->redeliver, s->redeliver);
     set_if(&to->keep_ms, s->keep_ms);
     set_if(&to->wait_ms, s->wait_ms);
+    if (s->fair != CORE_UNSET && s->fair != to->fair)
+        m->queues[model_queue_find(m, ev->u.queue.name)].fair_changed =
+            ++m->seq;
+    set_if(&to->fair, s->fair);
 }
 
 bool queue_is_unfinished(const struct model *m, int queue)

@@ -881,10 +881,11 @@ static void job_time_lease(struct model *m, struct model_eyes *eyes,
     if (m->now < max_i64(s->lease_lo, j->started_last + m->limits.lease_ms))
         return;
     /* A report or a farewell explains the end, too. */
-    if (m->now < hi && (j->id == m->reported || j->session == m->leaving))
+    /* Just then it may have been handed another job, which renews it. */
+    if (m->now <= hi && (j->id == m->reported || j->session == m->leaving))
         return;
     v = rules_job_look(m, eyes, j);
-    if (m->now < hi && v.found && v.attempt == (int64_t)j->attempt &&
+    if (m->now <= hi && v.found && v.attempt == (int64_t)j->attempt &&
         (v.state == VIEW_RUNNING || v.state == VIEW_CANCELLING))
         return;
     end_fetch(m, j->session);
@@ -988,7 +989,9 @@ static bool settle_group_cancel(struct model *m, struct model_eyes *eyes,
         v = rules_group_look(m, eyes, g);
         if (!v.reason.p)
             return false;
-        if (!may) { /* SUCCEED is out of reach: an early end is allowed */
+        if (!may && m->early)
+            return false; /* the event may explain it */
+        if (!may) {       /* SUCCEED is out of reach: an early end is allowed */
             g->cancelled = true;
             return true;
         }
@@ -1078,7 +1081,7 @@ static bool settle_murky(struct model *m, struct model_eyes *eyes,
 {
     struct group_view v;
 
-    if (!g->murky || g->cancelled)
+    if (!g->murky || g->cancelled || m->early)
         return false;
     v = rules_group_look(m, eyes, g);
     g->cancelled = v.reason.p || v.ended_state;

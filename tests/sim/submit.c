@@ -15,6 +15,10 @@ static uint32_t submit_errors(const struct model *m,
 
     if (m->queues[r->job.queue].closed)
         errors |= 1u << CORE_ERR_CLOSED;
+    if (!limits_exist(m, &r->job))
+        errors |= 1u << CORE_ERR_NOLIMITER;
+    else if (limits_exceed(m, &r->job))
+        errors |= 1u << CORE_ERR_GENERIC;
     if (group_id && g < 0)
         errors |= 1u << CORE_ERR_NOGROUP;
     if (g >= 0 && m->groups[g].forgotten)
@@ -204,6 +208,7 @@ void submit_ask(struct model *m, struct model_eyes *eyes,
     for (size_t i = 0; i < s->name.len; i++)
         tag = tag * 10 + (uint32_t)(s->name.p[i] - '0');
     c->request.job.payload_tag = tag;
+    limits_read(m, s->limits, &c->request.job);
     ASSERT(s->key.len < sizeof(c->request.job.key));
     if (s->key.len)
         memcpy(c->request.job.key, s->key.p, s->key.len);

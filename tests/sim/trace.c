@@ -68,6 +68,11 @@ static void trace_submit(const char *at, const struct event_submit *s)
                opt(o[7], "cap", s->backoff_cap_ms),
                opt(o[8], "redeliver", s->redeliver),
                opt(o[9], "keep", s->keep_ms), opt(o[10], "wait", s->wait_ms));
+    if (s->at_ms != CORE_UNSET || s->key.len || s->limits.len || s->then.len)
+        trace_note("            %s key=%.*s limits=%.*s then=%.*s",
+                   opt(o[11], "at", s->at_ms), (int)s->key.len, s->key.p,
+                   (int)s->limits.len, s->limits.p, (int)s->then.len,
+                   s->then.p);
 }
 
 static void trace_open(const char *at, const struct event_group_open *g)
@@ -178,6 +183,15 @@ void trace_event(const struct core_event *ev)
     case EVENT_RESCHEDULE:
         trace_move(at, ev);
         break;
+    case EVENT_LIMITER_SET:
+    case EVENT_LIMITER_DELETE:
+        trace_note("%sLIMITER %s %.*s permits=%lld rate=%lld in %lld", at,
+                   ev->kind == EVENT_LIMITER_SET ? "SET" : "DEL",
+                   (int)ev->u.limiter.name.len, ev->u.limiter.name.p,
+                   (long long)ev->u.limiter.permits,
+                   (long long)ev->u.limiter.rate,
+                   (long long)ev->u.limiter.rate_ms);
+        break;
     case EVENT_RETRY:
         trace_note("%sRETRY j%llx", at, (unsigned long long)ev->u.job.id.n);
         break;
@@ -200,9 +214,10 @@ void trace_event(const struct core_event *ev)
             (long long)ev->u.group.wait_ms, (long long)ev->u.group.count);
         break;
     case EVENT_QUEUE_SET:
-        trace_note("%sQUEUE SET %.*s max_jobs=%lld", at,
+        trace_note("%sQUEUE SET %.*s max_jobs=%lld fair=%lld", at,
                    (int)ev->u.queue.name.len, ev->u.queue.name.p,
-                   (long long)ev->u.queue.settings.max_jobs);
+                   (long long)ev->u.queue.settings.max_jobs,
+                   (long long)ev->u.queue.settings.fair);
         break;
     case EVENT_QUEUE_PAUSE:
         trace_note("%sQUEUE %s %.*s", at,

@@ -559,8 +559,9 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     w->thorough = seed % 4 == 0;
     w->now = INT64_C(1700000000000);
     w->segment = 1;
+    /* more than there are images in all, or there is no end to them */
     w->segment_entries =
-        3 + (size_t)world_below(w, world_chance(w, 60) ? 8 : 50);
+        9 + (size_t)world_below(w, world_chance(w, 60) ? 8 : 50);
     w->segment_full = w->segment_entries;
     trace_reset(seed);
     limits_choose(w);
