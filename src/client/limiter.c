@@ -39,8 +39,9 @@ int yoke_limiter_info(yoke *y, const char *name, struct yoke_limiter *out)
     struct yk_args a;
     int status = limiter_args(y, &a, "INFO", name);
 
-    if (status == 0)
-        status = yk_call(y, &a, YK_PLAIN, &v);
+    if (status < 0)
+        return status;
+    status = yk_call(y, &a, YK_PLAIN, &v);
     if (status < 0)
         return status;
     if (!yk_value_to_map(v))

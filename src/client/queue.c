@@ -81,8 +81,9 @@ int yoke_queue_info(yoke *y, const char *queue, struct yoke_value **out)
     struct yk_args a;
     int status = queue_args(y, &a, "INFO", queue);
 
-    if (status == 0)
-        status = yk_call(y, &a, YK_PLAIN, &v);
+    if (status < 0)
+        return status;
+    status = yk_call(y, &a, YK_PLAIN, &v);
     if (status < 0)
         return status;
     if (!yk_value_to_map(v))
