@@ -11,7 +11,15 @@ from harness import hang_up, until
 
 @pytest.fixture
 def daemon(start):
-    daemon = start({"limits.lease": "500ms"}, runner=True)
+    daemon = start(runner=True)
+    until(daemon.runner, "its runner is there")
+    return daemon
+
+
+@pytest.fixture
+def impatient(start):
+    """A silent worker loses its jobs soon."""
+    daemon = start({"limits.lease": "1s"}, runner=True)
     until(daemon.runner, "its runner is there")
     return daemon
 
@@ -92,8 +100,9 @@ def test_none_is_no_bound_and_0_starts_nothing(daemon):
     assert daemon.yoke("wait", *jobs.jobs).returncode == 0
 
 
-def test_permits_of_a_lost_attempt_come_back(daemon):
+def test_permits_of_a_lost_attempt_come_back(impatient):
     """Once the worker vanishes, once the runner is killed."""
+    daemon = impatient
     daemon.yoke("limiter", "set", "gpu", "1")
     with daemon.client() as silent, daemon.client() as other:
         for name in ("one", "two"):
@@ -116,7 +125,8 @@ def test_permits_of_a_lost_attempt_come_back(daemon):
     assert limiter(daemon)["held"] == 0
 
 
-def test_permits_are_there_after_a_crash(daemon):
+def test_permits_are_there_after_a_crash(impatient):
+    daemon = impatient
     daemon.yoke("limiter", "set", "gpu", "1", "--rate", "1000/1s")
     with daemon.client() as client:
         for name in ("one", "two"):
@@ -183,8 +193,8 @@ def test_a_reload_that_raises_a_limiter_wakes_who_waits(start):
 
 
 def test_limiters_are_shown_and_removed(daemon):
-    assert daemon.yoke("limiter", "set", "api", "--rate", "10/s").returncode == 0
-    assert daemon.yoke("limiter", "set", "gpu", "2").returncode == 0
+    for words in (["api", "--rate", "10/s"], ["gpu", "2"]):
+        assert daemon.yoke("limiter", "set", *words).returncode == 0
     assert [one["name"] for one in daemon.json("limiter", "list")] == [
         "api", "gpu"]
     shown = daemon.yoke("limiter", "list").stdout
@@ -213,7 +223,8 @@ def test_what_is_no_limiter_is_a_usage_error(daemon, words):
 
 def test_map_and_run_take_limits(daemon):
     daemon.yoke("limiter", "set", "gpu", "1")
-    assert daemon.yoke("run", "--limits", "gpu", "echo", "one").stdout == "one\n"
+    done = daemon.yoke("run", "--limits", "gpu", "echo", "one")
+    assert (done.returncode, done.stdout) == (0, "one\n")
     done = daemon.yoke("map", "--limits", "gpu", "echo", ":::", "a", "b")
     assert (done.returncode, done.stdout) == (0, "a\nb\n")
     job = daemon.json("ls", "--state", "finished")[0]["id"]
