@@ -142,6 +142,7 @@ static void check_job(const struct core *c, struct job *j, void *arg)
         ASSERT(j->state != JOB_DELIVERING ||
                (groups == 0 && j->extra->then &&
                 (!c->started || list_linked(&run->delivery))));
+        ASSERT((run->feed != NULL) == list_linked(&run->delivery));
     } else if (j->state == JOB_FINISHED) {
         ASSERT(j->u.end->job == j && heap_has(&j->u.end->timer.node));
         t->retained++;

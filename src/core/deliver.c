@@ -8,6 +8,11 @@
  * of its own queue, so that pressure travels upstream. Deliveries wait in line
  * before the producers of the next queue, for they have been accepted long ago.
  *
+ * That pressure may come round to where it began: queues that are full of
+ * nothing but results that wait for each other would wait for ever, a queue for
+ * itself as well. Then one result of each goes on, all at once: each takes the
+ * place of another, and no bound grows.
+ *
  * What runs after a job was submitted by nobody: no session, no wait;
  * memory-max does not hold it back, for the payload takes the place of the
  * result.
@@ -175,27 +180,123 @@ void deliver_result(struct core *c, struct job *j, struct str result)
     queue_wake(c, q);
 }
 
-bool deliver_one(struct core *c, struct queue *q)
+static struct str result_of(const struct run *run)
 {
-    struct list *first = list_first(&q->deliveries);
-    struct run *run;
-    struct str result;
+    return (struct str){run->result, run->result_len};
+}
 
-    if (!first)
-        return false;
-    run = list_entry(first, struct run, delivery);
-    result = (struct str){run->result, run->result_len};
-    if (given_up(c, run->job, q, result.len))
-        return true;
-    if (!may_enter(c, q, result.len))
-        return false;
+static void enter(struct core *c, struct run *run, struct queue *q)
+{
+    struct str result = result_of(run);
+
     /* The records are applied while their strings are read. */
     account(c, -(int64_t)run->result_len);
     run->result = NULL;
     run->result_len = 0;
     hand_over(c, run->job, q, result);
     mem_free((char *)result.p);
-    return true;
+}
+
+/* ------------------------------------------------------------------ circles */
+
+/* The results of one queue that wait for room in another; volatile. */
+struct feed {
+    struct list link; /* to->feeds */
+    struct queue *from, *to;
+    struct list runs; /* struct run.fed, in the order of the line */
+};
+
+static struct run *first_run(const struct feed *f)
+{
+    return list_entry(list_first(&f->runs), struct run, fed);
+}
+
+static struct run *first_in_line(const struct queue *q)
+{
+    struct list *first = list_first(&q->deliveries);
+
+    return first ? list_entry(first, struct run, delivery) : NULL;
+}
+
+/* Nothing that is in it can make room by itself. */
+static bool is_stuck(const struct queue *q)
+{
+    const struct run *run = first_in_line(q);
+
+    return q->jobs == 0 && run && !queue_fits(q, run->result_len);
+}
+
+/* Looks from q for those who wait for it, for those who wait for them ... If
+ * that leads to q again, the feed out of q by which it does: from the queue
+ * that it leads to, `onward` goes on until it is q's turn. NULL: there is no
+ * circle. */
+static struct feed *find_circle(struct queue *q)
+{
+    struct feed *found = NULL;
+    struct list todo, seen;
+
+    list_init(&todo);
+    list_init(&seen);
+    list_push_back(&todo, &q->search);
+    while (!found && !list_empty(&todo)) {
+        struct queue *at = list_entry(list_first(&todo), struct queue, search);
+
+        list_remove(&at->search);
+        list_push_back(&seen, &at->search);
+        list_foreach (it, &at->feeds) {
+            struct feed *f = list_entry(it, struct feed, link);
+
+            if (f->from == q)
+                found = f;
+            if (list_linked(&f->from->search) || !is_stuck(f->from))
+                continue;
+            f->from->onward = f;
+            list_push_back(&todo, &f->from->search);
+        }
+    }
+    while (!list_empty(&todo))
+        list_remove(list_first(&todo));
+    while (!list_empty(&seen))
+        list_remove(list_first(&seen));
+    return found;
+}
+
+static struct feed *next_feed(const struct feed *f, const struct queue *q)
+{
+    return f->to == q ? NULL : f->to->onward;
+}
+
+/* false: nothing has moved. */
+static bool turn_circle(struct core *c, struct queue *q)
+{
+    struct feed *circle = is_stuck(q) ? find_circle(q) : NULL, *next;
+
+    for (struct feed *f = circle; f; f = next_feed(f, q)) {
+        struct run *run = first_run(f);
+
+        if (given_up(c, run->job, f->to, run->result_len))
+            return true; /* and its place is free */
+    }
+    for (struct feed *f = circle; f; f = next) {
+        next = next_feed(f, q); /* f may go with its last run */
+        enter(c, first_run(f), f->to);
+    }
+    return circle != NULL;
+}
+
+bool deliver_one(struct core *c, struct queue *q)
+{
+    struct run *run = first_in_line(q);
+
+    if (!run)
+        return false;
+    if (given_up(c, run->job, q, run->result_len))
+        return true;
+    if (may_enter(c, q, run->result_len)) {
+        enter(c, run, q);
+        return true;
+    }
+    return !c->disk_full && turn_circle(c, q);
 }
 
 void deliver_timer(struct core *c, struct job *j)
@@ -207,13 +308,52 @@ void deliver_timer(struct core *c, struct job *j)
         attempt_arm(c, j);
 }
 
-bool deliver_line_up(const struct core *c, struct job *j)
+static struct feed *feed_of(struct core *c, struct queue *from,
+                            struct queue *to)
+{
+    struct feed *f;
+
+    list_foreach (it, &to->feeds) {
+        f = list_entry(it, struct feed, link);
+        if (f->from == from)
+            return f;
+    }
+    f = mem_zalloc(sizeof(*f));
+    account(c, sizeof(*f));
+    f->from = from;
+    f->to = to;
+    list_init(&f->runs);
+    list_push_back(&to->feeds, &f->link);
+    return f;
+}
+
+bool deliver_line_up(struct core *c, struct job *j)
 {
     struct queue *q = next_queue(c, j);
+    struct run *run = j->u.run;
 
-    if (q && !list_linked(&j->u.run->delivery))
-        list_push_back(&q->deliveries, &j->u.run->delivery);
-    return q != NULL;
+    if (!q || run->feed)
+        return q != NULL;
+    list_push_back(&q->deliveries, &run->delivery);
+    run->feed = feed_of(c, j->queue, q);
+    list_push_back(&run->feed->runs, &run->fed);
+    return true;
+}
+
+void deliver_leave(struct core *c, struct run *run)
+{
+    struct feed *f = run->feed;
+
+    if (!f)
+        return;
+    list_remove(&run->delivery);
+    list_remove(&run->fed);
+    run->feed = NULL;
+    if (!list_empty(&f->runs))
+        return;
+    list_remove(&f->link);
+    account(c, -(int64_t)sizeof(*f));
+    mem_free(f);
 }
 
 void deliver_start(struct core *c)

@@ -177,6 +177,8 @@ struct run {
     uint32_t result_len;
     struct list notice;   /* volatile: session->notices, until told */
     struct list delivery; /* volatile: queue->deliveries of the next queue */
+    struct list fed;      /* volatile, with it: feed->runs */
+    struct feed *feed;    /* NULL: it is in no line */
     char *progress;       /* volatile */
     bool is_ready;        /* it has announced itself ... */
     uint32_t ready_len;
@@ -357,7 +359,10 @@ struct queue {
     int64_t ndead;
     int64_t jobs, bytes;      /* not started */
     int64_t delivering_bytes; /* payloads of those that are DELIVERING */
-    struct list deliveries;   /* volatile: struct run.delivery, to here */
+    struct list deliveries;   /* volatile: struct run.delivery, to here ... */
+    struct list feeds;        /* ... by where they come from: struct feed.to */
+    struct list search;       /* while a circle is looked for; see deliver.c */
+    struct feed *onward;      /* likewise */
     int64_t counts[JOB_STATES_COUNT];
     struct list producers; /* volatile: struct waiter.link */
     struct list fetchers;  /* volatile: struct fetch_link.link */
@@ -890,7 +895,9 @@ bool deliver_one(struct core *c, struct queue *q);
 void deliver_timer(struct core *c, struct job *j);
 /* A DELIVERING job takes its place in the line of its next queue; false: there
  * is none. */
-bool deliver_line_up(const struct core *c, struct job *j);
+bool deliver_line_up(struct core *c, struct job *j);
+/* It leaves the line, if it is in one. */
+void deliver_leave(struct core *c, struct run *run);
 /* After a replay: who is not in line takes its place, all are looked at. */
 void deliver_start(struct core *c);
 

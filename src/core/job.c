@@ -151,7 +151,7 @@ static void run_free(struct core *c, struct job *j)
     timer_stop(c, &run->timer);
     list_remove(&run->notice);
     list_remove(&run->sweep);
-    list_remove(&run->delivery);
+    deliver_leave(c, run);
     if (run->result)
         account(c, -(int64_t)run->result_len);
     if (run->ready)
@@ -426,6 +426,7 @@ static const char *apply_start(struct core *c, struct job *j,
     list_init(&run->notice);
     list_init(&run->sweep);
     list_init(&run->delivery);
+    list_init(&run->fed);
     /* Its lease counts from its start, however long the worker has waited. */
     s->seen_ms = max_i64(s->seen_ms, r->at_ms);
     account(c, sizeof(*run));

@@ -79,6 +79,8 @@ static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
     list_init(&q->wake);
     list_init(&q->producers);
     list_init(&q->deliveries);
+    list_init(&q->feeds);
+    list_init(&q->search);
     list_init(&q->fetchers);
     q->node.hash = map_hash(name.p, name.len);
     map_insert(&c->queue_names, &q->node);

@@ -393,6 +393,146 @@ START_TEST(chains_are_checked_when_they_are_submitted)
 }
 END_TEST
 
+static int64_t waiting_in(struct daemon *d, const char *queue)
+{
+    struct core_event ev = {.kind = EVENT_QUEUE_INFO};
+
+    ev.u.queue.name = str_from(queue);
+    return node_int(node_get(ask(d, 3, &ev), "jobs"));
+}
+
+START_TEST(a_result_does_not_wait_for_its_own_place)
+{
+    struct daemon *d = daemon_new();
+    uint64_t id, other;
+    struct token t;
+
+    bound(d, "q", 1);
+    id = chain(d, 0, "q");
+    t = take(d);
+    other = submit(d, "q", 0);
+    done(d, t);
+    ck_assert_int_eq(job(d, id).state, VIEW_DELIVERING); /* it is full */
+    t = take(d);
+    ck_assert_uint_eq(t.job.n, other);
+    ck_assert_int_eq(job(d, id).outcome, VIEW_OK);
+    done(d, take(d));
+    ck_assert_int_eq(job(d, next_of(d, id)).outcome, VIEW_OK);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(more_results_than_there_is_room_for_come_round_one_by_one)
+{
+    struct daemon *d = daemon_new();
+    struct token t[5];
+    uint64_t id[5];
+
+    bound(d, "q", 1);
+    for (int i = 0; i < 5; i++) {
+        id[i] = chain(d, 0, "q,q");
+        t[i] = take(d);
+    }
+    for (int i = 0; i < 5; i++)
+        done(d, t[i]);
+    for (int i = 0; i < 10; i++) { /* twice through for each */
+        ck_assert_int_eq(waiting_in(d, "q"), 1);
+        if (i == 3)
+            daemon_crash(d);
+        done(d, take(d));
+    }
+    ck_assert_int_eq(waiting_in(d, "q"), 0);
+    for (int i = 0; i < 5; i++)
+        ck_assert_int_eq(job(d, next_of(d, next_of(d, id[i]))).outcome,
+                         VIEW_OK);
+    daemon_free(d);
+}
+END_TEST
+
+/* A running job of a queue for one, which has a job that waits, too; its result
+ * goes to `then`. */
+static struct token filled(struct daemon *d, const char *queue,
+                           const char *then)
+{
+    struct core_event ev = a_job(queue);
+    struct token t;
+
+    bound(d, queue, 1);
+    ev.u.submit.then = str_from(then);
+    (void)submit_event(d, &ev);
+    t = take_from(d, queue);
+    (void)submit(d, queue, 0);
+    return t;
+}
+
+static bool delivers(struct daemon *d, struct token t)
+{
+    return job(d, t.job.n).state == VIEW_DELIVERING;
+}
+
+START_TEST(queues_that_are_full_for_each_other_change_places)
+{
+    struct daemon *d = daemon_new();
+    struct token a = filled(d, "a", "b"), b = filled(d, "b", "a"),
+                 aside = filled(d, "c", "b");
+
+    done(d, aside); /* before a in the line of b */
+    done(d, a);
+    done(d, b);
+    daemon_crash(d);
+    done(d, take_from(d, "a"));
+    ck_assert(delivers(d, a) && delivers(d, b));
+    done(d, take_from(d, "b")); /* now there is nothing left that could go */
+    ck_assert(!delivers(d, a) && !delivers(d, b) && delivers(d, aside));
+    ck_assert_int_eq(waiting_in(d, "a"), 1);
+    ck_assert_int_eq(waiting_in(d, "b"), 1);
+    ck_assert_uint_eq(take_from(d, "b").job.n, next_of(d, a.job.n));
+    ck_assert(!delivers(d, aside)); /* it had its place all the time */
+    ck_assert_uint_eq(take_from(d, "b").job.n, next_of(d, aside.job.n));
+    ck_assert_uint_eq(take_from(d, "a").job.n, next_of(d, b.job.n));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_circle_of_three_turns_and_a_chain_does_not)
+{
+    struct daemon *d = daemon_new();
+    struct token a = filled(d, "a", "b"), b = filled(d, "b", "c"),
+                 c = filled(d, "c", "a");
+
+    done(d, a);
+    done(d, b);
+    (void)take_from(d, "a");
+    (void)take_from(d, "b");
+    ck_assert(delivers(d, a) && delivers(d, b)); /* c could make room */
+    done(d, c);
+    ck_assert(delivers(d, a) && delivers(d, b) && delivers(d, c));
+    (void)take_from(d, "c");
+    ck_assert(!delivers(d, a) && !delivers(d, b) && !delivers(d, c));
+    ck_assert_uint_eq(take_from(d, "a").job.n, next_of(d, c.job.n));
+    ck_assert_uint_eq(take_from(d, "b").job.n, next_of(d, a.job.n));
+    ck_assert_uint_eq(take_from(d, "c").job.n, next_of(d, b.job.n));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_cancel_opens_a_circle)
+{
+    struct daemon *d = daemon_new();
+    struct token a = filled(d, "a", "b"), b = filled(d, "b", "a");
+
+    done(d, a);
+    done(d, b);
+    cancel_job(d, a.job.n, "no need");
+    (void)take_from(d, "a");
+    (void)take_from(d, "b");
+    ck_assert(!delivers(d, b));
+    ck_assert_int_eq(waiting_in(d, "a"), 1);
+    ck_assert_int_eq(waiting_in(d, "b"), 0);
+    daemon_free(d);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -414,6 +554,11 @@ int main(void)
         a_full_disk_holds_results_back,
         a_queue_is_joined_with_what_it_delivers,
         chains_are_checked_when_they_are_submitted,
+        a_result_does_not_wait_for_its_own_place,
+        more_results_than_there_is_room_for_come_round_one_by_one,
+        queues_that_are_full_for_each_other_change_places,
+        a_circle_of_three_turns_and_a_chain_does_not,
+        a_cancel_opens_a_circle,
     };
     Suite *suite = suite_create("core_then");
     TCase *then = tcase_create("then");
