@@ -92,7 +92,7 @@ static void drive_with_poll(yoke *y, struct work *w)
     while (!w->over) {
         struct pollfd fd = {.fd = yoke_fd(y), .events = yoke_events(y)};
 
-        (void)poll(&fd, 1, -1);
+        (void)poll(&fd, 1, (int)yoke_timeout_ms(y));
         must(y, yoke_process(y));
     }
 }
@@ -101,26 +101,44 @@ static void drive_with_poll(yoke *y, struct work *w)
 
 struct driven {
     ev_io io;
+    ev_timer again; /* while a broken connection is restored */
     yoke *y;
     struct work *w;
 };
 
-static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
+static void process(struct ev_loop *loop, struct driven *d)
 {
-    struct driven *d = (struct driven *)io;
+    int64_t again_ms;
     short wanted;
 
-    (void)revents;
     must(d->y, yoke_process(d->y));
     if (d->w->over) {
         ev_break(loop, EVBREAK_ALL);
         return;
     }
     wanted = yoke_events(d->y);
-    ev_io_stop(loop, io);
-    ev_io_set(io, yoke_fd(d->y),
+    ev_io_stop(loop, &d->io);
+    ev_io_set(&d->io, yoke_fd(d->y),
               EV_READ | (wanted & POLLOUT ? (int)EV_WRITE : 0));
-    ev_io_start(loop, io);
+    ev_io_start(loop, &d->io);
+    again_ms = yoke_timeout_ms(d->y);
+    ev_timer_stop(loop, &d->again);
+    if (again_ms < 0)
+        return;
+    ev_timer_set(&d->again, (double)again_ms / 1000., 0.);
+    ev_timer_start(loop, &d->again);
+}
+
+static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
+{
+    (void)revents;
+    process(loop, io->data);
+}
+
+static void on_again(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+    (void)revents;
+    process(loop, timer->data);
 }
 
 static void drive_with_libev(yoke *y, struct work *w)
@@ -129,8 +147,12 @@ static void drive_with_libev(yoke *y, struct work *w)
     struct driven d = {.y = y, .w = w};
 
     ev_io_init(&d.io, on_ready, yoke_fd(y), EV_READ | EV_WRITE);
+    d.io.data = &d;
+    ev_init(&d.again, on_again);
+    d.again.data = &d;
     ev_io_start(loop, &d.io);
     ev_run(loop, 0);
+    ev_timer_stop(loop, &d.again);
     ev_io_stop(loop, &d.io);
     ev_loop_destroy(loop);
 }

@@ -2,7 +2,8 @@
 /*
  * yoke.h - libyoke, the client library of the yoke job queue.
  *
- * A `yoke` handle is one connection and one session. There is no global state:
+ * A `yoke` handle is one session, over one connection after the other when one
+ * breaks (see "broken connections"). There is no global state:
  * any number of handles may exist, each used by one thread at a time. The
  * library never prints, exits, aborts for a request, or touches signals
  * (writes use MSG_NOSIGNAL).
@@ -46,7 +47,8 @@ enum yoke_status {
     YOKE_OK = 0,
     YOKE_ERR_ARGUMENT = -1,   /* the call is wrong; nothing was sent */
     YOKE_ERR_CONNECT = -2,    /* cannot connect */
-    YOKE_ERR_IO = -3,         /* the connection broke; outcome unknown */
+    YOKE_ERR_IO = -3,         /* the connection broke; outcome unknown. The
+                               * handle lives on unless it says so again */
     YOKE_ERR_PROTOCOL = -4,   /* the peer does not speak the protocol */
     YOKE_ERR_TIMEOUT = -5,    /* the wait is over, the thing goes on */
     YOKE_ERR_INTERRUPTED = -6,/* yoke_interrupt() was called */
@@ -90,11 +92,45 @@ struct yoke_options {
     const char *password;       /* NULL: none */
     const char *name;           /* shown by CLIENT LIST; NULL: none */
     int64_t connect_timeout_ms; /* 0: 5000 */
+    int64_t reconnect_ms;       /* 0: 8000; YOKE_NONE: never; see below */
     int fd;                     /* a connected socket to take over, used
                                  * instead of the address when > 0; it is
                                  * closed with the handle, also when
-                                 * yoke_open fails */
+                                 * yoke_open fails; not reconnected */
 };
+
+/*
+ * Broken connections. When the connection breaks, the handle connects again to
+ * the same address, with growing pauses that are partly up to chance, for at
+ * most reconnect_ms; says HELLO; resumes its session; and sends again what had
+ * no answer, in its order. The call that waits, waits on. The default is below
+ * the daemon's grace for sessions, so that what the client owns lives on; while
+ * the daemon is away the grace does not run.
+ *
+ *  - What reads or waits, CANCEL, RESCHEDULE, GROUP CLOSE, QUEUE SET, TOUCH,
+ *    SHIELD, READY and the like are sent again.
+ *  - SUBMIT and GROUP OPEN are numbered (ONCE, which the library adds) and done
+ *    once; of those under way at once the first 1023.
+ *  - The end of an attempt is said again, which is OK if it is known already;
+ *    YOKE_ERR_STALE says that it was not this report that counted. Jobs that
+ *    came in a reply of FETCH that was lost are given back.
+ *  - LOG, RETRY, DEAD RETRY, PURGE, LIMITER DEL, SHUTDOWN, and what concerns
+ *    the connection are never sent twice. If they may have been done they
+ *    fail with YOKE_ERR_IO, and the handle lives on.
+ *
+ * The end of the handle, for all calls under way and to come, is
+ *
+ *    YOKE_ERR_IO         the time is up. A handle that holds jobs gives up when
+ *                        two thirds of its lease are over: they are to be
+ *                        stopped.
+ *    YOKE_ERR_NOSESSION  the session could not be resumed: its groups are
+ *                        cancelled, its jobs are given to others, and what had
+ *                        no answer may have been done. A handle that had
+ *                        nothing to lose goes on with a new session instead.
+ *    another one         what the daemon said to HELLO: YOKE_ERR_WRONGPASS ...
+ *
+ * What is kept for sending again is bounded as for yoke_send.
+ */
 
 /*
  * Connect. `address` is "/path/to/socket", "unix:/path", "host:port", "host",
@@ -120,6 +156,9 @@ const char *yoke_error_text(const yoke *y);
 /* The session's id, and its lease in ms. */
 const char *yoke_session(const yoke *y);
 int64_t yoke_lease_ms(const yoke *y);
+/* What is left of it for sure, by the last request that was answered: who
+ * holds jobs has stopped them by then. YOKE_NONE: there is no lease. */
+int64_t yoke_lease_left_ms(const yoke *y);
 
 /*
  * May be called from a signal handler or another thread: the blocking call
@@ -524,7 +563,8 @@ typedef void yoke_message_fn(yoke *y, const struct yoke_message *m, void *arg);
  * connection, these functions included. While it is subscribed to anything the
  * daemon takes nothing else from it: other calls are YOKE_ERR_GENERIC, so use
  * one handle to listen and another one to act. YOKE_ERR_LIMIT: too many; those
- * named before hold.
+ * named before hold. A connection that breaks while it is subscribed ends the
+ * handle: what was published meanwhile is not told again.
  */
 int yoke_subscribe(yoke *y, size_t n, const char *const *channels,
                    yoke_message_fn *fn, void *arg);
@@ -551,7 +591,8 @@ typedef void yoke_reply_fn(yoke *y, int status, const struct yoke_value *reply,
 
 /* Copies the request; nothing is written before yoke_process. fn may be NULL:
  * the reply is dropped, and yoke_pending does not count it. YOKE_ERR_LIMIT when
- * 64 MiB are not yet written, and nothing was added. */
+ * 64 MiB are not yet written, or not yet answered where they are kept for
+ * sending them again, and nothing was added. */
 int yoke_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
               yoke_reply_fn *fn, void *arg);
 int yoke_sendl(yoke *y, yoke_reply_fn *fn, void *arg, const char *arg0, ...)
@@ -559,11 +600,18 @@ int yoke_sendl(yoke *y, yoke_reply_fn *fn, void *arg, const char *arg0, ...)
 /* yoke_submit in this way; the reply is the id, a STR. */
 int yoke_send_submit(yoke *y, const struct yoke_submit *s, yoke_reply_fn *fn,
                      void *arg);
-/* The descriptor to wait for; the same until the handle is freed. */
+/* The descriptor to wait for; the same number until the handle is freed. */
 int yoke_fd(const yoke *y);
+/* How often another socket has come under that number: when this has changed
+ * after yoke_process, a loop that registers descriptors (epoll, libev) has to
+ * do so again. poll(2) need not care. */
+unsigned yoke_fd_changes(const yoke *y);
 /* POLLIN, and POLLOUT while something waits to be written. */
 short yoke_events(const yoke *y);
-/* 0, or the error that ended the connection; then every request under way has
+/* After so long yoke_process is to be called although the descriptor is not
+ * ready: a broken connection is being restored. YOKE_NONE: no need. */
+int64_t yoke_timeout_ms(const yoke *y);
+/* 0, or the error that ended the handle; then every request under way has
  * been called back with it. Never blocks. May leave more to be read for the
  * next time: the descriptor is ready again at once (level-triggered). */
 int yoke_process(yoke *y);

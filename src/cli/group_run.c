@@ -229,17 +229,22 @@ static void on_signal(struct group_run *r)
 static bool turn(struct group_run *r, const sigset_t *unblocked)
 {
     struct pollfd fds[2] = {{.fd = r->script.fd, .events = POLLIN}, {.fd = -1}};
-    int wait_ms = script_timeout(&r->script);
-    struct timespec wait = {.tv_nsec = (long)wait_ms * 1000000};
+    int64_t wait_ms = script_timeout(&r->script);
+    int64_t again_ms = r->broken ? YOKE_NONE : yoke_timeout_ms(r->y);
+    struct timespec wait;
     int status = 0;
 
     ask(r);
+    if (again_ms >= 0 && (wait_ms < 0 || again_ms < wait_ms))
+        wait_ms = again_ms;
+    wait = (struct timespec){.tv_sec = wait_ms / 1000,
+                             .tv_nsec = wait_ms % 1000 * 1000000};
     if (!r->broken)
         fds[1] =
             (struct pollfd){.fd = yoke_fd(r->y), .events = yoke_events(r->y)};
     (void)ppoll(fds, 2, wait_ms < 0 ? NULL : &wait, unblocked);
     on_signal(r);
-    if (fds[1].revents != 0)
+    if (!r->broken && (fds[1].revents != 0 || yoke_timeout_ms(r->y) == 0))
         status = yoke_process(r->y);
     if (status != 0)
         lost(r, status);

@@ -603,13 +603,14 @@ static void on_signal(struct map *m)
 
 static void process(struct map *m, yoke *y, short revents)
 {
-    int status = revents != 0 ? yoke_process(y) : 0;
+    bool due = revents != 0 || yoke_timeout_ms(y) == 0;
+    int status = due ? yoke_process(y) : 0;
 
     if (status == 0)
         return;
     progress_erase(&m->progress);
     cli_fail(m->c, y, status,
-             "the connection broke; what has not ended is cancelled by the "
+             "the connection is lost; what has not ended is cancelled by the "
              "daemon");
 }
 
@@ -623,18 +624,27 @@ static void read_inputs(struct map *m)
         trouble(m, "cannot read the inputs", strerror(-status));
 }
 
+/* The earlier of two waits, the second of which may be none. */
+static int64_t sooner(int64_t ms, int64_t other_ms)
+{
+    return other_ms >= 0 && other_ms < ms ? other_ms : ms;
+}
+
 static void turn(struct map *m, const sigset_t *unblocked)
 {
     bool read_more = feed(m);
-    int64_t tick = m->progress.on ? LOOK_MS : LOOK_SLOW_MS;
-    struct timespec wait = {.tv_nsec = FIRST_LOOK_MS * 1000000};
+    int64_t tick = !m->looked       ? FIRST_LOOK_MS /* it is due soon */
+                   : m->progress.on ? LOOK_MS
+                                    : LOOK_SLOW_MS;
+    struct timespec wait;
     struct pollfd fds[3];
     int n;
 
     ask(m);
-    if (m->looked) /* else the first look is due soon */
-        wait = (struct timespec){.tv_sec = tick / 1000,
-                                 .tv_nsec = tick % 1000 * 1000000};
+    tick = sooner(tick, yoke_timeout_ms(m->owner));
+    tick = sooner(tick, yoke_timeout_ms(m->reader));
+    wait = (struct timespec){.tv_sec = tick / 1000,
+                             .tv_nsec = tick % 1000 * 1000000};
     fds[0] = (struct pollfd){.fd = yoke_fd(m->owner),
                              .events = yoke_events(m->owner)};
     fds[1] = (struct pollfd){.fd = yoke_fd(m->reader),
@@ -644,7 +654,7 @@ static void turn(struct map *m, const sigset_t *unblocked)
     progress_draw(&m->progress, &m->counts);
     n = ppoll(fds, 3, &wait, unblocked);
     on_signal(m);
-    if (n <= 0)
+    if (n < 0)
         return;
     process(m, m->owner, fds[0].revents);
     process(m, m->reader, fds[1].revents);

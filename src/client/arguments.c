@@ -70,6 +70,18 @@ void yk_args_option_int(struct yk_args *a, const char *name, int64_t i)
     yk_args_int(a, i);
 }
 
+void yk_args_hello(struct yk_args *a, const char *password, const char *name)
+{
+    yk_args_init(a, "HELLO");
+    yk_args_text(a, "2");
+    if (password) {
+        yk_args_text(a, "AUTH");
+        yk_args_text(a, "default");
+        yk_args_text(a, password);
+    }
+    yk_args_option(a, "SETNAME", name);
+}
+
 const char *yk_scope(const char *given)
 {
     const char *scope = given ? given : secure_getenv(YOKE_ENV_SCOPE);

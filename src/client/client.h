@@ -20,6 +20,7 @@
 #define YOKE_CLIENT_H
 
 #include <stdatomic.h>
+#include <sys/socket.h>
 
 #include "base/base.h"
 #include <yoke.h>
@@ -30,6 +31,8 @@
 #define YK_PATIENCE_MS 1000 /* for the reply to a call that was interrupted */
 #define YK_CLOSE_MS    1000
 #define YK_ID_MAX      (YOKE_ID_SIZE - 1)
+/* Numbered requests without an answer: what a daemon remembers (ONCE). */
+#define YK_NUMBERED_MAX 1023
 
 #pragma GCC visibility push(hidden)
 
@@ -42,13 +45,38 @@ struct yk_call {
     struct yoke_value *reply; /* owned; NULL unless status is 0 */
 };
 
-/* A request that has been sent and not yet answered. All pointers NULL: the
- * reply is of no interest to anybody any more. */
+/* May a request be sent again when its answer was lost with the connection? */
+enum yk_again {
+    YK_NEVER,    /* it does something each time: its caller is told */
+    YK_ALWAYS,   /* it leads to the same twice */
+    YK_NUMBERED, /* SUBMIT, GROUP OPEN: with ONCE, in the same session */
+    YK_FETCHES,  /* FETCH: what came in the lost reply is given back before */
+    YK_REPORTS,  /* the end of an attempt, which may be said again */
+};
+
+/* A request that has been sent and not yet answered. fn and call NULL: the
+ * reply is of no interest to anybody (any more). */
 struct yk_pending {
     yoke_reply_fn *fn;
     void *arg;
     struct yk_call *call;
     bool keep; /* an abandoned FETCH: the jobs in its reply must not be lost */
+    /* written by yk_send and by what happens to the connection */
+    bool sent;     /* over a connection that broke, in part or whole */
+    bool lost;     /* so, and it is not sent again */
+    bool owns;     /* opens a group that goes with the session */
+    uint8_t again; /* enum yk_again */
+    size_t len;    /* of its bytes in `out`, if those are kept */
+    int64_t sent_ms;
+};
+
+/* UP is all that there is without reconnect_ms; see reconnect.c. */
+enum yk_link { YK_UP, YK_WAITING, YK_CONNECTING, YK_GREETING };
+
+/* An attempt that the session holds. */
+struct yk_held {
+    char token[YOKE_ID_SIZE];
+    bool reported; /* its end is under way */
 };
 
 struct yoke {
@@ -59,8 +87,13 @@ struct yoke {
     int broken;     /* 0, or the status that ended the connection */
     int send_errno; /* a write failed; what the peer said before is read */
 
-    char *out; /* [out_head, out_len) is not yet written */
-    size_t out_head, out_len, out_cap;
+    /* [out_head, out_len) is not yet written. What lies before it, from
+     * out_base on, is written and not yet answered; without `retain` it is not
+     * kept, and out_base is 0. */
+    char *out;
+    size_t out_base, out_head, out_len, out_cap;
+    bool retain;    /* requests are kept until they are answered */
+    bool cut_short; /* one was answered before it was written */
 
     struct redisReader *reader;
     struct yk_pending *ring; /* cap is a power of two */
@@ -76,6 +109,33 @@ struct yoke {
     struct yoke_value *late; /* reply of a FETCH that was interrupted */
     bool worker;             /* has called yoke_fetch: its lease matters */
     int64_t lease_ms;
+    int64_t alive_ms; /* the daemon has heard from us since then */
+    uint64_t number;  /* of the last request with ONCE */
+    size_t numbered;  /* of ring_count: with ONCE */
+    bool owns;        /* has opened groups that go with the session */
+    struct yk_held *held;
+    size_t nheld, held_cap;
+
+    /* To come back with; set once. */
+    int64_t reconnect_ms, connect_timeout_ms;
+    struct sockaddr_storage address;
+    socklen_t address_len; /* 0: it cannot be connected to again */
+    char *password, *name; /* owned; NULL: none */
+    uint64_t random;
+
+    enum yk_link link;
+    unsigned fd_changes;
+    unsigned tries; /* since a connection was of use */
+    bool answered;  /* this connection was */
+    int64_t up_at_ms, retry_at_ms, give_up_at_ms, attempt_until_ms,
+        greeted_at_ms;
+    char *greeting; /* goes before what is in `out` */
+    size_t greeting_head, greeting_len;
+    size_t greeting_replies; /* still to come, before those of the ring */
+    int greeting_step;
+    char new_session[YOKE_ID_SIZE];
+    char lost_text[YK_TEXT_MAX / 2];
+
     char session[YOKE_ID_SIZE];
     char text[YK_TEXT_MAX];
     char broken_text[YK_TEXT_MAX];
@@ -98,9 +158,13 @@ int yk_fail(yoke *y, int status, const char *fmt, ...) ATTR_PRINTF(3, 4);
 int yk_nomem(yoke *y);
 /* The status that an error reply stands for; GENERIC for unknown codes. */
 int yk_status_of(struct yoke_bytes text);
-/* Ends the connection: every request under way is called back with the status,
- * and so is everything that comes later. Returns the status. */
+/* The connection is of no use any more. YK_LOST: another one is sought;
+ * otherwise as yk_end. */
+#define YK_LOST 1
 int yk_break(yoke *y, int status, const char *fmt, ...) ATTR_PRINTF(3, 4);
+/* Ends the handle: every request under way is called back with the status,
+ * and so is everything that comes later. Returns the status. */
+int yk_end(yoke *y, int status, const char *fmt, ...) ATTR_PRINTF(3, 4);
 
 /* -------------------------------------------------------------- arguments */
 
@@ -123,6 +187,8 @@ void yk_args_option(struct yk_args *a, const char *name, const char *text);
 /* Thousandths, as a decimal number. */
 void yk_args_option_decimal(struct yk_args *a, const char *name, int64_t milli);
 void yk_args_option_int(struct yk_args *a, const char *name, int64_t i);
+/* Lends both, which may be NULL. */
+void yk_args_hello(struct yk_args *a, const char *password, const char *name);
 /* The scope that is given, else that of the environment, else NULL. */
 const char *yk_scope(const char *given);
 
@@ -171,13 +237,19 @@ enum yk_mode {
 
 int64_t yk_now_ms(void); /* monotonic */
 
+/* What a request needs at most, or 0 when it cannot be one; and its bytes:
+ * returns how many they are. */
+size_t yk_request_size(size_t argc, const struct yoke_bytes *argv);
+size_t yk_request_write(char *to, size_t argc, const struct yoke_bytes *argv);
 /* Append a request; nothing is written yet. All or nothing. */
 int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
             const struct yk_pending *pending);
 /* Write what the socket takes. Failures show in yk_read. */
 void yk_flush(yoke *y);
-/* Read what is there and hand out the replies. */
+/* Read what is there and hand out the replies. 0, YK_LOST, or the end. */
 int yk_read(yoke *y);
+/* Calls back those at the head of the ring whose answer will not come. */
+void yk_drop_lost(yoke *y);
 /* Wait until the socket is ready (and then write and read), the time is up
  * (YOKE_NONE: for ever), or somebody interrupts. */
 int yk_poll(yoke *y, int64_t timeout_ms);
@@ -219,6 +291,35 @@ int yk_bad_reply(yoke *y, const char *command, struct yoke_value *v);
 
 /* Hands a message to whom it is for; false: it is none, but a reply. */
 bool yk_message(yoke *y, const struct yoke_value *v);
+
+/* -------------------------------------------------------------- reconnect */
+
+/* A socket is set to notice a dead peer. */
+void yk_tune(int fd, int family);
+/* Is a connection that ends with this status worth another one? */
+bool yk_may_reconnect(const yoke *y, int status);
+/* The connection, or the attempt at one, has failed: YK_LOST, or the end. */
+int yk_lose(yoke *y, const char *why);
+/* The next step towards a connection; never blocks. 0, YK_LOST, or the end. */
+int yk_reconnect(yoke *y);
+/* An answer to the greeting; the text of an error is the handle's. */
+int yk_greeting_reply(yoke *y, int status, struct yoke_value *v);
+
+/* ------------------------------------------------------------------ again */
+
+enum yk_again yk_again_of(size_t argc, const struct yoke_bytes *argv);
+/* GROUP OPEN without DETACHED? */
+bool yk_opens_owned(size_t argc, const struct yoke_bytes *argv);
+/* The reply of a FETCH has come: false when there is no memory for it. */
+bool yk_held_fetched(yoke *y, const struct yoke_value *reply);
+/* The report of a token is sent, or (its bytes) answered: returns what the
+ * status means for one that was sent again. */
+void yk_held_reported(yoke *y, struct yoke_bytes token);
+int yk_held_answered(yoke *y, const char *request, bool again, int status);
+/* Is there one that is not among these, and not reported? */
+const char *yk_held_missing(const yoke *y, const struct yoke_value *tokens);
+bool yk_held_knows(yoke *y, const char *token);
+bool yk_held_any(const yoke *y); /* not reported */
 
 /* --------------------------------------------------------------- outcomes */
 

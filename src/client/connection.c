@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define CONNECT_MS     5000
+#define RECONNECT_MS   8000  /* a session's grace is 10 s, its lease 30 s */
 #define BACKLOG_MS     10    /* between attempts while a backlog is full */
 #define HOST_MAX       256   /* of a name, NUL included */
 #define DEAD_PEER_S    15    /* silence before the first probe of a peer */
@@ -96,6 +97,8 @@ static int dial_to(const struct dial *d, const struct sockaddr *to,
         return error == EAGAIN ? ETIMEDOUT : error;
     }
     d->y->fd = fd;
+    memcpy(&d->y->address, to, len);
+    d->y->address_len = len;
     return 0;
 }
 
@@ -149,6 +152,18 @@ static void set_option(int fd, int level, int option, int value)
     (void)setsockopt(fd, level, option, &value, sizeof(value));
 }
 
+void yk_tune(int fd, int family)
+{
+    if (family == AF_UNIX)
+        return;
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, DEAD_PEER_S);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, DEAD_PROBE_S);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, DEAD_WRITES_MS);
+}
+
 static int dial_tcp(struct dial *d, const char *address)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
@@ -181,12 +196,7 @@ static int dial_tcp(struct dial *d, const char *address)
     freeaddrinfo(found);
     if (error)
         return connect_failed(d, error);
-    set_option(d->y->fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(d->y->fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(d->y->fd, IPPROTO_TCP, TCP_KEEPIDLE, DEAD_PEER_S);
-    set_option(d->y->fd, IPPROTO_TCP, TCP_KEEPINTVL, DEAD_PROBE_S);
-    set_option(d->y->fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-    set_option(d->y->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, DEAD_WRITES_MS);
+    yk_tune(d->y->fd, AF_INET);
     return 0;
 }
 
@@ -251,14 +261,7 @@ static int handshake(const struct dial *d, const struct yoke_options *options)
     struct yk_args a;
     int status;
 
-    yk_args_init(&a, "HELLO");
-    yk_args_text(&a, "2");
-    if (options->password) {
-        yk_args_text(&a, "AUTH");
-        yk_args_text(&a, "default");
-        yk_args_text(&a, options->password);
-    }
-    yk_args_option(&a, "SETNAME", options->name);
+    yk_args_hello(&a, options->password, options->name);
     status = yk_send(d->y, a.count, a.v, &pending);
     if (status == 0)
         status = answer_by(d->y, &call, d->until_ms);
@@ -270,6 +273,35 @@ static int handshake(const struct dial *d, const struct yoke_options *options)
         status = read_hello(d, call.reply);
     yoke_value_free(call.reply);
     return status;
+}
+
+static bool keep_text(char **to, const char *text)
+{
+    size_t size = text ? strlen(text) + 1 : 0;
+
+    *to = text ? yk_alloc(size) : NULL;
+    if (*to)
+        memcpy(*to, text, size);
+    return *to || !text;
+}
+
+/* What it takes to come back; from now on requests are kept. */
+static int prepare_return(yoke *y, const struct dial *d,
+                          const struct yoke_options *options)
+{
+    int64_t ms = options->reconnect_ms ? options->reconnect_ms : RECONNECT_MS;
+
+    y->up_at_ms = yk_now_ms();
+    if (ms < 0 || y->address_len == 0)
+        return 0;
+    if (!keep_text(&y->password, options->password) ||
+        !keep_text(&y->name, options->name))
+        return yk_nomem(y);
+    y->connect_timeout_ms = min_i64(d->timeout_ms, INT32_MAX);
+    y->reconnect_ms = min_i64(ms, INT32_MAX);
+    y->random = (uint64_t)y->up_at_ms ^ (uint64_t)(uintptr_t)y;
+    y->retain = true;
+    return 0;
 }
 
 static int set_up(yoke *y, const char *address,
@@ -290,7 +322,8 @@ static int set_up(yoke *y, const char *address,
     y->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (y->wake_fd < 0)
         return connect_failed(&d, errno);
-    return handshake(&d, options);
+    status = handshake(&d, options);
+    return status < 0 ? status : prepare_return(y, &d, options);
 }
 
 int yoke_open(const char *address, const struct yoke_options *options,
@@ -326,11 +359,16 @@ static void say_goodbye(yoke *y)
     const struct yk_pending pending = {.call = &call};
     const struct yoke_bytes quit = {.data = "QUIT", .len = 4};
 
-    for (size_t i = 0; i < y->ring_count; i++)
-        y->ring[(y->ring_head + i) & (y->ring_cap - 1)] =
-            (struct yk_pending){.fn = NULL};
+    for (size_t i = 0; i < y->ring_count; i++) {
+        struct yk_pending *p = &y->ring[(y->ring_head + i) & (y->ring_cap - 1)];
+
+        p->fn = NULL;
+        p->call = NULL;
+        p->keep = false;
+    }
     y->abandoned = y->ring_count;
     y->kept = 0;
+    y->reconnect_ms = 0; /* not for this */
     /* A daemon that does not answer lets the session's grace run out. */
     if (yk_send(y, 1, &quit, &pending) == 0)
         (void)answer_by(y, &call, yk_now_ms() + YK_CLOSE_MS);
@@ -339,7 +377,7 @@ static void say_goodbye(yoke *y)
 
 void yoke_close(yoke *y)
 {
-    if (y && !y->broken)
+    if (y && !y->broken && y->link == YK_UP)
         say_goodbye(y);
     yoke_abandon(y);
 }
@@ -354,6 +392,10 @@ void yoke_abandon(yoke *y)
         (void)close(y->wake_fd);
     yk_reader_free(y->reader);
     yoke_value_free(y->late);
+    free(y->greeting);
+    free(y->held);
+    free(y->password);
+    free(y->name);
     free(y->ring);
     free(y->out);
     free(y);

@@ -25,6 +25,10 @@
 #define NUMBER_MAX  24  /* of a 64 bit number, its mark and CR LF */
 #define WORDS_MAX   256 /* arguments of yoke_commandl and yoke_sendl */
 
+/* ONCE number open, behind the words of a request. */
+#define NUMBER_WORDS 3
+#define NUMBER_SIZE  (NUMBER_WORDS * 2 * (NUMBER_MAX + 2))
+
 int64_t yk_now_ms(void)
 {
     struct timespec t;
@@ -37,17 +41,20 @@ int64_t yk_now_ms(void)
 
 static bool out_reserve(yoke *y, size_t room)
 {
-    size_t used = y->out_len - y->out_head;
+    size_t done = y->retain ? y->out_base : y->out_head;
+    size_t used = y->out_len - done;
     size_t cap = y->out_cap ? y->out_cap : OUT_FIRST;
     char *grown;
 
     if (y->out_cap - y->out_len >= room)
         return true;
-    if (y->out_head > 0) {
-        memmove(y->out, y->out + y->out_head, used);
-        y->out_head = 0;
+    if (done > 0) {
+        memmove(y->out, y->out + done, used);
+        y->out_head -= done;
         y->out_len = used;
-        if (y->out_cap - used >= room)
+        y->out_base = 0;
+        /* Little would be gained before the next move. */
+        if (y->out_cap - used >= room && used <= y->out_cap / 2)
             return true;
     }
     while (cap - used < room) {
@@ -63,15 +70,15 @@ static bool out_reserve(yoke *y, size_t room)
     return true;
 }
 
-static void out_bytes(yoke *y, const char *data, size_t len)
+static char *put_bytes(char *to, const char *data, size_t len)
 {
     if (len)
-        memcpy(y->out + y->out_len, data, len);
-    y->out_len += len;
+        memcpy(to, data, len);
+    return to + len;
 }
 
 /* The mark, the number, CR LF; from the end, where the digits begin. */
-static void out_header(yoke *y, char mark, size_t n)
+static char *put_header(char *to, char mark, size_t n)
 {
     char header[NUMBER_MAX];
     size_t at = sizeof(header);
@@ -83,7 +90,23 @@ static void out_header(yoke *y, char mark, size_t n)
         n /= 10;
     } while (n > 0);
     header[--at] = mark;
-    out_bytes(y, header + at, sizeof(header) - at);
+    return put_bytes(to, header + at, sizeof(header) - at);
+}
+
+static char *put_word(char *to, struct yoke_bytes word)
+{
+    to = put_header(to, '$', word.len);
+    to = put_bytes(to, word.data, word.len);
+    return put_bytes(to, "\r\n", 2);
+}
+
+size_t yk_request_write(char *to, size_t argc, const struct yoke_bytes *argv)
+{
+    char *at = put_header(to, '*', argc);
+
+    for (size_t i = 0; i < argc; i++)
+        at = put_word(at, argv[i]);
+    return (size_t)(at - to);
 }
 
 static bool ring_reserve(yoke *y)
@@ -105,8 +128,7 @@ static bool ring_reserve(yoke *y)
     return true;
 }
 
-/* What a request needs at most, or 0 when that cannot be. */
-static size_t request_size(size_t argc, const struct yoke_bytes *argv)
+size_t yk_request_size(size_t argc, const struct yoke_bytes *argv)
 {
     size_t size = NUMBER_MAX;
 
@@ -125,58 +147,123 @@ static bool is_abandoned(const struct yk_pending *p)
     return !p->fn && !p->call;
 }
 
-int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
-            const struct yk_pending *pending)
+/* The number behind the words of a request, which makes the session do it
+ * once. */
+static size_t write_numbered(yoke *y, char *to, size_t argc,
+                             const struct yoke_bytes *argv)
 {
-    size_t size = request_size(argc, argv);
+    char *at = put_header(to, '*', argc + NUMBER_WORDS), text[2][NUMBER_MAX];
+    int len;
+
+    for (size_t i = 0; i < argc; i++)
+        at = put_word(at, argv[i]);
+    at = put_word(at, (struct yoke_bytes){.data = "ONCE", .len = 4});
+    len = snprintf(text[0], sizeof(text[0]), "%" PRIu64, ++y->number);
+    at = put_word(at, (struct yoke_bytes){text[0], (size_t)len});
+    len = snprintf(text[1], sizeof(text[1]), "%zu", y->numbered++);
+    at = put_word(at, (struct yoke_bytes){text[1], (size_t)len});
+    return (size_t)(at - to);
+}
+
+static enum yk_again plan_again(yoke *y, size_t argc,
+                                const struct yoke_bytes *argv)
+{
+    enum yk_again again = y->retain ? yk_again_of(argc, argv) : YK_NEVER;
+
+    /* The daemon remembers no more. */
+    if (again == YK_NUMBERED && y->numbered >= YK_NUMBERED_MAX)
+        again = YK_NEVER;
+    /* A connection that is dead already is better noticed before. */
+    if (again == YK_NEVER && y->retain && y->link == YK_UP &&
+        y->ring_count == 0 && !y->in_callback)
+        (void)yk_read(y);
+    return again;
+}
+
+static int send_allowed(yoke *y, size_t size)
+{
+    size_t kept = y->out_len - (y->retain ? y->out_base : y->out_head);
 
     if (y->broken)
         return yk_fail(y, y->broken, "%s", y->broken_text);
     if (size == 0)
         return yk_fail(y, YOKE_ERR_ARGUMENT,
                        "a request has arguments, not too many, and no NULL");
-    if (yoke_unsent(y) > YK_UNSENT_MAX)
+    if (kept > YK_UNSENT_MAX)
         return yk_fail(y, YOKE_ERR_LIMIT,
-                       "LIMIT %zu bytes wait to be written: call "
-                       "yoke_process before more is sent",
-                       yoke_unsent(y));
-    if (!ring_reserve(y) || !out_reserve(y, size))
+                       "LIMIT %zu bytes wait to be %s: call yoke_process "
+                       "before more is sent",
+                       kept, y->retain ? "answered" : "written");
+    return 0;
+}
+
+int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
+            const struct yk_pending *pending)
+{
+    size_t size = yk_request_size(argc, argv);
+    enum yk_again again =
+        size && !y->broken ? plan_again(y, argc, argv) : YK_NEVER;
+    int status = send_allowed(y, size);
+    struct yk_pending p = *pending;
+
+    if (status < 0)
+        return status;
+    if (!ring_reserve(y) || !out_reserve(y, size + NUMBER_SIZE))
         return yk_nomem(y);
 
-    out_header(y, '*', argc);
-    for (size_t i = 0; i < argc; i++) {
-        out_header(y, '$', argv[i].len);
-        out_bytes(y, argv[i].data, argv[i].len);
-        out_bytes(y, "\r\n", 2);
-    }
-    y->ring[(y->ring_head + y->ring_count) & (y->ring_cap - 1)] = *pending;
+    p.len = again == YK_NUMBERED
+                ? write_numbered(y, y->out + y->out_len, argc, argv)
+                : yk_request_write(y->out + y->out_len, argc, argv);
+    y->out_len += p.len;
+    p.again = (uint8_t)again;
+    p.sent_ms = yk_now_ms();
+    if (again == YK_REPORTS && argc > 1)
+        yk_held_reported(y, argv[1]);
+    p.owns = again == YK_NUMBERED && yk_opens_owned(argc, argv);
+    y->ring[(y->ring_head + y->ring_count) & (y->ring_cap - 1)] = p;
     y->ring_count++;
-    if (is_abandoned(pending))
+    if (is_abandoned(&p))
         y->abandoned++;
     return 0;
 }
 
-void yk_flush(yoke *y)
+/* False: the socket takes no more, or has failed. */
+static bool write_some(yoke *y, const char *data, size_t len, size_t *head)
 {
-    while (y->out_head < y->out_len && !y->send_errno) {
-        ssize_t n = send(y->fd, y->out + y->out_head, y->out_len - y->out_head,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (*head < len && !y->send_errno) {
+        ssize_t n =
+            send(y->fd, data + *head, len - *head, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n >= 0)
-            y->out_head += (size_t)n;
+            *head += (size_t)n;
         else if (errno == EAGAIN || errno == EWOULDBLOCK)
-            return;
+            return false;
         else if (errno != EINTR)
             y->send_errno = errno;
     }
-    if (y->out_head < y->out_len)
-        return;
-    y->out_head = y->out_len = 0;
+    return *head == len;
+}
+
+/* Nothing in it is needed any more. */
+static void out_clear(yoke *y)
+{
+    y->out_base = y->out_head = y->out_len = 0;
     if (y->out_cap > OUT_KEEP) {
         free(y->out);
         y->out = NULL;
         y->out_cap = 0;
     }
+}
+
+void yk_flush(yoke *y)
+{
+    if (y->link != YK_UP && y->link != YK_GREETING)
+        return;
+    if (!write_some(y, y->greeting, y->greeting_len, &y->greeting_head) ||
+        y->link != YK_UP)
+        return;
+    if (write_some(y, y->out, y->out_len, &y->out_head) && !y->retain)
+        out_clear(y);
 }
 
 /* ------------------------------------------------------------------ input */
@@ -191,6 +278,14 @@ static struct yk_pending ring_pop(yoke *y)
         y->abandoned--;
     if (p.keep)
         y->kept--;
+    if (p.again == YK_NUMBERED)
+        y->numbered--;
+    if (y->retain) {
+        y->out_base += p.len;
+        y->cut_short |= y->out_head < y->out_base;
+        if (y->out_base == y->out_len)
+            out_clear(y);
+    }
     return p;
 }
 
@@ -214,7 +309,7 @@ static void deliver(yoke *y, const struct yk_pending *p, int status,
     yoke_value_free(reply);
 }
 
-int yk_break(yoke *y, int status, const char *fmt, ...)
+int yk_end(yoke *y, int status, const char *fmt, ...)
 {
     va_list ap;
 
@@ -234,33 +329,105 @@ int yk_break(yoke *y, int status, const char *fmt, ...)
     return yk_fail(y, status, "%s", y->broken_text);
 }
 
-static int dispatch(yoke *y, struct yk_reply *reply)
+int yk_break(yoke *y, int status, const char *fmt, ...)
+{
+    char why[YK_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(why, sizeof(why), fmt, ap);
+    va_end(ap);
+    return yk_may_reconnect(y, status) ? yk_lose(y, why)
+                                       : yk_end(y, status, "%s", why);
+}
+
+void yk_drop_lost(yoke *y)
+{
+    while (y->ring_count > 0 && y->ring[y->ring_head].lost) {
+        struct yk_pending p = ring_pop(y);
+
+        (void)yk_fail(y, YOKE_ERR_IO,
+                      "the connection broke (%s): the request may have been "
+                      "done or not, and is not sent again",
+                      y->lost_text);
+        deliver(y, &p, YOKE_ERR_IO, NULL);
+    }
+}
+
+/* What the handle is to know of the reply to the oldest request. */
+static int learn(yoke *y, const struct yoke_value *value, int status)
+{
+    const struct yk_pending *p = &y->ring[y->ring_head];
+
+    y->answered = true;
+    y->alive_ms = max_i64(y->alive_ms, p->sent_ms);
+    if (!y->retain)
+        return status;
+    switch ((enum yk_again)p->again) {
+    case YK_FETCHES:
+        if (status == 0 && !yk_held_fetched(y, value))
+            return YOKE_ERR_NOMEM;
+        return status;
+    case YK_REPORTS:
+        return yk_held_answered(y, y->out + y->out_base, p->sent, status);
+    case YK_NUMBERED:
+        y->owns |= p->owns && status == 0;
+        return status;
+    case YK_NEVER:
+    case YK_ALWAYS:
+        break;
+    }
+    return status;
+}
+
+/* Nobody has asked: the daemon says why it is about to close, or is none. */
+static int unasked(yoke *y, struct yk_reply *reply, int status)
 {
     struct yoke_value *value = &reply->value;
-    int status = reply->error ? yk_status_of(value->s) : 0;
+
+    status = reply->error ? yk_break(y, status, "%s", value->s.data)
+                          : yk_break(y, YOKE_ERR_PROTOCOL,
+                                     "a reply came that was not asked for");
+    yoke_value_free(value);
+    return status;
+}
+
+static int dispatch(yoke *y, struct yk_reply *reply)
+{
+    static const struct yoke_value ok = {.kind = YOKE_STR,
+                                         .s = {.data = "OK", .len = 2}};
+    struct yoke_value *value = &reply->value;
+    int status = reply->error ? yk_status_of(value->s) : 0, meant;
     struct yk_pending p;
 
     if (y->listening && yk_message(y, value)) {
         yoke_value_free(value);
         return 0;
     }
-    if (y->ring_count == 0) {
-        /* The daemon says why it is about to close, or is none. */
-        if (reply->error)
-            (void)yk_break(y, status, "%s", value->s.data);
-        else
-            (void)yk_break(y, YOKE_ERR_PROTOCOL,
-                           "a reply came that was not asked for");
+    if (y->greeting_replies > 0) {
+        if (status < 0)
+            (void)yk_fail(y, status, "%s", value->s.data);
+        status = yk_greeting_reply(y, status, value);
         yoke_value_free(value);
-        return y->broken;
+        return status;
     }
+    if (y->ring_count == 0)
+        return unasked(y, reply, status);
+    meant = learn(y, value, status);
     p = ring_pop(y);
     if (status < 0) {
         (void)yk_fail(y, status, "%s", value->s.data);
         yoke_value_free(value);
+        value = meant == 0 ? yk_value_copy(&ok) : NULL;
+        if (meant == 0 && !value)
+            meant = yk_nomem(y);
+    } else if (meant < 0) {
+        (void)yk_nomem(y);
+        yoke_value_free(value);
         value = NULL;
     }
-    deliver(y, &p, status, value);
+    deliver(y, &p, meant, value);
+    yk_drop_lost(y);
     return 0;
 }
 
@@ -280,7 +447,7 @@ static int parse(yoke *y, size_t len)
         if (!reply)
             return 0;
         status = dispatch(y, reply);
-        if (status < 0)
+        if (status != 0)
             return status;
     }
 }
@@ -293,7 +460,7 @@ static int break_errno(yoke *y, int error)
                     strerror_r(error, words, sizeof(words)));
 }
 
-/* All is answered, and something is not yet written: the daemon has refused a
+/* Something is answered that is not yet written: the daemon has refused a
  * request that is too large before it was whole, and reads no further. */
 static int break_refused(yoke *y)
 {
@@ -319,9 +486,10 @@ int yk_read(yoke *y)
         if (n < 0)
             return break_errno(y, errno);
         status = parse(y, (size_t)n);
-        if (status < 0)
+        if (status != 0)
             return status;
-        if (y->ring_count == 0 && yoke_unsent(y) > 0)
+        if (y->cut_short ||
+            (y->ring_count == 0 && yoke_unsent(y) > 0 && y->link == YK_UP))
             return break_refused(y);
         /* A short read took all there was; after a failed write the end is
          * near, and what the daemon said last is the reason for it. */
@@ -355,17 +523,22 @@ int yk_poll(yoke *y, int64_t timeout_ms)
 {
     struct pollfd p[2] = {{.fd = y->fd, .events = yoke_events(y)},
                           {.fd = y->wake_fd, .events = POLLIN}};
-    int timeout = timeout_ms < 0           ? -1
-                  : timeout_ms > INT32_MAX ? INT32_MAX
-                                           : (int)timeout_ms;
+    int64_t step_ms = yoke_timeout_ms(y);
     uint64_t count;
+    int timeout;
+
+    if (step_ms >= 0 && (timeout_ms < 0 || step_ms < timeout_ms))
+        timeout_ms = step_ms;
+    timeout = timeout_ms < 0 ? -1 : (int)min_i64(timeout_ms, INT32_MAX);
 
     if (y->send_errno)
         return yk_read(y);
-    if (poll(p, 2, timeout) <= 0)
-        return 0; /* time is up, or a signal: the caller looks again */
+    if (poll(p, 2, timeout) < 0)
+        return 0; /* a signal: the caller looks again */
     if (p[1].revents && read(y->wake_fd, &count, sizeof(count)) < 0)
         count = 0; /* somebody else's wake-up; the flag says what counts */
+    if (y->link != YK_UP && !y->broken)
+        return yk_reconnect(y);
     if (p[0].revents & POLLOUT)
         yk_flush(y);
     return p[0].revents & ~POLLOUT ? yk_read(y) : 0;
@@ -392,7 +565,9 @@ void yk_abandon_calls(yoke *y, bool keep)
 
         if (is_abandoned(p))
             continue;
-        *p = (struct yk_pending){.keep = keep};
+        p->fn = NULL;
+        p->call = NULL;
+        p->keep = keep;
         y->abandoned++;
         y->kept += keep;
     }
@@ -432,15 +607,21 @@ static int await(yoke *y, const struct yk_call *call, enum yk_mode mode,
 
         if (call->over)
             return 0;
-        if (*woken && (late || yk_take_interrupt(y))) {
+        if (*woken && (late || y->link != YK_UP || yk_take_interrupt(y))) {
             yk_abandon_calls(y, mode == YK_FETCH);
             return yk_interrupted(y);
         }
-        if (late)
-            return yk_break(y, YOKE_ERR_IO,
-                            "yoked has not answered for %" PRId64
-                            " ms: the lease is at risk",
-                            now - begun);
+        if (late) {
+            int status = yk_break(y, YOKE_ERR_IO,
+                                  "yoked has not answered for %" PRId64
+                                  " ms: the lease is at risk",
+                                  now - begun);
+
+            if (status < 0)
+                return status;
+            begun = now;
+            until = now + y->lease_ms / 3 * 2;
+        }
         if (!*woken && yk_take_interrupt(y)) {
             *woken = true;
             until = now + YK_PATIENCE_MS;
@@ -671,17 +852,25 @@ int yoke_process(yoke *y)
                        "a callback may send, but not process");
     if (y->broken)
         return yk_fail(y, y->broken, "%s", y->broken_text);
+    if (y->link != YK_UP) {
+        status = yk_reconnect(y);
+        if (status != 0 || y->link != YK_UP)
+            return status < 0 ? status : 0;
+    }
     yk_flush(y);
     status = yk_read(y);
-    if (status < 0)
-        return status;
+    if (status != 0)
+        return status < 0 ? status : 0;
     yk_flush(y); /* what the callbacks sent */
     return 0;
 }
 
 short yoke_events(const yoke *y)
 {
-    return yoke_unsent(y) > 0 ? POLLIN | POLLOUT : POLLIN;
+    bool out = y->greeting_head < y->greeting_len || y->link == YK_CONNECTING ||
+               (y->link == YK_UP && yoke_unsent(y) > 0);
+
+    return out ? POLLIN | POLLOUT : POLLIN;
 }
 
 size_t yoke_pending(const yoke *y)

@@ -27,7 +27,6 @@ struct request {
     TAILQ_ENTRY(request) link;
     struct runner *runner;
     enum request_kind kind;
-    int64_t sent_ms;
     size_t count;             /* FETCH: of jobs asked for */
     bool last_resort;         /* REPORT: nothing else can be tried */
     char token[YOKE_ID_SIZE]; /* LOG, REPORT */
@@ -42,7 +41,8 @@ struct runner {
     /* The connection; y is NULL while there is none. */
     yoke *y;
     int64_t lease_ms;
-    int64_t alive_ms; /* the daemon has heard from us since then */
+    bool restoring; /* it broke, and libyoke seeks another one */
+    unsigned fd_changes;
     struct request_list requests;
     size_t reserved; /* jobs that unanswered FETCHes have asked for */
     bool fetch_open; /* the last request is a FETCH without an answer */
@@ -63,13 +63,14 @@ struct runner {
     ev_io connection;
     ev_io notify; /* cgroups that changed */
     ev_prepare prepare;
-    ev_idle again;   /* there is more to do at once */
-    ev_timer house;  /* leases and zombies, while jobs are held */
-    ev_timer hold;   /* gives back what waits too long */
-    ev_timer retry;  /* connects again */
-    ev_timer pause;  /* no FETCH while it runs */
-    ev_timer gather; /* reports wait until it ends */
-    ev_timer quit;   /* does not wait for ever for the leave */
+    ev_idle again;     /* there is more to do at once */
+    ev_timer house;    /* leases and zombies, while jobs are held */
+    ev_timer hold;     /* gives back what waits too long */
+    ev_timer retry;    /* connects again */
+    ev_timer again_at; /* libyoke wants to be called */
+    ev_timer pause;    /* no FETCH while it runs */
+    ev_timer gather;   /* reports wait until it ends */
+    ev_timer quit;     /* does not wait for ever for the leave */
     ev_signal signals[3];
 };
 

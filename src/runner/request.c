@@ -20,7 +20,6 @@ struct request *request_send(struct runner *r, enum request_kind kind,
         r->urgent = true;
     q->runner = r;
     q->kind = kind;
-    q->sent_ms = job_now_ms();
     TAILQ_INSERT_TAIL(&r->requests, q, link);
     /* Whatever is sent ends a FETCH that is open. */
     r->fetch_open = kind == REQUEST_FETCH;

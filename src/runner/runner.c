@@ -311,9 +311,12 @@ static void report_refused(struct runner *r, const struct request *q,
     }
 }
 
+/* The end of the handle: what it means for all is seen by yoke_process's
+ * caller. So is a request that the connection took with it. */
 static bool is_connection_error(int status)
 {
-    return status > YOKE_ERR_GENERIC;
+    return status > YOKE_ERR_GENERIC || status == YOKE_ERR_NOSESSION ||
+           status == YOKE_ERR_NOAUTH || status == YOKE_ERR_WRONGPASS;
 }
 
 void runner_reply(yoke *y, int status, const struct yoke_value *reply,
@@ -327,9 +330,7 @@ void runner_reply(yoke *y, int status, const struct yoke_value *reply,
     request_free(q);
     r->answered = true;
     if (y != r->y || (status < 0 && is_connection_error(status)))
-        return; /* what it means for all is seen by yoke_process's caller */
-    if (copy.sent_ms > r->alive_ms)
-        r->alive_ms = copy.sent_ms;
+        return;
     switch (copy.kind) {
     case REQUEST_FETCH:
         if (status == 0) {
@@ -385,6 +386,7 @@ static void drop_connection(struct runner *r)
     yoke *y = r->y;
 
     ev_io_stop(r->host.loop, &r->connection);
+    ev_timer_stop(r->host.loop, &r->again_at);
     r->y = NULL;
     yoke_abandon(y);
     while ((q = TAILQ_FIRST(&r->requests)))
@@ -397,7 +399,7 @@ static void drop_connection(struct runner *r)
  * given to somebody else. */
 static void runner_lost(struct runner *r, const char *why)
 {
-    int64_t left = r->alive_ms + r->lease_ms * 9 / 10 - job_now_ms();
+    int64_t left = yoke_lease_left_ms(r->y) - r->lease_ms / 10;
 
     message_warn("the connection is lost, jobs are stopped: %s running=%zu",
                  why, r->nrunning);
@@ -414,13 +416,19 @@ static void runner_lost(struct runner *r, const char *why)
     r->retry_ms = RETRY_MIN_MS;
 }
 
+static void take_lease(struct runner *r)
+{
+    r->lease_ms = yoke_lease_ms(r->y);
+    if (r->lease_ms < 100)
+        r->lease_ms = 100;
+}
+
 static void connected(struct runner *r, yoke *y)
 {
     r->y = y;
-    r->lease_ms = yoke_lease_ms(y);
-    if (r->lease_ms < 100)
-        r->lease_ms = 100;
-    r->alive_ms = job_now_ms();
+    take_lease(r);
+    r->restoring = false;
+    r->fd_changes = yoke_fd_changes(y);
     ev_io_set(&r->connection, yoke_fd(y), EV_READ);
     ev_io_start(r->host.loop, &r->connection);
     ev_timer_stop(r->host.loop, &r->house);
@@ -441,13 +449,11 @@ static int try_connect(struct runner *r)
         .connect_timeout_ms = CONNECT_MS,
         .fd = r->options->fd >= 0 ? r->options->fd : 0,
     };
-    int64_t before = job_now_ms();
     yoke *y = NULL;
     int status = yoke_open(r->options->address, &o, &y);
 
     if (status == 0) {
         connected(r, y);
-        r->alive_ms = before;
         r->retry_ms = RETRY_MIN_MS;
         r->unreached = 0;
         return 0;
@@ -481,11 +487,52 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int events)
     }
 }
 
+/* libyoke restores a connection that broke, and its session. What runs goes on
+ * meanwhile, for as long as the lease holds. */
+static void watch_restoring(struct runner *r)
+{
+    int64_t wait_ms = yoke_timeout_ms(r->y);
+
+    ev_timer_stop(r->host.loop, &r->again_at);
+    if (wait_ms >= 0) {
+        ev_timer_set(&r->again_at, (double)wait_ms / 1000., 0.);
+        ev_timer_start(r->host.loop, &r->again_at);
+    }
+    if (r->restoring == (wait_ms >= 0))
+        return;
+    r->restoring = wait_ms >= 0;
+    if (r->restoring)
+        message_warn("the connection broke and is restored, jobs go on "
+                     "running=%zu",
+                     r->nrunning);
+    else
+        message_info("the connection is restored session=%s",
+                     yoke_session(r->y));
+    take_lease(r);
+}
+
+/* The descriptor may be another one under the same number. */
+static void watch_connection(struct runner *r)
+{
+    short events = yoke_events(r->y);
+    int want =
+        (events & POLLIN ? EV_READ : 0) | (events & POLLOUT ? EV_WRITE : 0);
+    bool changed = r->fd_changes != yoke_fd_changes(r->y);
+
+    if (changed || want != (r->connection.events & (EV_READ | EV_WRITE))) {
+        ev_io_stop(r->host.loop, &r->connection);
+        ev_io_set(&r->connection, r->connection.fd, want);
+        ev_io_start(r->host.loop, &r->connection);
+        r->fd_changes = yoke_fd_changes(r->y);
+    }
+    if (changed || r->restoring)
+        watch_restoring(r);
+}
+
 /* Sends and receives; false when the connection is gone. */
 static bool exchange(struct runner *r)
 {
     int status = yoke_process(r->y);
-    short want;
 
     if (status < 0) {
         char why[256];
@@ -499,14 +546,7 @@ static bool exchange(struct runner *r)
         }
         return false;
     }
-    want = yoke_events(r->y);
-    want = (short)((want & POLLIN ? EV_READ : 0) |
-                   (want & POLLOUT ? EV_WRITE : 0));
-    if (want != (r->connection.events & (EV_READ | EV_WRITE))) {
-        ev_io_stop(r->host.loop, &r->connection);
-        ev_io_set(&r->connection, r->connection.fd, want);
-        ev_io_start(r->host.loop, &r->connection);
-    }
+    watch_connection(r);
     return true;
 }
 
@@ -628,7 +668,8 @@ static void on_house(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     sweep_reap(&r->host.sweep);
-    if (r->y && job_now_ms() - r->alive_ms > r->lease_ms * 2 / 3)
+    if (r->y && yoke_lease_ms(r->y) > 0 &&
+        yoke_lease_left_ms(r->y) < r->lease_ms / 3)
         runner_lost(r, "the daemon does not answer");
 }
 
@@ -655,6 +696,16 @@ static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)
     stop_all(r, JOB_RETURNED, r->stopping > 1 ? 0 : r->settings->stop_grace_ms);
     if (r->stopping > 1 && is_idle(r))
         ev_break(loop, EVBREAK_ALL);
+}
+
+static void on_again_at(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct runner *r = timer->data;
+
+    (void)loop;
+    (void)events;
+    if (r->y)
+        exchange(r);
 }
 
 static void on_pause(struct ev_loop *loop, ev_timer *timer, int events)
@@ -747,6 +798,8 @@ static void watchers_init(struct runner *r)
     r->hold.data = r;
     ev_init(&r->retry, on_retry);
     r->retry.data = r;
+    ev_init(&r->again_at, on_again_at);
+    r->again_at.data = r;
     ev_init(&r->pause, on_pause);
     ev_init(&r->gather, on_gather);
     r->gather.data = r;

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * reconnect - from a connection that broke to the same session on another one.
+ *
+ *     UP ──broke──> WAITING ──time──> CONNECTING ──> GREETING ──> UP
+ *                      ^                  │             │
+ *                      └──────────────────┴── failed ───┘
+ *
+ * GREETING: HELLO, SESSION RESUME, and RELEASE for what came in a reply that
+ * was lost; then the requests without an answer, in their order. Nothing here
+ * waits: each step does what can be done now, and yoke_timeout_ms says when it
+ * is to be looked at again. The number of the descriptor stays the same.
+ */
+#include "client/client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define BACKOFF_MS     25 /* doubles; the first attempt is at once */
+#define BACKOFF_MAX_MS 1000
+
+static uint32_t chance(yoke *y)
+{
+    y->random = y->random * UINT64_C(6364136223846793005) +
+                UINT64_C(1442695040888963407);
+    return (uint32_t)(y->random >> 33);
+}
+
+/* Half to one and a half times the back-off, so that not all come at once. */
+static int64_t delay_ms(yoke *y)
+{
+    int64_t ms = BACKOFF_MS;
+
+    if (y->tries == 0)
+        return 0;
+    for (unsigned i = 1; i < y->tries && ms < BACKOFF_MAX_MS; i++)
+        ms *= 2;
+    ms = min_i64(ms, BACKOFF_MAX_MS);
+    return ms / 2 + chance(y) % (ms + 1);
+}
+
+/* Puts another descriptor under the number of the handle's. */
+static int exchange_fd(yoke *y, int fd)
+{
+    int status = dup3(fd, y->fd, O_CLOEXEC) < 0 ? -errno : 0;
+
+    (void)close(fd); /* nothing was written */
+    y->fd_changes++;
+    return status;
+}
+
+/* Nothing is ever ready on it. */
+static int idle_fd(yoke *y)
+{
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+    return fd < 0 ? -errno : exchange_fd(y, fd);
+}
+
+/* ------------------------------------------------------------------ losing */
+
+/* What may be asked again closes up; what may not stays in the ring without
+ * its bytes, so that everybody is called back in order. */
+static void close_up(yoke *y)
+{
+    size_t from = y->out_base, to = 0;
+
+    for (size_t i = 0; i < y->ring_count; i++) {
+        struct yk_pending *p = &y->ring[(y->ring_head + i) & (y->ring_cap - 1)];
+        size_t len = p->len;
+
+        p->sent |= from < y->out_head;
+        if (p->sent && p->again == YK_NEVER) {
+            p->lost = true;
+            p->len = 0;
+        } else if (len > 0) {
+            memmove(y->out + to, y->out + from, len);
+            to += len;
+        }
+        from += len;
+    }
+    y->out_base = y->out_head = 0;
+    y->out_len = to;
+}
+
+bool yk_may_reconnect(const yoke *y, int status)
+{
+    /* What was published meanwhile would be missing without a word. */
+    return y->reconnect_ms > 0 && y->address_len > 0 && !y->listening &&
+           (status == YOKE_ERR_IO || status == YOKE_ERR_LIMIT ||
+            status == YOKE_ERR_LOADING);
+}
+
+/* When it is of no use any more: the user's patience is over, or what the
+ * handle holds must be stopped before it may be given to others. */
+static int64_t give_up_ms(const yoke *y, int64_t now)
+{
+    int64_t until = now + y->reconnect_ms;
+
+    if (y->lease_ms > 0 && yk_held_any(y))
+        until = min_i64(until, y->alive_ms + y->lease_ms / 3 * 2);
+    return until;
+}
+
+static void drop_greeting(yoke *y)
+{
+    free(y->greeting);
+    y->greeting = NULL;
+    y->greeting_head = y->greeting_len = y->greeting_replies = 0;
+}
+
+/* Takes the place of a reader that may have half a reply. */
+static bool new_reader(yoke *y)
+{
+    struct redisReader *reader = yk_reader_new();
+
+    if (!reader)
+        return false;
+    yk_reader_free(y->reader);
+    y->reader = reader;
+    y->send_errno = 0;
+    y->cut_short = false;
+    return true;
+}
+
+static void attempt_failed(yoke *y, int64_t now)
+{
+    y->link = YK_WAITING;
+    y->tries++;
+    y->retry_at_ms = min_i64(now + delay_ms(y), y->give_up_at_ms);
+}
+
+int yk_lose(yoke *y, const char *why)
+{
+    int64_t now = yk_now_ms();
+    bool fresh = y->link == YK_UP;
+
+    (void)shutdown(y->fd, SHUT_RDWR); /* the daemon is told, if it lives */
+    (void)snprintf(y->lost_text, sizeof(y->lost_text), "%.400s", why);
+    drop_greeting(y);
+    if (idle_fd(y) < 0 || !new_reader(y))
+        return yk_end(y, YOKE_ERR_NOMEM,
+                      "%s; nothing is left to connect again with", why);
+    if (!fresh) {
+        attempt_failed(y, now);
+        return YK_LOST;
+    }
+    /* A connection that breaks again before it was of any use is no new
+     * beginning. */
+    if (y->answered || now - y->up_at_ms > y->reconnect_ms) {
+        y->tries = 0;
+        y->give_up_at_ms = give_up_ms(y, now);
+    }
+    y->answered = false;
+    y->link = YK_WAITING;
+    y->retry_at_ms = min_i64(now + delay_ms(y), y->give_up_at_ms);
+    y->tries++;
+    close_up(y);
+    yk_drop_lost(y);
+    return YK_LOST;
+}
+
+/* ---------------------------------------------------------------- greeting */
+
+static bool greeting_add(yoke *y, size_t argc, const struct yoke_bytes *argv)
+{
+    size_t size = yk_request_size(argc, argv);
+    char *grown = yk_resize(y->greeting, y->greeting_len + size, 1);
+
+    if (!grown)
+        return false;
+    y->greeting = grown;
+    y->greeting_len += yk_request_write(grown + y->greeting_len, argc, argv);
+    y->greeting_replies++;
+    return true;
+}
+
+static struct yoke_bytes text(const char *s)
+{
+    return (struct yoke_bytes){.data = s, .len = strlen(s)};
+}
+
+static int greet(yoke *y)
+{
+    const struct yoke_bytes resume[] = {text("SESSION"), text("RESUME"),
+                                        text(y->session)};
+    struct yk_args hello;
+
+    yk_args_hello(&hello, y->password, y->name);
+    if (!greeting_add(y, hello.count, hello.v) || !greeting_add(y, 3, resume))
+        return yk_end(y, YOKE_ERR_NOMEM, "out of memory");
+    y->link = YK_GREETING;
+    y->greeting_step = 0;
+    y->greeted_at_ms = yk_now_ms();
+    return 0;
+}
+
+static void up(yoke *y)
+{
+    y->link = YK_UP;
+    y->up_at_ms = yk_now_ms();
+    y->alive_ms = y->greeted_at_ms;
+}
+
+static int said_hello(yoke *y, int status, struct yoke_value *v)
+{
+    char why[YK_TEXT_MAX];
+
+    if (status < 0) {
+        memcpy(why, y->text, sizeof(why));
+        return yk_break(y, status, "%s", why);
+    }
+    if (!yk_value_to_map(v) ||
+        !yk_value_id(yoke_value_get(v, "session"), y->new_session))
+        return yk_end(y, YOKE_ERR_PROTOCOL,
+                      "what answers now is not a yoked: its HELLO names no "
+                      "session");
+    y->lease_ms = yk_map_int(v, "lease", 0);
+    return 0;
+}
+
+/* It lives on. What came in a reply that was lost is given back. */
+static int resumed(yoke *y, const struct yoke_value *tokens)
+{
+    const char *missing;
+
+    if (tokens->kind != YOKE_ARRAY)
+        return yk_end(y, YOKE_ERR_PROTOCOL,
+                      "the reply to SESSION RESUME is not what the protocol "
+                      "says");
+    missing = yk_held_missing(y, tokens);
+    if (missing)
+        return yk_end(y, YOKE_ERR_NOSESSION,
+                      "NOSESSION the session holds %s no more: what runs of "
+                      "its jobs is to be stopped",
+                      missing);
+    for (size_t i = 0; i < tokens->count; i++) {
+        const struct yoke_bytes release[] = {text("RELEASE"),
+                                             tokens->items[i].s};
+
+        if (tokens->items[i].kind != YOKE_STR ||
+            yk_held_knows(y, release[1].data))
+            continue;
+        if (!greeting_add(y, 2, release))
+            return yk_end(y, YOKE_ERR_NOMEM, "out of memory");
+    }
+    up(y);
+    return 0;
+}
+
+/* Would anything be lost, or done twice, with another session? Reports are not:
+ * a session goes when the last one has arrived, and the answer to it is lost.
+ */
+static bool session_matters(const yoke *y)
+{
+    if (y->owns || yk_held_any(y))
+        return true;
+    for (size_t i = 0; i < y->ring_count; i++) {
+        const struct yk_pending *p =
+            &y->ring[(y->ring_head + i) & (y->ring_cap - 1)];
+
+        if (p->again == YK_NUMBERED && p->sent)
+            return true;
+    }
+    return false;
+}
+
+static int not_resumed(yoke *y)
+{
+    char why[YK_TEXT_MAX];
+
+    if (session_matters(y)) {
+        (void)snprintf(why, sizeof(why), "%.300s", y->text);
+        return yk_end(y, YOKE_ERR_NOSESSION,
+                      "the session is gone, its groups are cancelled and its "
+                      "jobs are given to others; what had no answer may have "
+                      "been done (%s)",
+                      why);
+    }
+    memcpy(y->session, y->new_session, sizeof(y->session));
+    up(y);
+    return 0;
+}
+
+int yk_greeting_reply(yoke *y, int status, struct yoke_value *v)
+{
+    y->greeting_replies--;
+    switch (y->greeting_step++) {
+    case 0:
+        return said_hello(y, status, v);
+    case 1:
+        return status < 0 ? not_resumed(y) : resumed(y, v);
+    default: /* RELEASE: it was ours, or is no more */
+        return 0;
+    }
+}
+
+/* ------------------------------------------------------------------- steps */
+
+static int failed_errno(yoke *y, int error)
+{
+    char words[128];
+
+    return yk_lose(y, strerror_r(error, words, sizeof(words)));
+}
+
+static int dial_again(yoke *y, int64_t now)
+{
+    int fd = socket(y->address.ss_family,
+                    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error = 0;
+
+    if (fd < 0)
+        return failed_errno(y, errno);
+    yk_tune(fd, y->address.ss_family);
+    if (connect(fd, (const struct sockaddr *)&y->address, y->address_len) < 0)
+        error = errno;
+    if (error && error != EINPROGRESS) {
+        (void)close(fd); /* nothing was written */
+        return failed_errno(y, error);
+    }
+    error = -exchange_fd(y, fd);
+    if (error)
+        return failed_errno(y, error);
+    y->link = YK_CONNECTING;
+    y->attempt_until_ms = min_i64(now + y->connect_timeout_ms,
+                                  max_i64(y->give_up_at_ms, now + 1));
+    return 0;
+}
+
+/* 0 when it is connected, greeted; or it is waited for. */
+static int connecting(yoke *y)
+{
+    struct pollfd p = {.fd = y->fd, .events = POLLOUT};
+    socklen_t len = sizeof(int);
+    int error = 0;
+
+    if (poll(&p, 1, 0) <= 0)
+        return 0;
+    if (getsockopt(y->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+        error = errno;
+    return error ? failed_errno(y, error) : greet(y);
+}
+
+static int give_up(yoke *y)
+{
+    char why[sizeof(y->lost_text)];
+
+    memcpy(why, y->lost_text, sizeof(why));
+    return yk_end(y, YOKE_ERR_IO,
+                  "the connection to yoked broke and could not be restored in "
+                  "time: %s",
+                  why);
+}
+
+int yk_reconnect(yoke *y)
+{
+    int64_t now = yk_now_ms();
+    int status = 0;
+
+    if (y->link == YK_WAITING) {
+        if (now >= y->give_up_at_ms)
+            return give_up(y);
+        if (now >= y->retry_at_ms)
+            status = dial_again(y, now);
+    }
+    if (status == 0 && y->link == YK_CONNECTING)
+        status = connecting(y);
+    if (status == 0 && y->link == YK_GREETING) {
+        yk_flush(y);
+        status = yk_read(y);
+    }
+    if (status == 0 && yoke_timeout_ms(y) == 0 && y->link != YK_WAITING)
+        status = yk_lose(y, "no answer in time");
+    if (status == 0 && y->link == YK_UP)
+        yk_flush(y);
+    return status;
+}
+
+int64_t yoke_timeout_ms(const yoke *y)
+{
+    int64_t at = y->link == YK_WAITING ? y->retry_at_ms : y->attempt_until_ms;
+
+    if (y->broken || y->link == YK_UP)
+        return YOKE_NONE;
+    return max_i64(0, at - yk_now_ms());
+}
+
+unsigned yoke_fd_changes(const yoke *y)
+{
+    return y->fd_changes;
+}
+
+int64_t yoke_lease_left_ms(const yoke *y)
+{
+    if (y->lease_ms <= 0)
+        return YOKE_NONE;
+    return max_i64(0, y->alive_ms + y->lease_ms - yk_now_ms());
+}

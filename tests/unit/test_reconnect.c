@@ -1,0 +1,601 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The laws of a libyoke handle whose connection breaks: the peer listens, takes
+ * one connection after the other, and follows a script for each.
+ */
+#include "peer.h"
+
+#include <sys/un.h>
+
+#define NCONNECTIONS 8
+
+/* What happens on the connections, one script for each; the last one stays
+ * until the client closes. */
+static struct host {
+    int listener;
+    pthread_t thread;
+    script_fn *scripts[NCONNECTIONS + 1];
+    char address[108];
+    atomic_int connections;
+} host;
+
+/* Breaks without a word. */
+static void cut(struct peer *p)
+{
+    (void)shutdown(p->fd, SHUT_RDWR);
+}
+
+static bool greeted(struct peer *p)
+{
+    if (!peer_expect(p, "HELLO 2"))
+        return false;
+    peer_say(p, HELLO_REPLY, (long long)p->lease_ms);
+    return true;
+}
+
+static bool asked_to_resume(struct peer *p)
+{
+    return greeted(p) && peer_expect(p, "SESSION RESUME s0000000000001");
+}
+
+static bool back(struct peer *p)
+{
+    if (!asked_to_resume(p))
+        return false;
+    peer_say(p, "[ ]");
+    return true;
+}
+
+/* In the place of a script: from the one before on, nobody listens. */
+static void deaf(struct peer *p)
+{
+    (void)p;
+}
+
+static void *host_run(void *arg)
+{
+    struct peer *p = arg;
+
+    for (int i = 0; host.scripts[i]; i++) {
+        p->fd = accept(host.listener, NULL, NULL);
+        if (p->fd < 0)
+            break;
+        atomic_store(&host.connections, i + 1);
+        p->len = p->at = 0;
+        if (host.scripts[i + 1] == deaf)
+            (void)unlink(host.address); /* it is there */
+        if (i > 0 || greeted(p))
+            host.scripts[i](p);
+        if (!host.scripts[i + 1])
+            while (peer_read(p)) /* QUIT, and what the script left */
+                peer_say(p, "+OK");
+        if (host.scripts[i + 1] == deaf) {
+            (void)close(host.listener); /* before the client can notice */
+            host.listener = -1;
+            host.scripts[i + 1] = NULL;
+        }
+        (void)shutdown(p->fd, SHUT_RDWR);
+        (void)close(p->fd);
+    }
+    if (host.listener >= 0)
+        (void)close(host.listener);
+    return NULL;
+}
+
+static void host_start(int64_t lease_ms, script_fn *const *scripts, size_t n)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+    memset(&peer, 0, sizeof(peer));
+    memset(&host, 0, sizeof(host));
+    peer.lease_ms = lease_ms;
+    ck_assert_uint_le(n, NCONNECTIONS);
+    memcpy(host.scripts, scripts, n * sizeof(*scripts));
+    (void)snprintf(host.address, sizeof(host.address), "/tmp/yoke-test.%d.sock",
+                   (int)getpid());
+    memcpy(un.sun_path, host.address, sizeof(host.address));
+    (void)unlink(host.address); /* of a test that failed */
+    host.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(host.listener, (struct sockaddr *)&un, sizeof(un)),
+                     0);
+    ck_assert_int_eq(listen(host.listener, 8), 0);
+    ck_assert_int_eq(pthread_create(&host.thread, NULL, host_run, &peer), 0);
+}
+
+static yoke *visit_for(int64_t lease_ms, int64_t reconnect_ms,
+                       script_fn *const *scripts, size_t n)
+{
+    const struct yoke_options o = {.reconnect_ms = reconnect_ms};
+
+    host_start(lease_ms, scripts, n);
+    ck_assert_int_eq(yoke_open(host.address, &o, &client), 0);
+    atomic_store(&peer.y, client);
+    return client;
+}
+
+#define VISIT(...)                                         \
+    visit_for(30000, 0, (script_fn *const[]){__VA_ARGS__}, \
+              ARRAY_LEN(((script_fn *const[]){__VA_ARGS__})))
+
+static void leave(void)
+{
+    yoke_close(client);
+    client = NULL;
+    ck_assert_int_eq(pthread_join(host.thread, NULL), 0);
+    (void)unlink(host.address); /* it is there */
+    ck_assert_msg(peer.wrong[0] == '\0', "peer: %s", peer.wrong);
+}
+
+static int submit(yoke *y, char id[YOKE_ID_SIZE])
+{
+    struct yoke_submit s;
+
+    yoke_submit_init(&s);
+    s.queue = "q";
+    s.payload = bytes("x");
+    return yoke_submit(y, &s, id);
+}
+
+/* ------------------------------------------------------------ asked again */
+
+static void lose_a_wait(struct peer *p)
+{
+    (void)peer_expect(p, "WAIT j1 -1");
+}
+
+static void resume_and_end(struct peer *p)
+{
+    if (back(p) && peer_expect(p, "WAIT j1 -1"))
+        peer_say(p, ENDED);
+}
+
+START_TEST(a_wait_waits_on_over_the_next_connection)
+{
+    yoke *y = VISIT(lose_a_wait, resume_and_end);
+    struct yoke_outcome_info *o = NULL;
+    int fd = yoke_fd(y);
+
+    ck_assert_int_eq(yoke_job_wait(y, "j1", YOKE_NONE, &o), 0);
+    ck_assert_int_eq(o->outcome, YOKE_SUCCEEDED);
+    ck_assert_int_eq(yoke_fd(y), fd);
+    ck_assert_uint_gt(yoke_fd_changes(y), 0);
+    ck_assert_int_eq(yoke_timeout_ms(y), YOKE_NONE);
+    yoke_outcome_free(o);
+    leave();
+}
+END_TEST
+
+static void half_a_reply(struct peer *p)
+{
+    if (peer_expect(p, "WAIT j1 -1"))
+        peer_line(p, "*12\r\n$2\r\nid\r\n$2\r\nj1\r\n$4\r\nki");
+}
+
+static void break_in_the_greeting(struct peer *p)
+{
+    if (asked_to_resume(p))
+        peer_line(p, "*1\r\n$5\r\nj9");
+}
+
+static void still_loading(struct peer *p)
+{
+    if (peer_expect(p, "HELLO 2"))
+        peer_line(p, "-LOADING the journal is replayed");
+}
+
+START_TEST(half_answers_are_forgotten_and_greetings_tried_again)
+{
+    yoke *y = VISIT(half_a_reply, cut, break_in_the_greeting, still_loading,
+                    resume_and_end);
+    struct yoke_outcome_info *o = NULL;
+
+    ck_assert_int_eq(yoke_job_wait(y, "j1", YOKE_NONE, &o), 0);
+    ck_assert_str_eq(o->result.data, "fine");
+    ck_assert_int_eq(atomic_load(&host.connections), 5);
+    yoke_outcome_free(o);
+    leave();
+}
+END_TEST
+
+static void lose_a_submit(struct peer *p)
+{
+    if (peer_expect(p, "SUBMIT q x ONCE 1 0"))
+        peer_say(p, "j1");
+    (void)peer_expect(p, "SUBMIT q x ONCE 2 0");
+}
+
+static void answer_the_second(struct peer *p)
+{
+    if (back(p) && peer_expect(p, "SUBMIT q x ONCE 2 0"))
+        peer_say(p, "j2");
+    if (peer_expect(p, "SUBMIT q x ONCE 3 0"))
+        peer_say(p, "j3");
+}
+
+START_TEST(a_submit_is_numbered_and_asked_again_with_its_number)
+{
+    yoke *y = VISIT(lose_a_submit, answer_the_second);
+    char id[YOKE_ID_SIZE];
+
+    for (int i = 1; i <= 3; i++) {
+        char want[4];
+
+        (void)snprintf(want, sizeof(want), "j%d", i);
+        ck_assert_int_eq(submit(y, id), 0);
+        ck_assert_str_eq(id, want);
+    }
+    leave();
+}
+END_TEST
+
+static void answer_one_of_three(struct peer *p)
+{
+    if (peer_expect(p, "SUBMIT q x ONCE 1 0") &&
+        peer_expect(p, "LOG j9.1 1 text") &&
+        peer_expect(p, "submit q x ONCE 2 1") && peer_expect(p, "CANCEL j1"))
+        peer_say(p, "j1");
+}
+
+static void answer_the_rest(struct peer *p)
+{
+    if (back(p) && peer_expect(p, "submit q x ONCE 2 1"))
+        peer_say(p, "j2");
+    if (peer_expect(p, "CANCEL j1"))
+        peer_say(p, "+OK");
+}
+
+struct calls {
+    char text[256];
+};
+
+static void note(yoke *y, int status, const struct yoke_value *reply, void *arg)
+{
+    struct calls *c = arg;
+    size_t len = strlen(c->text);
+
+    (void)y;
+    (void)snprintf(c->text + len, sizeof(c->text) - len, "%s%s", len ? " " : "",
+                   status < 0 ? yoke_status_name(status) : reply->s.data);
+}
+
+/* As a program with a loop of its own, which is told when to look again. */
+static int drive(yoke *y)
+{
+    while (yoke_pending(y) > 0) {
+        struct pollfd p = {.fd = yoke_fd(y), .events = yoke_events(y)};
+        int64_t wait = yoke_timeout_ms(y);
+        int status;
+
+        ck_assert_int_ge(poll(&p, 1, wait < 0 ? PATIENCE_MS : (int)wait), 0);
+        status = yoke_process(y);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+START_TEST(callbacks_come_in_order_also_of_what_is_not_asked_again)
+{
+    yoke *y = VISIT(answer_one_of_three, answer_the_rest);
+    struct calls c = {""};
+
+    ck_assert_int_eq(yoke_sendl(y, note, &c, "SUBMIT", "q", "x", NULL), 0);
+    ck_assert_int_eq(yoke_sendl(y, note, &c, "LOG", "j9.1", "1", "text", NULL),
+                     0);
+    ck_assert_int_eq(yoke_sendl(y, note, &c, "submit", "q", "x", NULL), 0);
+    ck_assert_int_eq(yoke_sendl(y, note, &c, "CANCEL", "j1", NULL), 0);
+    ck_assert_int_eq(drive(y), 0);
+    ck_assert_str_eq(c.text, "j1 io j2 OK");
+    leave();
+}
+END_TEST
+
+static void break_at_once(struct peer *p)
+{
+    cut(p);
+    atomic_store(&p->step, 1);
+}
+
+static void log_only(struct peer *p)
+{
+    if (back(p) && peer_expect(p, "LOG j9.1 1 text"))
+        peer_say(p, "+OK");
+}
+
+/* What is known to have gone nowhere is sent for the first time. */
+START_TEST(a_break_that_is_noticed_before_costs_nothing)
+{
+    yoke *y = VISIT(break_at_once, log_only);
+
+    await_step(&peer, 1);
+    ck_assert_int_eq(yoke_log(y, "j9.1", 1, bytes("text")), 0);
+    leave();
+}
+END_TEST
+
+/* --------------------------------------------------------------- attempts */
+
+static void lose_a_fetch(struct peer *p)
+{
+    if (peer_expect(p, "FETCH 2 10000 mail"))
+        peer_say(p, A_JOB);
+    (void)peer_expect(p, "FETCH 2 10000 mail");
+}
+
+static void release_what_was_lost(struct peer *p)
+{
+    if (!asked_to_resume(p))
+        return;
+    peer_say(p, "[ j7.2 j8.1 ]");
+    if (!peer_expect(p, "RELEASE j8.1") ||
+        !peer_expect(p, "FETCH 2 10000 mail"))
+        return;
+    peer_say(p, "+OK [ [ job j9.1 mail x [ ] ] ]");
+    (void)peer_expect(p, "DONE j7.2 fine"); /* ... and breaks again */
+}
+
+static void done_again(struct peer *p)
+{
+    if (!asked_to_resume(p))
+        return;
+    peer_say(p, "[ j9.1 ]"); /* the report has arrived */
+    if (peer_expect(p, "DONE j7.2 fine"))
+        peer_say(p, "+OK");
+    (void)peer_expect(p, "RELEASE j9.1");
+}
+
+static void released_already(struct peer *p)
+{
+    if (!back(p) || !peer_expect(p, "RELEASE j9.1"))
+        return;
+    peer_line(p, "-STALE it is not running");
+}
+
+START_TEST(jobs_of_a_lost_reply_are_given_back_and_reports_said_again)
+{
+    yoke *y = VISIT(lose_a_fetch, release_what_was_lost, done_again,
+                    released_already);
+    const char *queue = "mail";
+
+    for (int i = 0; i < 2; i++) {
+        struct yoke_work_list *w;
+
+        ck_assert_int_eq(yoke_fetch(y, 2, YOKE_NONE, 1, &queue, &w), 0);
+        ck_assert_uint_eq(w->count, 1);
+        ck_assert_str_eq(w->items[0].token, i == 0 ? "j7.2" : "j9.1");
+        yoke_work_free(w);
+    }
+    ck_assert_int_eq(yoke_done(y, "j7.2", bytes("fine")), 0);
+    ck_assert_int_eq(yoke_release(y, "j9.1"), 0);
+    leave();
+}
+END_TEST
+
+static void give_a_job(struct peer *p)
+{
+    if (peer_expect(p, "FETCH 1 10000 mail"))
+        peer_say(p, A_JOB);
+    (void)peer_expect(p, "TOUCH j7.2");
+}
+
+static void hold_nothing(struct peer *p)
+{
+    (void)back(p);
+}
+
+static void no_session(struct peer *p)
+{
+    if (asked_to_resume(p))
+        peer_line(p, "-NOSESSION no such session");
+}
+
+static void take_a_job(yoke *y)
+{
+    const char *queue = "mail";
+    struct yoke_work_list *w;
+
+    ck_assert_int_eq(yoke_fetch(y, 1, YOKE_NONE, 1, &queue, &w), 0);
+    yoke_work_free(w);
+}
+
+START_TEST(a_worker_whose_jobs_are_gone_is_told_so_for_good)
+{
+    script_fn *const ends[] = {hold_nothing, no_session};
+
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+        yoke *y = VISIT(give_a_job, ends[i]);
+
+        take_a_job(y);
+        ck_assert_int_eq(yoke_touch(y, "j7.2", NULL, NULL), YOKE_ERR_NOSESSION);
+        ck_assert_int_eq(yoke_done(y, "j7.2", bytes("")), YOKE_ERR_NOSESSION);
+        leave();
+    }
+}
+END_TEST
+
+static void give_a_job_and_go(struct peer *p)
+{
+    if (peer_expect(p, "FETCH 1 50 mail"))
+        peer_say(p, A_JOB);
+}
+
+/* Nobody listens any more: the lease decides, not the patience. */
+START_TEST(a_worker_gives_up_while_its_lease_still_holds)
+{
+    script_fn *const scripts[] = {give_a_job_and_go, deaf};
+    yoke *y = visit_for(3000, 60000, scripts, 2);
+    const char *queue = "mail";
+    struct yoke_work_list *w;
+
+    ck_assert_int_eq(yoke_fetch(y, 1, 50, 1, &queue, &w), 0);
+    yoke_work_free(w);
+    ck_assert_int_eq(yoke_touch(y, "j7.2", NULL, NULL), YOKE_ERR_IO);
+    ck_assert_int_gt(yoke_lease_left_ms(y), 0);
+    leave();
+}
+END_TEST
+
+/* ----------------------------------------------------------- the session */
+
+static void lose_an_open(struct peer *p)
+{
+    if (peer_expect(p, "GROUP OPEN ONCE 1 0"))
+        peer_say(p, "g1");
+    (void)peer_expect(p, "WAIT j1 -1");
+}
+
+START_TEST(owned_groups_and_numbered_requests_go_with_the_session)
+{
+    struct yoke_outcome_info *o = NULL;
+    char id[YOKE_ID_SIZE];
+    yoke *y = VISIT(lose_an_open, no_session);
+
+    ck_assert_int_eq(yoke_group_open(y, NULL, id), 0);
+    ck_assert_int_eq(yoke_job_wait(y, "j1", YOKE_NONE, &o), YOKE_ERR_NOSESSION);
+    ck_assert_ptr_nonnull(strstr(yoke_error_text(y), "may have been done"));
+    leave();
+
+    y = VISIT(lose_a_submit, no_session);
+    ck_assert_int_eq(submit(y, id), 0);
+    ck_assert_int_eq(submit(y, id), YOKE_ERR_NOSESSION);
+    leave();
+}
+END_TEST
+
+static void new_session_then_end(struct peer *p)
+{
+    no_session(p);
+    if (peer_expect(p, "WAIT j1 -1"))
+        peer_say(p, ENDED);
+}
+
+START_TEST(who_has_nothing_to_lose_goes_on_with_a_new_session)
+{
+    yoke *y = VISIT(lose_a_wait, new_session_then_end);
+    struct yoke_outcome_info *o = NULL;
+
+    ck_assert_int_eq(yoke_job_wait(y, "j1", YOKE_NONE, &o), 0);
+    yoke_outcome_free(o);
+    leave();
+}
+END_TEST
+
+static void wrong_password(struct peer *p)
+{
+    if (peer_expect(p, "HELLO 2"))
+        peer_line(p, "-WRONGPASS the password is wrong");
+}
+
+START_TEST(what_the_daemon_says_to_HELLO_is_final)
+{
+    yoke *y = VISIT(lose_a_wait, wrong_password);
+    struct yoke_outcome_info *o = NULL;
+
+    ck_assert_int_eq(yoke_job_wait(y, "j1", YOKE_NONE, &o), YOKE_ERR_WRONGPASS);
+    ASSERT_TEXT(y, "WRONGPASS the password is wrong");
+    ck_assert_int_eq(yoke_process(y), YOKE_ERR_WRONGPASS);
+    leave();
+}
+END_TEST
+
+/* ------------------------------------------------------- bounds, refusals */
+
+START_TEST(the_time_to_try_is_bounded)
+{
+    script_fn *const scripts[] = {lose_a_wait, deaf};
+    yoke *y = visit_for(30000, 100, scripts, 2);
+    struct yoke_outcome_info *o = NULL;
+
+    ck_assert_int_eq(yoke_job_wait(y, "j1", YOKE_NONE, &o), YOKE_ERR_IO);
+    ck_assert_ptr_nonnull(strstr(yoke_error_text(y), "could not be restored"));
+    leave();
+}
+END_TEST
+
+START_TEST(no_time_is_no_reconnect)
+{
+    script_fn *const scripts[] = {lose_a_wait, deaf};
+    yoke *y = visit_for(30000, YOKE_NONE, scripts, 2);
+    struct yoke_outcome_info *o = NULL;
+
+    ck_assert_int_eq(yoke_job_wait(y, "j1", YOKE_NONE, &o), YOKE_ERR_IO);
+    ASSERT_TEXT(y, "yoked closed the connection");
+    leave();
+}
+END_TEST
+
+static void break_and_interrupt(struct peer *p)
+{
+    if (peer_expect(p, "WAIT j1 -1"))
+        yoke_interrupt(peer_client(p));
+}
+
+START_TEST(an_interrupt_ends_a_call_while_the_connection_is_restored)
+{
+    script_fn *const scripts[] = {break_and_interrupt, deaf};
+    yoke *y = visit_for(30000, 60000, scripts, 2);
+    struct yoke_outcome_info *o = NULL;
+
+    ck_assert_int_eq(yoke_job_wait(y, "j1", YOKE_NONE, &o),
+                     YOKE_ERR_INTERRUPTED);
+    leave();
+}
+END_TEST
+
+/* Whatever allocation fails: the call ends, well or not, and nothing leaks. */
+START_TEST(memory_that_is_short_while_reconnecting_ends_in_a_status)
+{
+    int well = 0;
+
+    for (long left = 0; left < 60; left++) {
+        yoke *y = VISIT(lose_a_wait, resume_and_end);
+        struct yoke_outcome_info *o = NULL;
+        int status;
+
+        atomic_store(&allocations_left, left);
+        status = yoke_job_wait(y, "j1", YOKE_NONE, &o);
+        atomic_store(&allocations_left, -1);
+        ck_assert_msg(status == 0 || status == YOKE_ERR_NOMEM, "%ld: %s", left,
+                      yoke_error_text(y));
+        well += status == 0;
+        yoke_outcome_free(o);
+        yoke_abandon(y);
+        client = NULL;
+        /* Those scripts that were not met meet somebody who leaves. */
+        while (atomic_load(&host.connections) < 2) {
+            yoke *other;
+
+            (void)yoke_open(host.address,
+                            &(struct yoke_options){.reconnect_ms = YOKE_NONE},
+                            &other);
+            yoke_abandon(other);
+        }
+        ck_assert_int_eq(pthread_join(host.thread, NULL), 0);
+    }
+    (void)unlink(host.address);
+    ck_assert_int_gt(well, 0);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const laws[] = {
+        a_wait_waits_on_over_the_next_connection,
+        half_answers_are_forgotten_and_greetings_tried_again,
+        a_submit_is_numbered_and_asked_again_with_its_number,
+        callbacks_come_in_order_also_of_what_is_not_asked_again,
+        a_break_that_is_noticed_before_costs_nothing,
+        jobs_of_a_lost_reply_are_given_back_and_reports_said_again,
+        a_worker_whose_jobs_are_gone_is_told_so_for_good,
+        a_worker_gives_up_while_its_lease_still_holds,
+        owned_groups_and_numbered_requests_go_with_the_session,
+        who_has_nothing_to_lose_goes_on_with_a_new_session,
+        what_the_daemon_says_to_HELLO_is_final,
+        the_time_to_try_is_bounded,
+        no_time_is_no_reconnect,
+        an_interrupt_ends_a_call_while_the_connection_is_restored,
+        memory_that_is_short_while_reconnecting_ends_in_a_status,
+    };
+
+    return run_suite("reconnect", laws, ARRAY_LEN(laws));
+}
