@@ -35,7 +35,8 @@
     X(DEAD_TWICE, "a dead job that was retried can be retried again")          \
     X(PERMIT_LOST, "the permits of a lost attempt do not come back")           \
     X(PERMITS_OVERTAKEN, "nothing is put aside for who waits for permits")     \
-    X(TURN_KEPT, "a group of a fair queue that was served keeps its turn")
+    X(TURN_KEPT, "a group of a fair queue that was served keeps its turn")     \
+    X(TOLD_TWICE, "the end of a job that has failed is told twice")
 
 enum plant {
     PLANT_NONE,

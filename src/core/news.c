@@ -241,6 +241,8 @@ void news_of_job(struct core *c, const struct record *r)
         break;
     case RECORD_END:
         tell_end(c, j);
+        if (PLANTED(TOLD_TWICE) && j->u.end->outcome == OUTCOME_FAILED)
+            tell_end(c, j);
         return;
     case RECORD_SHIELD:
     case RECORD_CLEAR:
