@@ -36,7 +36,8 @@
     X(PERMIT_LOST, "the permits of a lost attempt do not come back")           \
     X(PERMITS_OVERTAKEN, "nothing is put aside for who waits for permits")     \
     X(TURN_KEPT, "a group of a fair queue that was served keeps its turn")     \
-    X(TOLD_TWICE, "the end of a job that has failed is told twice")
+    X(TOLD_TWICE, "the end of a job that has failed is told twice")            \
+    X(RESULT_LOST, "a result that waited for room is lost in the next queue")
 
 enum plant {
     PLANT_NONE,

@@ -307,7 +307,7 @@ static bool is_full(const struct group *g)
  * the queue will be looked at again. */
 static void check_no_lost_wakeup(const struct core *c, const struct queue *q)
 {
-    if (list_linked(&q->wake))
+    if (list_linked(&q->wake) || !c->started)
         return;
     if (!list_empty(&q->producers)) {
         const struct waiter *w =

@@ -122,7 +122,8 @@ static void hand_over(struct core *c, struct job *j, struct queue *q,
     if (q->settings.expires_ms != CORE_NONE)
         r.u.job.options.expires_ms = c->now_ms + q->settings.expires_ms;
     (void)chain_split(chain_of(j), &r.u.job.then);
-    core_record(c, &r);
+    if (!PLANTED(RESULT_LOST) || j->state != JOB_DELIVERING)
+        core_record(c, &r);
     c->totals.submitted++;
     q->total_submitted++;
     queue_wake(c, q);

@@ -15,13 +15,16 @@ static const struct str queue_names[QUEUES] = {{.p = "a", .len = 1},
 
 void actors_init(struct actors *a, struct world *w)
 {
-    *a = (struct actors){.world = w,
-                         .busy = 30 + (int)world_below(w, 30),
-                         .lazy = (int)world_below(w, 70),
-                         .large = (int)world_below(w, 30),
-                         .open = (int)world_below(w, 25),
-                         .limited = (int)world_below(w, 40),
-                         .pace = 10 + world_below(w, 70)};
+    *a = (struct actors){
+        .world = w,
+        .busy = 30 + (int)world_below(w, 30),
+        .lazy = (int)world_below(w, 70),
+        .large = (int)world_below(w, 30),
+        .open = (int)world_below(w, 25),
+        /* who is forgotten as he ends says nothing of that */
+        .piped = w->limits.retain_jobs > 1000 ? (int)world_below(w, 30) : 0,
+        .limited = (int)world_below(w, 40),
+        .pace = 10 + world_below(w, 70)};
     for (int i = 0; i < ACTORS; i++)
         a->list[i].worker = i % 2 == 0;
 }
@@ -208,6 +211,13 @@ static const struct str limits[] = {
     {.p = "net:3", .len = 5},     {.p = "disk,gpu", .len = 8},
     {.p = "disk", .len = 4}};
 
+/* After the queue of the same place or one before it: two queues that are full
+ * of results for each other would wait for ever. */
+static const struct str chains[QUEUES - 1] = {{.p = "b,late", .len = 6},
+                                              {.p = "c:d.e,late,z", .len = 12},
+                                              {.p = "late,z", .len = 6},
+                                              {.p = "z", .len = 1}};
+
 /* Constants: the model keeps them. */
 static const struct str retry_on[] = {{.p = "", .len = 0},
                                       {.p = "exit:*", .len = 6},
@@ -226,11 +236,12 @@ static void do_submit(struct actors *a, struct actor *c,
 {
     char payload[256], name[16];
     struct world *w = a->world;
+    size_t queue = (size_t)below(a, QUEUES);
     int len;
     struct core_event ev = {
         .kind = EVENT_SUBMIT,
         .u.submit = {
-            .queue = queue_names[below(a, QUEUES)],
+            .queue = queue_names[queue],
             .priority = sometimes(a, 30, below(a, CORE_PRIORITIES)),
             .timeout_ms = sometimes(a, 20, 1 + below(a, 2500)),
             .deadline_ms = sometimes(a, 15, w->now + 1 + below(a, 4000)),
@@ -264,6 +275,9 @@ static void do_submit(struct actors *a, struct actor *c,
         ev.u.submit.retry_on = retry_on[below(a, ARRAY_LEN(retry_on))];
     if (chance(a, a->limited))
         ev.u.submit.limits = limits[below(a, ARRAY_LEN(limits))];
+    if (queue < QUEUES - 1 && chance(a, a->piped))
+        ev.u.submit.then =
+            chains[queue + (size_t)below(a, (int64_t)(QUEUES - 1 - queue))];
     if (chance(a, 15))
         ev.u.submit.key = keys[below(a, ARRAY_LEN(keys))];
     if (ev.u.submit.deadline_ms != CORE_UNSET && chance(a, 50)) {

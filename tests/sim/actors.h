@@ -45,8 +45,8 @@ struct actors {
     bool disk_full, draining;
     /* What this world is like, in percent: how much is submitted, how lazy
      * the workers are, how large the payloads, how many groups there are, how
-     * much needs limiters; and how fast the time goes, in ms. */
-    int busy, lazy, large, open, limited;
+     * much needs limiters or has a chain; and how fast the time goes, in ms. */
+    int busy, lazy, large, open, limited, piped;
     int64_t pace;
 };
 

@@ -29,6 +29,10 @@ void check_outcome(const struct model *m, const struct model_job *j,
         node_get(map, "errors")->v.count != j->errors)
         violation("the outcome of job %llx is not what it was",
                   (unsigned long long)j->id);
+    if (j->next ? node_id(node_get(map, "next"), 'j') != j->next
+                : !node_is_null(node_get(map, "next")))
+        violation("the outcome of job %llx names another follower",
+                  (unsigned long long)j->id);
     if ((result.p != NULL) != (j->outcome == VIEW_OK) ||
         (result.p && !model_bytes_match(result, j->result_len, j->result_tag)))
         violation("the result of job %llx is not what was reported",

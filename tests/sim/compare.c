@@ -22,6 +22,8 @@ static enum view_state state_expected(const struct model *m,
         return VIEW_CANCELLING;
     case MODEL_JOINING:
         return VIEW_JOINING;
+    case MODEL_DELIVERING:
+        return VIEW_DELIVERING;
     case MODEL_ENDED:
         return VIEW_FINISHED;
     }
@@ -45,9 +47,10 @@ static void compare_live(struct model *m, const struct model_job *j,
     if (v->ended != CORE_NONE || v->outcome != VIEW_NONE)
         violation("job %llx has an end although it is alive",
                   (unsigned long long)j->id);
-    if (rules_job_is_ready(j)
-            ? !str_eq(v->ready, (struct str){j->ready, j->ready_len})
-            : v->ready.p != NULL)
+    if (j->state != MODEL_DELIVERING &&
+        (rules_job_is_ready(j)
+             ? !str_eq(v->ready, (struct str){j->ready, j->ready_len})
+             : v->ready.p != NULL))
         violation("job %llx shows itself ready with '%.*s'",
                   (unsigned long long)j->id, (int)v->ready.len, v->ready.p);
     if (j->cancelled &&
@@ -56,7 +59,7 @@ static void compare_live(struct model *m, const struct model_job *j,
                   (unsigned long long)j->id, (int)v->reason.len, v->reason.p,
                   j->has_reason ? j->reason : "any reason");
     if (v->reason.p && !j->cancelled && !j->timed_out && !j->deadline_hit &&
-        !j->murky)
+        !j->murky && j->state != MODEL_DELIVERING)
         violation("job %llx has the reason '%.*s' and nobody cancelled it",
                   (unsigned long long)j->id, (int)v->reason.len, v->reason.p);
 }
@@ -160,7 +163,7 @@ static void compare_counts(struct model *m, int i, const struct group_view *v)
             continue;
         if (j->state == MODEL_QUEUED || j->state == MODEL_DELAYED)
             queued++;
-        else if (j->state == MODEL_JOINING)
+        else if (j->state == MODEL_JOINING || j->state == MODEL_DELIVERING)
             others++;
         else
             running++;
@@ -266,7 +269,7 @@ static void compare_queue(struct model *m, struct model_eyes *eyes, int i)
             jobs++;
             bytes += j->payload_len;
             delayed += j->state == MODEL_DELAYED;
-        } else if (j->state == MODEL_JOINING) {
+        } else if (j->state == MODEL_JOINING || j->state == MODEL_DELIVERING) {
             joining++;
         } else {
             running++;
@@ -315,7 +318,8 @@ static bool compare_stats(const struct model *m, struct model_eyes *eyes,
             s.ready + s.parked == n[MODEL_QUEUED] &&
             s.running == n[MODEL_RUNNING] &&
             s.cancelling == n[MODEL_CANCELLING] &&
-            s.joining == n[MODEL_JOINING] && s.finished == n[MODEL_ENDED];
+            s.joining == n[MODEL_JOINING] &&
+            s.delivering == n[MODEL_DELIVERING] && s.finished == n[MODEL_ENDED];
     if (equal || !say)
         return equal;
     violation("the core counts delayed %lld queued %lld running %lld "

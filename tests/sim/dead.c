@@ -30,7 +30,8 @@ static uint32_t refusals(const struct model *m, const struct model_job *j)
     if (m->queues[j->queue].closed)
         errors |= 1u << CORE_ERR_CLOSED;
     if (!model_queue_has_room(m, j->queue, j->payload_len) ||
-        submit_waits(m, j->queue))
+        submit_waits(m, j->queue) ||
+        rules_delivery_waits(m, j->queue, UINT64_MAX))
         errors |= 1u << CORE_ERR_QUEUEFULL;
     if (!limits_exist(m, j))
         errors |= 1u << CORE_ERR_NOLIMITER;
@@ -54,6 +55,7 @@ static void run_again(struct model *m, struct model_job *old, uint64_t id)
         .queue = old->queue,
         .session = -1,
         .state = MODEL_QUEUED,
+        .name_tag = old->name_tag,
         .payload_tag = old->payload_tag,
         .payload_len = old->payload_len,
         .priority = old->priority,
@@ -78,6 +80,8 @@ static void run_again(struct model *m, struct model_job *old, uint64_t id)
         .cancel_grace = CORE_NONE,
         .ready_step = m->step,
     };
+    memcpy(j->then, old->then, sizeof(j->then));
+    j->nthen = old->nthen;
     memcpy(j->needs, old->needs, sizeof(j->needs));
     memcpy(j->needs_made, old->needs_made, sizeof(j->needs_made));
     memcpy(j->key, old->key, sizeof(j->key));
@@ -126,7 +130,7 @@ static struct model_job *origin(struct model *m, struct model_eyes *eyes,
     for (size_t i = 0; i < v.name.len; i++)
         tag = tag * 10 + (uint32_t)(v.name.p[i] - '0');
     for (int i = 0; i < m->njobs; i++)
-        if (is_of(m, &m->jobs[i], queue) && m->jobs[i].payload_tag == tag)
+        if (is_of(m, &m->jobs[i], queue) && m->jobs[i].name_tag == tag)
             return &m->jobs[i];
     violation("DEAD RETRY gave job %llx, which was made of none of the dead",
               (unsigned long long)id);

@@ -196,6 +196,8 @@ static bool said_before(struct model_job *j, const struct core_event *ev)
     if (now.kind == EVENT_FAIL && strcmp(now.class, "cancelled") == 0)
         return j->state == MODEL_ENDED || j->state == MODEL_JOINING ||
                j->attempt > now.attempt;
+    if (now.kind == EVENT_DONE && j->next) /* what it was nobody knows now */
+        return j->attempt == now.attempt;
     return (now.kind == EVENT_DONE || now.kind == EVENT_FAIL) &&
            then->attempt == now.attempt && then->kind == now.kind &&
            then->result_len == now.result_len &&

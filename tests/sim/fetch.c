@@ -20,6 +20,15 @@ int fetch_place(const struct model_request *r, int queue)
     return -1;
 }
 
+bool fetch_is_crowded(const struct model *m, const struct model_request *r)
+{
+    for (int i = 0; i < m->njobs; i++)
+        if (m->jobs[i].used && m->jobs[i].state == MODEL_QUEUED &&
+            limits_any(&m->jobs[i]) && fetch_place(r, m->jobs[i].queue) >= 0)
+            return true;
+    return false;
+}
+
 /* Must `k` go before `j` for this fetch? */
 static bool job_precedes(const struct model *m, const struct model_request *r,
                          const struct model_job *k, const struct model_job *j)
@@ -33,7 +42,7 @@ static bool job_precedes(const struct model *m, const struct model_request *r,
     if (rules_group_has_width(m, k->group))
         return false;
     if (pk != pj)
-        return pk < pj;
+        return pk < pj && !fetch_is_crowded(m, r);
     /* who waits for permits has a line of his own */
     if (limits_any(k) && !limits_same(k, j))
         return false;
@@ -48,7 +57,7 @@ static bool job_precedes(const struct model *m, const struct model_request *r,
         return false;
     if (limits_any(k)) /* one of them may have come back */
         return k->submit_seq < j->submit_seq && k->ready_seq < j->ready_seq &&
-               !j->ahead;
+               !j->ahead && !j->loose && !k->loose;
     if (k->ahead != j->ahead)
         return k->ahead && !j->loose;
     if (k->loose || j->loose || k->ahead)
@@ -89,14 +98,17 @@ static bool fetch_job(struct model *m, struct model_client *c,
     turns_check(m, j);
     for (int k = 0; k < m->njobs; k++)
         if (job_precedes(m, r, &m->jobs[k], j))
-            violation("job %llx (priority %lld, width %d, ahead %d) was handed "
-                      "out before %llx (priority %lld, width %d, ahead %d)",
+            violation("job %llx (priority %lld, width %d, ahead %d, loose %d, "
+                      "limits %d) was handed "
+                      "out before %llx (priority %lld, width %d, ahead %d, "
+                      "loose %d, limits %d)",
                       (unsigned long long)j->id, (long long)j->priority,
-                      rules_group_has_width(m, j->group), j->ahead,
-                      (unsigned long long)m->jobs[k].id,
+                      rules_group_has_width(m, j->group), j->ahead, j->loose,
+                      limits_any(j), (unsigned long long)m->jobs[k].id,
                       (long long)m->jobs[k].priority,
                       rules_group_has_width(m, m->jobs[k].group),
-                      m->jobs[k].ahead);
+                      m->jobs[k].ahead, m->jobs[k].loose,
+                      limits_any(&m->jobs[k]));
     limits_spend(m, j);
     turns_served(m, j);
     rules_job_start(m, j, c->session);

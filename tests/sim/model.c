@@ -101,7 +101,8 @@ bool model_queue_has_room(const struct model *m, int queue, int64_t len)
         const struct model_job *j = &m->jobs[i];
 
         if (j->used && j->queue == queue &&
-            (j->state == MODEL_QUEUED || j->state == MODEL_DELAYED)) {
+            (j->state == MODEL_QUEUED || j->state == MODEL_DELAYED ||
+             j->state == MODEL_DELIVERING)) {
             jobs++;
             bytes += j->payload_len;
         }
@@ -173,8 +174,9 @@ static void replies_match(struct model *m, struct model_eyes *eyes,
         if (!progress && !late) { /* what waited may have come too late */
             late = progress = true;
             rules_time(m, eyes);
-            rules_settle(m, eyes);
         }
+        /* and what was handed out may have made room */
+        progress |= rules_settle(m, eyes);
     } while (progress);
     for (size_t i = 0; i < n; i++)
         if (!replies[i].done)
@@ -189,16 +191,6 @@ static uint64_t job_for(const struct model *m, const struct model_request *r)
             fetch_place(r, m->jobs[i].queue) >= 0)
             return m->jobs[i].id;
     return 0;
-}
-
-/* Who does not wait may be told nothing while parked jobs are in the way. */
-static bool is_crowded(const struct model *m, const struct model_request *r)
-{
-    for (int i = 0; i < m->njobs; i++)
-        if (m->jobs[i].used && m->jobs[i].state == MODEL_QUEUED &&
-            limits_any(&m->jobs[i]) && fetch_place(r, m->jobs[i].queue) >= 0)
-            return true;
-    return false;
 }
 
 /* A job whose cancel this session must be told of; 0: none. */
@@ -228,6 +220,7 @@ static void check_waiting(struct model *m, struct model_client *c)
                       "is there",
                       (unsigned long long)c->id);
         if (!r->answered && submit_is_head(m, c) && !m->disk_full &&
+            !rules_delivery_waits(m, r->job.queue, UINT64_MAX) &&
             !m->draining &&
             model_queue_has_room(m, r->job.queue, r->job.payload_len))
             violation("a submit of client %llu waits although there is room",
@@ -236,8 +229,8 @@ static void check_waiting(struct model *m, struct model_client *c)
     case REQUEST_FETCH:
         if (r->answered && !r->idle)
             break;
-        if (r->count > 0 && !m->disk_full && !(r->idle && is_crowded(m, r)) &&
-            job_for(m, r))
+        if (r->count > 0 && !m->disk_full &&
+            !(r->idle && fetch_is_crowded(m, r)) && job_for(m, r))
             violation("client %llu waits for a job although %llx could start",
                       (unsigned long long)c->id,
                       (unsigned long long)job_for(m, r));
@@ -279,6 +272,26 @@ static void check_waiting(struct model *m, struct model_client *c)
     }
 }
 
+/* A result must not wait for room that is there. */
+static void check_deliveries(const struct model *m, struct model_eyes *eyes)
+{
+    for (int i = 0; i < m->njobs; i++) {
+        const struct model_job *j = &m->jobs[i];
+
+        if (!j->used || j->state != MODEL_DELIVERING)
+            continue;
+        if (view_job(eyes->core, eyes->arena, m->now, j->id).state !=
+            VIEW_DELIVERING)
+            violation("the result of job %llx went on without room or turn",
+                      (unsigned long long)j->id);
+        if (!m->disk_full && !m->draining &&
+            !rules_delivery_waits(m, j->then[0], j->delivery) &&
+            model_queue_has_room(m, j->then[0], j->result_len))
+            violation("the result of job %llx waits although there is room",
+                      (unsigned long long)j->id);
+    }
+}
+
 static void event_subject(struct model *m, const struct core_event *ev)
 {
     int i = model_client_find(m, ev->client.n);
@@ -301,6 +314,9 @@ void model_step(struct model *m, struct model_eyes *eyes,
     m->step++;
     m->jumped = ev->kind == EVENT_START;
     event_subject(m, ev);
+    for (int i = 0; i < m->ngroups; i++)
+        m->groups[i].was_over =
+            m->groups[i].cancelled || m->groups[i].closed || m->groups[i].ended;
     m->early = true;
     rules_time(m, eyes);
     rules_settle(m, eyes);
@@ -308,6 +324,7 @@ void model_step(struct model *m, struct model_eyes *eyes,
     events_apply(m, eyes, ev, replies, nreplies);
     rules_settle(m, eyes);
     replies_match(m, eyes, replies, nreplies);
+    check_deliveries(m, eyes);
     for (int i = 0; i < MODEL_CLIENTS; i++) {
         struct model_client *c = &m->clients[i];
 

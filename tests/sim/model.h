@@ -23,6 +23,7 @@
 #define MODEL_QUEUES   6
 #define MODEL_LIMITERS 3
 #define MODEL_TURNS    64
+#define MODEL_CHAIN    3
 #define MODEL_CLIENTS  16
 #define MODEL_SESSIONS 64
 #define MODEL_SEEN     256
@@ -34,6 +35,7 @@ enum model_state {
     MODEL_RUNNING,
     MODEL_CANCELLING,
     MODEL_JOINING,
+    MODEL_DELIVERING,
     MODEL_ENDED,
 };
 
@@ -55,13 +57,16 @@ struct model_job {
     enum view_outcome outcome;
     enum model_body body;
     char class[16]; /* of the body's FAIL */
-    uint32_t attempt, payload_tag, result_tag;
+    uint32_t attempt, name_tag, payload_tag, result_tag;
     int64_t payload_len, result_len;
     int64_t priority, timeout, deadline, expires_at, grace, retry, redeliver;
     int64_t base, cap, factor, jitter, keep;
-    struct str retry_on;                 /* of the program's text: a constant */
-    int64_t at;                          /* AT; CORE_NONE */
-    int64_t needs[MODEL_LIMITERS];       /* 0: does not */
+    struct str retry_on;           /* of the program's text: a constant */
+    int64_t at;                    /* AT; CORE_NONE */
+    int then[MODEL_CHAIN], nthen;  /* queues that the result goes to */
+    uint64_t next;                 /* the job that it became; 0: none yet */
+    uint64_t delivery;             /* place in line of the next queue */
+    int64_t needs[MODEL_LIMITERS]; /* 0: does not */
     uint32_t needs_made[MODEL_LIMITERS]; /* which of that name it was */
     char key[8];                /* "": none, or it has gone on to a retry */
     bool dead;                  /* on the list of those */
@@ -113,6 +118,7 @@ struct model_group {
     bool murky; /* a failed `collect` group was counted */
     enum view_outcome outcome;
     int64_t members, ok, failed, cancelled_members, fails;
+    bool was_over;      /* as the step began: it took no members */
     bool failed_inside; /* somewhere below */
     bool has_groups;    /* ever; they may have errors of their own */
     int64_t opened, ended_at;

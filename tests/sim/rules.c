@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "rules.h"
+#include "parts.h"
 
 enum { /* where an attempt may lead to */
        TO_OK = 1,
@@ -218,6 +218,69 @@ static void group_count(struct model *m, int g, enum view_outcome outcome,
     group_policy(group);
 }
 
+/* Its result is the payload of another job, of the next queue's kind. */
+static void job_follow(struct model *m, struct model_eyes *eyes,
+                       struct model_job *j)
+{
+    struct core_event ev = {.kind = EVENT_RESULT,
+                            .now_ms = m->now,
+                            .client = {VIEW_CLIENT},
+                            .u.job.id = {j->id}};
+    const struct node *map = view_ask(eyes->core, eyes->arena, &ev);
+    const struct queue_settings *set = &m->queues[j->then[0]].set;
+    struct model_job *f;
+
+    if (node_is_null(node_get(map, "next")))
+        violation("the result of job %llx did not go on",
+                  (unsigned long long)j->id);
+    j->next = node_id(node_get(map, "next"), 'j');
+    if (model_job_find(m, j->next) >= 0)
+        violation("the result of job %llx became a job that was there before",
+                  (unsigned long long)j->id);
+    if (!view_job(eyes->core, eyes->arena, m->now, j->next).found)
+        violation("the result of job %llx was lost", (unsigned long long)j->id);
+    f = &m->jobs[model_job_slot(m)];
+    *f = (struct model_job){
+        .used = true,
+        .id = j->next,
+        .group = j->group,
+        .queue = j->then[0],
+        .session = -1,
+        .state = MODEL_QUEUED,
+        .name_tag = j->name_tag,
+        .payload_tag = j->result_tag,
+        .payload_len = j->result_len,
+        .nthen = j->nthen - 1,
+        .priority = j->priority,
+        .timeout = set->timeout_ms,
+        .deadline = j->deadline,
+        .expires_at =
+            set->expires_ms == CORE_NONE ? CORE_NONE : m->now + set->expires_ms,
+        .grace = set->grace_ms,
+        .retry = set->retry,
+        .redeliver = set->redeliver,
+        .base = set->backoff_base_ms,
+        .cap = set->backoff_cap_ms,
+        .factor = set->factor_milli,
+        .jitter = set->jitter,
+        .retry_on = set->retry_on,
+        .keep = min_i64(set->keep_ms, m->limits.keep_max_ms),
+        .submitted = m->now,
+        .started_first = CORE_NONE,
+        .started_last = CORE_NONE,
+        .ended = CORE_NONE,
+        .cancel_grace = CORE_NONE,
+        .ready_step = m->step,
+        .loose = true,
+    };
+    memcpy(f->then, j->then + 1, sizeof(f->then) - sizeof(f->then[0]));
+    f->submit_seq = f->ready_seq = ++m->seq;
+    if (f->group >= 0)
+        m->groups[f->group].members++;
+    m->queues[f->queue].made = true;
+    m->queues[f->queue].filled = m->step;
+}
+
 static void job_end(struct model *m, struct model_job *j,
                     enum view_outcome outcome)
 {
@@ -273,8 +336,10 @@ static unsigned job_went(struct model_job *j, const struct job_view *v,
         went = v->attempt == (int64_t)j->attempt + 1 ? TO_QUEUED : 0;
         break;
     case VIEW_JOINING:
-    case VIEW_DELIVERING:
         went = 0;
+        break;
+    case VIEW_DELIVERING:
+        went = j->nthen ? TO_OK : 0;
         break;
     case VIEW_FINISHED:
         went = v->outcome == VIEW_OK       ? TO_OK
@@ -317,6 +382,8 @@ static void job_check_class(struct model *m, struct model_eyes *eyes,
     if (j->deadline_hit && str_eq(class, STR("deadline")))
         return;
     if (j->body == BODY_LOST && str_eq(class, STR("lost")))
+        return;
+    if (j->nthen && m->queues[j->then[0]].closed && str_eq(class, STR("then")))
         return;
     if (j->expires_at != CORE_NONE && j->expires_at <= m->now &&
         j->attempt == 0 && str_eq(class, STR("expired")))
@@ -543,24 +610,85 @@ static void job_count_attempt(struct model_job *j)
         j->maybe_fails++;
 }
 
+/* Its body is done well and its result has to go on. */
+static unsigned delivery_ways(const struct model *m, const struct model_job *j)
+{
+    unsigned ways = 0;
+
+    if (m->queues[j->then[0]].closed)
+        ways |= TO_FAILED;
+    if (j->deadline_hit)
+        ways |= TO_FAILED | (j->inherited ? (unsigned)TO_CANCELLED : 0);
+    if (j->cancelled)
+        ways |= TO_CANCELLED;
+    return ways;
+}
+
+bool rules_delivery_waits(const struct model *m, int queue, uint64_t place)
+{
+    for (int i = 0; i < m->njobs; i++)
+        if (m->jobs[i].used && m->jobs[i].state == MODEL_DELIVERING &&
+            m->jobs[i].then[0] == queue && m->jobs[i].delivery < place)
+            return true;
+    return false;
+}
+
+/* A result that waits is in the next queue by now, or has been given up, or
+ * waits on. What makes room for it may not have been looked at yet. */
+static bool settle_delivery(struct model *m, struct model_eyes *eyes,
+                            struct model_job *j)
+{
+    struct job_view v = rules_job_look(m, eyes, j);
+
+    if (v.found && v.state == VIEW_DELIVERING) {
+        if (delivery_ways(m, j) && !m->early)
+            violation("the result of job %llx still waits, and must not",
+                      (unsigned long long)j->id);
+        return false;
+    }
+    if (!v.found || v.outcome != VIEW_OK) {
+        if (m->early && !delivery_ways(m, j))
+            return false;
+        job_end_queued(m, eyes, j, delivery_ways(m, j));
+        return true;
+    }
+    if (rules_delivery_waits(m, j->then[0], j->delivery) ||
+        !model_queue_has_room(m, j->then[0], j->result_len))
+        return false;
+    job_follow(m, eyes, j);
+    job_end(m, j, VIEW_OK);
+    return true;
+}
+
+static void job_deliver(struct model *m, struct model_eyes *eyes,
+                        struct model_job *j)
+{
+    j->state = MODEL_DELIVERING;
+    j->delivery = ++m->seq;
+    j->session = -1;
+    j->timed_out = false;
+    (void)settle_delivery(m, eyes, j);
+}
+
 /* Attempt and all below it are over: what becomes of the job? */
 static void job_finish(struct model *m, struct model_eyes *eyes,
                        struct model_job *j)
 {
     struct job_view v = rules_job_look(m, eyes, j);
-    unsigned went;
+    unsigned ways, went;
 
     job_count_attempt(j);
     if (job_end_unseen(m, eyes, j, &v))
         return;
-    went = job_went(
-        j, &v,
-        (job_ways(m, j) & TO_AGAIN &&
-                 (m->queues[j->queue].closed_now || m->purged == j->queue)
-             ? (unsigned)TO_CANCELLED
-             : 0u) |
-            job_ways(m, j) |
-            (job_swept(m, eyes, j) ? (unsigned)TO_CANCELLED : 0));
+    ways = job_ways(m, j);
+    if (ways & TO_AGAIN &&
+        (m->queues[j->queue].closed_now || m->purged == j->queue))
+        ways |= TO_CANCELLED;
+    if (ways & TO_OK && j->nthen)
+        ways |= delivery_ways(m, j);
+    if (job_swept(m, eyes, j))
+        ways |= TO_CANCELLED;
+    went = job_went(j, &v, ways);
     if (v.errors < j->errors || v.errors > j->errors + 2)
         violation("job %llx had %lld errors, has %lld",
                   (unsigned long long)j->id, (long long)j->errors,
@@ -577,7 +705,10 @@ static void job_finish(struct model *m, struct model_eyes *eyes,
     }
     if (went == TO_FAILED && !j->murky && !j->group_failed && !j->cancelled)
         job_check_class(m, eyes, j);
-    job_end(m, j, v.outcome);
+    if (went == TO_OK && j->nthen)
+        job_deliver(m, eyes, j);
+    else
+        job_end(m, j, v.outcome);
 }
 
 /* Did it end by itself in this step, before what is looked at now? */
@@ -858,6 +989,16 @@ static void job_time_running(struct model *m, struct model_job *j)
     }
 }
 
+static void job_time_delivering(const struct model *m, struct model_job *j)
+{
+    int64_t deadline = rules_job_deadline(m, j);
+
+    if (deadline == CORE_NONE || deadline > m->now)
+        return;
+    j->inherited = deadline != j->deadline || m->jumped;
+    j->deadline_hit = true;
+}
+
 /* Its lease is over: an open FETCH of the session ends, as if unblocked. */
 static void end_fetch(struct model *m, int session)
 {
@@ -948,6 +1089,8 @@ void rules_time(struct model *m, struct model_eyes *eyes)
             continue;
         if (j->state == MODEL_QUEUED || j->state == MODEL_DELAYED)
             job_time_queued(m, eyes, j);
+        else if (j->state == MODEL_DELIVERING)
+            job_time_delivering(m, j);
         else
             job_time_running(m, j);
     }
@@ -1023,13 +1166,20 @@ static bool settle_job(struct model *m, struct model_eyes *eyes,
         if (!queued)
             return true;
     }
+    if (j->state == MODEL_DELIVERING)
+        return settle_delivery(m, eyes, j);
     if (queued && !j->cancelled && m->queues[j->queue].closed_now) {
         rules_job_cancel(m, j, "queue closed");
     }
     if (queued && j->cancelled) {
         if (job_started_before(m, eyes, j))
             return false;
-        job_end_queued(m, eyes, j, TO_CANCELLED);
+        /* one that has just come may be late as well */
+        j->deadline_hit |= rules_job_deadline(m, j) != CORE_NONE &&
+                           rules_job_deadline(m, j) <= m->now;
+        job_end_queued(m, eyes, j,
+                       TO_CANCELLED |
+                           (j->deadline_hit ? (unsigned)TO_FAILED : 0));
         return true;
     }
     if (j->state == MODEL_JOINING && !job_has_groups(m, j)) {
@@ -1088,9 +1238,9 @@ static bool settle_murky(struct model *m, struct model_eyes *eyes,
     return g->cancelled;
 }
 
-void rules_settle(struct model *m, struct model_eyes *eyes)
+bool rules_settle(struct model *m, struct model_eyes *eyes)
 {
-    bool changed;
+    bool changed, ever = false;
 
     do {
         changed = false;
@@ -1107,5 +1257,7 @@ void rules_settle(struct model *m, struct model_eyes *eyes)
             if (group_live(&m->groups[i]))
                 changed = settle_murky(m, eyes, &m->groups[i]) ||
                           settle_group_end(m, eyes, &m->groups[i], m->early);
+        ever |= changed;
     } while (changed);
+    return ever;
 }

@@ -51,9 +51,12 @@ void rules_session_free(struct model *m, int s);
 void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
                        enum model_body body, bool certain);
 
+/* Is a result before `place` waiting for room in that queue? */
+bool rules_delivery_waits(const struct model *m, int queue, uint64_t place);
+
 /* What is due by now happens. */
 void rules_time(struct model *m, struct model_eyes *eyes);
 /* What follows from what happened, until nothing more does. */
-void rules_settle(struct model *m, struct model_eyes *eyes);
+bool rules_settle(struct model *m, struct model_eyes *eyes);
 
 #endif

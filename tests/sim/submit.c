@@ -166,6 +166,17 @@ static void key_free(struct model *m, const struct model_request *r)
         m->jobs[i].key[0] = '\0';
 }
 
+static void chain_read(struct model *m, struct str then, struct model_job *j)
+{
+    for (size_t from = 0, to; from < then.len; from = to + 1) {
+        for (to = from; to < then.len && then.p[to] != ','; to++)
+            ;
+        ASSERT(j->nthen < MODEL_CHAIN);
+        j->then[j->nthen++] =
+            model_queue_get(m, (struct str){then.p + from, to - from});
+    }
+}
+
 void submit_ask(struct model *m, struct model_eyes *eyes,
                 struct model_client *c, const struct event_submit *s,
                 const struct node *reply)
@@ -207,8 +218,9 @@ void submit_ask(struct model *m, struct model_eyes *eyes,
     /* The world writes the tag into the first bytes of the name. */
     for (size_t i = 0; i < s->name.len; i++)
         tag = tag * 10 + (uint32_t)(s->name.p[i] - '0');
-    c->request.job.payload_tag = tag;
+    c->request.job.payload_tag = c->request.job.name_tag = tag;
     limits_read(m, s->limits, &c->request.job);
+    chain_read(m, s->then, &c->request.job);
     ASSERT(s->key.len < sizeof(c->request.job.key));
     if (s->key.len)
         memcpy(c->request.job.key, s->key.p, s->key.len);
@@ -285,6 +297,7 @@ bool reply_submit(struct model *m, struct model_client *c,
         bool full =
             n->v.code == CORE_ERR_QUEUEFULL && r->until <= m->now &&
             (!model_queue_has_room(m, r->job.queue, r->job.payload_len) ||
+             rules_delivery_waits(m, r->job.queue, UINT64_MAX) ||
              !submit_is_head(m, c) || r->wait_ms > 0);
 
         if (!full && !(errors & (1u << n->v.code)))
@@ -294,9 +307,13 @@ bool reply_submit(struct model *m, struct model_client *c,
         r->answered = true;
         return true;
     }
+    /* its group may have been stopped by what happened next */
+    if (r->group_id && !m->groups[model_group_find(m, r->group_id)].was_over)
+        errors &= ~(1u << CORE_ERR_CANCELLED | 1u << CORE_ERR_CLOSED);
     if (errors)
         violation("SUBMIT was accepted although %x refuse it", errors);
     if (!model_queue_has_room(m, r->job.queue, r->job.payload_len) ||
+        rules_delivery_waits(m, r->job.queue, UINT64_MAX) ||
         !submit_is_head(m, c)) {
         (void)snprintf(why, 128, "SUBMIT went in without room or turn");
         return false;
