@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * timer - when something is to be looked at again.
+ *
+ * Timers lie in what they belong to and are found again by their kind; core.c
+ * has the heap of them and says whom it wakes.
+ */
+#ifndef YOKE_CORE_TIMER_H
+#define YOKE_CORE_TIMER_H
+
+#include "base/heap.h"
+
+enum timer_kind {
+    TIMER_QUEUED,  /* struct extra: delay, deadline or expiry of a queued job */
+    TIMER_RUN,     /* struct run: timeout, deadline, shield of an attempt */
+    TIMER_KEEP,    /* struct end: forget the job */
+    TIMER_GROUP,   /* struct group: deadline */
+    TIMER_FORGET,  /* struct group, once it has ended: forget it */
+    TIMER_SESSION, /* struct session: lease or grace */
+    TIMER_WAITER,  /* struct waiter */
+    TIMER_LIMITER, /* struct limiter: tokens for one that waits */
+};
+
+struct timer {
+    struct heap_node node;
+    uint8_t kind; /* enum timer_kind */
+};
+
+struct core;
+
+void timer_set(struct core *c, struct timer *t, int64_t at_ms);
+void timer_stop(struct core *c, struct timer *t);
+/* Is its time up, although it has not fired yet? */
+bool timer_due(const struct core *c, const struct timer *t);
+
+#endif
