@@ -136,6 +136,19 @@ def test_error_tree(user, worker):
     [below] = user("GROUP", "RESULTS", inner, 0, "ERRORS")[1]
     assert below["errors"][0]["class"] == "ValueError"
 
+    def tree(*options):
+        _, entries, over = user("GROUP", "ERRORS", outer, 0, *options)
+        assert over == 1
+        return [(depth, node["name"] or "", [e["class"] for e in
+                                             node["errors"]])
+                for depth, node in entries]
+
+    assert tree() == [(0, "", []), (1, "", []), (2, "b", ["ValueError"]),
+                      (1, "a", ["OSError"])]
+    assert tree("CLASS", "OS*") == [(0, "", []), (1, "a", ["OSError"])]
+    assert tree("EXCEPT", "OS*") == [(0, "", []), (1, "", []),
+                                     (2, "b", ["ValueError"])]
+
 
 def test_timeout(user, worker):
     group = user("GROUP", "OPEN", "TIMEOUT", 3600000)
