@@ -10,8 +10,7 @@
  * The tree is walked in the order of submission, depth first and without a
  * stack: a place in it is a node and the last of its members that was seen.
  * Ids ascend in the order in which things were made, so a place stays good
- * when that member is forgotten. That is why a cursor is all that is kept
- * between two pages, and that is nothing here.
+ * when that member is forgotten, and nothing is kept between two pages.
  */
 #include "base/pattern.h"
 #include "core/internal.h"

@@ -537,6 +537,8 @@ START_TEST(a_split_keeps_the_shape_and_drops_what_is_empty)
     for (int i = 0; i < 3; i++)
         grow_job(&f, 0, 0);
     grow(&f, 0, 0);
+    if (_i % 2)
+        daemon_crash(f.d); /* it all follows from the records */
     for (size_t k = 0; k < 1 + 2 * ARRAY_LEN(globs); k++) {
         struct question q = {.id = f.things[0].id, .count = (int64_t)k % 4};
 
