@@ -37,7 +37,8 @@
     X(PERMITS_OVERTAKEN, "nothing is put aside for who waits for permits")     \
     X(TURN_KEPT, "a group of a fair queue that was served keeps its turn")     \
     X(TOLD_TWICE, "the end of a job that has failed is told twice")            \
-    X(RESULT_LOST, "a result that waited for room is lost in the next queue")
+    X(RESULT_LOST, "a result that waited for room is lost in the next queue")  \
+    X(SHIELD_UNBOUND, "a shield goes on when its time is over")
 
 enum plant {
     PLANT_NONE,

@@ -37,7 +37,7 @@ void attempt_arm(struct core *c, struct job *j)
             at = run->started_ms + j->options->timeout_ms;
         if (j->options->deadline_ms != CORE_NONE)
             at = min_i64(at, j->options->deadline_ms);
-        if (run->shield_ms)
+        if (run->shield_ms && !PLANTED(SHIELD_UNBOUND))
             at = min_i64(at, run->shield_ms);
     }
     if (at == INT64_MAX)

@@ -553,6 +553,8 @@ static void do_report(struct actors *a, struct actor *c,
         ev.u.report.value.p = result;
         model_bytes(result, ev.u.report.value.len, (uint32_t)below(a, 1000));
     }
+    if (kind == EVENT_SHIELD)
+        ev.u.report.shield_ms = below(a, 2500);
     if (kind == EVENT_TOUCH)
         ev.u.report.progress = STR("half way");
     ask(a, c, &ev);
@@ -598,8 +600,12 @@ static void work_on(struct actors *a, struct actor *c, int i)
     } else if (n < 65) {
         token_drop(c, i);
         do_report(a, c, t, EVENT_RELEASE, STR(""));
-    } else if (n < 77) {
+    } else if (n < 70) {
         do_report(a, c, t, EVENT_TOUCH, STR(""));
+    } else if (n < 75) {
+        do_report(a, c, t, EVENT_SHIELD, STR(""));
+    } else if (n < 77) {
+        do_report(a, c, t, EVENT_UNSHIELD, STR(""));
     } else if (n < 82) {
         do_report(a, c, t, EVENT_LOG, STR(""));
     } else if (n < 86) {
@@ -618,9 +624,9 @@ static void work_on(struct actors *a, struct actor *c, int i)
 
 static void work(struct actors *a, struct actor *c)
 {
-    static const enum core_event_kind kinds[] = {EVENT_DONE,    EVENT_FAIL,
-                                                 EVENT_RELEASE, EVENT_TOUCH,
-                                                 EVENT_LOG,     EVENT_READY};
+    static const enum core_event_kind kinds[] = {
+        EVENT_DONE, EVENT_FAIL,  EVENT_RELEASE, EVENT_TOUCH,
+        EVENT_LOG,  EVENT_READY, EVENT_SHIELD,  EVENT_UNSHIELD};
 
     if (a->world->now < c->stalled_until || chance(a, a->lazy))
         return;

@@ -44,6 +44,11 @@ static void compare_live(struct model *m, const struct model_job *j,
         violation("job %llx: deadline %lld, expected %lld",
                   (unsigned long long)j->id, (long long)v->deadline,
                   (long long)deadline);
+    if (v->shielded !=
+        (rules_job_shielded(j) ? j->shield_until : (int64_t)CORE_NONE))
+        violation("job %llx is shielded until %lld, expected %lld",
+                  (unsigned long long)j->id, (long long)v->shielded,
+                  (long long)j->shield_until);
     if (v->ended != CORE_NONE || v->outcome != VIEW_NONE)
         violation("job %llx has an end although it is alive",
                   (unsigned long long)j->id);
@@ -448,6 +453,8 @@ void model_compare(struct model *m, struct model_eyes *eyes, bool all)
     size_t len = eyes->arena->len, bytes = eyes->arena->bytes.len;
 
     m->retained = rules_retained(m);
+    if (m->retained > m->limits.retain_jobs)
+        m->crowded = m->step;
 #define RELEASE_ARENA() (eyes->arena->len = len, eyes->arena->bytes.len = bytes)
     for (int i = 0; i < m->njobs; i++)
         if (job_has_turn(m, i, all)) {

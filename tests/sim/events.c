@@ -212,6 +212,10 @@ static void event_report(struct model *m, struct model_eyes *eyes,
     bool current = j && j->attempt == ev->u.report.token.attempt &&
                    (j->state == MODEL_RUNNING || j->state == MODEL_CANCELLING);
 
+    if (ev->kind == EVENT_SHIELD || ev->kind == EVENT_UNSHIELD) {
+        times_shield(m, j, current, ev, n);
+        return;
+    }
     if (ev->kind == EVENT_READY && current) {
         event_ready(m, j, ev, n);
         return;
@@ -250,7 +254,8 @@ static void event_report(struct model *m, struct model_eyes *eyes,
         if (node_int(node_item(n, 0)) != (j->state == MODEL_CANCELLING))
             violation("TOUCH says cancelled %lld, state is %d",
                       (long long)node_int(node_item(n, 0)), (int)j->state);
-        if (j->state == MODEL_RUNNING && !node_is_null(node_item(n, 2)))
+        if (j->state == MODEL_RUNNING && !j->kept_back &&
+            !node_is_null(node_item(n, 2)))
             violation("TOUCH gives a reason for no cancel");
         (void)node_int(node_item(n, 1));
         return;
@@ -534,6 +539,8 @@ void events_apply(struct model *m, struct model_eyes *eyes,
     case EVENT_TOUCH:
     case EVENT_LOG:
     case EVENT_READY:
+    case EVENT_SHIELD:
+    case EVENT_UNSHIELD:
         event_report(m, eyes, ev, reply_now(replies, n, c->id));
         break;
     default: /* questions are asked outside of the model */

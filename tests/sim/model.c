@@ -170,12 +170,14 @@ static void replies_match(struct model *m, struct model_eyes *eyes,
                 continue;
             replies[i].done = answers_take(m, &replies[i], why);
             progress |= replies[i].done || replies[i].at > at;
+            /* what was handed out may have made room */
+            if (replies[i].done)
+                rules_settle(m, eyes);
         }
         if (!progress && !late) { /* what waited may have come too late */
             late = progress = true;
             rules_time(m, eyes);
         }
-        /* and what was handed out may have made room */
         progress |= rules_settle(m, eyes);
     } while (progress);
     for (size_t i = 0; i < n; i++)

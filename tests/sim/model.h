@@ -83,8 +83,10 @@ struct model_job {
     uint64_t ready_since; /* ... in this step */
     char ready[24];
     size_t ready_len;
-    bool ahead; /* was released: goes before its priority's others */
-    bool loose; /* its place among its priority's others is open */
+    bool ahead;           /* was released: goes before its priority's others */
+    bool loose;           /* its place among its priority's others is open */
+    int64_t shield_until; /* 0: none */
+    bool kept_back;       /* it is cancelled, and a shield keeps that back */
     bool cancelled, timed_out, deadline_hit, inherited, group_failed, joined;
     bool groups_cancelled; /* some group under the attempt was cancelled */
     bool murky;  /* two causes met: the rules do not say which one wins */
@@ -208,6 +210,7 @@ struct model {
     bool early;         /* the event has not been looked at */
     int purged;         /* the queue that is purged in this step; -1 */
     int64_t retained;   /* ended jobs, as the last comparison began */
+    uint64_t crowded;   /* when they were last too many to be all kept */
     int leaving;        /* the session whose client leaves; -1 */
     int njobs, ngroups; /* slots that were ever used */
     struct model_job jobs[MODEL_JOBS];

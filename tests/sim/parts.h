@@ -93,6 +93,9 @@ void limits_restart(struct model *m);
 void turns_check(const struct model *m, const struct model_job *j);
 void turns_served(struct model *m, const struct model_job *j);
 
+/* SHIELD and UNSHIELD of an attempt; `current`: it runs. */
+void times_shield(struct model *m, struct model_job *j, bool current,
+                  const struct core_event *ev, const struct node *n);
 /* RETRY and PURGE of the dead. False: it is none of them. */
 bool dead_event(struct model *m, struct model_eyes *eyes,
                 const struct core_event *ev, struct model_reply *replies,

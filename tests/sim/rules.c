@@ -10,6 +10,8 @@ enum { /* where an attempt may lead to */
        TO_AGAIN = TO_QUEUED | TO_DELAYED,
 };
 
+#define EVERYBODY_SEEN 16 /* steps after which each job was looked at */
+
 bool rules_job_live(const struct model_job *j)
 {
     return j->used && j->state != MODEL_ENDED;
@@ -26,7 +28,9 @@ int64_t rules_retained(const struct model *m)
 
 bool rules_may_be_evicted(const struct model *m, int64_t retained)
 {
-    return retained > m->limits.retain_jobs;
+    /* who went is not missed at once */
+    return retained > m->limits.retain_jobs ||
+           (m->crowded && m->step - m->crowded <= EVERYBODY_SEEN);
 }
 
 bool rules_parent_is_gone(const struct model *m, const struct model_group *g)
@@ -100,8 +104,15 @@ int64_t rules_group_deadline(const struct model *m, int g)
                         : rules_group_deadline(m, group->parent));
 }
 
+bool rules_job_shielded(const struct model_job *j)
+{
+    return j->state == MODEL_RUNNING && j->shield_until != 0;
+}
+
 int64_t rules_job_deadline(const struct model *m, const struct model_job *j)
 {
+    if (rules_job_shielded(j))
+        return j->deadline;
     return time_min(j->deadline, rules_group_deadline(m, j->group));
 }
 
@@ -723,6 +734,8 @@ static bool group_ended_well(struct model *m, struct model_eyes *eyes,
 void rules_job_close_attempt(struct model *m, struct model_eyes *eyes,
                              struct model_job *j)
 {
+    j->shield_until = 0; /* over with the body */
+    j->kept_back = false;
     j->notice_due = j->notice_may = false;
     if (!job_has_groups(m, j)) {
         job_finish(m, eyes, j);
@@ -752,6 +765,8 @@ void rules_job_start(struct model *m, struct model_job *j, int session)
     if (j->attempt == 1)
         j->started_first = m->now;
     j->ahead = false;
+    j->shield_until = 0;
+    j->kept_back = false;
     j->body_id = 0;
     j->is_ready = false;
 }
@@ -838,12 +853,25 @@ void rules_job_cancel(struct model *m, struct model_job *j, const char *reason)
     reason_set(&j->has_reason, j->reason, reason);
     if (j->timed_out || j->deadline_hit)
         j->has_reason = false; /* the first reason stays: theirs */
-    if (j->state == MODEL_RUNNING) {
+    if (rules_job_shielded(j)) {
+        j->kept_back = true;
+    } else if (j->state == MODEL_RUNNING) {
         j->state = MODEL_CANCELLING;
         j->notice_due = true;
     } else if (j->state == MODEL_CANCELLING) {
         j->notice_may = true;
     }
+}
+
+void rules_job_unshield(const struct model *m, struct model_job *j)
+{
+    j->shield_until = 0;
+    if (!j->kept_back)
+        return;
+    j->kept_back = false;
+    j->asked_step = m->step;
+    j->state = MODEL_CANCELLING;
+    j->notice_due = true;
 }
 
 void rules_group_cancel(struct model *m, struct model_group *g,
@@ -922,6 +950,9 @@ static void job_ask(const struct model *m, struct model_job *j)
 {
     j->asked_step = m->step;
     if (j->state == MODEL_RUNNING) {
+        j->has_reason &= !j->kept_back; /* this one is announced */
+        j->shield_until = 0;
+        j->kept_back = false;
         j->state = MODEL_CANCELLING;
         j->notice_due = true;
     } else if (j->state == MODEL_CANCELLING) {
@@ -971,6 +1002,8 @@ static void job_time_running(struct model *m, struct model_job *j)
 {
     int64_t deadline = rules_job_deadline(m, j);
 
+    if (rules_job_shielded(j) && j->shield_until <= m->now)
+        rules_job_unshield(m, j);
     if (deadline != CORE_NONE && deadline <= m->now && !j->deadline_hit) {
         j->deadline_hit = true;
         j->inherited = deadline != j->deadline || m->jumped;
@@ -1112,7 +1145,7 @@ static bool settle_group_cancel(struct model *m, struct model_eyes *eyes,
                                 struct model_group *g)
 {
     const struct model_job *job = g->parent_is_job ? &m->jobs[g->parent] : NULL;
-    bool due = job ? job->cancelled || job->deadline_hit
+    bool due = job ? (job->cancelled && !job->kept_back) || job->deadline_hit
                    : g->parent >= 0 && m->groups[g->parent].cancelled;
     bool may = job && job->asked_step == m->step;
     struct group_view v;

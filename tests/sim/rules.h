@@ -47,6 +47,10 @@ void rules_job_start(struct model *m, struct model_job *j, int session);
 bool rules_session_holds(const struct model *m, int s);
 /* Its place may be taken by another. */
 void rules_session_free(struct model *m, int s);
+/* It cannot be cancelled from outside now. */
+bool rules_job_shielded(const struct model_job *j);
+/* The shield is over: what it kept back is delivered. */
+void rules_job_unshield(const struct model *m, struct model_job *j);
 /* A session's presence is over; BODY_NONE: its attempts go on. */
 void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
                        enum model_body body, bool certain);

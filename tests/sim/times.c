@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * times - RESCHEDULE in the model.
+ * times - RESCHEDULE and SHIELD in the model.
  */
 #include "parts.h"
 
@@ -128,4 +128,34 @@ void times_move(struct model *m, struct model_eyes *eyes,
     else
         move_group(m, ev, n);
     rules_time(m, eyes); /* it acts at once */
+}
+
+void times_shield(struct model *m, struct model_job *j, bool current,
+                  const struct core_event *ev, const struct node *n)
+{
+    int64_t ms = min_i64(ev->u.report.shield_ms, m->limits.shield_max_ms);
+
+    if (!current) {
+        if (!node_is_error(n, CORE_ERR_STALE) &&
+            !(!j && node_is_error(n, CORE_ERR_NOJOB)))
+            violation("a stale attempt may shield itself");
+        return;
+    }
+    if (ev->kind == EVENT_UNSHIELD) {
+        if (n->v.kind != VALUE_OK)
+            violation("UNSHIELD was not answered OK");
+        if (rules_job_shielded(j))
+            rules_job_unshield(m, j);
+        return;
+    }
+    if (j->state == MODEL_CANCELLING || j->kept_back) {
+        if (!node_is_error(n, CORE_ERR_CANCELLED))
+            violation("job %llx is to stop and shields itself",
+                      (unsigned long long)j->id);
+        return;
+    }
+    if (n->v.kind != VALUE_INT || node_int(n) != ms)
+        violation("a shield of %lld ms was asked for, %lld are to be granted",
+                  (long long)ev->u.report.shield_ms, (long long)ms);
+    j->shield_until = ms > 0 ? m->now + ms : 0;
 }

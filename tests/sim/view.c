@@ -277,6 +277,7 @@ void view_job_read(const struct node *map, struct job_view *out)
         .errors = node_int(node_get(map, "errors")),
         .payload_bytes = node_int(node_get(map, "payload_bytes")),
         .ready = node_str(node_get(map, "ready")),
+        .shielded = node_int_or(node_get(map, "shielded"), CORE_NONE),
     };
     (void)node_get(map, "progress");
 }

@@ -73,7 +73,7 @@ struct job_view {
     uint64_t id, group;
     struct str queue, name, reason, ready; /* p == NULL: null */
     int64_t priority, attempt, submitted, started, ended, deadline, timeout;
-    int64_t errors, payload_bytes;
+    int64_t errors, payload_bytes, shielded;
 };
 
 struct group_view {

@@ -526,6 +526,7 @@ static void limits_choose(struct world *w)
     l->lease_ms = 1000 + world_below(w, 3000);
     l->session_grace_ms = 200 + world_below(w, 3000);
     l->keep_max_ms = 5000;
+    l->shield_max_ms = 100 + world_below(w, 2000);
     /* What follows from an event comes in slices, in some worlds. */
     if (world_chance(w, 50))
         l->step_work = 2 + world_below(w, world_chance(w, 50) ? 2 : 13);
