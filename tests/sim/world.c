@@ -223,6 +223,41 @@ static void hash(struct world *w, const char *bytes, size_t len)
     w->answers = h ^ len;
 }
 
+/* What a step begins in a new segment is there when all before that is gone. */
+static void roll_check(struct world *w)
+{
+    struct core *c = replay(w, w->roll_from, w->nentries);
+    struct core_event ev = {.kind = EVENT_START, .now_ms = w->now};
+    struct core_effects effects;
+
+    core_effects_init(&effects);
+    core_step(c, &ev, &effects);
+    core_effects_clear(&effects);
+    for (int i = 0; i < w->model->njobs; i++) {
+        const struct model_job *j = &w->model->jobs[i];
+
+        if (j->used && j->group < 0 && j->state != MODEL_ENDED &&
+            j->id > w->roll_newest &&
+            !view_job(c, &w->arena, w->now, j->id).found)
+            violation("job %llx is not to be found without the segments "
+                      "before its own",
+                      (unsigned long long)j->id);
+    }
+    core_free(c);
+}
+
+static void roll_begin(struct world *w)
+{
+    if (w->rolled)
+        return;
+    w->rolled = true;
+    w->roll_from = w->nentries;
+    w->roll_newest = 0;
+    for (int i = 0; i < w->model->njobs; i++)
+        if (w->model->jobs[i].used && w->model->jobs[i].id > w->roll_newest)
+            w->roll_newest = w->model->jobs[i].id;
+}
+
 /* Do entries go to another segment by now? */
 static bool segment_rolled(struct world *w)
 {
@@ -290,6 +325,7 @@ static size_t core_event_next(struct world *w, const struct core_event *ev,
     if (ev->kind != EVENT_ALIVE && segment_rolled(w)) {
         news.random = world_random(w);
         news.u.segment = w->segment;
+        roll_begin(w);
         n = core_event_run(w, &news, replies, n, max);
     }
     return core_event_run(w, ev, replies, n, max);
@@ -317,6 +353,9 @@ static void step_checked(struct world *w, struct core_event *ev)
         w->asked[slot] = ev->kind;
     for (size_t i = 0; i < n; i++)
         deliver_reply(w, replies[i].client, replies[i].n);
+    if (w->rolled && w->roll_from == before) /* the model is as it was then */
+        roll_check(w);
+    w->rolled = false;
     model_compare(w->model, &w->eyes, w->thorough);
     core_check(w->core); /* last: the model says more about what is wrong */
     if (w->nentries > before && w->uncertain)
