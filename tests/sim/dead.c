@@ -31,7 +31,7 @@ static uint32_t refusals(const struct model *m, const struct model_job *j)
         errors |= 1u << CORE_ERR_CLOSED;
     if (!model_queue_has_room(m, j->queue, j->payload_len) ||
         submit_waits(m, j->queue) ||
-        rules_delivery_waits(m, j->queue, UINT64_MAX))
+        ends_delivery_waits(m, j->queue, UINT64_MAX))
         errors |= 1u << CORE_ERR_QUEUEFULL;
     if (!limits_exist(m, j))
         errors |= 1u << CORE_ERR_NOLIMITER;

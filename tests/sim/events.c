@@ -262,7 +262,7 @@ static void event_report(struct model *m, struct model_eyes *eyes,
     default: /* LOG */
         return;
     }
-    rules_job_close_attempt(m, eyes, j);
+    ends_attempt(m, eyes, j);
 }
 
 static void session_new(struct model *m, struct model_client *c, uint64_t id)

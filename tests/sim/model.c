@@ -222,8 +222,7 @@ static void check_waiting(struct model *m, struct model_client *c)
                       "is there",
                       (unsigned long long)c->id);
         if (!r->answered && submit_is_head(m, c) && !m->disk_full &&
-            !rules_delivery_waits(m, r->job.queue, UINT64_MAX) &&
-            !m->draining &&
+            !ends_delivery_waits(m, r->job.queue, UINT64_MAX) && !m->draining &&
             model_queue_has_room(m, r->job.queue, r->job.payload_len))
             violation("a submit of client %llu waits although there is room",
                       (unsigned long long)c->id);
@@ -287,7 +286,7 @@ static void check_deliveries(const struct model *m, struct model_eyes *eyes)
             violation("the result of job %llx went on without room or turn",
                       (unsigned long long)j->id);
         if (!m->disk_full && !m->draining &&
-            !rules_delivery_waits(m, j->then[0], j->delivery) &&
+            !ends_delivery_waits(m, j->then[0], j->delivery) &&
             model_queue_has_room(m, j->then[0], j->result_len))
             violation("the result of job %llx waits although there is room",
                       (unsigned long long)j->id);

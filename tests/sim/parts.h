@@ -3,12 +3,15 @@
  * parts - what the files of the model share.
  *
  * Knows:     model.c (finding things, one step), submit.c, fetch.c, answers.c
- *            (requests that are answered now or later), events.c (the rest).
- * Never:     rules.c, which knows nothing of requests.
+ *            (requests that are answered now or later), times.c, dead.c,
+ *            limiters.c, queues.c (what they are called after), events.c (the
+ *            rest).
+ * Never:     rules.c and ends.c, which know nothing of requests.
  */
 #ifndef SIM_PARTS_H
 #define SIM_PARTS_H
 
+#include "ends.h"
 #include "model.h"
 #include "rules.h"
 

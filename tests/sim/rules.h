@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rules - how jobs and groups of the model begin, are cancelled, and end.
+ * rules - how jobs and groups of the model begin, and what time and cancels do.
  *
  * Knows:     the model's arrays; the core's view where the rules are open.
  * Never:     requests and replies (model.c), the comparison (compare.c).
@@ -15,6 +15,9 @@ struct job_view rules_job_look(struct model *m, struct model_eyes *eyes,
                                const struct model_job *j);
 struct group_view rules_group_look(struct model *m, struct model_eyes *eyes,
                                    const struct model_group *g);
+
+bool rules_job_has_groups(const struct model *m, const struct model_job *j);
+bool rules_group_live(const struct model_group *g);
 
 /* Jobs that have ended and that nobody has seen to be forgotten. */
 int64_t rules_retained(const struct model *m);
@@ -39,9 +42,6 @@ int64_t rules_group_live_members(const struct model *m, int g);
 void rules_job_cancel(struct model *m, struct model_job *j, const char *reason);
 void rules_group_cancel(struct model *m, struct model_group *g,
                         const char *reason);
-/* The current attempt is over, j->body says how. */
-void rules_job_close_attempt(struct model *m, struct model_eyes *eyes,
-                             struct model_job *j);
 void rules_job_start(struct model *m, struct model_job *j, int session);
 /* Has it attempts or groups that live? */
 bool rules_session_holds(const struct model *m, int s);
@@ -54,9 +54,6 @@ void rules_job_unshield(const struct model *m, struct model_job *j);
 /* A session's presence is over; BODY_NONE: its attempts go on. */
 void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
                        enum model_body body, bool certain);
-
-/* Is a result before `place` waiting for room in that queue? */
-bool rules_delivery_waits(const struct model *m, int queue, uint64_t place);
 
 /* What is due by now happens. */
 void rules_time(struct model *m, struct model_eyes *eyes);

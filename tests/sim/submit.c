@@ -297,7 +297,7 @@ bool reply_submit(struct model *m, struct model_client *c,
         bool full =
             n->v.code == CORE_ERR_QUEUEFULL && r->until <= m->now &&
             (!model_queue_has_room(m, r->job.queue, r->job.payload_len) ||
-             rules_delivery_waits(m, r->job.queue, UINT64_MAX) ||
+             ends_delivery_waits(m, r->job.queue, UINT64_MAX) ||
              !submit_is_head(m, c) || r->wait_ms > 0);
 
         if (!full && !(errors & (1u << n->v.code)))
@@ -313,7 +313,7 @@ bool reply_submit(struct model *m, struct model_client *c,
     if (errors)
         violation("SUBMIT was accepted although %x refuse it", errors);
     if (!model_queue_has_room(m, r->job.queue, r->job.payload_len) ||
-        rules_delivery_waits(m, r->job.queue, UINT64_MAX) ||
+        ends_delivery_waits(m, r->job.queue, UINT64_MAX) ||
         !submit_is_head(m, c)) {
         (void)snprintf(why, 128, "SUBMIT went in without room or turn");
         return false;
