@@ -103,9 +103,10 @@ struct yoke_options {
  * Broken connections. When the connection breaks, the handle connects again to
  * the same address, with growing pauses that are partly up to chance, for at
  * most reconnect_ms; says HELLO; resumes its session; and sends again what had
- * no answer, in its order. The call that waits, waits on. The default is below
- * the daemon's grace for sessions, so that what the client owns lives on; while
- * the daemon is away the grace does not run.
+ * no answer, in its order. The call that waits, waits on, for that time longer
+ * than it would. The default is below the daemon's grace for sessions, so that
+ * what the client owns lives on; while the daemon is away the grace does not
+ * run.
  *
  *  - What reads or waits, CANCEL, RESCHEDULE, GROUP CLOSE, QUEUE SET, TOUCH,
  *    SHIELD, READY and the like are sent again.

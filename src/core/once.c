@@ -164,7 +164,7 @@ static bool has_only_numbers(const struct session *s)
 /* A few looks are enough: those that stay go to the end. */
 void once_bound_sessions(struct core *c)
 {
-    for (int looks = 0; looks < 8 && c->nsessions > SESSIONS_KEPT; looks++) {
+    for (int looks = 0; looks < 8 && c->nsessions >= SESSIONS_KEPT; looks++) {
         struct session *s =
             list_entry(list_first(&c->all_sessions), struct session, link);
 

@@ -16,7 +16,7 @@
 #include "base/mem.h"
 
 #define DAEMON_REPLIES 4096
-#define DAEMON_ENTRIES 8192
+#define DAEMON_ENTRIES 32768
 #define DAEMON_START   INT64_C(1700000000000)
 
 struct daemon {

@@ -128,7 +128,8 @@ static void *answer_hello(void *arg)
 
 static void open_against(long kind, int status, const char *text)
 {
-    struct yoke_options o = {.connect_timeout_ms = 50, .password = "secret"};
+    struct yoke_options o = {.connect_timeout_ms = kind < 2 ? PATIENCE_MS : 50,
+                             .password = "secret"};
     int pair[2];
 
     memset(&peer, 0, sizeof(peer));

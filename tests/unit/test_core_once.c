@@ -267,6 +267,40 @@ START_TEST(a_session_with_numbers_waits_for_its_client_during_its_grace)
 }
 END_TEST
 
+/* Whoever submits one job and goes is a session in the journal. */
+START_TEST(a_replay_knows_the_latest_of_very_many_sessions)
+{
+    struct core_event ev = numbered(1, 0), purge = {.kind = EVENT_QUEUE_PURGE,
+                                                    .u.queue.name = STR("q")};
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    uint64_t first = 0, last = 0, id = 0;
+
+    daemon_limits(d);
+    d->limits.queue_defaults.max_jobs = 30000;
+    daemon_start(d);
+    ev.u.submit.keep_ms = 0;
+    for (uint64_t client = 100; client < 20200; client++) {
+        last = session_of(d, client);
+        first = first ? first : last;
+        id = node_id(ask(d, client, &ev), 'j');
+        leave(d, client, DISCONNECT_CLEAN);
+        if (client % 100 == 0) { /* only sessions are to become many */
+            (void)ask(d, 1, &purge);
+            d->nreplies = 0;
+            arena_reset(&d->arena);
+        }
+    }
+    daemon_crash(d);
+    ck_assert_int_le(stats(d).sessions, 20000);
+    ck_assert(is_error(resume(d, MINE, first), CORE_ERR_NOSESSION));
+    ck_assert(resume(d, MINE, last)->v.kind != VALUE_ERROR);
+    ck_assert_uint_eq(job_once(d, MINE, 1, 0), id);
+    daemon_pass(d, d->limits.session_grace_ms);
+    ck_assert_int_eq(stats(d).sessions, 1);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(a_session_is_resumed_after_a_restart_within_its_grace)
 {
     struct daemon *d = daemon_new();
@@ -417,6 +451,7 @@ int main(void)
         numbers_are_a_session_s_and_begin_at_one,
         one_connection_at_a_time_speaks_for_a_session,
         a_session_with_numbers_waits_for_its_client_during_its_grace,
+        a_replay_knows_the_latest_of_very_many_sessions,
         a_session_is_resumed_after_a_restart_within_its_grace,
         done_said_again_is_OK_and_another_result_is_stale,
         done_said_again_is_OK_while_the_job_joins_or_has_gone_on,
@@ -429,6 +464,7 @@ int main(void)
     SRunner *r;
     int failed;
 
+    tcase_set_timeout(c, 60);
     for (size_t i = 0; i < ARRAY_LEN(laws); i++)
         tcase_add_test(c, laws[i]);
     suite_add_tcase(s, c);
