@@ -45,13 +45,13 @@ struct yoke_bytes {
 
 enum yoke_status {
     YOKE_OK = 0,
-    YOKE_ERR_ARGUMENT = -1,   /* the call is wrong; nothing was sent */
-    YOKE_ERR_CONNECT = -2,    /* cannot connect */
-    YOKE_ERR_IO = -3,         /* the connection broke; outcome unknown. The
-                               * handle lives on unless it says so again */
-    YOKE_ERR_PROTOCOL = -4,   /* the peer does not speak the protocol */
-    YOKE_ERR_TIMEOUT = -5,    /* the wait is over, the thing goes on */
-    YOKE_ERR_INTERRUPTED = -6,/* yoke_interrupt() was called */
+    YOKE_ERR_ARGUMENT = -1,    /* the call is wrong; nothing was sent */
+    YOKE_ERR_CONNECT = -2,     /* cannot connect */
+    YOKE_ERR_IO = -3,          /* the connection broke; outcome unknown. The
+                                * handle lives on unless it says so again */
+    YOKE_ERR_PROTOCOL = -4,    /* the peer does not speak the protocol */
+    YOKE_ERR_TIMEOUT = -5,     /* the wait is over, the thing goes on */
+    YOKE_ERR_INTERRUPTED = -6, /* yoke_interrupt() was called */
     YOKE_ERR_NOMEM = -7,
     /* what the daemon answered; see doc/protocol.md */
     YOKE_ERR_GENERIC = -32,
@@ -111,7 +111,8 @@ struct yoke_options {
  *  - What reads or waits, CANCEL, RESCHEDULE, GROUP CLOSE, QUEUE SET, TOUCH,
  *    SHIELD, READY and the like are sent again.
  *  - SUBMIT and GROUP OPEN are numbered (ONCE, which the library adds) and done
- *    once; of those under way at once the first 1023.
+ *    once; of those under way at once the first 1023. One that waited for room
+ *    in its queue waits again at the end of the line.
  *  - The end of an attempt is said again, which is OK if it is known already;
  *    YOKE_ERR_STALE says that it was not this report that counted. Jobs that
  *    came in a reply of FETCH that was lost are given back.
@@ -185,11 +186,11 @@ enum yoke_kind { YOKE_NULL, YOKE_INT, YOKE_STR, YOKE_ARRAY, YOKE_MAP };
 
 struct yoke_value {
     enum yoke_kind kind;
-    int64_t i;                 /* INT */
-    struct yoke_bytes s;       /* STR (statuses, too) */
-    size_t count;              /* ARRAY: items; MAP: pairs */
-    struct yoke_value *items;  /* ARRAY: count; MAP: 2 * count, keys at even
-                                * places */
+    int64_t i;                /* INT */
+    struct yoke_bytes s;      /* STR (statuses, too) */
+    size_t count;             /* ARRAY: items; MAP: pairs */
+    struct yoke_value *items; /* ARRAY: count; MAP: 2 * count, keys at even
+                               * places */
 };
 
 /* The value of a key of a MAP, or NULL. Takes the ARRAY of names and values,
@@ -209,7 +210,7 @@ int yoke_commandl(yoke *y, struct yoke_value **out, const char *arg0, ...)
 /* ------------------------------------------------------------------- jobs */
 
 struct yoke_submit {
-    const char *queue;         /* required */
+    const char *queue; /* required */
     struct yoke_bytes payload;
     const char *group;  /* a group, "root", or the token of a running
                          * attempt: the group of its body; NULL: the
@@ -224,12 +225,12 @@ struct yoke_submit {
                          * commas between; NULL: none */
     /* YOKE_DEFAULT where not set; see SUBMIT in doc/protocol.md */
     int64_t priority, timeout_ms, deadline_ms, expires_ms, grace_ms;
-    int64_t delay_ms, at_ms;   /* one of them at most */
+    int64_t delay_ms, at_ms; /* one of them at most */
     int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver, keep_ms;
-    int64_t factor_milli;      /* of the back-off, in thousandths: 1500 */
-    int64_t jitter;            /* percent */
-    const char *retry_on;      /* classes of errors, or globs of them, with
-                                * commas between; NULL: the queue's */
+    int64_t factor_milli; /* of the back-off, in thousandths: 1500 */
+    int64_t jitter;       /* percent */
+    const char *retry_on; /* classes of errors, or globs of them, with
+                           * commas between; NULL: the queue's */
     int64_t wait_ms;
 };
 
@@ -262,12 +263,12 @@ enum yoke_outcome {
 /* How a job or group ended. */
 struct yoke_outcome_info {
     const char *id;
-    const char *name;   /* "" if none */
+    const char *name; /* "" if none */
     bool is_group;
     enum yoke_outcome outcome;
     struct yoke_bytes result; /* data is NULL unless a job ended ok */
-    const char *reason; /* of the cancel; NULL: none */
-    const char *next;   /* the job that the result became (then); NULL: none */
+    const char *reason;       /* of the cancel; NULL: none */
+    const char *next; /* the job that the result became (then); NULL: none */
     int64_t attempts, submitted_ms, started_ms, ended_ms; /* YOKE_NONE */
     size_t nerrors;
     struct yoke_job_error *errors; /* oldest first */
@@ -374,8 +375,7 @@ int yoke_group_next(yoke *y, const char *id, const char *cursor,
                     int64_t wait_ms, int64_t count, struct yoke_page **out);
 /* Members in the order of submission; only failed ones if errors_only. */
 int yoke_group_results(yoke *y, const char *id, const char *cursor,
-                       bool errors_only, int64_t count,
-                       struct yoke_page **out);
+                       bool errors_only, int64_t count, struct yoke_page **out);
 
 /* The errors under a group or job, shaped like the tree of groups. What
  * failed because something below it did has that below it, and no error of its
@@ -402,8 +402,7 @@ int yoke_group_errors(yoke *y, const char *id, struct yoke_error_tree **out);
  * empty; either may be NULL. The tree passed in, which may be NULL, is left as
  * it is; the caller frees both halves. */
 int yoke_error_tree_split(const struct yoke_error_tree *tree,
-                          const char *classes,
-                          struct yoke_error_tree **match,
+                          const char *classes, struct yoke_error_tree **match,
                           struct yoke_error_tree **rest);
 void yoke_error_tree_free(struct yoke_error_tree *t);
 
@@ -505,8 +504,8 @@ struct yoke_work {
     struct yoke_bytes payload;
     int64_t attempt, timeout_ms, deadline_ms;
     int64_t remaining_ms; /* until the earlier of both; YOKE_NONE: no limit */
-    int64_t grace_ms; /* JOB and CANCEL */
-    const char *reason; /* CANCEL */
+    int64_t grace_ms;     /* JOB and CANCEL */
+    const char *reason;   /* CANCEL */
 };
 struct yoke_work_list {
     size_t count;
@@ -549,8 +548,8 @@ int yoke_log(yoke *y, const char *token, int stream, struct yoke_bytes data);
 
 /* What was published on a channel; see Events in doc/protocol.md. */
 struct yoke_message {
-    const char *pattern; /* NULL: it was subscribed to by name */
-    const char *channel; /* "job:ID", "group:ID", "queue:NAME" */
+    const char *pattern;    /* NULL: it was subscribed to by name */
+    const char *channel;    /* "job:ID", "group:ID", "queue:NAME" */
     struct yoke_bytes text; /* one JSON object */
 };
 

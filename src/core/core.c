@@ -253,7 +253,7 @@ static void timer_fire(struct core *c, struct timer *t)
         session_timer(c, container_of(t, struct session, timer));
         return;
     case TIMER_WAITER:
-        waiter_timer(c, container_of(t, struct waiter, timer));
+        waiter_give_up(c, container_of(t, struct waiter, timer));
         return;
     case TIMER_LIMITER:
         limiter_timer(c, container_of(t, struct limiter, timer));

@@ -834,13 +834,12 @@ struct waiter *waiter_new(struct core *c, struct client_id client,
                           enum waiter_kind kind, int64_t wait_ms,
                           size_t nlinks);
 void waiter_free(struct core *c, struct waiter *w);
-/* Answer it as if its time were up (a SUBMIT: QUEUEFULL), and free it. */
+/* Its time is up, or as if it were: answer it (a SUBMIT: QUEUEFULL), free it,
+ * and let in who waits behind it. */
 void waiter_give_up(struct core *c, struct waiter *w);
 /* The job has ended, or (a value) announced itself: answer who waits for it. */
 void waiter_job_ended(struct core *c, struct job *j);
 void waiter_job_ready(struct core *c, struct job *j);
-/* The time is up. */
-void waiter_timer(struct core *c, struct waiter *w);
 
 /* --------------------------------------------------------------- output.c */
 

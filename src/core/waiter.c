@@ -73,6 +73,7 @@ static void empty_page(struct core *c, const struct waiter *w)
 
 void waiter_give_up(struct core *c, struct waiter *w)
 {
+    struct queue *q = w->kind == WAIT_SUBMIT ? w->queue : NULL;
     struct client_id id = w->client->id;
 
     switch (w->kind) {
@@ -105,6 +106,9 @@ void waiter_give_up(struct core *c, struct waiter *w)
         break;
     }
     waiter_free(c, w);
+    /* The one behind may fit where this one did not. */
+    if (q)
+        queue_wake(c, q);
 }
 
 void waiter_job_ended(struct core *c, struct job *j)
@@ -140,14 +144,4 @@ void waiter_job_ready(struct core *c, struct job *j)
         reply_end(c);
         waiter_free(c, w);
     }
-}
-
-void waiter_timer(struct core *c, struct waiter *w)
-{
-    struct queue *q = w->kind == WAIT_SUBMIT ? w->queue : NULL;
-
-    waiter_give_up(c, w);
-    /* The one behind may fit where this one did not. */
-    if (q)
-        queue_wake(c, q);
 }

@@ -243,6 +243,27 @@ START_TEST(one_connection_at_a_time_speaks_for_a_session)
 }
 END_TEST
 
+START_TEST(who_waits_behind_a_superseded_submit_is_let_in)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event ev = numbered(1, 0), small = a_job("q");
+    uint64_t session;
+
+    daemon_limits(d);
+    d->limits.queue_defaults.max_bytes = 10;
+    daemon_start(d);
+    session = session_of(d, MINE);
+    (void)submit(d, "q", 0); /* 7 bytes */
+    ev.u.submit.payload = STR("12345678");
+    ck_assert_ptr_null(ask(d, MINE, &ev));
+    small.u.submit.payload = STR("123");
+    ck_assert_ptr_null(ask(d, 8, &small));
+    ck_assert(resume(d, MINE + 1, session)->v.kind != VALUE_ERROR);
+    (void)node_id(got(d, 8), 'j');
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(a_session_with_numbers_waits_for_its_client_during_its_grace)
 {
     struct daemon *d = daemon_new();
@@ -450,6 +471,7 @@ int main(void)
         open_requests_are_bounded,
         numbers_are_a_session_s_and_begin_at_one,
         one_connection_at_a_time_speaks_for_a_session,
+        who_waits_behind_a_superseded_submit_is_let_in,
         a_session_with_numbers_waits_for_its_client_during_its_grace,
         a_replay_knows_the_latest_of_very_many_sessions,
         a_session_is_resumed_after_a_restart_within_its_grace,
