@@ -11,7 +11,9 @@
  * That pressure may come round to where it began: queues that are full of
  * nothing but results that wait for each other would wait for ever, a queue for
  * itself as well. Then one result of each goes on, all at once: each takes the
- * place of another, and no bound grows.
+ * place of another, and may overtake those before it in line, for whom there is
+ * none. No bound grows: a result that needs more bytes than what makes place
+ * for it had, and more than there are, cannot go on.
  *
  * What runs after a job was submitted by nobody: no session, no wait;
  * memory-max does not hold it back, for the payload takes the place of the
@@ -267,16 +269,36 @@ static struct feed *next_feed(const struct feed *f, const struct queue *q)
     return f->to == q ? NULL : f->to->onward;
 }
 
+/* Its place is free in any case; is that of the one that leaves large enough?
+ * A queue may hold more than it may, as its bound was lowered or bodies have
+ * ended: what makes it no fuller may go in. */
+static bool can_replace(const struct queue *q, size_t len,
+                        const struct job *leaving)
+{
+    int64_t more = (int64_t)len - (int64_t)leaving->payload_len;
+
+    return more <= 0 ||
+           q->bytes + q->delivering_bytes + more <= q->settings.max_bytes;
+}
+
 /* false: nothing has moved. */
 static bool turn_circle(struct core *c, struct queue *q)
 {
     struct feed *circle = is_stuck(q) ? find_circle(q) : NULL, *next;
 
-    for (struct feed *f = circle; f; f = next_feed(f, q)) {
+    for (struct feed *f = circle; f; f = next) {
         struct run *run = first_run(f);
 
+        next = next_feed(f, q);
         if (given_up(c, run->job, f->to, run->result_len))
             return true; /* and its place is free */
+        if (can_replace(f->to, run->result_len,
+                        first_run(next ? next : circle)->job))
+            continue;
+        fail(c, run->job, STR("then"),
+             "the next queue is full of results that wait for each other, and "
+             "in the place of none of them there is room for this one");
+        return true;
     }
     for (struct feed *f = circle; f; f = next) {
         next = next_feed(f, q); /* f may go with its last run */

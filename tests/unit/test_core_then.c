@@ -533,6 +533,97 @@ START_TEST(a_cancel_opens_a_circle)
 }
 END_TEST
 
+static const struct node *done_with(struct daemon *d, struct token t,
+                                    struct str value)
+{
+    struct core_event ev = a_report(EVENT_DONE, t, "");
+
+    ev.u.report.result = value;
+    return ask(d, 9, &ev);
+}
+
+static int64_t bytes_in(struct daemon *d, const char *queue)
+{
+    struct core_event ev = {.kind = EVENT_QUEUE_INFO};
+
+    ev.u.queue.name = str_from(queue);
+    return node_int(node_get(ask(d, 3, &ev), "bytes"));
+}
+
+static void bound_bytes(struct daemon *d, const char *queue, int64_t max_bytes)
+{
+    struct core_event ev = {.kind = EVENT_QUEUE_SET};
+
+    ev.u.queue.name = str_from(queue);
+    ev.u.queue.settings = d->limits.queue_defaults;
+    ev.u.queue.settings.max_bytes = max_bytes;
+    ck_assert(is_ok(ask(d, 1, &ev)));
+}
+
+START_TEST(a_circle_keeps_to_max_bytes)
+{
+    struct daemon *d = daemon_new();
+    struct token t[4];
+    int failed = 0;
+
+    bound_bytes(d, "q", 20);
+    for (int i = 0; i < 4; i++) {
+        struct core_event ev = a_job("q");
+
+        ev.u.submit.payload = STR("12345");
+        ev.u.submit.then = STR("q,q,q,q");
+        (void)submit_event(d, &ev);
+        t[i] = take(d);
+    }
+    for (int i = 0; i < 4; i++)
+        ck_assert(is_ok(done_with(d, t[i], STR("12345678901234567890"))));
+    for (int round = 0; round < 8; round++) {
+        const struct node *page = fetch_from(d, 9, 1, 0, "q");
+
+        ck_assert_int_le(bytes_in(d, "q"), 20);
+        if (page->v.count == 0)
+            break;
+        ck_assert(is_ok(
+            done_with(d, token_of(page, 0), STR("12345678901234567890"))));
+    }
+    ck_assert_int_eq(waiting_in(d, "q"), 0);
+    for (int i = 0; i < 4; i++) {
+        struct job_view v = job(d, t[i].job.n);
+
+        if (v.outcome == VIEW_FAILED)
+            ck_assert(str_eq(last_class(d, t[i].job.n), STR("then")));
+        failed += v.outcome == VIEW_FAILED;
+    }
+    ck_assert_int_gt(failed, 0);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_circle_goes_on_in_a_queue_that_is_too_full_already)
+{
+    struct daemon *d = daemon_new();
+    struct token t[3];
+
+    bound_bytes(d, "q", 10);
+    for (int i = 0; i < 3; i++) {
+        struct core_event ev = a_job("q");
+
+        ev.u.submit.payload = STR("0123456789");
+        ev.u.submit.then = STR("q");
+        (void)submit_event(d, &ev);
+        t[i] = take(d);
+    }
+    for (int i = 0; i < 3; i++)
+        ck_assert(is_ok(done_with(d, t[i], STR("9876543210"))));
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(bytes_in(d, "q"), 10);
+        done(d, take(d));
+        ck_assert_int_eq(job(d, t[i].job.n).outcome, VIEW_OK);
+    }
+    daemon_free(d);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -559,6 +650,8 @@ int main(void)
         queues_that_are_full_for_each_other_change_places,
         a_circle_of_three_turns_and_a_chain_does_not,
         a_cancel_opens_a_circle,
+        a_circle_keeps_to_max_bytes,
+        a_circle_goes_on_in_a_queue_that_is_too_full_already,
     };
     Suite *suite = suite_create("core_then");
     TCase *then = tcase_create("then");
