@@ -217,6 +217,7 @@ static void check_group(const struct core *c, const struct group *g)
     ASSERT(g->live == t.queued + t.running + groups);
     ASSERT(g->active == t.active);
     ASSERT(g->width == CORE_NONE || g->active <= g->width);
+    ASSERT(g->read ? g->ended : !list_linked(&g->spent));
     if (g->ended) {
         ASSERT(g->live == 0 && !g->parent && !g->parent_job && !g->owner);
         ASSERT(g->outcome != OUTCOME_NONE);

@@ -477,6 +477,7 @@ const char *core_apply(struct core *c, const struct record *r)
     case RECORD_GROUP_CLOSE:
     case RECORD_GROUP_CANCEL:
     case RECORD_GROUP_END:
+    case RECORD_GROUP_READ:
         return group_apply(c, r);
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
@@ -515,6 +516,7 @@ static void tell(struct core *c, const struct record *r)
     case RECORD_GROUP_TIME:
         news_of_group(c, r);
         return;
+    case RECORD_GROUP_READ:
     case RECORD_QUEUE:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:

@@ -321,6 +321,15 @@ static const char *apply_end(struct core *c, struct group *g,
     return NULL;
 }
 
+static const char *apply_read(struct core *c, struct group *g)
+{
+    if (g->read)
+        return "group read to its end twice";
+    g->read = true;
+    list_push_back(&c->spent, &g->spent);
+    return NULL;
+}
+
 const char *group_apply(struct core *c, const struct record *r)
 {
     struct group *g;
@@ -330,7 +339,7 @@ const char *group_apply(struct core *c, const struct record *r)
     g = find_group(c, (struct group_id){r->id});
     if (!g)
         return NULL; /* forgotten, its oldest segment removed */
-    if (g == &c->root || g->ended)
+    if (g == &c->root || g->ended != (r->type == RECORD_GROUP_READ))
         return "change of a group that cannot change";
     switch (r->type) {
     case RECORD_GROUP_CLOSE:
@@ -339,6 +348,8 @@ const char *group_apply(struct core *c, const struct record *r)
         return apply_cancel(c, g, r);
     case RECORD_GROUP_END:
         return apply_end(c, g, r);
+    case RECORD_GROUP_READ:
+        return apply_read(c, g);
     case RECORD_GROUP:
     case RECORD_QUEUE:
     case RECORD_LIMITER:
@@ -791,8 +802,6 @@ static void write_page(struct core *c, struct group *g, struct client_id client,
     value_set_count(b, count_at, n);
     over = g->ended && at == v->len;
     value_int(b, over);
-    if (over && !list_linked(&g->spent))
-        list_push_back(&c->spent, &g->spent);
     next = !by_id    ? (uint64_t)g->done_dropped + at
            : at == 0 ? 0
                      : v->ids[at - 1] & ~ID_GROUP;
@@ -800,6 +809,10 @@ static void write_page(struct core *c, struct group *g, struct client_id client,
                    (unsigned long long)next);
     memcpy(b->data + cursor_at + 1 + sizeof(uint32_t), cursor, CURSOR_DIGITS);
     reply_end(c);
+    /* A fact, for from now on its members make room for newer outcomes: those
+     * would have to go instead after a restart. */
+    if (over && !g->read)
+        record_simple(c, g, RECORD_GROUP_READ);
 }
 
 static bool next_ready(const struct group *g, int64_t cursor)

@@ -266,6 +266,7 @@ struct group {
     struct key *key;       /* as in struct extra */
     int64_t cancel_grace_ms;
     bool closed, ended;
+    bool read;          /* its results were, to the end */
     bool failed_inside; /* something failed in a group that ended in it */
     bool errors_below;  /* ... or in one under a job in it */
     uint8_t cause;      /* enum cause: why it was cancelled; NONE: was not */
@@ -286,8 +287,8 @@ struct group {
     int64_t nproducers;       /* volatile: submits that wait with a member */
     struct list sweep;        /* volatile: core->sweeps or ->forgetting */
     size_t sweep_next;        /* volatile: index into members */
-    struct list spent;        /* volatile: core->spent, once its results were
-                               * read to the end */
+    struct list spent;        /* core->spent, while it was read and has some
+                               * members left */
 };
 
 /* What the last numbered requests of a session led to; see once.c. */
@@ -405,7 +406,7 @@ struct core {
     uint32_t images_next;    /* queues from this number on want an image */
     uint32_t limiter_images_next;
     int64_t work;      /* left in this step */
-    struct list spent; /* ended groups that were read, oldest first */
+    struct list spent; /* ended groups, in the order of being read */
     int64_t memory;    /* bytes */
     int64_t retained_jobs, retained_bytes; /* finished jobs */
     int64_t state_counts[JOB_STATES_COUNT];

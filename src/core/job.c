@@ -770,6 +770,7 @@ const char *job_apply(struct core *c, const struct record *r)
     case RECORD_GROUP_END:
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
+    case RECORD_GROUP_READ:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
     case RECORD_SESSION:

@@ -253,6 +253,7 @@ void news_of_job(struct core *c, const struct record *r)
     case RECORD_GROUP_CANCEL:
     case RECORD_GROUP_END:
     case RECORD_GROUP_TIME:
+    case RECORD_GROUP_READ:
     case RECORD_QUEUE:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
@@ -324,6 +325,7 @@ void news_of_group(struct core *c, const struct record *r)
     case RECORD_CLEAR:
     case RECORD_DELIVER:
     case RECORD_RESCHEDULE:
+    case RECORD_GROUP_READ:
     case RECORD_QUEUE:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:

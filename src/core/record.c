@@ -457,6 +457,7 @@ static size_t strings_bytes(const struct record *r)
     case RECORD_LIMITER_DELETE:
     case RECORD_GROUP_CLOSE:
     case RECORD_GROUP_END:
+    case RECORD_GROUP_READ:
     case RECORD_SHIELD:
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
@@ -540,6 +541,7 @@ void record_encode(struct buf *to, const struct record *r)
         put_i64(&w, r->u.policy.succeed);
         break;
     case RECORD_LIMITER_DELETE:
+    case RECORD_GROUP_READ:
         break;
     }
     to->data[to->len] = (char)r->type;
@@ -631,6 +633,7 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         out->u.policy.succeed = get_i64(&r);
         break;
     case RECORD_LIMITER_DELETE:
+    case RECORD_GROUP_READ:
         break;
     default:
         return "record of an unknown type (written by a newer version?)";

@@ -53,8 +53,8 @@ static struct core_stats stats(struct daemon *d)
 /* A number that GROUP INFO root answers. */
 static int64_t of_root(struct daemon *d, const char *key)
 {
-    return node_int(node_get(
-        group_ask(d, 3, EVENT_GROUP_INFO, 0, 0, CORE_UNSET, 0), key));
+    return node_int(
+        node_get(group_ask(d, 3, EVENT_GROUP_INFO, 0, 0, CORE_UNSET, 0), key));
 }
 
 static uint64_t submit_kept(struct daemon *d, uint64_t group, int64_t keep_ms)
@@ -241,6 +241,35 @@ START_TEST(a_long_replay_holds_no_more_than_the_daemon_did)
 }
 END_TEST
 
+START_TEST(a_read_group_makes_room_after_a_restart_too)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    uint64_t g, last[5];
+
+    daemon_limits(d);
+    d->limits.retain_jobs = 10;
+    daemon_start(d);
+    g = open_policy(d, 1, 0);
+    for (int i = 0; i < 10; i++)
+        (void)done_kept(d, g, 100000);
+    close_group(d, g);
+    for (int i = 0; i < 2; i++) /* it is read once */
+        ck_assert_int_eq(
+            node_int(
+                node_item(group_ask(d, 3, EVENT_GROUP_NEXT, g, 0, 0, 100), 2)),
+            1);
+    daemon_pass(d, 1000);
+    for (int i = 0; i < 5; i++)
+        last[i] = done_kept(d, 0, 100000);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 5; i++)
+            ck_assert(!is_error(result(d, 3, last[i], 0), CORE_ERR_NOJOB));
+        daemon_crash(d);
+    }
+    daemon_free(d);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -252,6 +281,7 @@ int main(void)
         a_forgotten_member_of_a_live_group_counts_once,
         the_root_counts_what_is_still_known,
         a_long_replay_holds_no_more_than_the_daemon_did,
+        a_read_group_makes_room_after_a_restart_too,
     };
     Suite *suite = suite_create("core_forget");
     TCase *forget = tcase_create("forget");
