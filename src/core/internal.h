@@ -70,6 +70,7 @@ struct extra {
     uint32_t nerrors;
     uint32_t failures; /* failed attempts */
     uint32_t losses;   /* lost attempts */
+    bool errors_below; /* as in struct run, of the last attempt that is over */
     int64_t not_before_ms;
     struct needs *needs;    /* NULL: none */
     struct lane *lane;      /* volatile: parked in it for want of `needs` */

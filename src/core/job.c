@@ -610,6 +610,7 @@ static const char *apply_requeue(struct core *c, struct job *j,
         x->failures++;
     if (v->kind == VERDICT_LOST)
         x->losses++;
+    x->errors_below = j->u.run->errors_below;
     run_free(c, j);
     group_active(c, j->group, -1);
     x->not_before_ms = v->not_before_ms;
@@ -673,6 +674,13 @@ static const char *apply_clear(struct core *c, struct job *j,
     return NULL;
 }
 
+/* Under its last attempt, though that be over and the job wait for one more. */
+static bool has_errors_below(const struct job *j)
+{
+    return holds_run(j->state) ? j->u.run->errors_below
+                               : j->extra && j->extra->errors_below;
+}
+
 static const char *apply_end(struct core *c, struct job *j,
                              const struct record *r)
 {
@@ -701,9 +709,9 @@ static const char *apply_end(struct core *c, struct job *j,
     }
     if (j->extra && j->extra->needs)
         needs_use(j->extra->needs, -1);
+    g->errors_below = g->errors_below || has_errors_below(j);
     if (holds_run(j->state)) {
         end->started_ms = j->u.run->started_ms;
-        g->errors_below = g->errors_below || j->u.run->errors_below;
         run_free(c, j);
         if (j->state != JOB_DELIVERING)
             group_active(c, g, -1);

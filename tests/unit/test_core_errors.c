@@ -310,6 +310,38 @@ START_TEST(a_cancelled_job_keeps_the_errors_below_it)
 }
 END_TEST
 
+/* Wherever one looks from: its last attempt is over, and there is no other. */
+START_TEST(a_job_that_is_cancelled_between_attempts_keeps_them_too)
+{
+    struct daemon *d = daemon_new();
+    uint64_t top = open_policy(d, 0, 0), g = open_under_group(d, top, 0);
+    struct core_event ev = a_job("q");
+    uint64_t id, below, leaf;
+    char tree[400];
+    struct token t;
+
+    ev.u.submit.group.n = g;
+    ev.u.submit.retry = 3;
+    id = submit_event(d, &ev);
+    t = take(d);
+    below = open_under_job(d, t);
+    leaf = failed_in(d, below, "exit:9");
+    done(d, t);
+    ck_assert_int_eq(job(d, id).state, VIEW_DELAYED);
+    cancel_job(d, id, "no need");
+    close_group(d, g);
+    daemon_crash(d);
+    for (int up = 0; up < 2; up++) {
+        (void)snprintf(tree, sizeof(tree), "%s%s%s%s%s",
+                       up ? line(0, top, "") : "", line(up, g, ""),
+                       line(up + 1, id, ""), line(up + 2, below, ""),
+                       line(up + 3, leaf, "exit:9"));
+        is_tree(d, (struct question){.id = up ? top : g}, tree);
+    }
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(errors_of_groups_are_their_own)
 {
     struct daemon *d = daemon_new();
@@ -568,6 +600,8 @@ static Suite *errors_suite(void)
     tcase_add_test(shape, all_attempts_of_a_failed_job_are_told);
     tcase_add_test(shape, an_attempt_that_was_made_good_is_forgiven);
     tcase_add_test(shape, a_cancelled_job_keeps_the_errors_below_it);
+    tcase_add_test(shape,
+                   a_job_that_is_cancelled_between_attempts_keeps_them_too);
     tcase_add_test(shape, errors_of_groups_are_their_own);
     tcase_add_test(shape, a_tree_that_lives_tells_what_has_failed_so_far);
     tcase_add_test(pages, cursors_that_lead_nowhere_are_refused);
