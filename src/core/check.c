@@ -60,7 +60,7 @@ static bool has_run(const struct job *j)
 
 struct tally {
     int64_t states[JOB_STATES_COUNT];
-    int64_t jobs, payload, retained;
+    int64_t jobs, payload, retained, retained_bytes;
     uint64_t keys;
     int64_t dead;
 };
@@ -146,6 +146,7 @@ static void check_job(const struct core *c, struct job *j, void *arg)
     } else if (j->state == JOB_FINISHED) {
         ASSERT(j->u.end->job == j && heap_has(&j->u.end->timer.node));
         t->retained++;
+        t->retained_bytes += job_retained_bytes(j);
         ASSERT(!j->extra || list_empty(&j->extra->waiters));
     } else {
         ASSERT(!j->group->ended);
@@ -479,9 +480,10 @@ void core_check(const struct core *c)
         ASSERT(t.states[s] == c->state_counts[s]);
     ASSERT(t.payload == c->payload_bytes);
     ASSERT(t.retained == c->retained_jobs);
+    ASSERT(t.retained_bytes == c->retained_bytes);
     ASSERT(t.dead == c->ndead);
     check_dead(c);
-    ASSERT(c->memory >= 0 && c->retained_bytes >= 0 && c->log_bytes >= 0);
+    ASSERT(c->memory >= 0 && c->log_bytes >= 0);
     list_foreach (it, &c->queues) {
         const struct queue *q = list_entry(it, struct queue, link);
 

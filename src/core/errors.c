@@ -38,7 +38,19 @@ void below_add(struct core *c, struct job *j, uint64_t group)
     id_vector_push(c, &x->below->groups, group | ID_GROUP);
 }
 
-/* As with members: ids of what is gone go once they are the larger part. */
+static void drop_below(struct core *c, struct job *j)
+{
+    bool kept = j->state == JOB_FINISHED;
+
+    if (kept)
+        job_count_retained(c, j, -1);
+    below_free(c, j->extra);
+    if (kept)
+        job_count_retained(c, j, +1);
+}
+
+/* As with members: ids of what is gone go once they are the larger part; all
+ * of it when nothing is left. */
 void below_forgotten(struct core *c, const struct group *g)
 {
     struct job *j =
@@ -49,6 +61,10 @@ void below_forgotten(struct core *c, const struct group *g)
     if (!below)
         return;
     below->forgotten++;
+    if (below->forgotten == below->groups.len) {
+        drop_below(c, j);
+        return;
+    }
     if (below->forgotten < COMPACT_AT ||
         below->forgotten < below->groups.len / 2)
         return;
@@ -66,6 +82,7 @@ void below_free(struct core *c, struct extra *x)
     id_vector_clear(c, &x->below->groups);
     account(c, -(int64_t)sizeof(*x->below));
     mem_free(x->below);
+    x->below = NULL;
 }
 
 /* ---------------------------------------------------------------- filters */

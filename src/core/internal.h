@@ -484,6 +484,10 @@ void job_forget(struct core *c, struct job *j);
 struct extra *job_extra(struct core *c, struct job *j);
 /* A group above it that has no width left, or NULL. */
 struct group *job_full_group(const struct job *j);
+/* What is kept of a finished job, in bytes. */
+int64_t job_retained_bytes(const struct job *j);
+/* Of a finished job, for apply: before (-1) and after (+1) that changes. */
+void job_count_retained(struct core *c, const struct job *j, int sign);
 bool job_not_started(const struct job *j);
 bool job_past_deadline(const struct core *c, const struct job *j);
 /* Before its first start: not before that time; CORE_NONE: now. */
@@ -566,7 +570,8 @@ bool error_wanted(const struct error_filter *f, struct str class);
 uint32_t errors_wanted(const struct error_filter *f, const struct job *j);
 /* Has something failed in it, or may have? */
 bool errors_in_group(const struct group *g);
-/* A group was opened under the job; one of a job was forgotten; the job is. */
+/* A group was opened under the job; one of a job was forgotten; all are, or the
+ * job. */
 void below_add(struct core *c, struct job *j, uint64_t group);
 void below_forgotten(struct core *c, const struct group *g);
 void below_free(struct core *c, struct extra *x);

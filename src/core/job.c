@@ -622,8 +622,7 @@ static const char *apply_requeue(struct core *c, struct job *j,
     return NULL;
 }
 
-/* What is kept of a finished job. */
-static int64_t retained_bytes(const struct job *j)
+int64_t job_retained_bytes(const struct job *j)
 {
     const struct extra *x = j->extra;
     int64_t bytes =
@@ -640,13 +639,18 @@ static int64_t retained_bytes(const struct job *j)
                            x->errors[i].detail.len);
     if (x->dead)
         bytes += (int64_t)(sizeof(*x->dead) + j->payload_len);
+    if (x->key)
+        bytes += (int64_t)(sizeof(*x->key) + x->key->len);
+    if (x->below)
+        bytes += (int64_t)(sizeof(*x->below) +
+                           x->below->groups.cap * sizeof(uint64_t));
     return bytes;
 }
 
-static void count_retained(struct core *c, const struct job *j, int sign)
+void job_count_retained(struct core *c, const struct job *j, int sign)
 {
     c->retained_jobs += sign;
-    c->retained_bytes += sign * retained_bytes(j);
+    c->retained_bytes += sign * job_retained_bytes(j);
 }
 
 static void payload_free(struct core *c, struct job *j)
@@ -663,13 +667,13 @@ static const char *apply_clear(struct core *c, struct job *j,
 {
     if (!j->extra || !j->extra->dead)
         return "a job that is not dead leaves the dead";
-    count_retained(c, j, -1);
+    job_count_retained(c, j, -1);
     if (!PLANTED(DEAD_TWICE)) {
         dead_remove(c, j);
         payload_free(c, j);
     }
     j->extra->retried = r->u.retried;
-    count_retained(c, j, +1);
+    job_count_retained(c, j, +1);
     timer_set(c, &j->u.end->timer, j->u.end->ended_ms + j->options->keep_ms);
     return NULL;
 }
@@ -733,7 +737,7 @@ static const char *apply_end(struct core *c, struct job *j,
         g->by_outcome[v->outcome]++;
     if (g->id)
         id_vector_push(c, &g->done, j->node.hash);
-    count_retained(c, j, +1);
+    job_count_retained(c, j, +1);
     timer_set(c, &end->timer,
               r->at_ms + (v->outcome == OUTCOME_FAILED ? dead_keep_ms(c, j)
                                                        : j->options->keep_ms));
@@ -810,7 +814,7 @@ void job_forget(struct core *c, struct job *j)
     struct group *g = j->group;
 
     ASSERT(j->state == JOB_FINISHED);
-    count_retained(c, j, -1);
+    job_count_retained(c, j, -1);
     count(c, j, -1);
     if (!g->id)
         group_root_forgets(g, (enum outcome)end->outcome);

@@ -115,13 +115,26 @@ bool key_is_free(struct core *c, struct key_scope scope, struct str text)
     return text.len <= CORE_KEY_MAX && (!k || !k->of || holder(c, k));
 }
 
+/* What has ended keeps its key no longer. */
+static void unbind(struct core *c, struct key *k)
+{
+    struct job *j =
+        k->scope.kind == KEY_QUEUE ? find_job(c, (struct job_id){k->of}) : NULL;
+
+    if (j)
+        job_count_retained(c, j, -1);
+    *holder(c, k) = NULL;
+    if (j)
+        job_count_retained(c, j, +1);
+}
+
 struct key *key_bind(struct core *c, struct key_scope scope, struct str text,
                      uint64_t id)
 {
     struct key *k = key_get(c, scope, text);
 
     if (k->of)
-        *holder(c, k) = NULL;
+        unbind(c, k);
     k->of = id;
     return k;
 }

@@ -270,6 +270,55 @@ START_TEST(a_read_group_makes_room_after_a_restart_too)
 }
 END_TEST
 
+START_TEST(what_an_outcome_keeps_counts_in_retain_bytes)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q"), open = a_group();
+    int64_t before = stats(d).retained_bytes, plain, held;
+    struct token t;
+
+    (void)done_kept(d, 0, 5000);
+    plain = stats(d).retained_bytes - before;
+    before += plain;
+    ev.u.submit.keep_ms = 5000;
+    ev.u.submit.key = STR("key");
+    (void)submit_event(d, &ev);
+    t = take(d);
+    open.u.group_open.parent = (struct scope_ref){.is_job = true, .token = t};
+    open.u.group_open.keep_ms = 100;
+    for (int i = 0; i < 100; i++)
+        close_group(d, open_event(d, &open));
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    held = stats(d).retained_bytes - before;
+    ck_assert_int_ge(held, plain + 3 + 100 * 8);
+    daemon_pass(d, 101); /* the groups are forgotten, it is not */
+    ck_assert_int_lt(stats(d).retained_bytes - before, held - 100 * 8);
+    held = stats(d).retained_bytes;
+    daemon_crash(d);
+    ck_assert_int_eq(stats(d).retained_bytes, held);
+    daemon_pass(d, 5000);
+    ck_assert_int_eq(stats(d).retained_bytes, 0);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_key_that_goes_to_another_job_counts_there)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q"), retry = {.kind = EVENT_RETRY};
+    uint64_t id;
+
+    ev.u.submit.key = STR("key");
+    id = submit_event(d, &ev);
+    ck_assert(is_ok(report(d, EVENT_FAIL, take(d), "exit:1")));
+    retry.u.job.id.n = id;
+    (void)submit_event(d, &retry);
+    ck_assert(
+        is_ok(report(d, EVENT_DONE, take(d), ""))); /* core_check counts */
+    daemon_free(d);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -282,6 +331,8 @@ int main(void)
         the_root_counts_what_is_still_known,
         a_long_replay_holds_no_more_than_the_daemon_did,
         a_read_group_makes_room_after_a_restart_too,
+        what_an_outcome_keeps_counts_in_retain_bytes,
+        a_key_that_goes_to_another_job_counts_there,
     };
     Suite *suite = suite_create("core_forget");
     TCase *forget = tcase_create("forget");
