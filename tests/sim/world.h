@@ -69,9 +69,9 @@ struct world {
     size_t first;     /* entries before it are not replayed any more */
     uint32_t segment; /* as the core knows it */
     size_t segment_entries, segment_full; /* it rolls at so many entries */
-    uint32_t trim; /* segments before it go at the next commit */
-    bool rolled;   /* in this step entries went to another segment, ... */
-    size_t roll_from;     /* ... from this one on, and ... */
+    uint32_t trim;    /* segments before it go at the next commit */
+    bool rolled;      /* in this step entries went to another segment, ... */
+    size_t roll_from; /* ... from this one on, and ... */
     uint64_t roll_newest; /* ... this was the newest job */
     struct world_snapshot snapshots[WORLD_SNAPSHOTS];
     int nsnapshots;
