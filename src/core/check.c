@@ -457,6 +457,7 @@ static uint64_t check_numbered(const struct core *c)
 {
     uint32_t segment = 0;
     uint64_t n = 0;
+    int64_t numbers = 0;
 
     list_foreach (it, &c->numbered) {
         const struct asked *a = list_entry(it, struct asked, numbered);
@@ -464,8 +465,10 @@ static uint64_t check_numbered(const struct core *c)
         ASSERT(a->cap > 0 && a->segment >= segment && a->first <= a->last &&
                a->last - a->first < a->cap);
         segment = a->segment;
+        numbers += (int64_t)(a->last - a->first) + 1 + ONCE_IMAGE_WEIGHT;
         n++;
     }
+    ASSERT(numbers == c->numbers);
     return n;
 }
 

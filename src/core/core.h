@@ -124,6 +124,10 @@ struct core_limits {
     /* Units of work of each kind in one step; what is left is done in the
      * next. Not a setting: the tests lower it. */
     int64_t step_work;
+    /* Numbers of requests (ONCE) that all sessions remember: 8 bytes each at
+     * the head of every segment of the store. Not a setting: follows from the
+     * size of a segment. */
+    int64_t numbers_max;
     bool detach;           /* may groups outlive their session? */
     int64_t shield_max_ms; /* longest shield of a job */
     struct queue_settings queue_defaults;

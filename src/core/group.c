@@ -170,7 +170,7 @@ static const char *apply_open(struct core *c, const struct record *r)
     if (r->id == 0 || (r->id & ID_GROUP) || rg->fail < 0 || rg->succeed < 0 ||
         rg->width < -1 || rg->width == 0 || rg->keep_ms < 0 ||
         rg->deadline_ms < -1 || (rg->of_body && !rg->parent_is_job) ||
-        (rg->once.number > 0) != (rg->once.session > 0))
+        !once_ok(&rg->once))
         return "group with impossible options";
     once_apply(c, &rg->once, r->id | ID_GROUP);
     if (rg->parent_is_job) {

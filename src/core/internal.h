@@ -302,6 +302,8 @@ struct asked {
 };
 
 #define ONCE_OPEN_MAX 1024
+/* What the image of a session takes besides its numbers, counted in numbers. */
+#define ONCE_IMAGE_WEIGHT 4
 
 struct session {
     struct map_node node; /* hash: the id */
@@ -381,6 +383,7 @@ struct core {
     struct list queues, all_groups, ended_groups, all_sessions, all_clients,
         joining, delivering;
     struct list numbered; /* sessions with numbers, by asked.segment */
+    int64_t numbers;      /* the size of their images, in numbers */
     struct group root;
     struct heap timers; /* but for ... */
     struct heap keeps;  /* ... TIMER_KEEP and TIMER_FORGET: a replay goes by
@@ -726,6 +729,11 @@ void key_drop(struct core *c, struct key *k);
  * number. kind: ID_GROUP for a group, 0 for a job. */
 bool once_answered(struct core *c, struct client_id client,
                    const struct event_once *o, uint64_t kind);
+/* May the session remember this number, too? Answers the error if not. */
+bool once_room(struct core *c, struct client_id client,
+               const struct event_once *o);
+/* May it stand in a record? */
+bool once_ok(const struct record_once *o);
 /* For the record of what the request makes. */
 struct record_once once_record(struct core *c, struct client_id client,
                                const struct event_once *o);

@@ -326,7 +326,7 @@ static const char *apply_job(struct core *c, const struct record *r)
     struct needs *needs = NULL;
     struct job *j;
 
-    if ((rj->once.number > 0) != (rj->once.session > 0))
+    if (!once_ok(&rj->once))
         return "job asked for by nobody";
     once_apply(c, &rj->once, r->id);
     /* Removed with their oldest segment: nothing of them is needed. */

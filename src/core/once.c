@@ -21,6 +21,11 @@
  * first. More than this connections are not to be resumed at once. */
 #define SESSIONS_KEPT 20000
 
+static int64_t weight(const struct asked *a)
+{
+    return a->cap ? (int64_t)(a->last - a->first) + 1 + ONCE_IMAGE_WEIGHT : 0;
+}
+
 static uint64_t *slot(const struct session *s, uint64_t number)
 {
     return &s->asked.ids[number & (s->asked.cap - 1)];
@@ -61,6 +66,23 @@ static void anchor(struct core *c, struct session *s)
     list_push_back(&c->numbered, &s->asked.numbered);
 }
 
+/* The numbers that are remembered once this one is: those from *first on. */
+static void window_with(const struct asked *a, uint64_t number, uint64_t open,
+                        uint64_t *first, uint64_t *last)
+{
+    *first = number > open ? number - open : 1;
+    if (*first < a->first)
+        *first = a->first;
+    *last = number > a->last ? number : a->last;
+    if (*last - *first >= ONCE_OPEN_MAX)
+        *first = *last - ONCE_OPEN_MAX + 1;
+}
+
+bool once_ok(const struct record_once *o)
+{
+    return (o->number > 0) == (o->session > 0) && o->number <= INT64_MAX;
+}
+
 void once_apply(struct core *c, const struct record_once *o, uint64_t id)
 {
     struct session *s;
@@ -77,12 +99,8 @@ void once_apply(struct core *c, const struct record_once *o, uint64_t id)
     }
     if (is_behind(s, o->number))
         return;
-    first = o->number > o->open ? o->number - o->open : 1;
-    if (first < a->first)
-        first = a->first;
-    last = o->number > a->last ? o->number : a->last;
-    if (last - first >= ONCE_OPEN_MAX)
-        first = last - ONCE_OPEN_MAX + 1;
+    window_with(a, o->number, o->open, &first, &last);
+    c->numbers -= weight(a);
     if (a->cap == 0)
         anchor(c, s);
     resize(c, s, first, last);
@@ -91,6 +109,7 @@ void once_apply(struct core *c, const struct record_once *o, uint64_t id)
         *slot(s, n) = 0;
     a->first = first;
     a->last = last;
+    c->numbers += weight(a);
     *slot(s, o->number) = id;
 }
 
@@ -101,7 +120,8 @@ const char *once_apply_image(struct core *c, const struct record *r)
     struct session *s;
 
     if (r->id == 0 || rs->ids.len % sizeof(uint64_t) || n == 0 ||
-        n > ONCE_OPEN_MAX || rs->first == 0 || last < rs->first)
+        n > ONCE_OPEN_MAX || rs->first == 0 || last < rs->first ||
+        last > INT64_MAX)
         return "session with impossible numbers";
     s = session_get(c, r->id);
     once_release(c, s);
@@ -109,6 +129,7 @@ const char *once_apply_image(struct core *c, const struct record *r)
     resize(c, s, rs->first, last);
     s->asked.first = rs->first;
     s->asked.last = last;
+    c->numbers += weight(&s->asked);
     for (uint64_t i = 0; i < n; i++)
         memcpy(slot(s, rs->first + i), rs->ids.p + i * sizeof(uint64_t),
                sizeof(uint64_t));
@@ -146,6 +167,7 @@ void once_write_image(struct core *c)
 
 void once_release(struct core *c, struct session *s)
 {
+    c->numbers -= weight(&s->asked);
     if (s->asked.cap > 0) {
         segment_drop(c, s->asked.segment);
         list_remove(&s->asked.numbered);
@@ -161,10 +183,15 @@ static bool has_only_numbers(const struct session *s)
     return !s->client && list_empty(&s->held) && list_empty(&s->groups);
 }
 
+static bool too_many(const struct core *c)
+{
+    return c->nsessions >= SESSIONS_KEPT || c->numbers > c->limits.numbers_max;
+}
+
 /* A few looks are enough: those that stay go to the end. */
 void once_bound_sessions(struct core *c)
 {
-    for (int looks = 0; looks < 8 && c->nsessions >= SESSIONS_KEPT; looks++) {
+    for (int looks = 0; looks < 8 && too_many(c); looks++) {
         struct session *s =
             list_entry(list_first(&c->all_sessions), struct session, link);
 
@@ -179,7 +206,31 @@ void once_bound_sessions(struct core *c)
 
 bool once_outlives(const struct core *c, const struct session *s)
 {
-    return s->asked.cap > 0 && c->nsessions <= SESSIONS_KEPT;
+    /* Those that are gone leave half of the room to the others. */
+    return s->asked.cap > 0 && c->nsessions <= SESSIONS_KEPT &&
+           c->numbers <= c->limits.numbers_max / 2;
+}
+
+/* The images of all must fit well into a segment, or writing them would fill
+ * one after the other. */
+
+bool once_room(struct core *c, struct client_id client,
+               const struct event_once *o)
+{
+    const struct asked *a;
+    uint64_t first, last;
+    int64_t grows;
+
+    if (LIKELY(o->number == 0))
+        return true;
+    a = &session_of(c, client)->asked;
+    window_with(a, (uint64_t)o->number, (uint64_t)o->open, &first, &last);
+    grows = (int64_t)(last - first) + 1 + ONCE_IMAGE_WEIGHT - weight(a);
+    if (grows <= 0 || c->numbers + grows <= c->limits.numbers_max)
+        return true;
+    reply_error(c, client, CORE_ERR_LIMIT,
+                "ONCE: all sessions together have too many open requests");
+    return false;
 }
 
 bool once_answered(struct core *c, struct client_id client,
@@ -204,11 +255,9 @@ bool once_answered(struct core *c, struct client_id client,
                     (unsigned long long)number);
         return true;
     }
-    if (s->asked.cap == 0 || number > s->asked.last)
-        return false;
-    id = *slot(s, number);
+    id = s->asked.cap && number <= s->asked.last ? *slot(s, number) : 0;
     if (id == 0)
-        return false;
+        return !once_room(c, client, o);
     if ((id & ID_GROUP) != kind) {
         reply_error(c, client, CORE_ERR_GENERIC,
                     "ONCE: request %llu of this session was another one",

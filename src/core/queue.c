@@ -633,7 +633,8 @@ static bool admit_one(struct core *c, struct queue *q)
     if (!list_empty(&q->deliveries) || !queue_fits(q, w->submit->payload.len))
         return false;
     list_remove(&w->keyed); /* it has an answer of its own */
-    if (submit_allowed(c, w->client->id, w->submit))
+    if (once_room(c, w->client->id, &w->submit->once) &&
+        submit_allowed(c, w->client->id, w->submit))
         accept(c, w->client->id, q, w->submit);
     waiter_free(c, w);
     return true;

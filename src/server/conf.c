@@ -513,6 +513,8 @@ int conf_read(struct conf *c, const char *name, struct str text,
     read_overrides(&r, overrides, noverrides);
     if (buf_size(errors) == before)
         check_together(c, name, errors);
+    /* At 8 bytes each they take an eighth of a segment. */
+    c->limits.numbers_max = c->segment_size / 64;
     mem_free(r.named);
     mem_free(r.limiters);
     return buf_size(errors) == before ? 0 : -EINVAL;

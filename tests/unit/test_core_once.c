@@ -3,6 +3,9 @@
  * The laws of ONCE and of what is said again: who has lost an answer asks once
  * more, and nothing is done twice.
  */
+#include <errno.h>
+
+#include "core/record.h"
 #include "daemon.h"
 
 #define MINE 7 /* a client with a session */
@@ -203,6 +206,63 @@ START_TEST(open_requests_are_bounded)
     ck_assert_int_ge(most.memory_bytes, before.memory_bytes + 8 * 1023);
     ck_assert_int_le(after.memory_bytes, most.memory_bytes - 8 * 1000);
     daemon_free(d);
+}
+END_TEST
+
+/* Or their images would not fit into a segment, and be written for ever. */
+START_TEST(all_sessions_together_remember_a_bounded_many)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event ev = numbered(1024, 1023);
+
+    daemon_limits(d);
+    d->limits.numbers_max = 4000;
+    daemon_start(d);
+    ev.u.submit.queue = STR("other");
+    for (uint64_t client = 20; client < 24; client++) {
+        const struct node *n;
+
+        (void)session_of(d, client);
+        n = ask(d, client, &ev);
+        ck_assert(client < 23 ? n->v.kind == VALUE_ID
+                              : is_error(n, CORE_ERR_LIMIT));
+    }
+    (void)job_once(d, 23, 1, 0);
+    /* Nor does who waits for room get past it. */
+    for (int i = 0; i < 9; i++)
+        (void)submit(d, "q", 0);
+    (void)session_of(d, 24);
+    ck_assert_ptr_null(submit_once(d, 24, 800, 799));
+    ev.u.submit.once = (struct event_once){900, 899};
+    (void)session_of(d, 25);
+    (void)node_id(ask(d, 25, &ev), 'j');
+    (void)take(d);
+    (void)take(d);
+    ck_assert(is_error(got(d, 24), CORE_ERR_LIMIT));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_number_beyond_those_of_requests_is_damage)
+{
+    struct core_limits limits;
+    uint64_t ids[2] = {1, 2};
+    struct record r = {.type = RECORD_SESSION,
+                       .at_ms = DAEMON_START,
+                       .id = 5,
+                       .u.session = {.first = UINT64_MAX - 1,
+                                     .ids = {(const char *)ids, sizeof(ids)}}};
+    struct buf b;
+    struct core *core;
+
+    buf_init(&b);
+    core_limits_init(&limits);
+    core = core_new(&limits);
+    record_encode(&b, &r);
+    ck_assert_int_eq(core_replay(core, buf_front(&b), buf_size(&b), 0, NULL),
+                     -EBADMSG);
+    core_free(core);
+    buf_clear(&b);
 }
 END_TEST
 
@@ -469,6 +529,8 @@ int main(void)
         what_was_refused_was_not_done_and_may_be_asked_again,
         what_lies_behind_the_open_ones_is_forgotten,
         open_requests_are_bounded,
+        all_sessions_together_remember_a_bounded_many,
+        a_number_beyond_those_of_requests_is_damage,
         numbers_are_a_session_s_and_begin_at_one,
         one_connection_at_a_time_speaks_for_a_session,
         who_waits_behind_a_superseded_submit_is_let_in,
