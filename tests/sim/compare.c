@@ -365,7 +365,8 @@ static void compare_results(struct model *m, struct model_eyes *eyes, int i,
                             .u.group = {.id = {m->groups[i].id},
                                         .count = 10000,
                                         .errors_only = errors_only}};
-    const struct node *page = view_ask(eyes->core, eyes->arena, &ev);
+    const struct node *page =
+        view_read(eyes->core, eyes->arena, &ev, &eyes->records);
     const struct node *entries = node_item(page, 1);
     /* members of a group that has ended make room for others */
     bool short_of_room =

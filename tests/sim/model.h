@@ -233,6 +233,7 @@ struct model_reply {
 struct model_eyes {
     struct core *core;
     struct arena *arena;
+    struct buf records; /* of what was read to its end; the world keeps them */
 };
 
 void model_init(struct model *m, const struct core_limits *limits);

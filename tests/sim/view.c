@@ -214,14 +214,24 @@ void node_print(const struct node *n, char *to, size_t size)
 const struct node *view_ask(struct core *c, struct arena *a,
                             const struct core_event *ev)
 {
+    return view_read(c, a, ev, NULL);
+}
+
+const struct node *view_read(struct core *c, struct arena *a,
+                             const struct core_event *ev, struct buf *records)
+{
     static struct core_effects out; /* kept: there are many questions */
-    size_t at = a->bytes.len;
+    size_t at = a->bytes.len, len;
 
     core_effects_reset(&out);
     core_step(c, ev, &out);
-    if (buf_size(&out.records))
+    len = buf_size(&out.records);
+    if (len > 0 && !records)
         violation("a question of kind %d made a record", (int)ev->kind);
-    if (out.len != 1 || out.list[0].kind != EFFECT_REPLY ||
+    if (len > 0)
+        buf_append(records, buf_front(&out.records), len);
+    /* The reply goes first: it does not wait for the record. */
+    if (out.len != (len > 0 ? 2 : 1) || out.list[0].kind != EFFECT_REPLY ||
         out.list[0].client.n != ev->client.n)
         violation("a question of kind %d had %zu effects, 1 reply expected",
                   (int)ev->kind, out.len);

@@ -94,6 +94,9 @@ struct group_view {
 /* One question that must not change anything: answered at once, no record. */
 const struct node *view_ask(struct core *c, struct arena *a,
                             const struct core_event *ev);
+/* One that may be worth a record, which is appended to `records`. */
+const struct node *view_read(struct core *c, struct arena *a,
+                             const struct core_event *ev, struct buf *records);
 void view_job_read(const struct node *map, struct job_view *out);
 void view_group_read(const struct node *map, struct group_view *out);
 struct job_view view_job(struct core *c, struct arena *a, int64_t now,

@@ -41,9 +41,9 @@ static void snapshot_take(struct world *w)
     memcpy(s->model, w->model, sizeof(*w->model));
 }
 
-static void entry_append(struct world *w)
+static void entry_append(struct world *w, const struct buf *records)
 {
-    size_t len = buf_size(&w->effects.records);
+    size_t len = buf_size(records);
     struct world_entry *e;
     uint64_t pos;
 
@@ -54,7 +54,7 @@ static void entry_append(struct world *w)
     }
     e = &w->entries[w->nentries++];
     *e = (struct world_entry){
-        .data = mem_dup(buf_front(&w->effects.records), len),
+        .data = mem_dup(buf_front(records), len),
         .len = len,
         .segment = w->segment,
         .digest = w->uncertain ? core_digest(w->core) : 0,
@@ -281,7 +281,7 @@ static size_t core_event_run(struct world *w, const struct core_event *ev,
     core_effects_reset(&w->effects);
     core_step(w->core, ev, &w->effects);
     if (buf_size(&w->effects.records))
-        entry_append(w);
+        entry_append(w, &w->effects.records);
     else if (look && core_digest(w->core) != before)
         violation("the durable state changed without a record");
     hash(w, buf_front(&w->effects.records), buf_size(&w->effects.records));
@@ -357,6 +357,10 @@ static void step_checked(struct world *w, struct core_event *ev)
         roll_check(w);
     w->rolled = false;
     model_compare(w->model, &w->eyes, w->thorough);
+    if (buf_size(&w->eyes.records)) {
+        entry_append(w, &w->eyes.records);
+        buf_reset(&w->eyes.records);
+    }
     core_check(w->core); /* last: the model says more about what is wrong */
     if (w->nentries > before && w->uncertain)
         snapshot_take(w);
@@ -631,6 +635,7 @@ void world_clear(struct world *w)
 {
     core_free(w->core);
     core_effects_clear(&w->effects);
+    buf_clear(&w->eyes.records);
     arena_clear(&w->arena);
     mem_free(w->model);
     for (int i = 0; i < WORLD_SNAPSHOTS; i++)
