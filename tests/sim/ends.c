@@ -407,7 +407,7 @@ static void job_again(struct model *m, struct model_job *j, unsigned went)
         j->state = MODEL_QUEUED;
     }
     j->ready_seq = ++m->seq;
-    j->ready_step = m->step;
+    j->ready_step = j->again_step = m->step;
     j->ahead = j->body == BODY_RELEASED && went == TO_QUEUED && !j->timed_out;
     j->loose = !j->ahead;
     j->notice_due = j->notice_may = false;

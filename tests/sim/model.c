@@ -93,22 +93,37 @@ int model_queue_get(struct model *m, struct str name)
     return i;
 }
 
-bool model_queue_has_room(const struct model *m, int queue, int64_t len)
+/* `before`: what came back to the queue in this step does not count. */
+static bool has_room(const struct model *m, int queue, int64_t len, bool before)
 {
     int64_t jobs = 0, bytes = 0;
 
     for (int i = 0; i < m->njobs; i++) {
         const struct model_job *j = &m->jobs[i];
 
-        if (j->used && j->queue == queue &&
-            (j->state == MODEL_QUEUED || j->state == MODEL_DELAYED ||
-             j->state == MODEL_DELIVERING)) {
-            jobs++;
-            bytes += j->payload_len;
-        }
+        if (!j->used || j->queue != queue ||
+            (j->state != MODEL_QUEUED && j->state != MODEL_DELAYED &&
+             j->state != MODEL_DELIVERING))
+            continue;
+        if (before && (j->state == MODEL_DELIVERING ? j->delivery > m->began
+                                                    : j->again_step == m->step))
+            continue;
+        jobs++;
+        bytes += j->payload_len;
     }
     return jobs < m->queues[queue].set.max_jobs &&
            bytes + len <= m->queues[queue].set.max_bytes;
+}
+
+bool model_queue_has_room(const struct model *m, int queue, int64_t len)
+{
+    return has_room(m, queue, len, false);
+}
+
+bool model_queue_had_room(const struct model *m, int queue, int64_t len)
+{
+    return has_room(m, queue, len, true) &&
+           !ends_delivery_waits(m, queue, m->began + 1);
 }
 
 int model_job_slot(struct model *m)
@@ -312,6 +327,7 @@ void model_step(struct model *m, struct model_eyes *eyes,
                 size_t nreplies)
 {
     m->now = ev->now_ms;
+    m->began = m->seq;
     m->step++;
     m->jumped = ev->kind == EVENT_START;
     event_subject(m, ev);

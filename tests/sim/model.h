@@ -77,6 +77,7 @@ struct model_job {
     int64_t submitted, started_first, started_last, ended;
     uint64_t submit_seq, ready_seq, ready_step, end_step;
     uint64_t asked_step; /* when it was last asked to stop */
+    uint64_t again_step; /* when an attempt last led to another */
     uint64_t cancelled_step;
     uint64_t body_id;     /* the group of this attempt's body; 0: none yet */
     bool is_ready;        /* this attempt said READY ... */
@@ -207,6 +208,7 @@ struct model {
     bool restarted;     /* ever */
     bool jumped;        /* many times were passed at once: in any order */
     uint64_t reported;  /* the job that this step's event reports on */
+    uint64_t began;     /* seq, as this step began */
     bool early;         /* the event has not been looked at */
     int purged;         /* the queue that is purged in this step; -1 */
     int64_t retained;   /* ended jobs, as the last comparison began */

@@ -34,6 +34,9 @@ struct model_client *model_client_get(struct model *m, uint64_t id);
 int model_queue_find(const struct model *m, struct str name);
 int model_queue_get(struct model *m, struct str name);
 bool model_queue_has_room(const struct model *m, int queue, int64_t len);
+/* ... before results began to wait, and attempts led to others, in this step?
+ */
+bool model_queue_had_room(const struct model *m, int queue, int64_t len);
 int model_job_slot(struct model *m);
 int model_group_slot(struct model *m);
 

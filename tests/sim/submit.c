@@ -312,8 +312,7 @@ bool reply_submit(struct model *m, struct model_client *c,
         errors &= ~(1u << CORE_ERR_CANCELLED | 1u << CORE_ERR_CLOSED);
     if (errors)
         violation("SUBMIT was accepted although %x refuse it", errors);
-    if (!model_queue_has_room(m, r->job.queue, r->job.payload_len) ||
-        ends_delivery_waits(m, r->job.queue, UINT64_MAX) ||
+    if (!model_queue_had_room(m, r->job.queue, r->job.payload_len) ||
         !submit_is_head(m, c)) {
         (void)snprintf(why, 128, "SUBMIT went in without room or turn");
         return false;
