@@ -372,6 +372,7 @@ void deliver_leave(struct core *c, struct run *run)
     list_remove(&run->delivery);
     list_remove(&run->fed);
     run->feed = NULL;
+    queue_wake(c, f->to); /* the one behind may fit where it did not */
     if (!list_empty(&f->runs))
         return;
     list_remove(&f->link);

@@ -207,6 +207,33 @@ START_TEST(a_cancel_ends_a_delivery)
 }
 END_TEST
 
+/* Nobody looked at the one behind. */
+START_TEST(a_result_goes_on_when_the_larger_one_before_it_gives_up)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = {.kind = EVENT_QUEUE_SET};
+    uint64_t large, small;
+
+    ev.u.queue.name = STR("next");
+    ev.u.queue.settings = d->limits.queue_defaults;
+    ev.u.queue.settings.max_bytes = 10;
+    ck_assert(is_ok(ask(d, 1, &ev)));
+    (void)submit(d, "next", 0);
+    large = chain(d, 0, "next");
+    ev = a_report(EVENT_DONE, take(d), "");
+    ev.u.report.result = STR("12345");
+    ck_assert(is_ok(ask(d, 9, &ev)));
+    small = chain(d, 0, "next");
+    ev = a_report(EVENT_DONE, take(d), "");
+    ev.u.report.result = STR("1");
+    ck_assert(is_ok(ask(d, 9, &ev)));
+    ck_assert_int_eq(job(d, small).state, VIEW_DELIVERING);
+    cancel_job(d, large, "stop");
+    ck_assert_int_eq(job(d, small).outcome, VIEW_OK);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(a_cancelled_scope_takes_no_result)
 {
     struct daemon *d = daemon_new();
@@ -635,6 +662,7 @@ int main(void)
         pressure_travels_upstream,
         what_delivers_holds_no_width,
         a_cancel_ends_a_delivery,
+        a_result_goes_on_when_the_larger_one_before_it_gives_up,
         a_cancelled_scope_takes_no_result,
         a_job_that_is_ok_although_cancelled_delivers_but_does_not_wait,
         a_deadline_ends_a_delivery,
