@@ -53,7 +53,7 @@ static void check_group_map(const struct model_group *g, const struct node *map)
 }
 
 static bool reply_result(struct model *m, struct model_client *c,
-                         struct model_reply *rep)
+                         struct model_reply *rep, char why[128])
 {
     struct model_request *r = &c->request;
     int i = model_job_find(m, r->id);
@@ -76,8 +76,12 @@ static bool reply_result(struct model *m, struct model_client *c,
                       (unsigned long long)r->id);
         return true;
     }
-    if (i < 0 || m->jobs[i].state != MODEL_ENDED)
-        violation("WAIT was answered for a job that has not ended");
+    if (i < 0 || m->jobs[i].state != MODEL_ENDED) {
+        (void)snprintf(why, 128, "WAIT was answered for job %llx, which lives",
+                       (unsigned long long)r->id);
+        r->answered = false; /* what comes next may explain it */
+        return false;
+    }
     check_outcome(m, &m->jobs[i], rep->n);
     if (!str_eq(node_str(node_get(rep->n, "kind")), STR("job")))
         violation("the outcome of a job has another kind");
@@ -123,7 +127,7 @@ static bool reply_ready(struct model *m, struct model_client *c,
 }
 
 static bool reply_group_wait(struct model *m, struct model_client *c,
-                             struct model_reply *rep)
+                             struct model_reply *rep, char why[128])
 {
     struct model_request *r = &c->request;
     int i = model_group_find(m, r->id);
@@ -145,6 +149,13 @@ static bool reply_group_wait(struct model *m, struct model_client *c,
         if (m->groups[i].ended && m->groups[i].end_step != m->step)
             violation("GROUP WAIT was answered null after the end");
         return true;
+    }
+    if (!m->groups[i].ended &&
+        str_eq(node_str(node_get(rep->n, "state")), STR("ended"))) {
+        (void)snprintf(why, 128, "group %llx is said to have ended",
+                       (unsigned long long)r->id);
+        r->answered = false;
+        return false;
     }
     check_group_map(&m->groups[i], rep->n);
     if (r->wait_ms != CORE_UNSET && !m->groups[i].ended)
@@ -232,9 +243,9 @@ bool answers_take(struct model *m, struct model_reply *rep, char why[128])
     case REQUEST_FETCH:
         return reply_fetch(m, c, rep, why);
     case REQUEST_RESULT:
-        return reply_result(m, c, rep);
+        return reply_result(m, c, rep, why);
     case REQUEST_GROUP_WAIT:
-        return reply_group_wait(m, c, rep);
+        return reply_group_wait(m, c, rep, why);
     case REQUEST_NEXT:
         return reply_next(m, c, rep);
     case REQUEST_READY:

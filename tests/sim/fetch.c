@@ -22,10 +22,17 @@ int fetch_place(const struct model_request *r, int queue)
 
 bool fetch_is_crowded(const struct model *m, const struct model_request *r)
 {
-    for (int i = 0; i < m->njobs; i++)
-        if (m->jobs[i].used && m->jobs[i].state == MODEL_QUEUED &&
-            limits_any(&m->jobs[i]) && fetch_place(r, m->jobs[i].queue) >= 0)
+    for (int i = 0; i < m->njobs; i++) {
+        const struct model_job *j = &m->jobs[i];
+
+        if (!j->used || fetch_place(r, j->queue) < 0)
+            continue;
+        if (j->state == MODEL_QUEUED &&
+            (limits_any(j) || rules_group_has_width(m, j->group)))
             return true;
+        if (j->state == MODEL_ENDED && j->end_step == m->step)
+            return true;
+    }
     return false;
 }
 

@@ -300,10 +300,13 @@ bool reply_submit(struct model *m, struct model_client *c,
              ends_delivery_waits(m, r->job.queue, UINT64_MAX) ||
              !submit_is_head(m, c) || r->wait_ms > 0);
 
-        if (!full && !(errors & (1u << n->v.code)))
-            violation("SUBMIT was refused with %s, allowed: %x%s",
-                      error_code(n->v.code), errors,
-                      r->until <= m->now ? " or QUEUEFULL if full" : "");
+        if (!full && !(errors & (1u << n->v.code))) {
+            (void)snprintf(why, 128,
+                           "SUBMIT was refused with %s, allowed: %x%s",
+                           error_code(n->v.code), errors,
+                           r->until <= m->now ? " or QUEUEFULL if full" : "");
+            return false; /* what comes next may explain it */
+        }
         r->answered = true;
         return true;
     }
