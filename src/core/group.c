@@ -890,6 +890,7 @@ static bool known(struct core *c, const struct core_event *ev)
 
     if (!k)
         return false;
+    once_remember(c, ev->client, &o->once, k->of | ID_GROUP);
     value_id(reply_begin(c, ev->client), 'g', k->of, 0);
     reply_end(c);
     return true;

@@ -717,9 +717,11 @@ struct key *key_bind(struct core *c, struct key_scope scope, struct str text,
 /* What it led to is forgotten; NULL: nothing. */
 void key_release(struct core *c, struct key *k);
 /* A submit waits for room: it is answered, too, when another one with its key
- * is let in (key_answer). */
+ * is let in (key_answer), or, when those are very many, at its turn
+ * (key_answer_one, which frees it). */
 void key_wait(struct core *c, struct waiter *w, struct str text);
 void key_answer(struct core *c, struct key *k);
+void key_answer_one(struct core *c, struct waiter *w);
 /* Frees it if it leads to nothing and nobody waits with it. */
 void key_drop(struct core *c, struct key *k);
 
@@ -737,6 +739,10 @@ bool once_ok(const struct record_once *o);
 /* For the record of what the request makes. */
 struct record_once once_record(struct core *c, struct client_id client,
                                const struct event_once *o);
+/* The request, which once_answered and once_room let pass, has made nothing,
+ * for a KEY led here. */
+void once_remember(struct core *c, struct client_id client,
+                   const struct event_once *o, uint64_t id);
 /* For apply: the request has made this. */
 void once_apply(struct core *c, const struct record_once *o, uint64_t id);
 const char *once_apply_image(struct core *c, const struct record *r);

@@ -145,13 +145,25 @@ void key_wait(struct core *c, struct waiter *w, struct str text)
     list_push_back(&w->key->waiters, &w->keyed);
 }
 
+void key_answer_one(struct core *c, struct waiter *w)
+{
+    const struct event_once *once = &w->submit->once;
+    struct client_id id = w->client->id;
+
+    if (once_room(c, id, once)) {
+        once_remember(c, id, once, w->key->of);
+        value_id(reply_begin(c, id), 'j', w->key->of, 0);
+        reply_end(c);
+    }
+    waiter_free(c, w);
+}
+
+/* Numbered ones write an image each. */
 void key_answer(struct core *c, struct key *k)
 {
     list_foreach_safe (it, &k->waiters) {
-        struct waiter *w = list_entry(it, struct waiter, keyed);
-
-        value_id(reply_begin(c, w->client->id), 'j', k->of, 0);
-        reply_end(c);
-        waiter_free(c, w);
+        if (buf_size(&c->out->records) > STEP_RECORDS)
+            return;
+        key_answer_one(c, list_entry(it, struct waiter, keyed));
     }
 }

@@ -11,7 +11,8 @@
  *
  * Durable through the records of what was made, which carry session and number,
  * and through an image of all its numbers at the head of each segment, for what
- * was made may be forgotten and its record gone. That a session is forgotten is
+ * was made may be forgotten and its record gone; and at once when a KEY led to
+ * something older. That a session is forgotten is
  * not recorded; its client is told that there is no such session, and asks for
  * nothing again.
  */
@@ -148,21 +149,33 @@ bool once_images_left(const struct core *c)
            oldest_image(c)->asked.segment != c->segment;
 }
 
+/* The numbers from first to last, of which `number`, if not 0, led to `id`. */
+static void write_image(struct core *c, const struct session *s, uint64_t first,
+                        uint64_t last, uint64_t number, uint64_t id)
+{
+    const struct asked *a = &s->asked;
+    uint64_t ids[ONCE_OPEN_MAX], len = last - first + 1;
+
+    ASSERT(len <= ONCE_OPEN_MAX);
+    for (uint64_t n = first; n <= last; n++) {
+        bool known = a->cap > 0 && n >= a->first && n <= a->last;
+
+        ids[n - first] = n == number ? id : known ? *slot(s, n) : 0;
+    }
+    core_record(c,
+                &(struct record){.type = RECORD_SESSION,
+                                 .at_ms = c->now_ms,
+                                 .id = s->id,
+                                 .u.session = {.first = first,
+                                               .ids = {(const char *)ids,
+                                                       len * sizeof(ids[0])}}});
+}
+
 void once_write_image(struct core *c)
 {
-    struct session *s = oldest_image(c);
-    uint64_t ids[ONCE_OPEN_MAX], n = s->asked.last - s->asked.first + 1;
+    const struct session *s = oldest_image(c);
 
-    ASSERT(n <= ONCE_OPEN_MAX);
-    for (uint64_t i = 0; i < n; i++)
-        ids[i] = *slot(s, s->asked.first + i);
-    core_record(
-        c, &(struct record){
-               .type = RECORD_SESSION,
-               .at_ms = c->now_ms,
-               .id = s->id,
-               .u.session = {.first = s->asked.first,
-                             .ids = {(const char *)ids, n * sizeof(ids[0])}}});
+    write_image(c, s, s->asked.first, s->asked.last, 0, 0);
 }
 
 void once_release(struct core *c, struct session *s)
@@ -277,4 +290,17 @@ struct record_once once_record(struct core *c, struct client_id client,
     return (struct record_once){.session = session_of(c, client)->id,
                                 .number = (uint64_t)o->number,
                                 .open = (uint32_t)o->open};
+}
+
+void once_remember(struct core *c, struct client_id client,
+                   const struct event_once *o, uint64_t id)
+{
+    const struct session *s;
+    uint64_t number = (uint64_t)o->number, first, last;
+
+    if (LIKELY(number == 0))
+        return;
+    s = session_of(c, client);
+    window_with(&s->asked, number, (uint64_t)o->open, &first, &last);
+    write_image(c, s, first, last, number, id);
 }

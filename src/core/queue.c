@@ -431,6 +431,7 @@ static bool known(struct core *c, struct client_id client,
 
     if (!k || !k->of)
         return false;
+    once_remember(c, client, &s->once, k->of);
     value_id(reply_begin(c, client), 'j', k->of, 0);
     reply_end(c);
     return true;
@@ -632,6 +633,10 @@ static bool admit_one(struct core *c, struct queue *q)
     w = list_entry(first, struct waiter, link);
     if (!list_empty(&q->deliveries) || !queue_fits(q, w->submit->payload.len))
         return false;
+    if (UNLIKELY(w->key && w->key->of)) {
+        key_answer_one(c, w);
+        return true;
+    }
     list_remove(&w->keyed); /* it has an answer of its own */
     if (once_room(c, w->client->id, &w->submit->once) &&
         submit_allowed(c, w->client->id, w->submit))

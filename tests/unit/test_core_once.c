@@ -91,6 +91,48 @@ START_TEST(a_number_is_known_as_long_as_its_session)
 }
 END_TEST
 
+START_TEST(a_number_remembers_where_its_key_led)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = numbered(1, 0), waits = numbered(3, 2),
+                      group = numbered_group(2, 1);
+    uint64_t session = session_of(d, MINE), id, g, late;
+
+    ev.u.submit.keep_ms = 0;
+    ev.u.submit.key = STR("k");
+    group.u.group_open.key = STR("k");
+    ev.u.submit.once.number = group.u.group_open.once.number = 0;
+    id = submit_event(d, &ev);
+    g = open_event(d, &group);
+    ev.u.submit.once.number = 1;
+    group.u.group_open.once.number = 2;
+    ck_assert_uint_eq(node_id(ask(d, MINE, &ev), 'j'), id);
+    ck_assert_uint_eq(node_id(ask(d, MINE, &group), 'g'), g);
+    for (int i = 0; i < 9; i++)
+        (void)submit(d, "q", 0);
+    waits.u.submit.key = STR("late");
+    waits.u.submit.once.number = 0;
+    ck_assert_ptr_null(ask(d, 8, &waits));
+    waits.u.submit.once.number = 3;
+    ck_assert_ptr_null(ask(d, MINE, &waits));
+    (void)report(d, EVENT_DONE, take(d), "");
+    late = node_id(got(d, 8), 'j');
+    ck_assert_uint_eq(node_id(got(d, MINE), 'j'), late);
+    cancel_job(d, late, "");
+    close_group(d, g);
+    daemon_pass(d, d->limits.queue_defaults.keep_ms + 1);
+    ck_assert(is_error(result(d, 3, id, 0), CORE_ERR_NOJOB));
+    for (int turn = 0; turn < 2; turn++) {
+        ck_assert_uint_eq(node_id(ask(d, MINE, &ev), 'j'), id);
+        ck_assert_uint_eq(node_id(ask(d, MINE, &group), 'g'), g);
+        ck_assert_uint_eq(node_id(ask(d, MINE, &waits), 'j'), late);
+        daemon_crash(d);
+        ck_assert(resume(d, MINE, session)->v.kind != VALUE_ERROR);
+    }
+    daemon_free(d);
+}
+END_TEST
+
 /* What the record says whose segment was removed is still known. */
 START_TEST(numbers_outlast_the_records_of_what_they_led_to)
 {
@@ -524,6 +566,7 @@ int main(void)
     const TTest *const laws[] = {
         a_numbered_request_is_done_once,
         a_number_is_known_as_long_as_its_session,
+        a_number_remembers_where_its_key_led,
         numbers_outlast_the_records_of_what_they_led_to,
         segments_of_sessions_go_with_them,
         what_was_refused_was_not_done_and_may_be_asked_again,
