@@ -265,7 +265,7 @@ static void attempt_over(struct core *c, struct job *j,
         v->kind = VERDICT_FAILED;
         v->has_error = true;
         v->class = STR("group");
-        v->message = STR("a group under it failed");
+        v->message = STR(MESSAGE_GROUP_FAILED);
         v->result = (struct str){0};
     }
     if (kind == VERDICT_OK && j->extra && j->extra->then) {

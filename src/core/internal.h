@@ -24,6 +24,7 @@
 
 #define REASON_OWNER_LOST    "owner-lost"
 #define REASON_PARENT_FAILED "parent-failed"
+#define MESSAGE_GROUP_FAILED "a group under it failed" /* of class "group" */
 
 /* What one step does at most of what can wait for the next: units of work (a
  * job ended, parked, forgotten ...) of each kind, and bytes, for the records of
@@ -35,6 +36,7 @@
 struct job_error {
     struct str class, message, detail; /* owned, one allocation at class.p */
     uint32_t attempt;
+    bool body_done; /* what failed was not the body of the attempt */
     int64_t at_ms;
 };
 
@@ -153,6 +155,7 @@ struct end {
     struct job *job;
     struct timer timer; /* TIMER_KEEP */
     uint8_t outcome;    /* enum outcome */
+    bool body_done;     /* ... although the last body was done: it is not ok */
     uint32_t result_len;
     char *result;       /* NULL unless ok */
     int64_t started_ms; /* of the last attempt; CORE_NONE */

@@ -495,6 +495,17 @@ static const char *apply_shield(struct core *c, struct job *j,
     return NULL;
 }
 
+/* The attempt ends by this verdict and is not ok: was its body? */
+static bool body_was_done(const struct job *j, const struct record_verdict *v)
+{
+    if (!holds_run(j->state))
+        return false;
+    return j->state == JOB_DELIVERING ||
+           (j->state == JOB_JOINING && j->u.run->verdict == VERDICT_OK) ||
+           (j->u.run->child_failed && str_eq(v->class, STR("group")) &&
+            str_eq(v->message, STR(MESSAGE_GROUP_FAILED)));
+}
+
 static void add_error(struct core *c, struct job *j,
                       const struct record_verdict *v, int64_t at_ms)
 {
@@ -509,6 +520,7 @@ static void add_error(struct core *c, struct job *j,
         .class = {text, v->class.len},
         .message = {text + v->class.len, v->message.len},
         .detail = {text + v->class.len + v->message.len, v->detail.len},
+        .body_done = body_was_done(j, v),
         .attempt = j->attempt,
         .at_ms = at_ms,
     };
@@ -703,6 +715,7 @@ static const char *apply_end(struct core *c, struct job *j,
     end->outcome = v->outcome;
     end->ended_ms = r->at_ms;
     end->started_ms = CORE_NONE;
+    end->body_done = v->outcome != OUTCOME_OK && body_was_done(j, v);
     if (v->has_error)
         add_error(c, j, v, r->at_ms);
     if (v->reason.len)

@@ -591,6 +591,17 @@ static const struct job_error *error_of(const struct job *j, uint32_t attempt)
     return NULL;
 }
 
+/* Did the attempt end ok and come to nothing, for what was below it failed or
+ * was cancelled, or its result could not go on? What it was is not kept. */
+static bool has_done_in_vain(const struct job *j, uint32_t attempt)
+{
+    const struct job_error *e = error_of(j, attempt);
+
+    return (e && e->body_done) ||
+           (j->attempt == attempt && j->state == JOB_FINISHED &&
+            j->u.end->body_done);
+}
+
 /* Is this the error that the attempt left? One that stopped when it was asked
  * to left none, or the reason of its own that it was asked for. */
 static bool has_failed(const struct job *j, const struct core_event *ev)
@@ -598,6 +609,8 @@ static bool has_failed(const struct job *j, const struct core_event *ev)
     uint32_t attempt = ev->u.report.token.attempt;
     const struct job_error *e = error_of(j, attempt);
 
+    if (has_done_in_vain(j, attempt))
+        return false;
     if (!str_eq(ev->u.report.class, STR("cancelled")))
         return e && str_eq(e->class, ev->u.report.class) &&
                str_eq(e->message, ev->u.report.message) &&
@@ -616,9 +629,11 @@ static bool has_failed(const struct job *j, const struct core_event *ev)
  * and nothing is stale. */
 static bool is_repeated(const struct job *j, const struct core_event *ev)
 {
+    uint32_t attempt = ev->u.report.token.attempt;
+
     if (ev->kind == EVENT_DONE)
-        return j->attempt == ev->u.report.token.attempt &&
-               has_done(j, ev->u.report.result);
+        return (j->attempt == attempt && has_done(j, ev->u.report.result)) ||
+               has_done_in_vain(j, attempt);
     return ev->kind == EVENT_FAIL && has_failed(j, ev);
 }
 

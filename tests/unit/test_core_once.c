@@ -503,6 +503,63 @@ START_TEST(done_said_again_is_OK_while_the_job_joins_or_has_gone_on)
 }
 END_TEST
 
+/* With a retry there is another attempt by then. */
+START_TEST(done_said_again_is_OK_when_a_group_below_failed)
+{
+    struct daemon *d = daemon_new();
+
+    for (int64_t retry = 1; retry <= 2; retry++) {
+        for (int joins = 0; joins < 2; joins++) {
+            struct core_event ev = a_job("q");
+            struct token t, below;
+
+            ev.u.submit.retry = retry;
+            ev.u.submit.backoff_base_ms = ev.u.submit.backoff_cap_ms = 0;
+            (void)submit_event(d, &ev);
+            t = take(d);
+            (void)submit(d, "below", open_under_job(d, t));
+            below = token_of(fetch_from(d, 9, 1, 0, "below"), 0);
+            if (joins)
+                ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+            ck_assert(is_ok(report(d, EVENT_FAIL, below, "exit:1")));
+            if (!joins)
+                ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+            ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+            if (retry == 2)
+                ck_assert_uint_eq(take(d).attempt, 2);
+            daemon_crash(d);
+            ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+            ck_assert(
+                is_error(report(d, EVENT_FAIL, t, "group"), CORE_ERR_STALE));
+        }
+    }
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(done_said_again_is_OK_when_its_job_was_cancelled_after_it)
+{
+    struct daemon *d = daemon_new();
+    struct token t, below;
+
+    (void)submit(d, "q", 0);
+    t = take(d);
+    (void)submit(d, "below", open_under_job(d, t));
+    below = token_of(fetch_from(d, 9, 1, 0, "below"), 0);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    cancel_job(d, t.job.n, "enough");
+    ck_assert(is_ok(report(d, EVENT_FAIL, below, "cancelled")));
+    ck_assert_int_eq(job(d, t.job.n).outcome, OUTCOME_CANCELLED);
+    for (int turn = 0; turn < 2; turn++) {
+        ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+        ck_assert(
+            is_error(report(d, EVENT_FAIL, t, "cancelled"), CORE_ERR_STALE));
+        daemon_crash(d);
+    }
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(fail_said_again_is_OK_also_when_the_next_attempt_runs)
 {
     struct daemon *d = daemon_new();
@@ -582,6 +639,8 @@ int main(void)
         a_session_is_resumed_after_a_restart_within_its_grace,
         done_said_again_is_OK_and_another_result_is_stale,
         done_said_again_is_OK_while_the_job_joins_or_has_gone_on,
+        done_said_again_is_OK_when_a_group_below_failed,
+        done_said_again_is_OK_when_its_job_was_cancelled_after_it,
         fail_said_again_is_OK_also_when_the_next_attempt_runs,
         a_stop_said_again_is_OK,
         a_lost_attempt_has_said_nothing,
