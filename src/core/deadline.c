@@ -146,6 +146,23 @@ static bool expiring(const struct core *c, const struct job *j)
             (job_past_deadline(c, j) || attempt_past_timeout(c, j)));
 }
 
+/* Who has lost the answer asks again: it is OK as long as the times are what
+ * was asked for, also when they have done their work by now. */
+static bool is_already(int64_t asked_ms, int64_t is_ms)
+{
+    return asked_ms == CORE_UNSET || asked_ms == is_ms;
+}
+
+static bool job_is_moved(const struct core_event *ev, const struct job *j,
+                         int64_t expires_ms)
+{
+    return is_already(ev->u.reschedule.timeout_ms, j->options->timeout_ms) &&
+           is_already(ev->u.reschedule.deadline_ms, j->options->deadline_ms) &&
+           is_already(expires_ms, j->options->expires_ms) &&
+           is_already(ev->u.reschedule.at_ms,
+                      j->extra ? j->extra->not_before_ms : CORE_NONE);
+}
+
 static bool job_may_move(struct core *c, const struct core_event *ev,
                          const struct job *j)
 {
@@ -175,10 +192,16 @@ static void move_job(struct core *c, const struct core_event *ev)
     struct job *j = find_job_or_reply(c, ev->client, ev->u.reschedule.job);
     int64_t expires = ev->u.reschedule.expires_ms;
 
-    if (!j || !job_may_move(c, ev, j))
+    if (!j)
         return;
     if (expires != CORE_UNSET && expires != CORE_NONE)
         expires += j->submitted_ms;
+    if (job_is_moved(ev, j, expires)) {
+        reply_ok(c, ev->client);
+        return;
+    }
+    if (!job_may_move(c, ev, j))
+        return;
     reply_ok(c, ev->client);
     core_record(c, &(struct record){
                        .type = RECORD_RESCHEDULE,
@@ -198,8 +221,8 @@ static void move_job(struct core *c, const struct core_event *ev)
     }
 }
 
-static bool group_may_move(struct core *c, const struct core_event *ev,
-                           const struct group *g)
+static bool group_has_times(struct core *c, const struct core_event *ev,
+                            const struct group *g)
 {
     if (g == &c->root) {
         reply_error(c, ev->client, CORE_ERR_GENERIC,
@@ -212,6 +235,12 @@ static bool group_may_move(struct core *c, const struct core_event *ev,
                     "RESCHEDULE: a group has TIMEOUT and DEADLINE alone");
         return false;
     }
+    return true;
+}
+
+static bool group_may_move(struct core *c, const struct core_event *ev,
+                           const struct group *g)
+{
     if (g->ended) {
         reply_error(c, ev->client, CORE_ERR_ENDED, "the group has ended");
         return false;
@@ -232,7 +261,7 @@ static void move_group(struct core *c, const struct core_event *ev)
     int64_t timeout = ev->u.reschedule.timeout_ms;
     int64_t deadline = ev->u.reschedule.deadline_ms;
 
-    if (!g || !group_may_move(c, ev, g))
+    if (!g || !group_has_times(c, ev, g))
         return;
     if (timeout != CORE_UNSET && timeout != CORE_NONE)
         timeout += g->opened_ms;
@@ -240,6 +269,12 @@ static void move_group(struct core *c, const struct core_event *ev)
         deadline = timeout;
     else if (timeout != CORE_UNSET)
         deadline = deadline_earlier(deadline, timeout);
+    if (deadline == g->deadline_ms) {
+        reply_ok(c, ev->client);
+        return;
+    }
+    if (!group_may_move(c, ev, g))
+        return;
     reply_ok(c, ev->client);
     core_record(c, &(struct record){.type = RECORD_GROUP_TIME,
                                     .at_ms = c->now_ms,

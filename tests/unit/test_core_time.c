@@ -263,7 +263,7 @@ START_TEST(a_start_moves_until_the_job_has_started)
     ck_assert_ptr_null(got(d, 8));
     daemon_pass(d, 1);
     ck_assert_uint_eq(token_of(got(d, 8), 0).job.n, ready);
-    ck_assert(is_error(move_start(d, ready, d->now), CORE_ERR_ENDED));
+    ck_assert(is_error(move_start(d, ready, d->now + 1), CORE_ERR_ENDED));
     ck_assert(is_error(move_expires(d, ready, 10), CORE_ERR_ENDED));
     daemon_free(d);
 }
@@ -761,11 +761,36 @@ START_TEST(a_shield_survives_a_crash)
 }
 END_TEST
 
+START_TEST(a_move_that_is_asked_again_is_OK_whatever_it_did)
+{
+    struct daemon *d = daemon_new();
+    uint64_t running = submit(d, "q", 0), queued, g;
+
+    (void)take(d);
+    queued = submit(d, "q", 0);
+    g = open_policy(d, 1, 0);
+    (void)submit(d, "q", g);
+    for (int turn = 0; turn < 3; turn++) {
+        ck_assert(is_ok(move_deadline(d, true, running, DAEMON_START)));
+        ck_assert(is_ok(move_deadline(d, true, queued, DAEMON_START)));
+        ck_assert(is_ok(move_deadline(d, false, g, DAEMON_START)));
+        daemon_crash(d);
+    }
+    ck_assert(is_error(move_deadline(d, true, running, DAEMON_START + 1),
+                       CORE_ERR_EXPIRED));
+    ck_assert(is_error(move_deadline(d, true, queued, DAEMON_START + 1),
+                       CORE_ERR_ENDED));
+    ck_assert(is_error(move_deadline(d, false, g, CORE_NONE), CORE_ERR_ENDED));
+    daemon_free(d);
+}
+END_TEST
+
 static Suite *time_suite(void)
 {
     Suite *suite = suite_create("core time");
     TCase *moves = tcase_create("moves"), *shields = tcase_create("shields");
 
+    tcase_add_test(moves, a_move_that_is_asked_again_is_OK_whatever_it_did);
     tcase_add_test(moves, a_deadline_moves_in_both_directions_at_once);
     tcase_add_test(moves, a_deadline_in_the_past_ends_what_is_queued_now);
     tcase_add_test(moves, a_deadline_of_a_group_moves_for_all_below_it);
