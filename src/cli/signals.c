@@ -11,6 +11,10 @@ static const int caught[] = {SIGINT, SIGTERM, SIGHUP};
 static volatile sig_atomic_t count, first;
 static _Atomic(yoke *) current;
 
+/* The first cancels, the second does not wait; whoever sends a third one has a
+ * yoke that waits for a daemon that does not answer. */
+#define PATIENCE 3
+
 static void on_signal(int number)
 {
     yoke *y = atomic_load(&current);
@@ -18,6 +22,10 @@ static void on_signal(int number)
     if (count == 0)
         first = number;
     count++;
+    if (count >= PATIENCE) {
+        (void)signal(number, SIG_DFL);
+        (void)raise(number); /* is delivered when this one has returned */
+    }
     if (y != NULL)
         yoke_interrupt(y);
 }

@@ -3,9 +3,10 @@
  * signals - Ctrl-C and its kin, for verbs that own a group.
  *
  * SIGINT, SIGTERM and SIGHUP are counted and interrupt the handle that is
- * being used; one that the caller of yoke ignores (nohup, say) stays ignored.
- * SIGPIPE is ignored: a reader of stdout that has gone away is told by EPIPE,
- * and the group must be cancelled before yoke ends.
+ * being used; a third one ends yoke, whatever it waits for. One that the caller
+ * of yoke ignores (nohup, say) stays ignored. SIGPIPE is ignored: a reader of
+ * stdout that has gone away is told by EPIPE, and the group must be cancelled
+ * before yoke ends.
  */
 #ifndef CLI_SIGNALS_H
 #define CLI_SIGNALS_H

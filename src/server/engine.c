@@ -713,8 +713,10 @@ static void check_drained(struct engine *e)
     void (*done)(void *) = e->drained;
     struct core_stats stats;
 
+    /* A job whose body is done waits for what may never start now; it is there
+     * after the restart. */
     core_stats(e->core, &stats);
-    if (stats.running + stats.cancelling + stats.joining > 0)
+    if (stats.running + stats.cancelling > 0)
         return;
     e->drained = NULL;
     done(e->drained_arg);

@@ -53,6 +53,22 @@ def test_who_waits_is_told_when_the_daemon_stops(start):
         answers.read()  # ends
 
 
+def test_drain_does_not_wait_for_what_will_not_start(start):
+    daemon = start()
+    with daemon.client() as client:
+        job = client.execute_command("SUBMIT", "mail", "x")
+        [[_, token, *_]] = client.execute_command("FETCH", 1, 0, "mail")
+        child = client.execute_command("SUBMIT", "mail", "y", "GROUP", token)
+        client.execute_command("SHUTDOWN", "DRAIN")
+        client.execute_command("DONE", token)
+    assert daemon.wait() == 0
+    daemon.start()
+    with daemon.client() as client:
+        for id, state in ((job, "joining"), (child, "ready")):
+            assert pairs(client.execute_command(
+                "STATUS", id))["state"] == state
+
+
 def test_hup_reads_the_configuration_again(start):
     daemon = start(config="[queue mail]\nmax-jobs = 1\n")
 
@@ -185,3 +201,21 @@ def test_a_configured_command_gets_the_payload(start):
         # And no payload can name one.
         job = client.execute_command("SUBMIT", "run", "arg=/bin/true\0")
         assert client.execute_command("WAIT", job, 200) is None
+
+
+def test_third_interrupt_ends_yoke_although_the_daemon_is_silent(start):
+    daemon = start(runner=True)
+    process = daemon.yoke_start("run", "sleep", "1000")
+    with daemon.client() as client:
+        until(lambda: client.execute_command("JOBS", "STATE", "running"),
+              "the job runs")
+    daemon.signal(signal.SIGSTOP)
+    try:
+        process.send_signal(signal.SIGINT)
+        process.stderr.readline()  # "cancelling ..."
+        until(lambda: process.send_signal(signal.SIGINT) or
+              process.poll() is not None, "yoke has ended")
+        assert process.returncode == -signal.SIGINT
+    finally:
+        daemon.signal(signal.SIGCONT)
+        end(process)
