@@ -91,6 +91,10 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       RESTART,                                                                 \
       "Replies waiting for one client that does not read them; beyond that "   \
       "it is disconnected.")                                                   \
+    X("daemon", "unread-messages-max", unread_messages_max, SIZE, "64M",       \
+      CONF_M, CONF_T, RESTART,                                                 \
+      "Messages that all subscribers together leave unread; beyond that "      \
+      "whoever leaves most is disconnected.")                                  \
     X("daemon", "subscriptions-max", subscriptions_max, INT, "100000",         \
       0, 10000000, RESTART,                                                    \
       "Subscriptions to channels of events, all clients together.")            \
@@ -269,7 +273,7 @@ struct conf {
     char *password_file;
     char *state_dir;
     enum log_level log_level;
-    int64_t clients_max, output_max;
+    int64_t clients_max, output_max, unread_messages_max;
     int64_t subscriptions_max, client_subscriptions_max, patterns_max;
     enum conf_store store;
     enum store_sync sync;

@@ -174,7 +174,7 @@ static void give_slot(struct engine *e, uint32_t index)
     e->free_slots[e->free_len++] = index;
 }
 
-/* --- steps -------------------------------------------------------------- */
+/* --- replies ------------------------------------------------------------ */
 
 static void touch(struct engine *e, struct connection *c)
 {
@@ -201,7 +201,7 @@ static void cut_over(struct engine *e)
         if (c->client.phase == CLIENT_DEAD)
             continue;
         e->cut_for_output++;
-        log_warn("client does not read its replies and is cut: id=%llu "
+        log_warn("client does not read what it is sent and is cut: id=%llu "
                  "bytes=%zu",
                  (unsigned long long)c->peer.id, buf_size(&c->client.out));
         client_cut(&c->client);
@@ -232,11 +232,83 @@ static void deliver(struct engine *e, const struct core_effect *effect)
     check_output(e, c);
 }
 
+/* --- events for subscribers --------------------------------------------- */
+
+/* Messages that wait for the disk, told since the last commit and by the one
+ * before: their subscribers could not have read them, and are not to be cut
+ * for it. Each of the two may be that part of the bound. */
+#define TOLD_BATCH(e) ((size_t)(e)->options.unread_messages_max / 4)
+
+static void add_told(struct engine *e, struct connection *c, size_t bytes)
+{
+    c->told += bytes;
+    e->told += bytes;
+    e->told_batch += bytes;
+}
+
+static void forget_told(struct engine *e, struct connection *c)
+{
+    e->told -= c->told;
+    c->told = 0;
+}
+
+/*
+ * Which bytes of its output a client has read is known, but not what was a
+ * message among them: when nothing is left, nothing is. So the counts are too
+ * high, and corrected only when somebody asks or the bound is reached.
+ */
+size_t engine_unread_messages(struct engine *e)
+{
+    list_foreach (it, &e->clients.all) {
+        struct connection *c = container_of(list_entry(it, struct client, all),
+                                            struct connection, client);
+        size_t unread = buf_size(&c->client.out);
+
+        if (c->told > unread) {
+            e->told -= c->told - unread;
+            c->told = unread;
+        }
+    }
+    return e->told;
+}
+
+static struct connection *fattest(struct engine *e)
+{
+    struct connection *found = NULL;
+
+    list_foreach (it, &e->clients.all) {
+        struct connection *c = container_of(list_entry(it, struct client, all),
+                                            struct connection, client);
+
+        if (c->told > 0 && (!found || c->told > found->told))
+            found = c;
+    }
+    return found;
+}
+
+/* Subscribers have asked for nothing, so memory-max does not hold for what they
+ * are told. Some room is made, for the walks cost more than a message. */
+static void bound_told(struct engine *e)
+{
+    size_t enough = (size_t)e->options.unread_messages_max / 8 * 7;
+
+    if (LIKELY(e->told <= (size_t)e->options.unread_messages_max))
+        return;
+    while (engine_unread_messages(e) > enough) {
+        struct connection *c = fattest(e);
+
+        forget_told(e, c);
+        if (!list_linked(&c->over))
+            list_push_back(&e->over, &c->over);
+    }
+}
+
 /* One event for one client; it leaves no earlier than a reply would. */
 static void tell(void *arg, struct subscriber *to, const struct message *m)
 {
     struct connection *c = container_of(to, struct connection, peer.subscriber);
     struct buf *out = &c->client.out;
+    size_t before = buf_size(out);
     struct engine *e = arg;
 
     if (c->client.phase != CLIENT_OPEN || list_linked(&c->over))
@@ -249,12 +321,22 @@ static void tell(void *arg, struct subscriber *to, const struct message *m)
     resp_str(out, m->text);
     c->held = true;
     touch(e, c);
+    add_told(e, c, buf_size(out) - before);
     check_output(e, c);
+    bound_told(e);
 }
+
+/* --- steps -------------------------------------------------------------- */
 
 static void set_paused(struct engine *e)
 {
-    e->clients.paused = e->stopping || e->batch_bytes > BATCH_MAX;
+    e->clients.paused = e->stopping || e->batch_bytes > BATCH_MAX ||
+                        e->told_batch > TOLD_BATCH(e);
+}
+
+static void end_batch(struct engine *e)
+{
+    e->batch_bytes = e->told_batch = 0;
 }
 
 static void append(struct engine *e)
@@ -293,6 +375,7 @@ static void step_core(struct engine *e, struct core_event *ev)
             subscription_publish(&e->server.subscriptions,
                                  e->effects.values.data, effects->list[i].at,
                                  tell, e);
+            set_paused(e);
             break;
         case EFFECT_TRIM:
             e->trim_segment = effects->list[i].segment;
@@ -512,6 +595,7 @@ static void on_reap(struct client *client)
     list_remove(&c->touched);
     list_remove(&c->flight);
     list_remove(&c->over);
+    forget_told(e, c);
     e->slots[index].connection = NULL;
     if (!e->slots[index].adopted)
         give_slot(e, index);
@@ -661,11 +745,11 @@ static void commit(struct engine *e)
     if (s->durable < s->appended && !s->busy) {
         store_commit(s);
         check_store(e);
-        e->batch_bytes = 0;
+        end_batch(e);
         e->commit_us = e->turn_us;
         start_flight(e);
     } else if (s->durable >= s->appended) {
-        e->batch_bytes = 0;
+        end_batch(e);
         start_flight(e); /* it has arrived already */
     }
     if (e->status)
@@ -837,6 +921,7 @@ void engine_options_init(struct engine_options *options)
     *options = (struct engine_options){
         .clients_max = 10000,
         .output_max = INT64_C(64) << 20,
+        .unread_messages_max = INT64_C(64) << 20,
         .subscriptions_max = 100000,
         .client_subscriptions_max = 1024,
         .patterns_max = 256,

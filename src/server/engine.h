@@ -32,10 +32,13 @@ struct engine_options {
     struct ev_loop *loop; /* lends until engine_free */
     struct store *store;  /* open, not replayed; lends likewise */
     struct core_limits limits;
-    int64_t clients_max;       /* connections at once, at least 1 */
-    int64_t output_max;        /* bytes of replies that one client leaves
-                                * unread before it is cut */
-    int64_t subscriptions_max; /* of all clients together */
+    int64_t clients_max;         /* connections at once, at least 1 */
+    int64_t output_max;          /* bytes of replies that one client leaves
+                                  * unread before it is cut */
+    int64_t unread_messages_max; /* bytes of messages that all subscribers
+                                  * together leave unread before who has most
+                                  * is cut */
+    int64_t subscriptions_max;   /* of all clients together */
     int64_t client_subscriptions_max;
     int64_t patterns_max; /* different ones, of all clients together */
     bool has_password;

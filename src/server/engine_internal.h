@@ -20,7 +20,8 @@ struct connection {
     struct command_peer peer;
     struct list touched, flight, over;
     uint64_t flight_end;
-    bool held; /* has replies that wait for the disk */
+    size_t told; /* at most that many bytes of its output are messages */
+    bool held;   /* has replies that wait for the disk */
     bool adopted;
 };
 
@@ -48,10 +49,12 @@ struct engine {
 
     struct list touched, flight;
     struct list over;      /* to be cut: too many unread replies */
+    size_t told;           /* of all connections together */
     uint64_t flight_pos;   /* where the commit under way ends */
     uint64_t trim_pos;     /* when that is durable ... */
     uint32_t trim_segment; /* ... this may be trimmed; 0: nothing */
     size_t batch_bytes;    /* appended since the last commit */
+    size_t told_batch;     /* bytes of messages, likewise */
     uint32_t segment;      /* as the core knows it */
     bool full;             /* likewise */
     bool watched;          /* likewise: there are subscriptions */
@@ -90,6 +93,9 @@ struct engine {
     int status;
     char run_id[COMMAND_RUN_ID_LEN + 1];
 };
+
+/* Bytes of messages that wait in the outputs of subscribers, at most. */
+size_t engine_unread_messages(struct engine *e);
 
 /* For command_server. */
 void figures_info(void *engine, const struct str *sections, size_t n,

@@ -13,7 +13,7 @@
 
 /* An INFO reply being written. */
 struct info {
-    const struct engine *engine;
+    struct engine *engine;
     const struct str *sections;
     size_t n;
     struct buf *out;
@@ -88,12 +88,16 @@ static void info_clients(struct info *i, const struct core_stats *core)
 
 static void info_memory(struct info *i, const struct core_stats *core)
 {
+    const struct engine *e = i->engine;
+
     line(i, "used_memory_rss", resident_bytes());
     line(i, "used_memory", core->memory_bytes);
-    line(i, "maxmemory", i->engine->options.limits.memory_max);
+    line(i, "maxmemory", e->options.limits.memory_max);
     line(i, "payload_bytes", core->payload_bytes);
     line(i, "retained_bytes", core->retained_bytes);
     line(i, "log_bytes", core->log_bytes);
+    line(i, "subscription_bytes", (int64_t)e->server.subscriptions.bytes);
+    line(i, "unread_message_bytes", (int64_t)engine_unread_messages(i->engine));
 }
 
 static void info_persistence(struct info *i)
@@ -188,7 +192,7 @@ static void info_commands(struct info *i)
 void figures_info(void *engine, const struct str *sections, size_t n,
                   struct buf *out)
 {
-    const struct engine *e = engine;
+    struct engine *e = engine;
     struct info i = {.engine = e, .sections = sections, .n = n, .out = out};
     struct core_stats core;
 

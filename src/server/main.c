@@ -715,6 +715,7 @@ static int start_engine(struct daemon *d)
     d->options.store = d->store;
     d->options.clients_max = d->conf.clients_max;
     d->options.output_max = d->conf.output_max;
+    d->options.unread_messages_max = d->conf.unread_messages_max;
     d->options.subscriptions_max = d->conf.subscriptions_max;
     d->options.client_subscriptions_max = d->conf.client_subscriptions_max;
     d->options.patterns_max = d->conf.patterns_max;

@@ -73,6 +73,8 @@ static struct channel *make(struct subscriptions *s, struct str name,
 {
     struct channel *c = mem_zalloc(sizeof(*c) + name.len);
 
+    s->bytes += sizeof(*c) + name.len;
+
     c->pattern = pattern;
     c->len = name.len;
     if (name.len)
@@ -121,6 +123,7 @@ bool subscription_add(struct subscriptions *s, struct subscriber *who,
     if (!c)
         c = make(s, name, pattern);
     sub = mem_alloc(sizeof(*sub));
+    s->bytes += sizeof(*sub);
     sub->channel = c;
     sub->who = who;
     list_push_back(&c->subscribers, &sub->of_channel);
@@ -137,6 +140,7 @@ static void drop(struct subscriptions *s, struct subscription *sub)
 
     *(c->pattern ? &sub->who->patterns : &sub->who->names) -= 1;
     s->count--;
+    s->bytes -= sizeof(*sub);
     list_remove(&sub->of_channel);
     list_remove(&sub->of_subscriber);
     mem_free(sub);
@@ -145,6 +149,7 @@ static void drop(struct subscriptions *s, struct subscription *sub)
     *(c->pattern ? &s->npatterns : &s->nnames) -= 1;
     list_remove(&c->link);
     map_remove(&s->channels, &c->node);
+    s->bytes -= sizeof(*c) + c->len;
     mem_free(c);
 }
 

@@ -24,6 +24,7 @@ struct subscriptions {
     struct list names, patterns;
     size_t nnames, npatterns; /* different ones */
     size_t count;             /* of all subscribers together */
+    size_t bytes;             /* that they and their channels take */
     uint64_t published;       /* messages, one for each receiver */
     struct buf text;          /* of the event that goes out */
 };

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Events arrive at whatever is subscribed, as with Redis."""
 
+import contextlib
 import json
 import os
 import re
@@ -239,6 +240,38 @@ def test_a_subscriber_that_does_not_read_is_cut(start):
         client.execute_command("SUBMIT", "other", "x")
         assert messages(events, 1)[0][0] == "queue:other"
         assert client.info()["subscriptions"] == 1
+
+
+def test_subscribers_together_leave_little_unread(start):
+    """Who reads goes on; those who do not are cut before they take more than
+    the bound, however many they are."""
+    bound = 1 << 20
+    daemon = start({"daemon.unread-messages-max": "1M"})
+    with contextlib.ExitStack() as stack:
+        client = stack.enter_context(daemon.client())
+        events = stack.enter_context(client.pubsub())
+        events.subscribe("queue:mail")
+        subscribed(events, 1)
+        for _ in range(8):
+            slow = stack.enter_context(daemon.raw())
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.sendall(encode("PSUBSCRIBE", "*"))
+        until(lambda: client.info()["subscriptions"] == 9, "all of them")
+        assert client.info("memory")["subscription_bytes"] > 0
+
+        def cut():
+            pipe = client.pipeline(transaction=False)
+            for _ in range(500):
+                pipe.execute_command("SUBMIT", "mail", "x", "NAME", "n" * 128)
+            pipe.execute()
+            seen = messages(events, 500)
+            assert all(e["event"] == "accepted" for _, e in seen)
+            assert client.info("memory")["unread_message_bytes"] <= bound
+            return client.info("stats")["subscriptions"] == 1
+
+        until(cut, "all who do not read are cut", 60)
+        assert client.info("clients")["clients_cut_for_output"] == 8
+        assert client.info("clients")["output_max"] > bound
 
 
 def test_what_was_told_survives_kill_nine(daemon):
