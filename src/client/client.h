@@ -62,11 +62,12 @@ struct yk_pending {
     struct yk_call *call;
     bool keep; /* an abandoned FETCH: the jobs in its reply must not be lost */
     /* written by yk_send and by what happens to the connection */
-    bool sent;     /* over a connection that broke, in part or whole */
-    bool lost;     /* so, and it is not sent again */
-    bool owns;     /* opens a group that goes with the session */
-    uint8_t again; /* enum yk_again */
-    size_t len;    /* of its bytes in `out`, if those are kept */
+    bool sent;       /* over a connection that broke, in part or whole */
+    bool lost;       /* so, and it is not sent again */
+    bool owns;       /* opens a group that goes with the session */
+    bool subscribes; /* or unsubscribes */
+    uint8_t again;   /* enum yk_again */
+    size_t len;      /* of its bytes in `out`, if those are kept */
     int64_t sent_ms;
 };
 
@@ -291,6 +292,11 @@ int yk_bad_reply(yoke *y, const char *command, struct yoke_value *v);
 
 /* Hands a message to whom it is for; false: it is none, but a reply. */
 bool yk_message(yoke *y, const struct yoke_value *v);
+/* Is it the word of a request that changes the subscriptions? */
+bool yk_subscribes(const struct yoke_bytes *word);
+/* Such a request is answered, whether anybody still waits for it or not; NULL:
+ * by an error. */
+void yk_confirmed(yoke *y, const struct yoke_value *reply);
 
 /* -------------------------------------------------------------- reconnect */
 

@@ -220,6 +220,8 @@ int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
     if (again == YK_REPORTS && argc > 1)
         yk_held_reported(y, argv[1]);
     p.owns = again == YK_NUMBERED && yk_opens_owned(argc, argv);
+    p.subscribes = yk_subscribes(argv);
+    y->listening |= p.subscribes; /* a message may come before its answer */
     y->ring[(y->ring_head + y->ring_count) & (y->ring_cap - 1)] = p;
     y->ring_count++;
     if (is_abandoned(&p))
@@ -415,6 +417,8 @@ static int dispatch(yoke *y, struct yk_reply *reply)
         return unasked(y, reply, status);
     meant = learn(y, value, status);
     p = ring_pop(y);
+    if (p.subscribes)
+        yk_confirmed(y, status < 0 ? NULL : value);
     if (status < 0) {
         (void)yk_fail(y, status, "%s", value->s.data);
         yoke_value_free(value);

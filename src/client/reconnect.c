@@ -89,8 +89,11 @@ static void close_up(yoke *y)
 
 bool yk_may_reconnect(const yoke *y, int status)
 {
-    /* What was published meanwhile would be missing without a word. */
-    return y->reconnect_ms > 0 && y->address_len > 0 && !y->listening &&
+    /* What was published meanwhile would be missing without a word; but a
+     * connection that is not there yet has been subscribed to nothing. */
+    bool listens = y->listening && y->link == YK_UP;
+
+    return y->reconnect_ms > 0 && y->address_len > 0 && !listens &&
            (status == YOKE_ERR_IO || status == YOKE_ERR_LIMIT ||
             status == YOKE_ERR_LOADING);
 }

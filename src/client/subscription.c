@@ -9,6 +9,8 @@
  */
 #include "client/client.h"
 
+#include <strings.h>
+
 static const struct yoke_value *item(const struct yoke_value *v, size_t i)
 {
     return v->kind == YOKE_ARRAY && i < v->count && v->items[i].kind == YOKE_STR
@@ -52,13 +54,40 @@ bool yk_message(yoke *y, const struct yoke_value *v)
     return true;
 }
 
+bool yk_subscribes(const struct yoke_bytes *word)
+{
+    static const char end[] = "SUBSCRIBE"; /* P..., UN..., PUN... */
+    size_t len = sizeof(end) - 1;
+
+    return word->len >= len &&
+           strncasecmp(word->data + word->len - len, end, len) == 0;
+}
+
+static int64_t confirmed(const struct yoke_value *v)
+{
+    return v && v->kind == YOKE_ARRAY && v->count == 3
+               ? yk_value_int(&v->items[2], -1)
+               : -1;
+}
+
+void yk_confirmed(yoke *y, const struct yoke_value *reply)
+{
+    int64_t count = confirmed(reply);
+
+    if (count >= 0)
+        y->subscriptions = count;
+    y->listening = y->subscriptions > 0;
+    for (size_t i = 0; i < y->ring_count; i++)
+        y->listening |=
+            y->ring[(y->ring_head + i) & (y->ring_cap - 1)].subscribes;
+}
+
 /* Each is confirmed with the number of subscriptions that there are now. */
 static int ask(yoke *y, const char *command, size_t n, const char *const *names)
 {
     for (size_t i = 0; i < n; i++) {
         struct yoke_value *v = NULL;
         struct yk_args a;
-        int64_t count;
         int status;
 
         if (!names[i])
@@ -68,13 +97,9 @@ static int ask(yoke *y, const char *command, size_t n, const char *const *names)
         status = yk_call(y, &a, YK_PLAIN, &v);
         if (status < 0)
             return status;
-        count = v->kind == YOKE_ARRAY && v->count == 3
-                    ? yk_value_int(&v->items[2], -1)
-                    : -1;
-        if (count < 0)
+        if (confirmed(v) < 0)
             return yk_bad_reply(y, command, v);
         yoke_value_free(v);
-        y->subscriptions = count;
     }
     return 0;
 }
@@ -88,10 +113,7 @@ static int subscribe(yoke *y, const char *command, size_t n,
         return status;
     y->told = fn;
     y->told_arg = arg;
-    y->listening = true; /* a message may come with the confirmation */
-    status = ask(y, command, n, names);
-    y->listening = y->subscriptions > 0;
-    return status;
+    return ask(y, command, n, names);
 }
 
 int yoke_subscribe(yoke *y, size_t n, const char *const *channels,
@@ -111,10 +133,7 @@ static int unsubscribe(yoke *y, const char *command, size_t n,
 {
     int status = yk_check_idle(y);
 
-    if (status == 0)
-        status = ask(y, command, n, names);
-    y->listening = y->subscriptions > 0;
-    return status;
+    return status < 0 ? status : ask(y, command, n, names);
 }
 
 int yoke_unsubscribe(yoke *y, size_t n, const char *const *channels)

@@ -699,6 +699,39 @@ START_TEST(messages_are_told_apart_from_replies)
 }
 END_TEST
 
+static void confirm_late(struct peer *p)
+{
+    if (!peer_expect(p, "SUBSCRIBE job:j1"))
+        return;
+    yoke_interrupt(peer_client(p));
+    await_step(p, 1);
+    peer_say(p, "[ subscribe job:j1 :1 ] [ message job:j1 one ]");
+    if (peer_expect(p, "UNSUBSCRIBE job:j1"))
+        peer_say(p, "[ message job:j1 two ] [ unsubscribe job:j1 :0 ]");
+    if (peer_expect(p, "QUEUE LIST"))
+        peer_say(p, "[ message a b ]");
+}
+
+/* What the daemon does not take back is not forgotten here. */
+START_TEST(a_subscription_that_was_given_up_counts_when_it_is_confirmed)
+{
+    const char *job = "job:j1";
+    struct yoke_value *v;
+    char told[256] = "";
+    yoke *y = meet(confirm_late);
+
+    ck_assert_int_eq(yoke_subscribe(y, 1, &job, note, told),
+                     YOKE_ERR_INTERRUPTED);
+    atomic_store(&peer.step, 1);
+    ck_assert_int_eq(yoke_unsubscribe(y, 1, &job), 0);
+    ck_assert_str_eq(told, "- job:j1 one;- job:j1 two;");
+    ck_assert_int_eq(yoke_commandl(y, &v, "QUEUE", "LIST", NULL), 0);
+    ck_assert_uint_eq(v->count, 3);
+    yoke_value_free(v);
+    part();
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const laws[] = {
@@ -727,6 +760,7 @@ int main(void)
         second_interrupt_gives_up_and_the_late_reply_is_dropped,
         interrupted_fetch_loses_no_job,
         messages_are_told_apart_from_replies,
+        a_subscription_that_was_given_up_counts_when_it_is_confirmed,
     };
 
     return run_suite("client", laws, ARRAY_LEN(laws));

@@ -313,6 +313,61 @@ START_TEST(a_break_that_is_noticed_before_costs_nothing)
 }
 END_TEST
 
+static void subscribed_then_events(struct peer *p)
+{
+    if (back(p) && peer_expect(p, "SUBSCRIBE job:j1"))
+        peer_say(p, "[ subscribe job:j1 :1 ] [ message job:j1 one ]");
+    if (peer_expect(p, "SUBSCRIBE job:j2"))
+        peer_say(p, "[ subscribe job:j2 :2 ]");
+}
+
+static void count_message(yoke *y, const struct yoke_message *m, void *arg)
+{
+    (void)y;
+    (void)m;
+    ++*(int *)arg;
+}
+
+/* Nothing was subscribed to before: no message can have been missed. */
+START_TEST(a_break_before_the_first_subscription_is_restored)
+{
+    yoke *y = VISIT(break_at_once, still_loading, subscribed_then_events);
+    const char *channels[] = {"job:j1", "job:j2"};
+    int messages = 0;
+
+    await_step(&peer, 1);
+    ck_assert_int_eq(yoke_subscribe(y, 2, channels, count_message, &messages),
+                     0);
+    ck_assert_int_eq(messages, 1);
+    leave();
+}
+END_TEST
+
+static void subscribed_then_cut(struct peer *p)
+{
+    if (peer_expect(p, "SUBSCRIBE job:j1"))
+        peer_say(p, "[ subscribe job:j1 :1 ]");
+}
+
+START_TEST(a_break_of_a_subscribed_connection_is_final)
+{
+    script_fn *const scripts[] = {subscribed_then_cut, deaf};
+    yoke *y = visit_for(30000, 60000, scripts, 2);
+    const char *channel = "job:j1";
+    int messages = 0;
+
+    ck_assert_int_eq(yoke_subscribe(y, 1, &channel, count_message, &messages),
+                     0);
+    while (yoke_process(y) == 0) {
+        struct pollfd p = {.fd = yoke_fd(y), .events = yoke_events(y)};
+
+        ck_assert_int_gt(poll(&p, 1, PATIENCE_MS), 0);
+    }
+    ck_assert_int_eq(yoke_process(y), YOKE_ERR_IO);
+    leave();
+}
+END_TEST
+
 /* --------------------------------------------------------------- attempts */
 
 static void lose_a_fetch(struct peer *p)
@@ -585,6 +640,8 @@ int main(void)
         a_submit_is_numbered_and_asked_again_with_its_number,
         callbacks_come_in_order_also_of_what_is_not_asked_again,
         a_break_that_is_noticed_before_costs_nothing,
+        a_break_before_the_first_subscription_is_restored,
+        a_break_of_a_subscribed_connection_is_final,
         jobs_of_a_lost_reply_are_given_back_and_reports_said_again,
         a_worker_whose_jobs_are_gone_is_told_so_for_good,
         a_worker_gives_up_while_its_lease_still_holds,
