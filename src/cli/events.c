@@ -36,7 +36,8 @@ struct events {
     size_t nids;
     bool ends; /* when they have: nothing else is watched */
     int64_t left;
-    char *last; /* what comes by two channels is one event */
+    char *last;    /* the text of an event, and ... */
+    bool *last_by; /* ... the channels by which it has come */
 };
 
 /* ------------------------------------------------------------------ words */
@@ -200,6 +201,28 @@ static void has_ended(struct events *e, const char *id)
     }
 }
 
+/* An event comes once by each of its channels: what reads the same and comes by
+ * another one is the same; by the same one it is another, as when the same
+ * progress is said twice in one millisecond. */
+static bool is_new(struct events *e, const struct yoke_message *m)
+{
+    bool same = e->last != NULL && strcmp(e->last, m->text.data) == 0;
+    size_t by = 0;
+
+    while (by < e->nchannels && strcmp(e->channels[by], m->channel) != 0)
+        by++;
+    if (by == e->nchannels) /* not asked for, but said */
+        return true;
+    same = same && !e->last_by[by];
+    if (!same) {
+        free(e->last);
+        e->last = text_copy(m->text.data);
+        memset(e->last_by, 0, e->nchannels * sizeof(*e->last_by));
+    }
+    e->last_by[by] = true;
+    return !same;
+}
+
 static bool is_over(const struct events *e)
 {
     return e->left == 0 || (e->ends && e->nids == 0) || ferror(stdout);
@@ -211,15 +234,13 @@ static void on_message(yoke *y, const struct yoke_message *m, void *arg)
     json_t *event;
 
     (void)y;
-    if (is_over(e) || (e->last != NULL && strcmp(e->last, m->text.data) == 0))
+    if (is_over(e) || !is_new(e, m))
         return;
     event = json_loadb(m->text.data, m->text.len, 0, NULL);
     if (event == NULL) {
         cli_warn("what came on %s is not JSON", m->channel);
         exit(cli_own_failure(e->c));
     }
-    free(e->last);
-    e->last = text_copy(m->text.data);
     if (e->c->json)
         puts(m->text.data);
     else
@@ -296,6 +317,7 @@ static void clear(struct events *e)
     free(e->channels);
     free(e->ids);
     free(e->last);
+    free(e->last_by);
 }
 
 int events_main(struct cli *c)
@@ -321,6 +343,8 @@ int events_main(struct cli *c)
     options_operands(c, 0, 0);
     if (e.nchannels == 0)
         watch(&e, "group", "root");
+    e.last_by = text_grow(NULL, e.nchannels, sizeof(*e.last_by));
+    memset(e.last_by, 0, e.nchannels * sizeof(*e.last_by));
     listener = cli_connect(c);
     asker = cli_connect(c);
     status = yoke_subscribe(listener, e.nchannels,

@@ -328,6 +328,32 @@ def test_yoke_shows_events(daemon):
             "mail            paused"]
 
 
+def test_yoke_shows_as_many_events_as_there_were(daemon):
+    """What comes by two channels is one event; what is said twice is two, even
+    in one millisecond."""
+    with daemon.client() as client:
+        job = client.execute_command("SUBMIT", "mail", "hello")
+        [[_, token, *_]] = client.execute_command("FETCH", 1, 5000, "mail")
+        watching = daemon.yoke_start("--json", "events", "--job", job,
+                                     "-q", "mail")
+        until(lambda: client.info()["subscriptions"] == 2, "it is subscribed")
+        pipe = client.pipeline(transaction=False)
+        for _ in range(100):
+            pipe.execute_command("TOUCH", token, "half")
+        pipe.execute()
+        client.execute_command("QUEUE", "PAUSE", "mail")
+        seen = []
+        while True:
+            event = json.loads(watching.stdout.readline())
+            if event["event"] == "paused":
+                break
+            assert event["event"] == "progress"
+            seen.append(event)
+        watching.kill()
+        watching.communicate()
+        assert len(seen) == 100
+
+
 def test_yoke_watches_to_the_end(daemon):
     with daemon.client() as client:
         job = client.execute_command("SUBMIT", "mail", "hello")
