@@ -537,7 +537,7 @@ void core_record(struct core *c, const struct record *r)
     wrong = core_apply(c, r);
     if (wrong)
         BUG(wrong);
-    if (UNLIKELY(c->watched))
+    if (UNLIKELY(c->news_work > 0))
         tell(c, r);
 }
 
@@ -808,7 +808,7 @@ static void dispatch(struct core *c, const struct core_event *ev)
         drain(c, ev->u.on);
         return;
     case EVENT_WATCH:
-        c->watched = ev->u.on;
+        c->news_work = ev->u.work;
         return;
     }
     BUG("unknown event");

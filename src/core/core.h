@@ -189,7 +189,7 @@ enum core_event_kind {
     EVENT_SEGMENT,   /* records go to another segment from now on */
     EVENT_DISK_FULL, /* on or off */
     EVENT_DRAIN,     /* accept no submits, start no jobs */
-    EVENT_WATCH,     /* on or off: is anybody interested in EFFECT_NEWS? */
+    EVENT_WATCH,     /* EFFECT_NEWS are wanted, and what they cost; or not */
 };
 
 /* A request that is done once, however often its session asks for it (ONCE).
@@ -329,7 +329,10 @@ struct core_event {
         struct session_id session; /* SESSION_RESUME */
         enum core_disconnect disconnect;
         uint32_t segment; /* SEGMENT */
-        bool on;          /* DISK_FULL, DRAIN, WATCH */
+        bool on;          /* DISK_FULL, DRAIN */
+        int64_t work;     /* WATCH: what the news of one fact takes of the work
+                           * of a step for each one whom it concerns; 0: nobody
+                           * is interested */
     } u;
 };
 

@@ -10,6 +10,8 @@
  *
  * A fact is told as it was recorded, after it was applied; the engine sees to
  * it that it is durable first. While nobody watches nothing of this is called.
+ * To tell it may cost more than the fact itself, so it counts as work: a step
+ * of which much is told does less.
  */
 #include "core/internal.h"
 
@@ -108,6 +110,7 @@ static void begin(struct core *c, struct news *n, const struct job *j,
     }
     count += put_groups(c, b, g);
     value_set_count(b, count_at, count);
+    c->work -= count * c->news_work;
     *n = (struct news){.b = b, .pairs_at = value_map(b, 0)};
 }
 
@@ -267,7 +270,7 @@ void news_of_progress(struct core *c, const struct job *j)
 {
     struct news n;
 
-    if (!c->watched)
+    if (!c->news_work)
         return;
     begin_job(c, &n, j, "progress");
     field_text(&n, "progress", j->u.run->progress);
@@ -341,7 +344,7 @@ void news_of_queue(struct core *c, const struct queue *q, const char *event)
 {
     struct news n;
 
-    if (!c->watched)
+    if (!c->news_work)
         return;
     begin(c, &n, NULL, q, &c->root);
     field_text(&n, "event", event);

@@ -421,8 +421,9 @@ static size_t take_jobs(struct core *c, struct session *s, int64_t count,
     for (size_t i = 0; i < n; i++) {
         struct job *j;
 
+        /* Without work left a queue may hold back who is next in it. */
         while ((int64_t)taken < count && bytes < FETCH_BYTES &&
-               (j = queue_next(c, queues[i]))) {
+               (taken == 0 || c->work > 0) && (j = queue_next(c, queues[i]))) {
             job_start(c, j, s);
             jobs[taken++] = j;
             bytes += j->payload_len;

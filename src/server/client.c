@@ -376,7 +376,7 @@ void client_set_run(struct client_set *set)
     now = set->again;
     now.next->prev = now.prev->next = &now;
     list_init(&set->again);
-    while (!list_empty(&now)) {
+    while (!list_empty(&now) && !set->paused) {
         struct client *c = list_entry(now.next, struct client, again);
 
         list_remove(&c->again);
@@ -384,6 +384,13 @@ void client_set_run(struct client_set *set)
             run(c);
         else if (c->phase == CLIENT_ENDING && buf_size(&c->out) == 0)
             ended(c);
+    }
+    /* Those who were not reached because of one before come first next time. */
+    while (!list_empty(&now)) {
+        struct list *last = now.prev;
+
+        list_remove(last);
+        list_push_front(&set->again, last);
     }
 }
 

@@ -31,6 +31,9 @@
 #define SLOT_BITS 24
 /* With that much appended and not committed no more requests are taken. */
 #define BATCH_MAX (16u << 20)
+/* When telling events has taken that much of a turn, no more requests are taken
+ * in it; about 10 ms. */
+#define TURN_WORK 20000
 /* A store that has nothing to say is asked at least that often (s). */
 #define SECOND    1.0
 #define WINDOW_US INT64_C(60000000)
@@ -331,7 +334,14 @@ static void tell(void *arg, struct subscriber *to, const struct message *m)
 static void set_paused(struct engine *e)
 {
     e->clients.paused = e->stopping || e->batch_bytes > BATCH_MAX ||
-                        e->told_batch > TOLD_BATCH(e);
+                        e->told_batch > TOLD_BATCH(e) ||
+                        e->server.subscriptions.work - e->told_work > TURN_WORK;
+}
+
+/* The turn is over: others had their chance to say something. */
+static void end_told_work(struct engine *e)
+{
+    e->told_work = e->server.subscriptions.work;
 }
 
 static void end_batch(struct engine *e)
@@ -393,14 +403,14 @@ static void step_core(struct engine *e, struct core_event *ev)
 }
 
 /* Steps the core after it was told what the store has said meanwhile, and
- * whether anybody watches now. */
+ * what those who watch cost now. */
 static void step(struct engine *e, struct core_event *ev)
 {
     const struct store *s = e->options.store;
-    bool watched = e->server.subscriptions.count > 0;
+    int64_t news_work = subscription_work(&e->server.subscriptions);
 
     if (UNLIKELY(e->segment != s->segment || e->full != s->full ||
-                 e->watched != watched)) {
+                 e->news_work != news_work)) {
         struct connection *asking = e->asking;
         struct core_event news = {.random = random_cheap(e)};
 
@@ -422,11 +432,11 @@ static void step(struct engine *e, struct core_event *ev)
             news.u.on = s->full;
             step_core(e, &news);
         }
-        if (e->watched != watched) {
-            e->watched = watched;
+        if (e->news_work != news_work) {
+            e->news_work = news_work;
             news = (struct core_event){.kind = EVENT_WATCH,
                                        .random = random_cheap(e)};
-            news.u.on = watched;
+            news.u.work = news_work;
             step_core(e, &news);
         }
         e->asking = asking;
@@ -852,6 +862,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *w, int events)
     client_set_read(&e->clients);
     client_set_run(&e->clients);
     cut_over(e);
+    end_told_work(e);
     commit(e);
     client_set_reap(&e->clients);
     set_tick(e);

@@ -57,7 +57,8 @@ struct engine {
     size_t told_batch;     /* bytes of messages, likewise */
     uint32_t segment;      /* as the core knows it */
     bool full;             /* likewise */
-    bool watched;          /* likewise: there are subscriptions */
+    int64_t news_work;     /* likewise, of EVENT_WATCH */
+    uint64_t told_work;    /* of the subscriptions, up to the last turn */
 
     struct connection *asking; /* whose request is in the core now */
     struct command_call *call; /* that request */

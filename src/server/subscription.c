@@ -15,6 +15,7 @@ struct channel {
     size_t receivers;
     bool pattern;
     size_t len;
+    size_t plain; /* of a pattern: characters before the first special one */
     char text[];
 };
 
@@ -26,6 +27,11 @@ struct subscription {
 
 /* "queue:" and the longest name; ids are shorter. */
 #define NAME_MAX_LEN 128
+
+/* Comparing so many bytes is about as much work as a message is. */
+#define WORK_BYTES 1024
+/* Names are that long; queues may have longer ones. */
+#define NAME_USUAL 32
 
 static struct str name_of(const struct channel *c)
 {
@@ -68,6 +74,15 @@ static struct channel *find(const struct subscriptions *s, struct str name,
     return NULL;
 }
 
+static size_t plain_beginning(struct str pattern)
+{
+    size_t n = 0;
+
+    while (n < pattern.len && !memchr("*?[\\", pattern.p[n], 4))
+        n++;
+    return n;
+}
+
 static struct channel *make(struct subscriptions *s, struct str name,
                             bool pattern)
 {
@@ -79,6 +94,8 @@ static struct channel *make(struct subscriptions *s, struct str name,
     c->len = name.len;
     if (name.len)
         memcpy(c->text, name.p, name.len);
+    c->plain = pattern ? plain_beginning(name) : 0;
+    s->glob_bytes += pattern ? c->len - c->plain : 0;
     list_init(&c->subscribers);
     c->node.hash = map_hash(name.p, name.len);
     map_insert(&s->channels, &c->node);
@@ -147,6 +164,7 @@ static void drop(struct subscriptions *s, struct subscription *sub)
     if (--c->receivers > 0)
         return;
     *(c->pattern ? &s->npatterns : &s->nnames) -= 1;
+    s->glob_bytes -= c->pattern ? c->len - c->plain : 0;
     list_remove(&c->link);
     map_remove(&s->channels, &c->node);
     s->bytes -= sizeof(*c) + c->len;
@@ -198,6 +216,17 @@ void subscription_each(const struct subscriptions *s, struct str glob,
     }
 }
 
+int64_t subscription_work(const struct subscriptions *s)
+{
+    /* A name has at most that many receivers more than channels. */
+    size_t more = s->count - s->nnames - s->npatterns;
+
+    if (s->count == 0)
+        return 0;
+    return (int64_t)(1 + s->npatterns / 32 +
+                     s->glob_bytes / (WORK_BYTES / NAME_USUAL) + more / 4);
+}
+
 /* ------------------------------------------------------------------ publish */
 
 /* One event on its way to those who want it. */
@@ -219,12 +248,27 @@ static void tell_channel(struct publication *p, const struct channel *c,
         json_value(text, p->bytes, &at);
     list_foreach (it, &c->subscribers) {
         p->all->published++;
+        p->all->work++;
         p->tell(p->arg, list_entry(it, struct subscription, of_channel)->who,
                 &(struct message){.pattern =
                                       c->pattern ? name_of(c) : (struct str){0},
                                   .channel = channel,
                                   .text = {buf_front(text), buf_size(text)}});
     }
+}
+
+/* Most patterns differ from a name before their first special character. */
+static bool matches(struct subscriptions *s, const struct channel *c,
+                    struct str name)
+{
+    struct str glob = name_of(c);
+
+    if (name.len < c->plain || memcmp(name.p, glob.p, c->plain) != 0)
+        return false;
+    glob = (struct str){glob.p + c->plain, glob.len - c->plain};
+    name = (struct str){name.p + c->plain, name.len - c->plain};
+    s->work += glob.len * name.len / WORK_BYTES;
+    return pattern_matches(glob, name);
 }
 
 /* The name of the channel of whom an event concerns. */
@@ -270,9 +314,10 @@ void subscription_publish(struct subscriptions *s, const char *bytes, size_t at,
         c = find(s, name, false);
         if (c)
             tell_channel(&p, c, name);
+        s->work += s->npatterns / 32;
         list_foreach (it, &s->patterns) {
             c = list_entry(it, struct channel, link);
-            if (pattern_matches(name_of(c), name))
+            if (matches(s, c, name))
                 tell_channel(&p, c, name);
         }
     }

@@ -25,7 +25,10 @@ struct subscriptions {
     size_t nnames, npatterns; /* different ones */
     size_t count;             /* of all subscribers together */
     size_t bytes;             /* that they and their channels take */
+    size_t glob_bytes;        /* of patterns, from their first special one on */
     uint64_t published;       /* messages, one for each receiver */
+    uint64_t work;            /* done, about 0.5 us each: messages and what is
+                               * compared with patterns */
     struct buf text;          /* of the event that goes out */
 };
 
@@ -72,6 +75,10 @@ bool subscription_first(const struct subscriber *who, bool pattern,
 /* Names (not patterns) with subscribers that match the glob. */
 void subscription_each(const struct subscriptions *s, struct str glob,
                        subscription_name_fn *fn, void *arg);
+
+/* What one event may cost for each one whom it concerns, in work of a step of
+ * the core; 0: nobody is subscribed to anything. */
+int64_t subscription_work(const struct subscriptions *s);
 
 /* One event, the value of EFFECT_NEWS at bytes + at. `tell` is called for each
  * message, and must not subscribe or unsubscribe anybody. */

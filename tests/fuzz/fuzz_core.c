@@ -437,9 +437,12 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
         return true;
     case EVENT_DISK_FULL:
     case EVENT_DRAIN:
-    case EVENT_WATCH:
         ev->client.n = 0;
         ev->u.on = take(f) & 1;
+        return true;
+    case EVENT_WATCH:
+        ev->client.n = 0;
+        ev->u.work = take(f) & 1;
         return true;
     case EVENT_ALIVE:
     case EVENT_UNBLOCK:

@@ -272,7 +272,7 @@ void trace_event(const struct core_event *ev)
         trace_note("%sDRAIN %d", at, ev->u.on);
         break;
     case EVENT_WATCH:
-        trace_note("%sWATCH %d", at, ev->u.on);
+        trace_note("%sWATCH %lld", at, (long long)ev->u.work);
         break;
     default: /* questions are not traced */
         trace_note("%sevent %d", at, (int)ev->kind);

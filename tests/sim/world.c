@@ -497,7 +497,7 @@ static void start(struct world *w)
     if (w->seed % 4 != 1)
         return;
     w->watcher.on = true;
-    ev = (struct core_event){.kind = EVENT_WATCH, .u.on = true};
+    ev = (struct core_event){.kind = EVENT_WATCH, .u.work = 1};
     world_step(w, &ev);
 }
 

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 
@@ -163,6 +164,14 @@ def read_all(s, wanted):
     return data
 
 
+def read_lines(s, n):
+    data = b""
+    while data.count(b"\r\n") < n:
+        assert readable(s, 20), data
+        data += s.recv(65536)
+    return data
+
+
 def test_resp2_subscribers_may_say_little_and_resp3_all(daemon):
     with daemon.raw() as s:
         s.sendall(encode("SUBSCRIBE", "queue:mail", "queue:mail", "x"))
@@ -272,6 +281,39 @@ def test_subscribers_together_leave_little_unread(start):
         until(cut, "all who do not read are cut", 60)
         assert client.info("clients")["clients_cut_for_output"] == 8
         assert client.info("clients")["output_max"] > bound
+
+
+def subscribe_heavily(watcher):
+    """To patterns that no name matches, and that are hard to compare."""
+    for n in range(256):
+        watcher.sendall(encode("PSUBSCRIBE", "*[%s]%03d" % ("A" * 240, n)))
+    read_all(watcher, b":256\r\n")
+
+
+def test_no_turn_is_filled_by_patterns(daemon):
+    """However many requests came at once: what they tell is told in turns,
+    and others are served in between."""
+    with daemon.client() as client, daemon.raw() as watcher, \
+            daemon.raw() as producer:
+        subscribe_heavily(watcher)
+        before = client.info("server")["loop_turns"]
+        producer.sendall(encode("SUBMIT", "mail", "x") * 300)
+        read_lines(producer, 600)
+        turns = client.info("server")["loop_turns"] - before
+        # Each job costs some 2000 units, and a turn has 20000.
+        assert turns > 300 * 2000 / 20000 / 2
+
+
+def test_clients_take_turns_while_much_is_told(daemon):
+    with daemon.raw() as watcher, daemon.raw() as one, daemon.raw() as two:
+        subscribe_heavily(watcher)
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        for s in (one, two):
+            s.sendall(encode("SUBMIT", "mail", "x") * 100)
+        os.kill(daemon.process.pid, signal.SIGCONT)
+        ids = [read_lines(s, 200).split(b"\r\n")[1::2] for s in (one, two)]
+        for mine, others in (ids, ids[::-1]):
+            assert sum(job < others[-1] for job in mine) > 50
 
 
 def test_what_was_told_survives_kill_nine(daemon):

@@ -119,8 +119,10 @@ static inline void daemon_tell(struct daemon *d, enum core_event_kind kind,
 {
     struct core_event ev = {.kind = kind};
 
-    if (kind == EVENT_DISK_FULL || kind == EVENT_DRAIN || kind == EVENT_WATCH)
+    if (kind == EVENT_DISK_FULL || kind == EVENT_DRAIN)
         ev.u.on = on;
+    if (kind == EVENT_WATCH)
+        ev.u.work = on;
     daemon_step(d, &ev);
 }
 

@@ -366,6 +366,48 @@ START_TEST(retried_jobs_and_results_that_go_on_are_told_in_order)
 }
 END_TEST
 
+/* Cancelling 20 jobs goes on in steps; each does at least something. */
+START_TEST(news_are_work_and_a_step_that_tells_much_does_less)
+{
+    static const int64_t works[] = {0, 1, 2, 10, 1000};
+
+    for (size_t i = 0; i < ARRAY_LEN(works); i++) {
+        struct daemon *d = mem_zalloc(sizeof(*d));
+        struct core_event watch = {.kind = EVENT_WATCH};
+        struct core_event ev = {.kind = EVENT_CANCEL, .client = {1}};
+        struct core_stats stats = {.cancelled = 0};
+        const int64_t most = 20, names = 4; /* job, queue, group, root */
+
+        core_limits_init(&d->limits);
+        d->limits.queue_defaults.max_jobs = 20;
+        d->limits.step_work = most;
+        daemon_start(d);
+        ev.u.cancel.group.n = open_policy(d, 0, 0);
+        for (int n = 0; n < 20; n++)
+            (void)submit(d, "q", ev.u.cancel.group.n);
+        watch.u.work = works[i];
+        daemon_step(d, &watch);
+        ev.u.cancel.grace_ms = CORE_UNSET;
+        daemon_one(d, &ev);
+        for (;;) {
+            uint64_t before = stats.cancelled;
+
+            core_stats(d->core, &stats);
+            if (stats.cancelled == before)
+                break;
+            /* The last one may pass the bound. */
+            ck_assert_int_le((int64_t)(stats.cancelled - before - 1) *
+                                 (1 + names * works[i]),
+                             most);
+            ev = (struct core_event){.kind = EVENT_TICK};
+            daemon_one(d, &ev);
+        }
+        ck_assert_uint_eq(stats.cancelled, 20);
+        daemon_free(d);
+    }
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -379,6 +421,7 @@ int main(void)
         images_and_replay_are_no_news,
         who_watches_changes_nothing,
         retried_jobs_and_results_that_go_on_are_told_in_order,
+        news_are_work_and_a_step_that_tells_much_does_less,
     };
     Suite *suite = suite_create("core_news");
     TCase *news = tcase_create("news");

@@ -121,6 +121,46 @@ START_TEST(patterns_match_whole_channels_and_come_after_names)
 }
 END_TEST
 
+static uint64_t work_of_a_publication(struct fixture *f)
+{
+    uint64_t before = f->all.work;
+
+    publish(f);
+    return f->all.work - before;
+}
+
+/* A pattern without a special character is a name; one that differs before its
+ * first special character is not looked at any further. */
+START_TEST(a_pattern_costs_what_lies_behind_its_plain_beginning)
+{
+    char set[256] = "*[", other[256] = "other:*[";
+    struct fixture f;
+
+    set_up(&f);
+    ck_assert_int_eq(subscription_work(&f.all), 0);
+    ck_assert(add(&f, &f.a, "queue:mai", true));
+    ck_assert(add(&f, &f.a, "queue:maily", true));
+    ck_assert(add(&f, &f.a, "queue:m?i*", true));
+    ck_assert_int_eq(subscription_work(&f.all), 1);
+    ck_assert_uint_eq(work_of_a_publication(&f), 1);
+    expect(&f, "a queue:m?i* queue:mail " TEXT);
+    memset(set + 2, 'A', 240);
+    set[242] = ']';
+    memset(other + 8, 'A', 240);
+    other[248] = ']';
+    ck_assert(add(&f, &f.a, other, true));
+    ck_assert_uint_eq(work_of_a_publication(&f), 1);
+    ck_assert(add(&f, &f.a, set, true));
+    ck_assert_uint_gt(work_of_a_publication(&f), 10);
+    ck_assert_int_gt(subscription_work(&f.all), 10);
+    ck_assert(end(&f, &f.a, set, true));
+    ck_assert(end(&f, &f.a, other, true));
+    ck_assert_int_eq(subscription_work(&f.all), 1);
+    buf_reset(&f.told);
+    tear_down(&f);
+}
+END_TEST
+
 START_TEST(twice_is_once)
 {
     struct fixture f;
@@ -205,6 +245,7 @@ int main(void)
     const TTest *const tests[] = {
         each_channel_of_an_event_reaches_those_who_are_subscribed,
         patterns_match_whole_channels_and_come_after_names,
+        a_pattern_costs_what_lies_behind_its_plain_beginning,
         twice_is_once,
         who_leaves_leaves_nothing_behind,
         text_is_json_whatever_the_bytes,
