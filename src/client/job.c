@@ -4,7 +4,7 @@
 
 /* Of yoke_submit_many: requests sent and not yet answered, and bytes of them
  * not yet written. */
-#define WINDOW_REQUESTS 1024
+#define WINDOW_REQUESTS YK_NUMBERED_MAX /* what can be asked again */
 #define WINDOW_BYTES    (256 * 1024)
 
 #define BACKOFF_BASE_MS 1000 /* what the daemon takes, see SUBMIT */
