@@ -226,7 +226,8 @@ struct yoke_submit {
     /* YOKE_DEFAULT where not set; see SUBMIT in doc/protocol.md */
     int64_t priority, timeout_ms, deadline_ms, expires_ms, grace_ms;
     int64_t delay_ms, at_ms; /* one of them at most */
-    int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver, keep_ms;
+    int64_t retry, redeliver, keep_ms;
+    int64_t backoff_base_ms, backoff_cap_ms; /* both or neither */
     int64_t factor_milli; /* of the back-off, in thousandths: 1500 */
     int64_t jitter;       /* percent */
     const char *retry_on; /* classes of errors, or globs of them, with

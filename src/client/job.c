@@ -7,9 +7,6 @@
 #define WINDOW_REQUESTS YK_NUMBERED_MAX /* what can be asked again */
 #define WINDOW_BYTES    (256 * 1024)
 
-#define BACKOFF_BASE_MS 1000 /* what the daemon takes, see SUBMIT */
-#define BACKOFF_CAP_MS  60000
-
 void yoke_submit_init(struct yoke_submit *s)
 {
     *s = (struct yoke_submit){
@@ -31,15 +28,13 @@ void yoke_submit_init(struct yoke_submit *s)
     };
 }
 
-static int64_t or_else(int64_t i, int64_t otherwise)
-{
-    return i == YOKE_DEFAULT ? otherwise : i;
-}
-
 static int put_submit(yoke *y, struct yk_args *a, const struct yoke_submit *s)
 {
     if (!s->queue)
         return yk_fail(y, YOKE_ERR_ARGUMENT, "a job needs a queue");
+    if ((s->backoff_base_ms == YOKE_DEFAULT) !=
+        (s->backoff_cap_ms == YOKE_DEFAULT))
+        return yk_fail(y, YOKE_ERR_ARGUMENT, "a back-off has a base and a cap");
     yk_args_init(a, "SUBMIT");
     yk_args_text(a, s->queue);
     yk_args_bytes(a, s->payload);
@@ -56,12 +51,9 @@ static int put_submit(yoke *y, struct yk_args *a, const struct yoke_submit *s)
     yk_args_option_int(a, "DELAY", s->delay_ms);
     yk_args_option_int(a, "AT", s->at_ms);
     yk_args_option_int(a, "RETRY", s->retry);
-    if (s->backoff_base_ms != YOKE_DEFAULT ||
-        s->backoff_cap_ms != YOKE_DEFAULT) {
-        yk_args_text(a, "BACKOFF");
-        yk_args_int(a, or_else(s->backoff_base_ms, BACKOFF_BASE_MS));
-        yk_args_int(a, or_else(s->backoff_cap_ms, BACKOFF_CAP_MS));
-    }
+    yk_args_option_int(a, "BACKOFF", s->backoff_base_ms);
+    if (s->backoff_cap_ms != YOKE_DEFAULT)
+        yk_args_int(a, s->backoff_cap_ms);
     yk_args_option_decimal(a, "FACTOR", s->factor_milli);
     yk_args_option_int(a, "JITTER", s->jitter);
     yk_args_option(a, "RETRY-ON", s->retry_on);

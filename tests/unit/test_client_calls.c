@@ -57,6 +57,8 @@ START_TEST(submit_says_what_was_set_and_nothing_else)
         .wait_ms = 0,
     };
 
+    ck_assert_int_eq(yoke_submit(y, &s, id), YOKE_ERR_ARGUMENT); /* half */
+    s.backoff_cap_ms = 60000;
     ck_assert_int_eq(yoke_submit(y, &s, id), 0);
     ck_assert_str_eq(id, "j0000000000001");
     yoke_submit_init(&s);
