@@ -184,8 +184,6 @@ static void count_member(const struct core *c, struct job *j, void *arg)
     t->running += has_run(j);
 }
 
-/* Whole walks for each group: for the small worlds of simulation and fuzzing
- * only, see core_check. */
 /* The job that it is under, as long as that is known, knows it. */
 static void check_below(const struct core *c, const struct group *g)
 {
@@ -193,16 +191,18 @@ static void check_below(const struct core *c, const struct group *g)
         g->parent_attempt ? map_find(&c->jobs, g->parent_id) : NULL;
     const struct extra *x =
         n ? container_of(n, const struct job, node)->extra : NULL;
+    size_t at;
 
     if (!n)
         return;
     ASSERT(x && x->below);
-    size_t at = id_vector_after(&x->below->groups, g->id - 1);
-
+    at = id_vector_after(&x->below->groups, g->id - 1);
     ASSERT(at < x->below->groups.len &&
            x->below->groups.ids[at] == (g->id | ID_GROUP));
 }
 
+/* Whole walks for each group: for the small worlds of simulation and fuzzing
+ * only, see core_check. */
 static void check_group(const struct core *c, const struct group *g)
 {
     struct group_tally t = {.group = g};
