@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * stream - results go on to the next queue, as a task that puts what it has
- * made into the next Queue. While that is full they wait where they are, so that
- * pressure travels upstream; they arrive in order.
+ * made into the next Queue. While that is full they wait where they are, so
+ * that pressure travels upstream; they arrive in order.
  *
  * Prints:
  *     three are done: 1 in the next queue, 2 wait for room
@@ -13,8 +13,8 @@
  */
 #include "example.h"
 
-static const char *const doubles[] = {"example.double"},
-                         *const sink[] = {"example.sink"};
+static const char *const doubles[] = {"example.double"};
+static const char *const sink[] = {"example.sink"};
 
 static int64_t figure(yoke *y, const char *queue, const char *name)
 {
@@ -53,8 +53,7 @@ static void double_all(yoke *y, int64_t count)
         int len = snprintf(text, sizeof(text), "%ld",
                            2 * strtol(w->payload.data, NULL, 10));
 
-        must(y,
-             yoke_done(y, w->token, (struct yoke_bytes){text, (size_t)len}));
+        must(y, yoke_done(y, w->token, (struct yoke_bytes){text, (size_t)len}));
     }
     yoke_work_free(list);
 }

@@ -562,11 +562,9 @@ static bool has_done(const struct job *j, struct str result)
 {
     switch ((enum job_state)j->state) {
     case JOB_JOINING:
-        if (j->u.run->verdict != VERDICT_OK)
-            return false;
-        /* fallthrough */
     case JOB_DELIVERING:
-        return str_eq(result,
+        return j->u.run->verdict == VERDICT_OK &&
+               str_eq(result,
                       (struct str){j->u.run->result, j->u.run->result_len});
     case JOB_FINISHED:
         return j->u.end->outcome == OUTCOME_OK &&

@@ -25,7 +25,7 @@
 
 #define HOSTILE_LIFE_S 600 /* longer than any test takes */
 
-static time_t hostile_end; /* monotonic, in seconds */
+static time_t hostile_end;   /* monotonic, in seconds */
 static int hostile_ready[2]; /* a byte when the escape has succeeded */
 
 static time_t hostile_now(void)
