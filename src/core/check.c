@@ -469,6 +469,11 @@ static uint64_t check_numbered(const struct core *c)
         n++;
     }
     ASSERT(numbers == c->numbers);
+    ASSERT(c->numbered_segment ==
+           (n ? list_entry(list_first(&c->numbered), struct session,
+                           asked.numbered)
+                    ->asked.segment
+              : UINT32_MAX));
     return n;
 }
 

@@ -870,6 +870,7 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->all_sessions);
     list_init(&c->all_clients);
     list_init(&c->numbered);
+    c->numbered_segment = UINT32_MAX;
     list_init(&c->joining);
     list_init(&c->delivering);
     list_init(&c->run_sweeps);

@@ -890,7 +890,7 @@ static bool known(struct core *c, const struct core_event *ev)
 
     if (!k)
         return false;
-    once_remember(c, ev->client, &o->once, k->of | ID_GROUP);
+    once_remember(c, &o->once, k->of | ID_GROUP);
     value_id(reply_begin(c, ev->client), 'g', k->of, 0);
     reply_end(c);
     return true;
@@ -928,7 +928,7 @@ void group_open(struct core *c, const struct core_event *ev)
                                 c->limits.keep_max_ms),
                     .name = o->name,
                     .key = o->key,
-                    .once = once_record(c, ev->client, &o->once)},
+                    .once = once_record(c, &o->once)},
     };
     if (!o->detached)
         r.u.group.session = session_of(c, ev->client)->id;

@@ -387,6 +387,9 @@ struct core {
         joining, delivering;
     struct list numbered; /* sessions with numbers, by asked.segment */
     int64_t numbers;      /* the size of their images, in numbers */
+    uint32_t numbered_segment; /* of the oldest of these; UINT32_MAX: none */
+    struct session *asking;    /* volatile: whose numbered request was looked
+                                * at last; NULL: it is gone */
     struct group root;
     struct heap timers; /* but for ... */
     struct heap keeps;  /* ... TIMER_KEEP and TIMER_FORGET: a replay goes by
@@ -739,13 +742,12 @@ bool once_room(struct core *c, struct client_id client,
                const struct event_once *o);
 /* May it stand in a record? */
 bool once_ok(const struct record_once *o);
-/* For the record of what the request makes. */
-struct record_once once_record(struct core *c, struct client_id client,
+/* For the record of what the request makes; only after once_answered or
+ * once_room, in the same step, let it pass. */
+struct record_once once_record(const struct core *c,
                                const struct event_once *o);
-/* The request, which once_answered and once_room let pass, has made nothing,
- * for a KEY led here. */
-void once_remember(struct core *c, struct client_id client,
-                   const struct event_once *o, uint64_t id);
+/* Likewise, when it has made nothing, for a KEY led here. */
+void once_remember(struct core *c, const struct event_once *o, uint64_t id);
 /* For apply: the request has made this. */
 void once_apply(struct core *c, const struct record_once *o, uint64_t id);
 const char *once_apply_image(struct core *c, const struct record *r);

@@ -151,7 +151,7 @@ void key_answer_one(struct core *c, struct waiter *w)
     struct client_id id = w->client->id;
 
     if (once_room(c, id, once)) {
-        once_remember(c, id, once, w->key->of);
+        once_remember(c, once, w->key->of);
         value_id(reply_begin(c, id), 'j', w->key->of, 0);
         reply_end(c);
     }

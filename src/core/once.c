@@ -60,11 +60,26 @@ static bool is_behind(const struct session *s, uint64_t number)
     return s->asked.cap > 0 && number < s->asked.first;
 }
 
+static struct session *oldest_image(const struct core *c)
+{
+    return container_of(list_first(&c->numbered), struct session,
+                        asked.numbered);
+}
+
+/* Each step asks for it. */
+static void find_oldest(struct core *c)
+{
+    c->numbered_segment = list_empty(&c->numbered)
+                              ? UINT32_MAX
+                              : oldest_image(c)->asked.segment;
+}
+
 /* Its numbers follow from records that lie in this segment and later ones. */
 static void anchor(struct core *c, struct session *s)
 {
     segment_hold(c, &s->asked.segment);
     list_push_back(&c->numbered, &s->asked.numbered);
+    find_oldest(c);
 }
 
 /* The numbers that are remembered once this one is: those from *first on. */
@@ -92,7 +107,8 @@ void once_apply(struct core *c, const struct record_once *o, uint64_t id)
 
     if (o->number == 0)
         return;
-    s = session_get(c, o->session);
+    s = c->asking && c->asking->id == o->session ? c->asking
+                                                 : session_get(c, o->session);
     a = &s->asked;
     if (!c->started) { /* the latest are the last */
         list_remove(&s->link);
@@ -137,16 +153,9 @@ const char *once_apply_image(struct core *c, const struct record *r)
     return NULL;
 }
 
-static struct session *oldest_image(const struct core *c)
-{
-    return container_of(list_first(&c->numbered), struct session,
-                        asked.numbered);
-}
-
 bool once_images_left(const struct core *c)
 {
-    return !list_empty(&c->numbered) &&
-           oldest_image(c)->asked.segment != c->segment;
+    return c->numbered_segment < c->segment;
 }
 
 /* The numbers from first to last, of which `number`, if not 0, led to `id`. */
@@ -184,6 +193,7 @@ void once_release(struct core *c, struct session *s)
     if (s->asked.cap > 0) {
         segment_drop(c, s->asked.segment);
         list_remove(&s->asked.numbered);
+        find_oldest(c);
     }
     account(c, -(int64_t)s->asked.cap * (int64_t)sizeof(*s->asked.ids));
     mem_free(s->asked.ids);
@@ -227,16 +237,12 @@ bool once_outlives(const struct core *c, const struct session *s)
 /* The images of all must fit well into a segment, or writing them would fill
  * one after the other. */
 
-bool once_room(struct core *c, struct client_id client,
-               const struct event_once *o)
+static bool has_room(struct core *c, struct client_id client,
+                     const struct asked *a, const struct event_once *o)
 {
-    const struct asked *a;
     uint64_t first, last;
     int64_t grows;
 
-    if (LIKELY(o->number == 0))
-        return true;
-    a = &session_of(c, client)->asked;
     window_with(a, (uint64_t)o->number, (uint64_t)o->open, &first, &last);
     grows = (int64_t)(last - first) + 1 + ONCE_IMAGE_WEIGHT - weight(a);
     if (grows <= 0 || c->numbers + grows <= c->limits.numbers_max)
@@ -246,11 +252,20 @@ bool once_room(struct core *c, struct client_id client,
     return false;
 }
 
+bool once_room(struct core *c, struct client_id client,
+               const struct event_once *o)
+{
+    if (LIKELY(o->number == 0))
+        return true;
+    c->asking = session_of(c, client);
+    return has_room(c, client, &c->asking->asked, o);
+}
+
 bool once_answered(struct core *c, struct client_id client,
                    const struct event_once *o, uint64_t kind)
 {
     const struct client *cl = o->number ? client_find(c, client) : NULL;
-    const struct session *s = cl ? cl->session : NULL;
+    struct session *s = cl ? cl->session : NULL;
     uint64_t number = (uint64_t)o->number, id;
 
     if (LIKELY(o->number == 0))
@@ -268,9 +283,10 @@ bool once_answered(struct core *c, struct client_id client,
                     (unsigned long long)number);
         return true;
     }
+    c->asking = s;
     id = s->asked.cap && number <= s->asked.last ? *slot(s, number) : 0;
     if (id == 0)
-        return !once_room(c, client, o);
+        return !has_room(c, client, &s->asked, o);
     if ((id & ID_GROUP) != kind) {
         reply_error(c, client, CORE_ERR_GENERIC,
                     "ONCE: request %llu of this session was another one",
@@ -282,25 +298,22 @@ bool once_answered(struct core *c, struct client_id client,
     return true;
 }
 
-struct record_once once_record(struct core *c, struct client_id client,
-                               const struct event_once *o)
+struct record_once once_record(const struct core *c, const struct event_once *o)
 {
     if (LIKELY(o->number == 0))
         return (struct record_once){0};
-    return (struct record_once){.session = session_of(c, client)->id,
+    return (struct record_once){.session = c->asking->id,
                                 .number = (uint64_t)o->number,
                                 .open = (uint32_t)o->open};
 }
 
-void once_remember(struct core *c, struct client_id client,
-                   const struct event_once *o, uint64_t id)
+void once_remember(struct core *c, const struct event_once *o, uint64_t id)
 {
-    const struct session *s;
+    const struct session *s = c->asking;
     uint64_t number = (uint64_t)o->number, first, last;
 
     if (LIKELY(number == 0))
         return;
-    s = session_of(c, client);
     window_with(&s->asked, number, (uint64_t)o->open, &first, &last);
     write_image(c, s, first, last, number, id);
 }

@@ -394,7 +394,7 @@ static void accept(struct core *c, struct client_id client, struct queue *q,
                   .payload = s->payload,
                   .key = s->key,
                   .then = s->then,
-                  .once = once_record(c, client, &s->once)},
+                  .once = once_record(c, &s->once)},
     };
     int64_t delay = or_default(s->delay_ms, 0);
 
@@ -431,7 +431,7 @@ static bool known(struct core *c, struct client_id client,
 
     if (!k || !k->of)
         return false;
-    once_remember(c, client, &s->once, k->of);
+    once_remember(c, &s->once, k->of);
     value_id(reply_begin(c, client), 'j', k->of, 0);
     reply_end(c);
     return true;

@@ -113,6 +113,8 @@ void session_free(struct core *c, struct session *s)
     map_remove(&c->sessions, &s->node);
     list_remove(&s->link);
     c->nsessions--;
+    if (c->asking == s)
+        c->asking = NULL;
     account(c, -(int64_t)sizeof(*s));
     mem_free(s);
 }
