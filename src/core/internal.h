@@ -322,6 +322,7 @@ struct session {
     int64_t gone_ms;       /* since when disconnected; CORE_NONE */
     bool over;             /* its client left for good ... */
     uint8_t how;           /* ... enum core_disconnect */
+    bool forgotten;        /* a replay may have dropped numbers of it */
     struct asked asked;
 };
 
@@ -385,8 +386,8 @@ struct core {
     int64_t last_turn;
     struct list queues, all_groups, ended_groups, all_sessions, all_clients,
         joining, delivering;
-    struct list numbered; /* sessions with numbers, by asked.segment */
-    int64_t numbers;      /* the size of their images, in numbers */
+    struct list numbered;      /* sessions with numbers, by asked.segment */
+    int64_t numbers;           /* the size of their images, in numbers */
     uint32_t numbered_segment; /* of the oldest of these; UINT32_MAX: none */
     struct session *asking;    /* volatile: whose numbered request was looked
                                 * at last; NULL: it is gone */
@@ -397,6 +398,7 @@ struct core {
     struct slabs slabs; /* of jobs, what they have, and payloads */
     uint64_t next_id;
     bool started, disk_full, draining;
+    bool dropped; /* the replay has dropped numbers of some session */
     int64_t news_work; /* volatile: of EVENT_WATCH; 0: no EFFECT_NEWS */
     /* What goes on in slices; see core.c. */
     struct list run_sweeps;  /* runs whose groups are told of their fate */

@@ -69,9 +69,8 @@ static struct session *oldest_image(const struct core *c)
 /* Each step asks for it. */
 static void find_oldest(struct core *c)
 {
-    c->numbered_segment = list_empty(&c->numbered)
-                              ? UINT32_MAX
-                              : oldest_image(c)->asked.segment;
+    c->numbered_segment =
+        list_empty(&c->numbered) ? UINT32_MAX : oldest_image(c)->asked.segment;
 }
 
 /* Its numbers follow from records that lie in this segment and later ones. */
@@ -114,6 +113,8 @@ void once_apply(struct core *c, const struct record_once *o, uint64_t id)
         list_remove(&s->link);
         list_push_back(&c->all_sessions, &s->link);
     }
+    if (o->number == 1 && a->cap == 0)
+        s->forgotten = false; /* there was none before */
     if (is_behind(s, o->number))
         return;
     window_with(a, o->number, o->open, &first, &last);
@@ -142,6 +143,7 @@ const char *once_apply_image(struct core *c, const struct record *r)
         return "session with impossible numbers";
     s = session_get(c, r->id);
     once_release(c, s);
+    s->forgotten = false;
     anchor(c, s);
     resize(c, s, rs->first, last);
     s->asked.first = rs->first;
@@ -219,6 +221,7 @@ void once_bound_sessions(struct core *c)
             list_entry(list_first(&c->all_sessions), struct session, link);
 
         if (has_only_numbers(s)) {
+            c->dropped = c->dropped || s->asked.cap > 0;
             session_free(c, s);
         } else {
             list_remove(&s->link);
@@ -277,7 +280,7 @@ bool once_answered(struct core *c, struct client_id client,
                     ONCE_OPEN_MAX - 1);
         return true;
     }
-    if (is_behind(s, number)) {
+    if (s->forgotten || is_behind(s, number)) {
         reply_error(c, client, CORE_ERR_NOSESSION,
                     "what request %llu of this session led to is forgotten",
                     (unsigned long long)number);

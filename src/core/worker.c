@@ -77,6 +77,7 @@ struct session *session_get(struct core *c, uint64_t id)
     s->timer.kind = TIMER_SESSION;
     s->gone_ms = c->now_ms;
     s->seen_ms = c->now_ms;
+    s->forgotten = !c->started && c->dropped;
     list_init(&s->held);
     list_init(&s->groups);
     list_init(&s->notices);

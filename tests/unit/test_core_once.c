@@ -308,6 +308,27 @@ START_TEST(a_number_beyond_those_of_requests_is_damage)
 }
 END_TEST
 
+/* What it has done since makes the session known again, not its numbers. */
+START_TEST(a_session_whose_numbers_a_replay_dropped_does_nothing_twice)
+{
+    struct daemon *d = daemon_new();
+    uint64_t session = session_of(d, 9), other = session_of(d, MINE), id;
+
+    (void)job_once(d, 9, 2, 1);
+    id = job_once(d, MINE, 1, 0);
+    (void)take(d);
+    d->limits.numbers_max = 5; /* their images are 6 and 5 */
+    daemon_crash(d);
+    d->limits.numbers_max = 1000;
+    core_configure(d->core, &d->limits);
+    ck_assert_uint_eq(resume(d, 19, session)->v.count, 1);
+    ck_assert(is_error(submit_once(d, 19, 2, 1), CORE_ERR_NOSESSION));
+    ck_assert(resume(d, MINE, other)->v.kind != VALUE_ERROR);
+    ck_assert_uint_eq(job_once(d, MINE, 1, 0), id);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(numbers_are_a_session_s_and_begin_at_one)
 {
     struct daemon *d = daemon_new();
@@ -631,6 +652,7 @@ int main(void)
         open_requests_are_bounded,
         all_sessions_together_remember_a_bounded_many,
         a_number_beyond_those_of_requests_is_damage,
+        a_session_whose_numbers_a_replay_dropped_does_nothing_twice,
         numbers_are_a_session_s_and_begin_at_one,
         one_connection_at_a_time_speaks_for_a_session,
         who_waits_behind_a_superseded_submit_is_let_in,
