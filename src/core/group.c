@@ -841,13 +841,15 @@ void group_notify_next(struct core *c, struct group *g)
 
 /* ------------------------------------------------------------------ events */
 
-static struct group *find_not_root(struct core *c, const struct core_event *ev)
+/* `why` the root cannot be asked for that, after the name of the command. */
+static struct group *find_not_root(struct core *c, const struct core_event *ev,
+                                   const char *why)
 {
     struct group *g = find_group_or_reply(c, ev->client, ev->u.group.id);
 
     if (g == &c->root) {
         reply_error(c, ev->client, CORE_ERR_GENERIC,
-                    "the root group is always open; open a group of your own");
+                    "GROUP %s; open a group of your own", why);
         return NULL;
     }
     return g;
@@ -939,7 +941,8 @@ void group_open(struct core *c, const struct core_event *ev)
 
 void group_close_event(struct core *c, const struct core_event *ev)
 {
-    struct group *g = find_not_root(c, ev);
+    struct group *g =
+        find_not_root(c, ev, "CLOSE: the root group is always open");
 
     if (!g)
         return;
@@ -964,7 +967,7 @@ void group_info(struct core *c, const struct core_event *ev)
     if (!g)
         return;
     if (ev->u.group.wait_ms != CORE_UNSET && g == &c->root) {
-        (void)find_not_root(c, ev);
+        (void)find_not_root(c, ev, "WAIT: the root group never ends");
         return;
     }
     if (ev->u.group.wait_ms == CORE_UNSET || g->ended) {
@@ -983,7 +986,8 @@ void group_info(struct core *c, const struct core_event *ev)
 
 void group_next(struct core *c, const struct core_event *ev)
 {
-    struct group *g = find_not_root(c, ev);
+    struct group *g = find_not_root(
+        c, ev, "NEXT: the root group keeps no order of its members");
     int64_t cursor = ev->u.group.cursor;
     struct waiter *w;
 
@@ -1008,7 +1012,8 @@ void group_next(struct core *c, const struct core_event *ev)
 
 void group_results(struct core *c, const struct core_event *ev)
 {
-    struct group *g = find_not_root(c, ev);
+    struct group *g = find_not_root(
+        c, ev, "RESULTS: the root group keeps no order of its members");
 
     if (!g)
         return;

@@ -879,6 +879,32 @@ START_TEST(a_session_has_its_grace_after_a_restart)
 }
 END_TEST
 
+/* Each command says why, of itself. */
+START_TEST(what_the_root_cannot_be_asked_for_is_said)
+{
+    static const struct {
+        enum core_event_kind kind;
+        const char *starts;
+    } asked[] = {
+        {EVENT_GROUP_CLOSE, "GROUP CLOSE: the root group is always open"},
+        {EVENT_GROUP_INFO, "GROUP WAIT: the root group never ends"},
+        {EVENT_GROUP_NEXT, "GROUP NEXT: the root group keeps no order"},
+        {EVENT_GROUP_RESULTS, "GROUP RESULTS: the root group keeps no order"},
+    };
+    struct daemon *d = daemon_new();
+
+    for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+        const struct node *n = group_ask(d, 3, asked[i].kind, 0, 0, 10, 10);
+        char text[200];
+
+        ck_assert(is_error(n, CORE_ERR_GENERIC));
+        node_print(n, text, sizeof(text));
+        ck_assert_ptr_nonnull(strstr(text, asked[i].starts));
+    }
+    daemon_free(d);
+}
+END_TEST
+
 static Suite *scope_suite(void)
 {
     Suite *suite = suite_create("core scopes");
@@ -886,6 +912,7 @@ static Suite *scope_suite(void)
     TCase *nesting = tcase_create("nesting"), *pages = tcase_create("pages");
     TCase *lives = tcase_create("sessions and crashes");
 
+    tcase_add_test(members, what_the_root_cannot_be_asked_for_is_said);
     tcase_add_test(members, group_ends_only_after_all_members);
     tcase_add_test(members, an_empty_group_ends_when_it_is_closed);
     tcase_add_test(members, closed_group_refuses);
