@@ -398,7 +398,7 @@ struct core {
     struct slabs slabs; /* of jobs, what they have, and payloads */
     uint64_t next_id;
     bool started, disk_full, draining;
-    bool dropped; /* the replay has dropped numbers of some session */
+    bool dropped;      /* the replay has dropped numbers of some session */
     int64_t news_work; /* volatile: of EVENT_WATCH; 0: no EFFECT_NEWS */
     /* What goes on in slices; see core.c. */
     struct list run_sweeps;  /* runs whose groups are told of their fate */
