@@ -186,6 +186,13 @@ static struct model_said *said_by(struct model_job *j, uint32_t attempt)
     return &j->said[attempt % ARRAY_LEN(j->said)];
 }
 
+/* The last body was done, and has not come to nothing. */
+static bool keeps_result(const struct model_job *j)
+{
+    return j->state == MODEL_JOINING || j->state == MODEL_DELIVERING ||
+           (j->state == MODEL_ENDED && j->outcome == VIEW_OK);
+}
+
 /* What an attempt has said already it may say again; that it stopped says of
  * one that is over nothing new. */
 static bool said_before(struct model_job *j, const struct core_event *ev)
@@ -198,9 +205,14 @@ static bool said_before(struct model_job *j, const struct core_event *ev)
                j->attempt > now.attempt;
     if (now.kind == EVENT_DONE && j->next) /* what it was nobody knows now */
         return j->attempt == now.attempt;
-    return (now.kind == EVENT_DONE || now.kind == EVENT_FAIL) &&
-           then->attempt == now.attempt && then->kind == now.kind &&
-           then->result_len == now.result_len &&
+    if ((now.kind != EVENT_DONE && now.kind != EVENT_FAIL) ||
+        then->attempt != now.attempt || then->kind != now.kind)
+        return false;
+    /* The result of a body that came to nothing is not kept. */
+    if (now.kind == EVENT_DONE &&
+        (j->attempt != now.attempt || !keeps_result(j)))
+        return true;
+    return then->result_len == now.result_len &&
            strcmp(then->class, now.class) == 0;
 }
 

@@ -57,11 +57,37 @@ static void job_delay(struct model *m, struct model_job *j, int64_t at)
     }
 }
 
+/* It is so already: OK, whatever that did, and nothing changes. */
+static bool is_so(const struct node *n)
+{
+    if (n->v.kind == VALUE_ERROR)
+        violation("RESCHEDULE to what is so already was refused with %s",
+                  error_code(n->v.code));
+    return true;
+}
+
+static bool job_is_so(const struct model_job *j, const struct core_event *ev,
+                      int64_t expires, bool must, const struct node *n)
+{
+    int64_t timeout = ev->u.reschedule.timeout_ms;
+    int64_t deadline = ev->u.reschedule.deadline_ms;
+
+    if ((timeout != CORE_UNSET && timeout != j->timeout) ||
+        (deadline != CORE_UNSET && deadline != j->deadline) ||
+        (expires != CORE_UNSET && expires != j->expires_at))
+        return false;
+    /* The model does not know what the last start of a job was to be. */
+    if (ev->u.reschedule.at_ms != CORE_UNSET)
+        return must && n->v.kind != VALUE_ERROR;
+    return is_so(n);
+}
+
 static void move_job(struct model *m, const struct core_event *ev,
                      const struct node *n)
 {
     int i = model_job_find(m, ev->u.reschedule.job.n);
     struct model_job *j = i < 0 ? NULL : &m->jobs[i];
+    int64_t expires = ev->u.reschedule.expires_ms;
     bool must;
     uint32_t errors;
 
@@ -72,16 +98,17 @@ static void move_job(struct model *m, const struct core_event *ev,
     }
     if (!j)
         violation("RESCHEDULE of what never was was answered");
+    if (expires != CORE_UNSET && expires != CORE_NONE)
+        expires += j->submitted;
     errors = job_errors(j, ev, &must);
+    if (job_is_so(j, ev, expires, must, n))
+        return;
     refused(errors, must, n);
     if (n->v.kind == VALUE_ERROR)
         return;
     set_if(&j->timeout, ev->u.reschedule.timeout_ms);
     set_if(&j->deadline, ev->u.reschedule.deadline_ms);
-    if (ev->u.reschedule.expires_ms != CORE_UNSET)
-        j->expires_at = ev->u.reschedule.expires_ms == CORE_NONE
-                            ? CORE_NONE
-                            : j->submitted + ev->u.reschedule.expires_ms;
+    set_if(&j->expires_at, expires);
     if (ev->u.reschedule.at_ms != CORE_UNSET)
         job_delay(m, j, ev->u.reschedule.at_ms);
 }
@@ -102,6 +129,16 @@ static void move_group(struct model *m, const struct core_event *ev,
     }
     if (!g)
         violation("RESCHEDULE of what never was was answered");
+    if (timeout != CORE_UNSET && timeout != CORE_NONE)
+        timeout += g->opened;
+    if (deadline == CORE_UNSET || deadline == CORE_NONE)
+        deadline = timeout == CORE_UNSET ? deadline : timeout;
+    else if (timeout != CORE_UNSET && timeout != CORE_NONE)
+        deadline = min_i64(deadline, timeout);
+    if (deadline == g->deadline) {
+        (void)is_so(n);
+        return;
+    }
     time_up = g->deadline_hit && !g->ended;
     refused((g->ended ? 1u << CORE_ERR_ENDED : 0) |
                 (time_up ? 1u << CORE_ERR_EXPIRED : 0),
@@ -110,14 +147,7 @@ static void move_group(struct model *m, const struct core_event *ev,
             n);
     if (n->v.kind == VALUE_ERROR)
         return;
-    if (timeout != CORE_UNSET && timeout != CORE_NONE)
-        timeout += g->opened;
-    if (deadline == CORE_UNSET || deadline == CORE_NONE)
-        set_if(&g->deadline, timeout == CORE_UNSET ? deadline : timeout);
-    else if (timeout == CORE_UNSET || timeout == CORE_NONE)
-        g->deadline = deadline;
-    else
-        g->deadline = min_i64(deadline, timeout);
+    set_if(&g->deadline, deadline);
 }
 
 void times_move(struct model *m, struct model_eyes *eyes,
