@@ -38,7 +38,8 @@
     X(TURN_KEPT, "a group of a fair queue that was served keeps its turn")     \
     X(TOLD_TWICE, "the end of a job that has failed is told twice")            \
     X(RESULT_LOST, "a result that waited for room is lost in the next queue")  \
-    X(SHIELD_UNBOUND, "a shield goes on when its time is over")
+    X(SHIELD_UNBOUND, "a shield goes on when its time is over")                \
+    X(CLOSE_DEAF, "a SUCCEED that a CLOSE brings is reached and does not act")
 
 enum plant {
     PLANT_NONE,

@@ -651,6 +651,9 @@ static void close_with_policy(struct core *c, struct group *g, int64_t fail,
                        .u.policy = {fail == CORE_UNSET ? 0 : fail + 1,
                                     succeed == CORE_UNSET ? 0 : succeed + 1}});
     queue_refuse_group(c, g);
+    if (PLANTED(CLOSE_DEAF) && g->live > 0 && g->succeed > 0 &&
+        g->by_outcome[OUTCOME_OK] >= g->succeed)
+        return;
     group_settle(c, g);
 }
 

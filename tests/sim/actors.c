@@ -450,11 +450,20 @@ static void do_watch(struct actors *a, struct actor *c)
     ask(a, c, &ev);
 }
 
+/* Most numbers are near to what the group has reached by now. */
 static void do_close(struct actors *a, struct actor *c)
 {
     struct core_event ev = {.kind = EVENT_GROUP_CLOSE};
+    const struct model *m = a->world->model;
+    int i;
 
     ev.u.group.id.n = known_group(a);
+    i = model_group_find(m, ev.u.group.id.n);
+    ev.u.group.policy = i >= 0 && chance(a, 50);
+    if (ev.u.group.policy) {
+        ev.u.group.fail = sometimes(a, 60, below(a, m->groups[i].fails + 2));
+        ev.u.group.succeed = sometimes(a, 60, below(a, m->groups[i].ok + 3));
+    }
     ask(a, c, &ev);
 }
 

@@ -89,7 +89,7 @@ static bool reply_result(struct model *m, struct model_client *c,
 }
 
 static bool reply_ready(struct model *m, struct model_client *c,
-                        struct model_reply *rep)
+                        struct model_reply *rep, char why[128])
 {
     struct model_request *r = &c->request;
     int i = model_job_find(m, r->id);
@@ -107,10 +107,10 @@ static bool reply_ready(struct model *m, struct model_client *c,
     if (!j)
         violation("WAIT READY was answered for an unknown job");
     if (node_is_error(rep->n, CORE_ERR_NOTREADY)) {
-        if (j->state != MODEL_ENDED)
-            violation("job %llx has not ended and may become ready",
-                      (unsigned long long)r->id);
-        return true;
+        r->answered = j->state == MODEL_ENDED;
+        (void)snprintf(why, 128, "job %llx has not ended and may become ready",
+                       (unsigned long long)r->id);
+        return r->answered; /* what comes next may explain it */
     }
     if (node_is_null(rep->n)) {
         if (r->until > m->now && !r->unblocked)
@@ -249,7 +249,7 @@ bool answers_take(struct model *m, struct model_reply *rep, char why[128])
     case REQUEST_NEXT:
         return reply_next(m, c, rep);
     case REQUEST_READY:
-        return reply_ready(m, c, rep);
+        return reply_ready(m, c, rep, why);
     case REQUEST_JOIN:
         return reply_join(m, c, rep);
     case REQUEST_PURGE:

@@ -3,6 +3,8 @@
 
 static void group_policy(struct model_group *g)
 {
+    bool was = g->cancelled;
+
     if (g->fail > 0 && g->fails >= g->fail) {
         g->fail_reached = true;
         g->cancelled = true;
@@ -11,6 +13,21 @@ static void group_policy(struct model_group *g)
         g->succeed_reached = true;
         g->cancelled = true;
     }
+    g->decided |= g->cancelled && !was;
+}
+
+void ends_policy(struct model_group *g, int64_t fail, int64_t succeed)
+{
+    if (fail != CORE_UNSET)
+        g->fail = fail;
+    if (succeed != CORE_UNSET)
+        g->succeed = succeed;
+    if (g->decided) /* by those of before: nothing takes that back */
+        return;
+    g->fail_reached = g->succeed_reached = false;
+    group_policy(g);
+    if (g->fail_reached) /* where both are reached at once it has failed */
+        g->succeed_reached = false;
 }
 
 /* A member of `g` has ended. `counts` is false for a failed collect group,
@@ -469,8 +486,8 @@ bool ends_delivery(struct model *m, struct model_eyes *eyes,
         return false;
     }
     if (!v.found || v.outcome != VIEW_OK) {
-        if (m->early && !delivery_ways(m, j))
-            return false;
+        if (!delivery_ways(m, j))
+            return false; /* what else happens in this step may explain it */
         ends_queued(m, eyes, j, delivery_ways(m, j));
         return true;
     }
@@ -543,6 +560,8 @@ bool ends_group_well(struct model *m, struct model_eyes *eyes,
 
 void ends_attempt(struct model *m, struct model_eyes *eyes, struct model_job *j)
 {
+    bool asked = j->state == MODEL_CANCELLING || j->kept_back;
+
     j->shield_until = 0; /* over with the body */
     j->kept_back = false;
     j->notice_due = j->notice_may = false;
@@ -559,7 +578,7 @@ void ends_attempt(struct model *m, struct model_eyes *eyes, struct model_job *j)
             &m->jobs[g->parent] != j)
             continue;
         if (j->body == BODY_OK)
-            g->closed = true;
+            g->closed |= !asked; /* else it is cancelled */
         else if (!ends_group_well(m, eyes, g))
             rules_group_cancel(m, g, NULL);
     }

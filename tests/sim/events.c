@@ -452,6 +452,8 @@ static void group_close(struct model *m, const struct core_event *ev,
             violation("GROUP CLOSE of what never was is answered OK");
         if (model_group_is_body(m, i))
             violation("the group of a body was closed by somebody else");
+        if (ev->u.group.policy && !m->groups[i].closed && !m->groups[i].ended)
+            ends_policy(&m->groups[i], ev->u.group.fail, ev->u.group.succeed);
         m->groups[i].closed = true;
     } else if (node_is_error(n, CORE_ERR_GENERIC) && i >= 0 &&
                model_group_is_body(m, i)) {

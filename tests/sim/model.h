@@ -116,6 +116,7 @@ struct model_group {
     int64_t fail, succeed, width, deadline, keep;
     char key[8];
     bool closed, cancelled, outside, fail_reached, succeed_reached;
+    bool decided; /* its policy was the first that cancelled it */
     bool deadline_hit, inherited, ended;
     uint64_t outside_step;
     bool murky; /* a failed `collect` group was counted */

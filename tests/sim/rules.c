@@ -299,8 +299,11 @@ void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
         v = rules_group_look(m, eyes, g);
         if (ends_group_well(m, eyes, g))
             continue;
-        if (certain || !v.found || v.reason.p || v.ended_state)
-            rules_group_cancel(m, g, "owner-lost");
+        if (!certain && v.found && !v.reason.p && !v.ended_state)
+            continue;
+        rules_group_cancel(m, g, "owner-lost");
+        if (g->closed && g->succeed > 0)
+            g->has_reason = false; /* a member of it may have gone first */
     }
 }
 

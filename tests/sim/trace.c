@@ -212,6 +212,10 @@ void trace_event(const struct core_event *ev)
                                            : "NEXT",
             (unsigned long long)ev->u.group.id.n, (long long)ev->u.group.cursor,
             (long long)ev->u.group.wait_ms, (long long)ev->u.group.count);
+        if (ev->u.group.policy)
+            trace_note("            fail=%lld succeed=%lld",
+                       (long long)ev->u.group.fail,
+                       (long long)ev->u.group.succeed);
         break;
     case EVENT_QUEUE_SET:
         trace_note("%sQUEUE SET %.*s max_jobs=%lld fair=%lld", at,
