@@ -345,6 +345,33 @@ static int unknown_key(const struct settings_key *keys, size_t n,
     return -EINVAL;
 }
 
+/* [run NAME]: the queue is served, whether keys follow or not. Other sections
+ * of ours give NULL in *out. */
+static int begin_section(struct settings *s, const char *section,
+                         struct settings_queue **out, char *why)
+{
+    const char *name;
+
+    *out = NULL;
+    if (strcmp(section, "run") == 0)
+        return fail(why, "expected the name of a queue: [run NAME]");
+    if (strncmp(section, "run ", 4) != 0)
+        return 0;
+    name = section + 4;
+    if (!settings_queue_name_ok(name))
+        return fail(why,
+                    "'%.80s' cannot be the name of a queue; expected 1 to "
+                    "64 of A-Z a-z 0-9 _ . : -, not starting with -",
+                    name);
+    *out = queue_find(s, name);
+    if (!*out && s->nqueues >= SETTINGS_QUEUES_MAX)
+        return fail(why, "too many [run] sections (more than %d)",
+                    SETTINGS_QUEUES_MAX);
+    if (!*out)
+        *out = queue_add(s, name);
+    return 0;
+}
+
 /*
  * One key of one section. `seen` tells a key that is set twice in the file
  * (an error) from one that continues over a second line and from one that an
@@ -359,23 +386,12 @@ static int set_key(struct settings *s, const char *section, const char *name,
     size_t n = COUNT_OF(runner_keys);
     unsigned *seen = &s->seen;
     void *object = s;
-    int at;
+    struct settings_queue *q;
+    int at = begin_section(s, section, &q, why);
 
-    if (strncmp(section, "run ", 4) == 0) {
-        struct settings_queue *q;
-
-        section += 4;
-        if (!settings_queue_name_ok(section))
-            return fail(why,
-                        "'%.80s' cannot be the name of a queue; expected 1 to "
-                        "64 of A-Z a-z 0-9 _ . : -, not starting with -",
-                        section);
-        q = queue_find(s, section);
-        if (!q && s->nqueues >= SETTINGS_QUEUES_MAX)
-            return fail(why, "too many [run] sections (more than %d)",
-                        SETTINGS_QUEUES_MAX);
-        if (!q)
-            q = queue_add(s, section);
+    if (at < 0)
+        return at;
+    if (q) {
         keys = run_keys;
         n = COUNT_OF(run_keys);
         seen = &q->seen;
@@ -417,6 +433,22 @@ struct reader {
     char *why; /* empty until the first error */
 };
 
+/* inih tells of keys alone. */
+static void reader_section(struct reader *r)
+{
+    char *end = *r->line == '[' ? strchr(r->line, ']') : NULL;
+    char why[SETTINGS_WHY_SIZE];
+    struct settings_queue *q;
+
+    if (!end)
+        return;
+    *end = '\0';
+    if (begin_section(r->settings, r->line + 1, &q, why) < 0 && !*r->why)
+        fail(r->why, "%s:%d: [%.80s]: %s", r->file, r->number, r->line + 1,
+             why);
+    *end = ']';
+}
+
 static char *reader_line(char *text, int size, void *arg)
 {
     struct reader *r = arg;
@@ -429,6 +461,7 @@ static char *reader_line(char *text, int size, void *arg)
     r->number++;
     if (r->line[strspn(r->line, " \t")] == '[')
         r->in_key = false;
+    reader_section(r);
     /* The last byte tells inih that this is the end of the line. */
     snprintf(text, (size_t)size - 1, "%s", r->line);
     text[strlen(text) + 1] = '\0';

@@ -75,7 +75,8 @@ struct reading {
     struct conf *conf;
     const char *name;              /* of the file; NULL: an override */
     struct str text;               /* what is left of it */
-    int line;                      /* of the setting being read */
+    int line;                      /* of what is being read */
+    bool skip;                     /* the section is a mistake, which is told */
     struct seen seen;              /* of the sections without a name */
     struct seen *named;            /* of conf->queues, likewise in order */
     struct limiter_seen *limiters; /* of conf->limiters */
@@ -207,22 +208,67 @@ static void complain_unknown(struct reading *r, const char *section,
 
     buf_init(&known);
     list_keys(settings, SETTINGS_COUNT, base, &known);
-    if (section != base) /* it has a name */
-        list_keys(limiter_settings, LIMITER_SETTINGS_COUNT, base, &known);
-    if (section[0] == '\0')
-        complain(r, NULL, NULL,
-                 "'%s' is not in a section; expected a line such as "
-                 "[daemon] before it",
-                 key);
-    else if (buf_size(&known) == 0)
-        complain(r, section, NULL,
-                 "'%s' is not a section; expected daemon, journal, limits, "
-                 "queue, queue NAME, limiter NAME, runner or run NAME",
-                 section);
-    else
-        complain(r, section, key, "'%s' is not a setting; expected one of %.*s",
-                 key, (int)buf_size(&known), buf_front(&known));
+    list_keys(limiter_settings, LIMITER_SETTINGS_COUNT, base, &known);
+    complain(r, section, key, "'%s' is not a setting; expected one of %.*s",
+             key, (int)buf_size(&known), buf_front(&known));
     buf_clear(&known);
+}
+
+static bool is_section(const char *section)
+{
+    for (size_t i = 0; i < SETTINGS_COUNT; i++) {
+        if (strcmp(settings[i].section, section) == 0)
+            return true;
+    }
+    return conf_is_runners(section);
+}
+
+static bool begin_queue(struct reading *r, const char *section,
+                        const char *queue)
+{
+    if (!name_ok(queue, CORE_QUEUE_NAME_MAX, true)) {
+        complain(r, section, NULL,
+                 "'%s' is not the name of a queue; expected 1 to %d of "
+                 "A-Z a-z 0-9 _ . : - that do not begin with -",
+                 queue, CORE_QUEUE_NAME_MAX);
+        return false;
+    }
+    (void)queue_index(r, queue);
+    return true;
+}
+
+static bool begin_limiter(struct reading *r, const char *section,
+                          const char *limiter)
+{
+    if (!name_ok(limiter, CORE_LIMITER_NAME_MAX, false)) {
+        complain(r, section, NULL,
+                 "'%s' is not the name of a limiter; expected 1 to %d of "
+                 "A-Z a-z 0-9 _ . - that do not begin with -",
+                 limiter, CORE_LIMITER_NAME_MAX);
+        return false;
+    }
+    (void)limiter_index(r, limiter);
+    return true;
+}
+
+/* What a section names is made, whether settings follow or not. False: it is
+ * no section, which was said. */
+static bool begin_section(struct reading *r, const char *section)
+{
+    const char *queue = section_name(section, "queue");
+    const char *limiter = section_name(section, "limiter");
+
+    if (queue)
+        return begin_queue(r, section, queue);
+    if (limiter)
+        return begin_limiter(r, section, limiter);
+    if (is_section(section))
+        return true;
+    complain(r, section, NULL,
+             "'%s' is not a section; expected daemon, journal, limits, queue, "
+             "queue NAME, limiter NAME, runner or run NAME",
+             section);
+    return false;
 }
 
 /* Where a setting belongs: its row, its value, the line that has set it. */
@@ -242,13 +288,6 @@ static bool place_in_queue(struct reading *r, const char *section,
         complain_unknown(r, section, "queue", key);
         return false;
     }
-    if (!name_ok(queue, CORE_QUEUE_NAME_MAX, true)) {
-        complain(r, section, NULL,
-                 "'%s' is not the name of a queue; expected 1 to %d of "
-                 "A-Z a-z 0-9 _ . : - that do not begin with -",
-                 queue, CORE_QUEUE_NAME_MAX);
-        return false;
-    }
     i = queue_index(r, queue);
     p->at =
         (char *)&r->conf->queues[i].settings + (p->row->offset - QUEUE_OFFSET);
@@ -266,13 +305,6 @@ static bool place_in_limiter(struct reading *r, const char *section,
         find_setting(limiter_settings, LIMITER_SETTINGS_COUNT, "limiter", key);
     if (!p->row) {
         complain_unknown(r, section, "limiter", key);
-        return false;
-    }
-    if (!name_ok(limiter, CORE_LIMITER_NAME_MAX, false)) {
-        complain(r, section, NULL,
-                 "'%s' is not the name of a limiter; expected 1 to %d of "
-                 "A-Z a-z 0-9 _ . - that do not begin with -",
-                 limiter, CORE_LIMITER_NAME_MAX);
         return false;
     }
     i = limiter_index(r, limiter);
@@ -335,16 +367,42 @@ static void set(struct reading *r, const char *section, const char *key,
 static int on_setting(void *arg, const char *section, const char *key,
                       const char *value)
 {
-    set(arg, section, key, value);
+    struct reading *r = arg;
+
+    if (r->skip)
+        return 1;
+    if (section[0] == '\0')
+        complain(r, NULL, NULL,
+                 "'%s' is not in a section; expected a line such as [daemon] "
+                 "before it",
+                 key);
+    else
+        set(r, section, key, value);
     return 1;
 }
 
-/* Would inih cut the name of this section? It would do so silently. */
-static bool section_too_long(const char *line, size_t len)
+/* inih tells of settings alone, and would cut a long name silently: a section
+ * is looked at when its line is read. False: it is not for inih. */
+static bool read_section(struct reading *r, const char *line, size_t len)
 {
     const char *end = len && line[0] == '[' ? memchr(line, ']', len) : NULL;
+    char section[CONF_SECTION_MAX + 1];
+    size_t size = end ? (size_t)(end - line) - 1 : 0;
 
-    return end && end - line - 1 > CONF_SECTION_MAX;
+    if (!end)
+        return true; /* another line, or one that inih finds fault with */
+    if (size > CONF_SECTION_MAX) {
+        complain(r, NULL, NULL,
+                 "this name is not short enough; expected a section of at "
+                 "most %d bytes",
+                 CONF_SECTION_MAX);
+        r->skip = true;
+        return false;
+    }
+    memcpy(section, line + 1, size);
+    section[size] = '\0';
+    r->skip = !begin_section(r, section);
+    return true;
 }
 
 /*
@@ -380,11 +438,7 @@ static char *next_line(char *to, int size, void *arg)
                  "most %zu",
                  len, room);
         len = 0;
-    } else if (section_too_long(line, len)) {
-        complain(r, NULL, NULL,
-                 "this name is not short enough; expected a section of at "
-                 "most %d bytes",
-                 CONF_SECTION_MAX);
+    } else if (!read_section(r, line, len)) {
         len = 0;
     }
     if (len)
@@ -426,7 +480,7 @@ static void read_overrides(struct reading *r, const char *const *overrides,
             complain(r, NULL, NULL,
                      "'%s' is not a setting; expected SECTION.KEY=VALUE",
                      overrides[i]);
-        else
+        else if (begin_section(r, section))
             set(r, section, key, value);
     }
 }

@@ -215,7 +215,7 @@ START_TEST(errors_name_file_line_and_what_would_be_right)
                  "one of store, sync, sync-interval, segment-size");
     assert_error(
         "[limit]\nlease = 1s\n",
-        "f.ini:2: [limit] 'limit' is not a section; expected daemon, "
+        "f.ini:1: [limit] 'limit' is not a section; expected daemon, "
         "journal, limits, queue, queue NAME, limiter NAME, runner or run NAME");
     assert_error("lease = 1s\n",
                  "f.ini:1: 'lease' is not in a section; expected a line such "
@@ -245,7 +245,45 @@ START_TEST(each_mistake_is_reported)
                      -EINVAL);
     ck_assert_ptr_nonnull(strstr(error_text(), "f.ini:2: "));
     ck_assert_ptr_nonnull(strstr(buf_front(&errors), "\nf.ini:3: "));
-    ck_assert_ptr_nonnull(strstr(buf_front(&errors), "\nf.ini:5: "));
+    ck_assert_ptr_nonnull(strstr(buf_front(&errors), "\nf.ini:4: "));
+}
+END_TEST
+
+START_TEST(a_section_without_settings_is_judged_like_any_other)
+{
+    assert_error("[limits]\n[limist]\n",
+                 "f.ini:2: [limist] 'limist' is not a section; expected "
+                 "daemon, journal, limits, queue, queue NAME, limiter NAME, "
+                 "runner or run NAME");
+    assert_error("[queue a b]\n",
+                 "f.ini:1: [queue a b] 'a b' is not the name of a queue; "
+                 "expected 1 to 64 of A-Z a-z 0-9 _ . : - that do not begin "
+                 "with -");
+    ck_assert_int_eq(read_text("[]\n"), -EINVAL);
+    ck_assert_int_eq(read_text("[run]\n"), -EINVAL);
+    ck_assert_int_eq(read_text("[daemon]\n[limits] ; all as it is\n[run a]"),
+                     0);
+}
+END_TEST
+
+START_TEST(an_unknown_section_is_told_once_and_not_for_each_setting)
+{
+    assert_error("[limist]\nlease = 1s\ndepth-max = 0\n",
+                 "f.ini:1: [limist] 'limist' is not a section; expected "
+                 "daemon, journal, limits, queue, queue NAME, limiter NAME, "
+                 "runner or run NAME");
+}
+END_TEST
+
+START_TEST(what_a_section_names_is_made_without_a_setting)
+{
+    ck_assert_int_eq(read_text("[queue a]\n[limiter b]\n"), 0);
+    ck_assert_uint_eq(conf.nqueues, 1);
+    ck_assert_str_eq(conf.queues[0].name, "a");
+    ck_assert_int_eq(conf.queues[0].settings.retry, CORE_UNSET);
+    ck_assert_uint_eq(conf.nlimiters, 1);
+    ck_assert_str_eq(conf.limiters[0].name, "b");
+    ck_assert_int_eq(conf.limiters[0].permits, CORE_UNSET);
 }
 END_TEST
 
@@ -377,11 +415,11 @@ START_TEST(what_is_no_limiter_is_told_with_what_would_be_right)
                  "f.ini:2: [limiter gpu] rates: 'rates' is not a setting; "
                  "expected one of permits, rate");
     assert_error("[limiter a:b]\npermits = 1\n",
-                 "f.ini:2: [limiter a:b] 'a:b' is not the name of a limiter; "
+                 "f.ini:1: [limiter a:b] 'a:b' is not the name of a limiter; "
                  "expected 1 to 64 of A-Z a-z 0-9 _ . - that do not begin "
                  "with -");
     assert_error("[limiter]\npermits = 1\n",
-                 "f.ini:2: [limiter] 'limiter' is not a section; expected "
+                 "f.ini:1: [limiter] 'limiter' is not a section; expected "
                  "daemon, journal, limits, queue, queue NAME, limiter NAME, "
                  "runner or run NAME");
     assert_error("[limiter gpu]\npermits = 1\npermits = 1\n",
@@ -769,6 +807,10 @@ int main(void)
     tcase_add_test(tc, errors_name_file_line_and_what_would_be_right);
     tcase_add_test(tc, a_value_that_is_set_twice_is_an_error);
     tcase_add_test(tc, each_mistake_is_reported);
+    tcase_add_test(tc, a_section_without_settings_is_judged_like_any_other);
+    tcase_add_test(tc,
+                   an_unknown_section_is_told_once_and_not_for_each_setting);
+    tcase_add_test(tc, what_a_section_names_is_made_without_a_setting);
     tcase_add_test(tc, what_inih_would_cut_is_an_error);
     tcase_add_test(tc, indented_lines_are_settings_of_their_own);
     tcase_add_test(tc, units_multiply);

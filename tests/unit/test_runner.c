@@ -254,7 +254,7 @@ START_TEST(wrong_lines_are_named)
                       ":2: [runner] pass-env: 'NOTIFY_SOCKET' is never passed "
                       "on to jobs");
     assert_load_error("[run a b]\ncommand = x\n",
-                      ":2: [run a b] command: 'a b' cannot be the name of a "
+                      ":1: [run a b]: 'a b' cannot be the name of a "
                       "queue; expected 1 to 64 of A-Z a-z 0-9 _ . : -, not "
                       "starting with -");
     assert_load_error("[run q]\ncommand = 'x\n",
@@ -273,6 +273,24 @@ START_TEST(wrong_lines_are_named)
     assert_load_error("nonsense\n", ":1: expected [section] or key = value");
     ck_assert_int_eq(settings_load(&settings, "/no/such", why), -ENOENT);
     ck_assert_str_eq(why, "/no/such: No such file or directory");
+    settings_clear(&settings);
+}
+END_TEST
+
+START_TEST(a_section_needs_no_keys)
+{
+    ck_assert_int_eq(load("[runner]\n[run mail]\n[daemon]\n[what]\n"), 0);
+    ck_assert_uint_eq(settings.nqueues, 1);
+    ck_assert_str_eq(settings.queues[0].name, "mail");
+    ck_assert_int_lt(settings_finish(&settings, NULL, 0, why), 0);
+    ck_assert_str_eq(why, "queue 'mail' has nothing to run; give [run mail] a "
+                          "command, or set [runner] allow-commands = yes");
+    assert_load_error("[run]\n",
+                      ":1: [run]: expected the name of a queue: [run NAME]");
+    assert_load_error("[runner]\n[run -a]\n",
+                      ":2: [run -a]: '-a' cannot be the name of a queue; "
+                      "expected 1 to 64 of A-Z a-z 0-9 _ . : -, not starting "
+                      "with -");
     settings_clear(&settings);
 }
 END_TEST
@@ -484,6 +502,7 @@ int main(void)
     tcase_add_test(c, file_is_read);
     tcase_add_test(c, long_lines_are_whole);
     tcase_add_test(c, wrong_lines_are_named);
+    tcase_add_test(c, a_section_needs_no_keys);
     tcase_add_test(c, queue_names_have_a_most);
     tcase_add_test(c, options_override_the_file);
     tcase_add_test(c, queues_served_have_something_to_run);
