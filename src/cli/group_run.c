@@ -250,6 +250,12 @@ static bool turn(struct group_run *r, const sigset_t *unblocked)
         lost(r, status);
     if (!script_check(&r->script))
         return false;
+    /* What has ended the script was perhaps for us, too: a Ctrl-C is for all
+     * at the terminal, and poll, with something to tell, lets none in. */
+    signals_let_in(unblocked);
+    on_signal(r);
+    if (!script_check(&r->script))
+        return false;
     if (!r->settled && !r->broken)
         settle(r);
     return r->broken || (r->over && yoke_pending(r->y) == 0);

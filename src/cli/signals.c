@@ -81,3 +81,11 @@ void signals_block(sigset_t *unblocked)
         (void)sigaddset(&block, caught[i]);
     (void)sigprocmask(SIG_BLOCK, &block, unblocked);
 }
+
+void signals_let_in(const sigset_t *unblocked)
+{
+    sigset_t blocked;
+
+    (void)sigprocmask(SIG_SETMASK, unblocked, &blocked);
+    (void)sigprocmask(SIG_SETMASK, &blocked, NULL);
+}
