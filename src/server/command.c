@@ -299,7 +299,9 @@ bool arg_job(struct command_call *call, struct str text, struct job_id *out)
     struct id id;
 
     if (!id_parse(text, &id) || id.kind != ID_JOB || id.attempt) {
-        refuse(call, "'%.*s' is not the id of a job (j and 13 characters)",
+        refuse(call,
+               "'%.*s' is not the id of a job (j and 13 of 0-9 a-z without i l "
+               "o u, not all of them 0)",
                WORD(text));
         return false;
     }
@@ -313,7 +315,8 @@ bool arg_group(struct command_call *call, struct str text, struct group_id *out)
 
     if (!id_parse(text, &id) || id.kind != ID_GROUP) {
         refuse(call,
-               "'%.*s' is not the id of a group (g and 13 characters, or "
+               "'%.*s' is not the id of a group (g and 13 of 0-9 a-z without i "
+               "l o u, not all of them 0, or "
                "root)",
                WORD(text));
         return false;

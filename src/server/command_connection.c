@@ -218,7 +218,9 @@ enum command_result handle_session_resume(struct command_call *call)
     struct id id;
 
     if (!id_parse(call->argv[2], &id) || id.kind != ID_SESSION) {
-        refuse(call, "'%.*s' is not the id of a session (s and 13 characters)",
+        refuse(call,
+               "'%.*s' is not the id of a session (s and 13 of 0-9 a-z without "
+               "i l o u, not all of them 0)",
                WORD(call->argv[2]));
         return COMMAND_ANSWERED;
     }
