@@ -115,14 +115,17 @@ static bool read_date(const char *s, int64_t *out_ms)
 
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
         struct tm tm = {.tm_isdst = -1};
+        int day;
         const char *end = strptime(s, forms[i], &tm);
         time_t when;
 
         if (end == NULL || *end != '\0')
             continue;
         tm.tm_isdst = -1;
+        day = tm.tm_mday;
         when = mktime(&tm);
-        if (when < 0)
+        /* 30 February would be a day in March */
+        if (when < 0 || tm.tm_mday != day)
             return false;
         *out_ms = (int64_t)when * 1000;
         return true;

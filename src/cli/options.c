@@ -10,6 +10,7 @@
 #define ROWS_MAX     48
 #define HELP_LEFT    28
 #define HELP_COLUMNS 79
+#define PAST_MS      60000 /* clocks differ, and scripts take their time */
 
 enum { OPTION_SERVER = 1000, OPTION_PASSWORD_FILE, OPTION_JSON, OPTION_HELP };
 
@@ -154,10 +155,12 @@ int64_t options_duration(struct cli *c)
 
 int64_t options_moment(struct cli *c)
 {
-    int64_t value = 0;
+    int64_t now_ms = cli_now_ms(), value = 0;
 
-    if (!argument_moment(c->value, cli_now_ms(), &value))
+    if (!argument_moment(c->value, now_ms, &value))
         value_wrong(c, ARGUMENT_WANTS_MOMENT);
+    if (value < now_ms - PAST_MS)
+        value_wrong(c, "in the future; 0 is now");
     return value;
 }
 

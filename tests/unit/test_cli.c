@@ -118,6 +118,18 @@ START_TEST(moments_are_relative_or_absolute)
 }
 END_TEST
 
+START_TEST(a_day_that_no_month_has_is_no_moment)
+{
+    int64_t ms = 0;
+
+    ck_assert(!argument_moment("2026-02-30", 0, &ms));
+    ck_assert(!argument_moment("2026-02-29T12:00", 0, &ms));
+    ck_assert(!argument_moment("2026-04-31 01:02:03", 0, &ms));
+    ck_assert(!argument_moment("2026-01-00", 0, &ms));
+    ck_assert(argument_moment("2028-02-29", 0, &ms));
+}
+END_TEST
+
 START_TEST(integers_keep_to_their_bounds)
 {
     int64_t value = 42;
@@ -516,6 +528,7 @@ static Suite *suite(void)
     tcase_add_test(arguments, durations_that_are_none_are_refused);
     tcase_add_test(arguments, a_rate_is_so_many_in_an_interval);
     tcase_add_test(arguments, moments_are_relative_or_absolute);
+    tcase_add_test(arguments, a_day_that_no_month_has_is_no_moment);
     tcase_add_test(arguments, integers_keep_to_their_bounds);
     tcase_add_test(arguments, sizes_have_binary_suffixes);
     tcase_add_test(arguments, halt_is_two_numbers);
