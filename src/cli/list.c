@@ -125,7 +125,7 @@ int ls_main(struct cli *c)
 /* ------------------------------------------------------------------ tree */
 
 /* A line of the tree, in parts with two blanks between. When it is too long
- * for the terminal its reason and then its name give way. */
+ * for the terminal its reason and then its name give way, and then its end. */
 enum { PART_STATE, PART_NAME, PART_FACTS, PART_REASON, PARTS };
 
 struct line {
@@ -155,32 +155,30 @@ static void give_way(struct text *t, size_t *width, size_t columns)
 }
 
 static void print_part(const struct text *t, const char *before,
-                       enum color color)
+                       enum color color, size_t *room)
 {
-    if (t->len > 0)
-        printf("%s%s%s%s", before, output_color(stdout, color), text_str(t),
-               output_color(stdout, COLOR_NONE));
+    if (t->len == 0)
+        return;
+    output_part(before, COLOR_NONE, room);
+    output_part(text_str(t), color, room);
 }
 
 /* Prints and frees it. */
-static void line_end(struct line *l, size_t indent)
+static void line_end(struct line *l, size_t room)
 {
-    size_t columns = (size_t)output_columns(stdout);
-    size_t width = indent + strlen(l->id);
+    size_t width = strlen(l->id);
 
     for (int i = 0; i < PARTS; i++)
         width += part_width(&l->parts[i]);
     width += l->error.len > 0 ? 1 + output_width(text_str(&l->error)) : 0;
-    if (columns > 0) {
-        give_way(&l->parts[PART_REASON], &width, columns);
-        give_way(&l->parts[PART_NAME], &width, columns);
-    }
-    fputs(l->id, stdout);
-    print_part(&l->parts[PART_STATE], "  ", l->state_color);
-    print_part(&l->error, " ", COLOR_RED);
-    print_part(&l->parts[PART_NAME], "  ", COLOR_BOLD);
-    print_part(&l->parts[PART_FACTS], "  ", COLOR_NONE);
-    print_part(&l->parts[PART_REASON], "  ", COLOR_NONE);
+    give_way(&l->parts[PART_REASON], &width, room);
+    give_way(&l->parts[PART_NAME], &width, room);
+    output_part(l->id, COLOR_NONE, &room);
+    print_part(&l->parts[PART_STATE], "  ", l->state_color, &room);
+    print_part(&l->error, " ", COLOR_RED, &room);
+    print_part(&l->parts[PART_NAME], "  ", COLOR_BOLD, &room);
+    print_part(&l->parts[PART_FACTS], "  ", COLOR_NONE, &room);
+    print_part(&l->parts[PART_REASON], "  ", COLOR_NONE, &room);
     putchar('\n');
     for (int i = 0; i < PARTS; i++)
         text_clear(&l->parts[i]);
@@ -204,7 +202,7 @@ static struct line line_begin(const struct yoke_value *map)
     return l;
 }
 
-static void print_group(const struct yoke_value *map, size_t indent)
+static void print_group(const struct yoke_value *map, size_t room)
 {
     static const char *const counts[] = {"running", "queued", "ok", "failed",
                                          "cancelled"};
@@ -227,12 +225,12 @@ static void print_group(const struct yoke_value *map, size_t indent)
         output_duration(facts, deadline - cli_now_ms());
         text_adds(facts, " left");
     }
-    line_end(&l, indent);
+    line_end(&l, room);
 }
 
 /* error: what it failed with, or NULL */
 static void print_job(const struct yoke_value *map,
-                      const struct yoke_outcome_info *error, size_t indent)
+                      const struct yoke_outcome_info *error, size_t room)
 {
     int64_t attempt = output_int(map, "attempt", 0);
     struct line l = line_begin(map);
@@ -247,7 +245,7 @@ static void print_job(const struct yoke_value *map,
     if (attempt > 1)
         text_addf(facts, "  attempt %" PRId64, attempt);
     text_addf(facts, "  [%s]", output_str(map, "queue"));
-    line_end(&l, indent);
+    line_end(&l, room);
 }
 
 static bool is_entry(const struct yoke_value *v)
@@ -328,11 +326,11 @@ static struct yoke_outcome_info *failure(yoke *y, const struct yoke_value *job)
 
 /* The line of a job and, if it has failed, why; `margin` goes before that. */
 static void draw_job(yoke *y, const struct yoke_value *map, const char *margin,
-                     size_t indent)
+                     size_t room)
 {
     struct yoke_outcome_info *error = failure(y, map);
 
-    print_job(map, error, indent);
+    print_job(map, error, room);
     if (error != NULL)
         report_errors(stdout, margin, DETAIL_LINES, error);
     yoke_outcome_free(error);
@@ -347,7 +345,7 @@ static void draw(yoke *y, const struct yoke_value *tree, const bool *shown)
     for (size_t i = 0; i < tree->count; i++) {
         const struct yoke_value *map = &tree->items[i].items[1];
         int64_t depth = tree->items[i].items[0].i;
-        size_t indent = 3 * (size_t)(depth - first);
+        size_t room = output_room();
         struct text margin = {0};
 
         if (depth >= DEPTH_MAX || !shown[i])
@@ -355,20 +353,21 @@ static void draw(yoke *y, const struct yoke_value *tree, const bool *shown)
         open[depth] = has_sibling(tree, shown, i);
         for (int64_t k = first + 1; k < depth; k++)
             text_adds(&margin, open[k] ? bar : "   ");
-        fputs(text_str(&margin), stdout);
+        output_part(text_str(&margin), COLOR_NONE, &room);
         if (depth > first && utf8)
-            fputs(open[depth] ? "\u251c\u2500 " : "\u2514\u2500 ", stdout);
+            output_part(open[depth] ? "\u251c\u2500 " : "\u2514\u2500 ",
+                        COLOR_NONE, &room);
         else if (depth > first)
-            fputs(open[depth] ? "|- " : "`- ", stdout);
+            output_part(open[depth] ? "|- " : "`- ", COLOR_NONE, &room);
         if (depth > first)
             text_adds(&margin, open[depth] ? bar : "   ");
         text_adds(&margin, !has_branches(tree, shown, i) ? "  "
                            : utf8                        ? "\u2502 "
                                                          : "| ");
         if (cli_is_group(output_str(map, "id")))
-            print_group(map, indent);
+            print_group(map, room);
         else
-            draw_job(y, map, text_str(&margin), indent);
+            draw_job(y, map, text_str(&margin), room);
         text_clear(&margin);
     }
 }

@@ -15,6 +15,8 @@
 
 #include "cli/argument.h"
 #include "cli/cli.h"
+#include "cli/output.h"
+#include "cli/text.h"
 
 #define PASSWORD_MAX 4096
 
@@ -118,12 +120,21 @@ int cli_own_failure(const struct cli *c)
                                                         : EXIT_FAILED;
 }
 
+/* Names that others chose are in many messages. */
 __attribute__((format(printf, 1, 0))) static void say(const char *fmt,
                                                       va_list args)
 {
+    struct text clean = {0};
+    char *message;
+
+    if (vasprintf(&message, fmt, args) < 0)
+        message = NULL;
+    output_clean(&clean, message != NULL ? message : fmt,
+                 strlen(message != NULL ? message : fmt));
+    free(message);
     (void)fflush(stdout);
-    fputs("yoke: ", stderr);
-    (void)vfprintf(stderr, fmt, args);
+    fprintf(stderr, "yoke: %s", text_str(&clean));
+    text_clear(&clean);
 }
 
 void cli_warn(const char *fmt, ...)
@@ -155,12 +166,15 @@ void cli_usage(struct cli *c, const char *fmt, ...)
 void cli_fail(struct cli *c, const yoke *y, int status, const char *fmt, ...)
 {
     const char *why = y != NULL ? yoke_error_text(y) : "";
+    struct text clean = {0};
     va_list args;
 
     va_start(args, fmt);
     say(fmt, args);
     va_end(args);
-    fprintf(stderr, ": %s\n", why[0] != '\0' ? why : yoke_status_name(status));
+    why = why[0] != '\0' ? why : yoke_status_name(status);
+    output_clean(&clean, why, strlen(why));
+    fprintf(stderr, ": %s\n", text_str(&clean));
     exit(status == YOKE_ERR_TIMEOUT ? EXIT_TIMED_OUT : cli_own_failure(c));
 }
 

@@ -148,6 +148,14 @@ void output_moment(struct text *t, int64_t ms)
         text_adds(t, line);
 }
 
+/* They turn what is written around them, so that it reads as something else:
+ * iswprint() has nothing against that. */
+static bool turns_text(wchar_t c)
+{
+    return c == 0x61c || c == 0x200e || c == 0x200f ||
+           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 void output_clean(struct text *t, const char *s, size_t len)
 {
     mbstate_t state = {0};
@@ -164,7 +172,7 @@ void output_clean(struct text *t, const char *s, size_t len)
             at++;
             continue;
         }
-        if (iswprint((wint_t)wide))
+        if (iswprint((wint_t)wide) && !turns_text(wide))
             text_add(t, s + at, n);
         else
             text_addc(t, wide == L'\t' ? ' ' : '?');
@@ -197,20 +205,39 @@ size_t output_width(const char *s)
 
 char *output_fit(const char *s, size_t columns)
 {
-    size_t len = strlen(s);
+    size_t len = strlen(s), dots = columns < 3 ? columns : 3;
     char *part = text_copyn(s, len);
 
     if (output_width(s) <= columns)
         return part;
-    while (len > 0 && output_width(part) + 3 > columns) {
+    while (len > 0 && output_width(part) + dots > columns) {
         do /* not in the middle of a character */
             len--;
         while (len > 0 && ((unsigned char)part[len] & 0xc0) == 0x80);
         part[len] = '\0';
     }
     part = text_grow(part, len + 4, 1);
-    memcpy(part + len, "...", 4);
+    memset(part + len, '.', dots);
+    part[len + dots] = '\0';
     return part;
+}
+
+size_t output_room(void)
+{
+    int columns = output_columns(stdout);
+
+    return columns > 0 ? (size_t)columns : SIZE_MAX;
+}
+
+void output_part(const char *s, enum color color, size_t *room)
+{
+    char *part = output_fit(s, *room);
+    bool colored = color != COLOR_NONE && part[0] != '\0';
+
+    printf("%s%s%s", colored ? output_color(stdout, color) : "", part,
+           colored ? output_color(stdout, COLOR_NONE) : "");
+    *room -= output_width(part);
+    free(part);
 }
 
 /* ------------------------------------------------------------- the answers */
@@ -398,21 +425,30 @@ static bool is_last(const struct table *t, size_t cell)
     return true;
 }
 
-static void print_cell(const struct table *t, size_t cell, size_t width)
+static void print_blanks(size_t count, size_t *room)
+{
+    count = count < *room ? count : *room;
+    printf("%*s", (int)count, "");
+    *room -= count;
+}
+
+static void print_cell(const struct table *t, size_t cell, size_t width,
+                       size_t *room)
 {
     size_t column = cell % t->ncolumns;
     bool ends = column + 1 == t->ncolumns, last = is_last(t, cell);
     const char *s = t->cells[cell];
-    int fill = (int)(width - output_width(s));
-    bool colored = t->colors[cell] != COLOR_NONE;
+    size_t fill = width - output_width(s);
 
     if (t->right[column])
-        printf("%*s", fill, "");
-    printf("%s%s%s", colored ? output_color(stdout, t->colors[cell]) : "", s,
-           colored ? output_color(stdout, COLOR_NONE) : "");
+        print_blanks(fill, room);
+    output_part(s, t->colors[cell], room);
     if (!t->right[column] && !last)
-        printf("%*s", fill, "");
-    fputs(ends ? "\n" : last ? "" : "  ", stdout);
+        print_blanks(fill, room);
+    if (ends)
+        putchar('\n');
+    else if (!last)
+        print_blanks(2, room);
 }
 
 /* What is left for the last column on a terminal. */
@@ -424,7 +460,7 @@ static void fit_last(struct table *t, const size_t *widths)
     for (size_t i = 0; i < last; i++)
         used += widths[i] + 2;
     if (t->right[last] || columns < used + FIT_LEAST)
-        return; /* no terminal, or one that is too narrow anyway */
+        return; /* no terminal, or one where the whole line is cut */
     for (size_t i = last; i < t->ncells; i += t->ncolumns) {
         char *part = output_fit(t->cells[i], columns - used);
 
@@ -435,7 +471,7 @@ static void fit_last(struct table *t, const size_t *widths)
 
 void table_end(struct table *t)
 {
-    size_t widths[OUTPUT_COLUMNS_MAX] = {0};
+    size_t widths[OUTPUT_COLUMNS_MAX] = {0}, room = 0;
 
     for (size_t i = 0; i < t->ncells; i++) {
         size_t width = output_width(t->cells[i]);
@@ -444,8 +480,11 @@ void table_end(struct table *t)
             widths[i % t->ncolumns] = width;
     }
     fit_last(t, widths);
-    for (size_t i = 0; i < t->ncells; i++)
-        print_cell(t, i, widths[i % t->ncolumns]);
+    for (size_t i = 0; i < t->ncells; i++) {
+        if (i % t->ncolumns == 0)
+            room = output_room();
+        print_cell(t, i, widths[i % t->ncolumns], &room);
+    }
     for (size_t i = 0; i < t->ncells; i++)
         free(t->cells[i]);
     free(t->cells);

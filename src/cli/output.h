@@ -51,13 +51,18 @@ void output_size(struct text *t, int64_t bytes);
 /* "2026-11-22 17:03:22", local time. */
 void output_moment(struct text *t, int64_t ms);
 /* Bytes that others chose, made harmless for a terminal: what is not
- * printable becomes '?', a line's end too. */
+ * printable, or turns the direction of writing, becomes '?', a line's end
+ * too. */
 void output_clean(struct text *t, const char *s, size_t len);
 /* Columns that s takes. */
 size_t output_width(const char *s);
 /* As much of s as fits into so many columns, with "..." where some is missing;
  * the caller frees it. */
 char *output_fit(const char *s, size_t columns);
+/* What a line of stdout has room for: without a terminal, anything. */
+size_t output_room(void);
+/* Prints to stdout as much of s as fits into *room, and takes that from it. */
+void output_part(const char *s, enum color color, size_t *room);
 
 /* ------------------------------------------------------------- the answers */
 
@@ -99,7 +104,8 @@ void table_cell(struct table *t, const char *s);
 void table_cell_color(struct table *t, const char *s, enum color color);
 void table_cell_int(struct table *t, int64_t i);
 /* Prints to stdout, aligned, and frees. On a terminal the last column, if it is
- * not aligned right, is cut so that a row is a line. */
+ * not aligned right, is cut so that a row is a line; where that is not enough
+ * the line is. */
 void table_end(struct table *t);
 
 /* One "  name  value" line of a description. */

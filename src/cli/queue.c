@@ -176,6 +176,16 @@ static bool is_yesno(const char *key)
            kind_of(key) == YESNO;
 }
 
+/* What it means that a setting is not there. */
+static const char *without(const char *key)
+{
+    if (strcmp(key, "wait") == 0)
+        return "for ever";
+    if (strcmp(key, "retry_on") == 0)
+        return "all";
+    return "none";
+}
+
 static void describe(const char *key, const struct yoke_value *value)
 {
     struct text t = {0};
@@ -183,11 +193,11 @@ static void describe(const char *key, const struct yoke_value *value)
     if (value->kind == YOKE_STR)
         text_adds(&t, value->s.data);
     else if (value->kind != YOKE_INT)
-        text_adds(&t, "none");
+        text_adds(&t, without(key));
     else if (is_yesno(key))
         text_adds(&t, value->i != 0 ? "yes" : "no");
     else if (kind_of(key) == DURATION && value->i < 0)
-        text_adds(&t, "none");
+        text_adds(&t, without(key));
     else if (kind_of(key) == DURATION || kind_of(key) == PAIR)
         output_duration(&t, value->i);
     else if (kind_of(key) == SIZE)

@@ -19,9 +19,8 @@
 #include "cli/submission.h"
 #include "cli/text.h"
 
-#define SLICE_MS  INT64_C(20000) /* of a wait; any request renews the lease */
-#define HINT_MS   INT64_C(3000)  /* silent for so long: say why */
-#define INPUT_MAX (256u << 20)
+#define SLICE_MS INT64_C(20000) /* of a wait; any request renews the lease */
+#define HINT_MS  INT64_C(3000)  /* silent for so long: say why */
 
 enum { OPTION_DEADLINE = 400, OPTION_NAME, OPTION_KEY };
 
@@ -220,8 +219,7 @@ static void start(struct run *r)
     int status;
 
     if (r->input)
-        submission_read(r->c, STDIN_FILENO, "standard input", INPUT_MAX,
-                        &input);
+        submission_read(r->c, &input);
     submission_payload(r->c, &r->job, r->c->argv, input,
                        &r->job.submit.payload);
     free((char *)input.data);
@@ -263,34 +261,65 @@ static void look_whose(struct run *r)
     yoke_value_free(job); /* a failure shows again when its log is read */
 }
 
-/* Silence may mean that nobody serves the queue: say what the daemon sees. */
-static void hint(struct run *r)
+/* Inside a job its runner may be what is waited for. */
+static const char *inside(void)
 {
-    struct yoke_value *job = NULL, *queue = NULL;
-    const char *name = r->job.submit.queue, *state;
+    const char *token = getenv(YOKE_ENV_TOKEN);
 
-    r->silent = false;
-    if (yoke_job_status(r->y, r->id, &job) != 0)
-        return; /* only a hint; what matters fails again where it is told */
-    state = output_str(job, "state");
-    if (strcmp(state, "ready") == 0 &&
-        yoke_commandl(r->y, &queue, "QUEUE", "INFO", name, (char *)NULL) == 0) {
+    return token != NULL && token[0] != '\0'
+               ? " (this is inside a job: if all slots of the queue's runners "
+                 "are held by jobs that wait for their own members, it waits "
+                 "for ever; give them more --slots, or use another queue)"
+               : "";
+}
+
+/* What a job waits for, as the daemon sees it. */
+static void hint_job(yoke *y, const struct yoke_value *job)
+{
+    const char *id = output_str(job, "id"), *name = output_str(job, "queue");
+    const char *state = output_str(job, "state");
+    struct yoke_value *queue = NULL;
+
+    if (strcmp(state, "ready") == 0 && yoke_queue_info(y, name, &queue) == 0) {
         if (output_int(queue, "paused", 0) != 0)
-            cli_warn("%s waits: queue '%s' is paused", r->id, name);
+            cli_warn("%s waits: queue '%s' is paused", id, name);
         else if (output_int(queue, "running", 0) == 0 &&
                  output_int(queue, "waiting_workers", 0) == 0)
-            cli_warn("%s waits: no runner serves queue '%s' now", r->id, name);
+            cli_warn("%s waits: no runner serves queue '%s' now", id, name);
         else
-            cli_warn("%s waits in queue '%s': %lld running, %lld queued", r->id,
+            cli_warn("%s waits in queue '%s': %lld running, %lld queued%s", id,
                      name, (long long)output_int(queue, "running", 0),
-                     (long long)output_int(queue, "jobs", 0));
+                     (long long)output_int(queue, "jobs", 0), inside());
     } else if (strcmp(state, "delayed") == 0) {
-        cli_warn("%s waits to be tried again", r->id);
+        cli_warn("%s waits to be tried again", id);
     } else if (strcmp(state, "parked") == 0) {
-        cli_warn("%s waits for %s", r->id, output_str(job, "waits_for"));
+        cli_warn("%s waits for %s", id, output_str(job, "waits_for"));
     }
     yoke_value_free(queue);
+}
+
+/* Silence may mean that nobody serves the queue. A failure here is none: it is
+ * only a hint, and what matters fails again where it is told. */
+static void hint(struct run *r)
+{
+    struct yoke_value *job = NULL;
+
+    r->silent = false;
+    if (yoke_job_status(r->y, r->id, &job) == 0)
+        hint_job(r->y, job);
     yoke_value_free(job);
+}
+
+/* The same for what follows the job by --then: its group waits for it. */
+static void hint_next(struct run *r)
+{
+    struct yoke_value *jobs = NULL;
+
+    if (yoke_commandl(r->y, &jobs, "JOBS", "GROUP", r->group, "STATE", "ready",
+                      "COUNT", "1", (char *)NULL) == 0 &&
+        jobs->count > 0)
+        hint_job(r->y, &jobs->items[0]);
+    yoke_value_free(jobs);
 }
 
 /* Until the job has ended. */
@@ -317,16 +346,22 @@ static void stream(struct run *r)
 static struct yoke_outcome_info *await(struct run *r, bool group)
 {
     struct yoke_outcome_info *o = NULL;
+    bool silent = group && r->job.submit.then != NULL;
 
     for (;;) {
-        int status = group ? yoke_group_wait(r->y, r->group, SLICE_MS, &o)
-                           : yoke_job_wait(r->y, r->id, SLICE_MS, &o);
+        int64_t wait_ms = silent ? HINT_MS : SLICE_MS;
+        int status = group ? yoke_group_wait(r->y, r->group, wait_ms, &o)
+                           : yoke_job_wait(r->y, r->id, wait_ms, &o);
 
         check_signals(r);
         if (status == 0)
             return o;
         if (status != YOKE_ERR_TIMEOUT && status != YOKE_ERR_INTERRUPTED)
             broken(r, status, "cannot wait for the job");
+        if (silent && status == YOKE_ERR_TIMEOUT) {
+            silent = false;
+            hint_next(r);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 /*
  * server - what is asked of the daemon itself: info, ping.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include "cli/cli.h"
 #include "cli/output.h"
 #include "cli/text.h"
+
+#define PING_MS 5000
 
 /* "1234" and "-1" are numbers, "7.0.15" is none. */
 static json_t *json_of(const char *value)
@@ -125,6 +128,41 @@ static double now_us(void)
     return (double)ts.tv_sec * 1e6 + (double)ts.tv_nsec / 1e3;
 }
 
+struct answer {
+    bool over;
+    int status;
+};
+
+static void on_answer(yoke *y, int status, const struct yoke_value *reply,
+                      void *arg)
+{
+    (void)y;
+    (void)reply;
+    *(struct answer *)arg = (struct answer){true, status};
+}
+
+/* Whether there is an answer is the question: it is not waited for for ever. */
+static int ping(yoke *y)
+{
+    int64_t until_ms = cli_monotonic_ms() + PING_MS;
+    struct answer a = {false, 0};
+    int status = yoke_sendl(y, on_answer, &a, "PING", (char *)NULL);
+
+    while (status == 0 && !a.over) {
+        struct pollfd p = {.fd = yoke_fd(y), .events = yoke_events(y)};
+        int64_t left_ms = until_ms - cli_monotonic_ms();
+        int64_t again_ms = yoke_timeout_ms(y);
+
+        if (left_ms <= 0)
+            return YOKE_ERR_TIMEOUT;
+        if (again_ms >= 0 && again_ms < left_ms)
+            left_ms = again_ms;
+        (void)poll(&p, 1, (int)left_ms);
+        status = yoke_process(y);
+    }
+    return a.over ? a.status : status;
+}
+
 int ping_main(struct cli *c)
 {
     double begin, took;
@@ -136,8 +174,12 @@ int ping_main(struct cli *c)
     options_operands(c, 0, 0);
     y = cli_connect(c);
     begin = now_us();
-    status = yoke_commandl(y, NULL, "PING", (char *)NULL);
+    status = ping(y);
     took = now_us() - begin;
+    if (status == YOKE_ERR_TIMEOUT) {
+        cli_warn("no answer within %d s", PING_MS / 1000);
+        exit(EXIT_FAILED);
+    }
     if (status != 0)
         cli_fail(c, y, status, "no answer");
     yoke_close(y);

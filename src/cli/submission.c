@@ -12,7 +12,9 @@
 #include "cli/output.h"
 #include "cli/text.h"
 
-#define LABEL_MAX 128
+#define LABEL_MAX   128
+#define INPUT_MAX   INT64_C(268435456)
+#define PAYLOAD_MAX "limits.payload-max"
 
 void submission_init(struct submission *s)
 {
@@ -228,28 +230,45 @@ char *submission_label(const char *s)
     return label.data;
 }
 
-void submission_read(struct cli *c, int fd, const char *name, size_t most,
-                     struct yoke_bytes *out)
+/* The connection is one of its own: to read may take long. */
+static int64_t payload_max(struct cli *c)
 {
+    struct yoke_value *reply = NULL;
+    int64_t most = INPUT_MAX;
+    yoke *y = cli_connect(c);
+
+    /* A daemon that does not tell judges what it is sent. */
+    if (yoke_commandl(y, &reply, "CONFIG", "GET", PAYLOAD_MAX, (char *)NULL) ==
+        0)
+        (void)argument_size(output_str(reply, PAYLOAD_MAX), &most);
+    yoke_value_free(reply);
+    yoke_close(y);
+    return most < INPUT_MAX ? most : INPUT_MAX;
+}
+
+void submission_read(struct cli *c, struct yoke_bytes *out)
+{
+    size_t most = (size_t)payload_max(c);
     struct text all = {0};
     char part[65536];
 
     text_add(&all, "", 0);
     for (;;) {
-        ssize_t n = read(fd, part, sizeof(part));
+        ssize_t n = read(STDIN_FILENO, part, sizeof(part));
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
-            cli_warn("cannot read %s: %s", name, strerror(errno));
+            cli_warn("cannot read standard input: %s", strerror(errno));
             exit(cli_own_failure(c));
         }
         if (n == 0)
             break;
         text_add(&all, part, (size_t)n);
         if (all.len > most) {
-            cli_warn("%s is longer than %zu bytes, too much for a payload",
-                     name, most);
+            cli_warn("standard input is longer than %zu bytes, the most that a "
+                     "payload may have (" PAYLOAD_MAX ")",
+                     most);
             exit(cli_own_failure(c));
         }
     }

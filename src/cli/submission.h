@@ -88,9 +88,8 @@ char *submission_command_label(size_t argc, char *const *argv);
 /* A label of at most 128 printable bytes from what people wrote; the caller
  * frees it. */
 char *submission_label(const char *s);
-/* Reads a descriptor to its end, at most `most` bytes; the caller frees
- * out->data. A failure, or more than that, ends the program. */
-void submission_read(struct cli *c, int fd, const char *name, size_t most,
-                     struct yoke_bytes *out);
+/* Reads standard input to its end; the caller frees out->data. A failure, or
+ * more than the daemon takes (it is asked), ends the program. */
+void submission_read(struct cli *c, struct yoke_bytes *out);
 
 #endif

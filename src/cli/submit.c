@@ -11,10 +11,6 @@
 #include "cli/output.h"
 #include "cli/submission.h"
 
-/* What is sent is bounded by the daemon's payload-max; this bounds only what
- * is read before it says so. */
-#define INPUT_MAX (256u << 20)
-
 enum {
     OPTION_DELAY = 400,
     OPTION_DEADLINE,
@@ -102,7 +98,7 @@ static void read_stdin(struct cli *c, struct yoke_bytes *out)
 {
     if (isatty(STDIN_FILENO))
         cli_warn("reading the payload from the terminal; Ctrl-D ends it");
-    submission_read(c, STDIN_FILENO, "standard input", INPUT_MAX, out);
+    submission_read(c, out);
 }
 
 static void submit(struct cli *c, struct submit_args *a)

@@ -8,9 +8,11 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import termios
+import threading
 
 import pytest
 
@@ -321,3 +323,150 @@ def test_a_table_is_a_line_for_each_row_on_a_terminal(daemon):
         with open(ours, "rb", buffering=0) as screen:
             lines = screen.read(65536).decode().splitlines()
         assert len(lines) > 1 and max(map(len, lines)) <= 80, lines
+
+
+@pytest.mark.parametrize("when, why", [
+    ("2026-02-30", "is not a duration from now"),
+    ("2026-04-31T12:00", "is not a duration from now"),
+    ("2020-01-01", "is not in the future"),
+    ("@1000000000", "is not in the future"),
+])
+def test_a_moment_that_cannot_be_meant_is_refused(daemon, when, why):
+    done = daemon.yoke("submit", "-q", "mail", "--at", when, "x")
+    assert done.returncode == 2, done
+    assert "--at: '%s' %s" % (when, why) in done.stderr
+    assert daemon.json("ls") == []
+
+
+def utf8(daemon, *words):
+    return subprocess.run([YOKE] + list(words), capture_output=True,
+                          env=daemon.environment(LC_ALL="C.UTF-8"), text=True,
+                          encoding="utf-8", timeout=60)
+
+
+@pytest.mark.parametrize("control", [
+    "\u202a", "\u202e", "\u2066", "\u2069", "\u200e", "\u200f", "\u061c"])
+def test_what_turns_the_direction_of_writing_does_not_reach_the_terminal(
+        daemon, control):
+    with daemon.client() as client:
+        job = client.execute_command(
+            "SUBMIT", "mail", "x", "NAME", "a%sb\u00e4" % control)
+    for verb in (["ls"], ["tree"], ["status", job]):
+        done = utf8(daemon, *verb)
+        assert "a?b\u00e4" in done.stdout, done
+    done = utf8(daemon, "result", "j%s" % control)
+    assert done.returncode == 1 and "'j?'" in done.stderr, done
+
+
+def rows_at(daemon, columns, *words):
+    """What the program writes to a terminal that is so wide."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ,
+                struct.pack("HHHH", 24, columns, 0, 0))
+    with subprocess.Popen([YOKE] + list(words), stdout=theirs,
+                          stdin=subprocess.DEVNULL,
+                          env=daemon.environment(LC_ALL="C.UTF-8")) as process:
+        os.close(theirs)
+        text = b""
+        while True:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:  # the other end is closed
+                part = b""
+            if not part:
+                break
+            text += part
+    os.close(ours)
+    assert process.returncode == 0
+    text = re.sub("\033\\[[0-9]*m", "", text.decode())
+    return text.replace("\r", "").splitlines()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 8, 20, 35])
+def test_no_row_is_wider_than_its_terminal(daemon, columns):
+    group = daemon.json("group", "open", "--name", "a name of some length")["id"]
+    inner = daemon.json("group", "open", "--parent", group)["id"]
+    job = daemon.json("submit", "-q", "mail", "-g", inner, "x")["id"]
+    for verb in (["ls"], ["tree"], ["queue", "list"]):
+        rows = rows_at(daemon, columns, *verb)
+        assert len(rows) >= 2 and max(map(len, rows)) <= columns, rows
+    if columns >= len(job):
+        assert rows_at(daemon, columns, "ls")[1].startswith(job)
+
+
+@pytest.mark.parametrize("verb", [
+    ["run", "--stdin", "--", "cat"], ["submit", "-q", "mail"]])
+def test_input_is_read_up_to_what_the_daemon_takes(daemon, verb):
+    with open("/dev/zero", "rb") as endless:
+        done = daemon.yoke(*verb, stdin=endless)
+    assert done.returncode == (125 if verb[0] == "run" else 1), done
+    assert "longer than 1048576 bytes" in done.stderr, done
+    assert "payload-max" in done.stderr, done
+
+
+def test_ping_does_not_wait_for_ever_for_an_answer(daemon):
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def greet_and_fall_silent():
+        connection, _ = listener.accept()
+        connection.recv(4096)
+        connection.sendall(b"*4\r\n$7\r\nsession\r\n$14\r\n"
+                           b"s0000000000001\r\n$5\r\nlease\r\n:30000\r\n")
+        while connection.recv(4096):
+            continue
+        connection.close()
+
+    peer = threading.Thread(target=greet_and_fall_silent)
+    peer.start()
+    done = daemon.yoke("--server", "127.0.0.1:%d" % listener.getsockname()[1],
+                       "ping")
+    peer.join()
+    listener.close()
+    assert done.returncode == 1 and "no answer within 5 s" in done.stderr, done
+
+
+def interrupt(process):
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+
+
+def test_run_says_that_nobody_serves_the_queue_of_what_follows(daemon):
+    process = daemon.yoke_start("run", "--then", "nobody", "echo", "x")
+    assert "no runner serves queue 'nobody'" in process.stderr.readline()
+    interrupt(process)
+
+
+def test_a_run_inside_a_job_says_that_the_slots_may_be_held(start):
+    daemon = start({"runner.slots": "1"}, runner=True)
+    process = daemon.yoke_start("run", YOKE, "run", "true")
+    line = process.stderr.readline()
+    assert "waits in queue 'run'" in line and "--slots" in line, line
+    interrupt(process)
+
+
+def test_an_interrupted_script_has_not_failed(daemon):
+    for _ in range(10):
+        process = daemon.yoke_start("group", "run", "--", "sh", "-c",
+                                    "echo up; exec sleep 1000",
+                                    start_new_session=True)
+        process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        _, errors = process.communicate(timeout=30)
+        assert process.returncode == 130, errors
+        assert "the script failed" not in errors, errors
+        assert "interrupted" in errors, errors
+
+
+def test_no_bound_is_shown_as_what_it_means(daemon):
+    daemon.yoke("queue", "set", "mail")
+    shown = daemon.yoke("queue", "info", "mail").stdout
+    assert re.search("^wait +for ever$", shown, re.M), shown
+    assert re.search("^retry_on +all$", shown, re.M), shown
+    assert re.search("^timeout +none$", shown, re.M), shown
+
+
+def test_an_id_of_zeros_is_told_what_an_id_is(daemon):
+    for id_ in ("j0000000000000", "g0000000000000"):
+        done = daemon.yoke("status", id_)
+        assert done.returncode == 1
+        assert "not all of them 0" in done.stderr, done
