@@ -110,8 +110,8 @@ def test_a_job_in_a_job_ends_with_it(daemon, mark):
 
 
 def only_group(daemon):
-    """The one group that the root has."""
-    [group] = daemon.json("tree", "-a")["below"]
+    """The one group that the root has, as soon as it is there."""
+    [group] = until(lambda: daemon.json("tree", "-a")["below"], "a group")
     return group
 
 
