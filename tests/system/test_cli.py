@@ -445,7 +445,7 @@ def test_a_run_inside_a_job_says_that_the_slots_may_be_held(start):
 
 
 def test_an_interrupted_script_has_not_failed(daemon):
-    for _ in range(10):
+    for _ in range(40):
         process = daemon.yoke_start("group", "run", "--", "sh", "-c",
                                     "echo up; exec sleep 1000",
                                     start_new_session=True)
