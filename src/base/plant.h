@@ -39,7 +39,11 @@
     X(TOLD_TWICE, "the end of a job that has failed is told twice")            \
     X(RESULT_LOST, "a result that waited for room is lost in the next queue")  \
     X(SHIELD_UNBOUND, "a shield goes on when its time is over")                \
-    X(CLOSE_DEAF, "a SUCCEED that a CLOSE brings is reached and does not act")
+    X(CLOSE_DEAF, "a SUCCEED that a CLOSE brings is reached and does not act") \
+    X(ERROR_DROPPED, "a split loses an error that neither half shows")         \
+    X(RETRIED_UNTOLD, "a job that was retried does not say which came of it")  \
+    X(RETRY_UNCOUNTED, "an attempt after a lost one is not counted as a "      \
+                       "retry")
 
 enum plant {
     PLANT_NONE,

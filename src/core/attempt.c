@@ -223,7 +223,7 @@ static void requeue(struct core *c, struct job *j,
                                     .at_ms = c->now_ms,
                                     .id = j->node.hash,
                                     .u.verdict = *v});
-    c->totals.retried++;
+    c->totals.retried += !(PLANTED(RETRY_UNCOUNTED) && v->kind == VERDICT_LOST);
     drain_begin(c, q);
     queue_wake(c, q);
 }

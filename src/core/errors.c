@@ -89,7 +89,9 @@ void below_free(struct core *c, struct extra *x)
 
 bool error_wanted(const struct error_filter *f, struct str class)
 {
-    return (!f->inner || !str_eq(class, STR("group"))) &&
+    if (PLANTED(ERROR_DROPPED) && f->except.len && str_eq(class, STR("lost")))
+        return false;
+    return !f->forgiven && (!f->inner || !str_eq(class, STR("group"))) &&
            (!f->classes.len || pattern_list_matches(f->classes, class)) &&
            (!f->except.len || !pattern_list_matches(f->except, class));
 }
@@ -174,7 +176,28 @@ struct page {
     int64_t written; /* how many of the path from the top to `in` are here */
     int64_t left, looks;
     uint32_t n;
+    bool probes, found; /* nothing is written: is there anything? */
 };
+
+static bool walk(struct page *p);
+static bool has_own(struct page *p, node_id node);
+
+/* Is there an error in the group, whatever its class? Who failed in it may be
+ * forgotten by now. What would take too long is taken to be so. */
+static bool holds_errors(struct page *p, node_id group)
+{
+    struct page q = {.c = p->c,
+                     .top = group,
+                     .in = group,
+                     .looks = p->looks,
+                     .probes = true};
+
+    q.found = has_own(&q, group);
+    while (!q.found && q.looks > 0 && walk(&q))
+        ;
+    p->looks = q.looks;
+    return q.found || q.looks <= 0;
+}
 
 /* Is there something below the job that its error `group` stands for? */
 static bool is_inner(struct page *p, const struct job *j)
@@ -185,10 +208,17 @@ static bool is_inner(struct page *p, const struct job *j)
         const struct group *g = group_of(p->c, v->ids[i]);
 
         p->looks--;
-        if (g && counts_below(j, g))
+        if (g && counts_below(j, g) && holds_errors(p, v->ids[i]))
             return true;
     }
     return false;
+}
+
+/* NULL: the node is a group. */
+static void filter_for(struct page *p, const struct job *j)
+{
+    p->filter.forgiven = j && !job_failed(j);
+    p->filter.inner = j && job_failed(j) && !p->probes && is_inner(p, j);
 }
 
 static void write_node(struct page *p, node_id node, int64_t depth)
@@ -197,13 +227,11 @@ static void write_node(struct page *p, node_id node, int64_t depth)
 
     value_array(p->b, 2);
     value_int(p->b, depth);
-    if (j) {
-        p->filter.inner = is_inner(p, j);
+    filter_for(p, j);
+    if (j)
         show_outcome_errors(p->c, p->b, j, &p->filter);
-    } else {
-        p->filter.inner = false;
+    else
         show_group_errors(p->c, p->b, group_of(p->c, node), &p->filter);
-    }
     p->n++;
 }
 
@@ -231,8 +259,8 @@ static bool has_own(struct page *p, node_id node)
 {
     const struct job *j = job_of(p->c, node);
 
-    p->filter.inner = j && job_failed(j) && is_inner(p, j);
-    return j ? job_failed(j) && errors_wanted(&p->filter, j) > 0
+    filter_for(p, j);
+    return j ? errors_wanted(&p->filter, j) > 0
              : show_group_has_error(group_of(p->c, node), &p->filter);
 }
 
@@ -245,6 +273,9 @@ static void visit(struct page *p, node_id node)
           : !j || (!job_failed(j) && !members_of(p->c, node)))
         return;
     if (has_own(p, node)) {
+        p->found = true;
+        if (p->probes)
+            return;
         write_path(p);
         write_node(p, node, p->depth + 1);
         p->left--;
@@ -352,7 +383,7 @@ void errors_page(struct core *c, const struct core_event *ev)
                      .looks = LOOKS_MAX};
     size_t start, cursor_at, count_at;
     char cursor[CURSOR_DIGITS + 1];
-    bool over;
+    bool over = false;
 
     if (!pattern_list_ok(p.filter.classes) ||
         !pattern_list_ok(p.filter.except)) {
@@ -374,11 +405,12 @@ void errors_page(struct core *c, const struct core_event *ev)
     cursor_at = p.b->len;
     value_str(p.b, STR("00000000000000000000000000000000"));
     count_at = value_array(p.b, 0);
-    if (p.depth == 0 && p.after == 0 && has_own(&p, p.top))
+    if (str_eq(ev->u.errors.cursor, STR("0")) && has_own(&p, p.top)) {
         write_path(&p);
-    do /* at least one step, or who reads on would never come to an end */
+        p.left--;
+    }
+    while (!over && p.left > 0 && p.looks > 0 && p.b->len - start < PAGE_BYTES)
         over = !walk(&p);
-    while (!over && p.left > 0 && p.looks > 0 && p.b->len - start < PAGE_BYTES);
     value_set_count(p.b, count_at, p.n);
     value_int(p.b, over);
     (void)snprintf(cursor, sizeof(cursor), "%016llx%016llx",

@@ -573,7 +573,8 @@ int64_t retry_delay(const struct core *c, const struct options *o,
 /* Which errors are asked for. */
 struct error_filter {
     struct str classes, except; /* lists of globs; empty: all, none */
-    bool inner; /* of a job: the error `group` is told by what is below it */
+    bool inner;    /* of a job: the error `group` is told by what is below it */
+    bool forgiven; /* of a job that has not failed: none */
 };
 
 bool error_wanted(const struct error_filter *f, struct str class);

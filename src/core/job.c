@@ -684,7 +684,7 @@ static const char *apply_clear(struct core *c, struct job *j,
         dead_remove(c, j);
         payload_free(c, j);
     }
-    j->extra->retried = r->u.retried;
+    j->extra->retried = PLANTED(RETRIED_UNTOLD) ? 0 : r->u.retried;
     job_count_retained(c, j, +1);
     timer_set(c, &j->u.end->timer, j->u.end->ended_ms + j->options->keep_ms);
     return NULL;

@@ -119,6 +119,10 @@ static void take(struct actors *a, struct actor *c, const struct delivery *d)
         c->page_cursor = d->id;
         c->page_over = d->attempt != 0;
         break;
+    case DELIVERY_ERRORS:
+        c->errors.on = d->attempt == 0;
+        memcpy(c->errors.cursor, d->cursor, sizeof(c->errors.cursor));
+        break;
     case DELIVERY_END:
         c->waiting = c->resuming = c->submitting = false;
         break;
@@ -422,11 +426,49 @@ static void do_next(struct actors *a, struct actor *c)
     ask(a, c, &ev);
 }
 
+static const struct str globs[] = {{.p = "", .len = 0},
+                                   {.p = "exit:*", .len = 6},
+                                   {.p = "signal:TERM,time*", .len = 17},
+                                   {.p = "group,lost,p*", .len = 13},
+                                   {.p = "*", .len = 1}};
+
+/* What has failed, page by page, while more fails and some is forgotten. */
+static void do_errors(struct actors *a, struct actor *c)
+{
+    struct core_event ev = {.kind = EVENT_GROUP_ERRORS};
+
+    if (!c->errors.on || chance(a, 5)) {
+        c->errors.is_job = chance(a, 40);
+        c->errors.id = c->errors.is_job ? known(a, a->jobs, a->njobs)
+                       : chance(a, 3)   ? 0
+                                        : known(a, a->groups, a->ngroups);
+        c->errors.classes = (size_t)below(a, ARRAY_LEN(globs));
+        c->errors.except =
+            chance(a, 60) ? 0 : (size_t)below(a, ARRAY_LEN(globs));
+        (void)snprintf(c->errors.cursor, sizeof(c->errors.cursor), "%s",
+                       chance(a, 2) ? "12" : "0");
+    }
+    ev.u.errors.is_job = c->errors.is_job;
+    if (c->errors.is_job)
+        ev.u.errors.job.n = c->errors.id;
+    else
+        ev.u.errors.group.n = c->errors.id;
+    ev.u.errors.cursor = str_from(c->errors.cursor);
+    ev.u.errors.classes = globs[c->errors.classes];
+    ev.u.errors.except = globs[c->errors.except];
+    ev.u.errors.count = sometimes(a, 90, 1 + below(a, 3));
+    ask(a, c, &ev);
+}
+
 static void do_watch(struct actors *a, struct actor *c)
 {
     struct core_event ev = {.kind = EVENT_RESULT};
 
-    switch (below(a, 5)) {
+    switch (below(a, 7)) {
+    case 5:
+    case 6:
+        do_errors(a, c);
+        return;
     case 0:
     case 1:
         ev.u.job.id.n = known_job(a);
@@ -537,7 +579,7 @@ static void do_report(struct actors *a, struct actor *c,
                       struct actor_token token, enum core_event_kind kind,
                       struct str class)
 {
-    char result[200];
+    char result[200], message[MODEL_MESSAGE];
     struct core_event ev = {.kind = kind};
     int i = model_job_find(a->world->model, token.job);
 
@@ -551,7 +593,8 @@ static void do_report(struct actors *a, struct actor *c,
     }
     if (kind == EVENT_FAIL) {
         ev.u.report.class = class;
-        ev.u.report.message = STR("it did not work");
+        errors_message(message, token.job, token.attempt);
+        ev.u.report.message = str_from(message);
     }
     if (kind == EVENT_LOG) {
         ev.u.report.stream = 1 + below(a, 2);
@@ -667,6 +710,7 @@ static void disconnect(struct actors *a, struct actor *c,
     world_step(a->world, &ev);
     c->client = 0;
     c->waiting = c->resuming = c->submitting = false;
+    c->errors.on = false;
     if (how != DISCONNECT_BROKEN) {
         c->session = 0;
         while (c->ntokens > 0)
@@ -822,7 +866,7 @@ void actors_restart(struct actors *a)
     for (int i = 0; i < ACTORS; i++) {
         a->list[i].client = 0;
         a->list[i].waiting = a->list[i].resuming = false;
-        a->list[i].submitting = false;
+        a->list[i].submitting = a->list[i].errors.on = false;
     }
 }
 

@@ -33,6 +33,12 @@ struct actor {
     uint64_t seen[ACTOR_SEEN];
     int nseen;
     bool page_over;
+    struct { /* GROUP ERRORS, likewise */
+        bool on, is_job;
+        uint64_t id;
+        size_t classes, except;
+        char cursor[40];
+    } errors;
 };
 
 struct actors {

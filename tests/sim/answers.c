@@ -33,6 +33,10 @@ void check_outcome(const struct model *m, const struct model_job *j,
                 : !node_is_null(node_get(map, "next")))
         violation("the outcome of job %llx names another follower",
                   (unsigned long long)j->id);
+    if (j->retried ? node_id(node_get(map, "retried"), 'j') != j->retried
+                   : !node_is_null(node_get(map, "retried")))
+        violation("the outcome of job %llx does not name what RETRY made of it",
+                  (unsigned long long)j->id);
     if ((result.p != NULL) != (j->outcome == VIEW_OK) ||
         (result.p && !model_bytes_match(result, j->result_len, j->result_tag)))
         violation("the result of job %llx is not what was reported",

@@ -137,6 +137,14 @@ static void compare_job(struct model *m, struct model_eyes *eyes,
     if (v.outcome != j->outcome || v.ended != j->ended)
         violation("job %llx ended as %d, was %d", (unsigned long long)j->id,
                   (int)v.outcome, (int)j->outcome);
+    if (j->retried) {
+        struct core_event ev = {.kind = EVENT_RESULT,
+                                .now_ms = m->now,
+                                .client = {VIEW_CLIENT},
+                                .u.job.id = {j->id}};
+
+        check_outcome(m, j, view_ask(eyes->core, eyes->arena, &ev));
+    }
     if (j->group < 0 && m->now > rules_job_kept_until(m, j))
         violation("job %llx is kept past its time by %lld ms",
                   (unsigned long long)j->id,
@@ -305,6 +313,20 @@ static void compare_queue(struct model *m, struct model_eyes *eyes, int i)
                   (long long)delayed, (long long)running, (long long)joining,
                   (long long)producers, q->paused);
     }
+}
+
+static void compare_retries(struct model *m, struct model_eyes *eyes)
+{
+    struct core_stats s;
+
+    core_stats(eyes->core, &s);
+    if (s.retried < m->retries || s.retried > m->retries + m->retries_maybe)
+        violation("the core counts %llu retries, expected %llu, and perhaps "
+                  "%llu more",
+                  (unsigned long long)s.retried, (unsigned long long)m->retries,
+                  (unsigned long long)m->retries_maybe);
+    m->retries = s.retried;
+    m->retries_maybe = 0;
 }
 
 /* `say` ends the run when they differ. */
@@ -478,11 +500,25 @@ void model_compare(struct model *m, struct model_eyes *eyes, bool all)
             compare_results(m, eyes, i, m->step % 256 < 128);
             RELEASE_ARENA();
         }
+    for (int i = 0; i < m->ngroups; i++)
+        if (m->groups[i].used && !m->groups[i].forgotten &&
+            turn(m, i, all ? 16 : 128)) {
+            errors_compare(m, eyes, false, i);
+            RELEASE_ARENA();
+        }
+    for (int i = 0; i < m->njobs; i++)
+        if (m->jobs[i].used && m->jobs[i].body_ended &&
+            turn(m, i, all ? 64 : 512)) {
+            if (rules_job_look(m, eyes, &m->jobs[i]).found)
+                errors_compare(m, eyes, true, i);
+            RELEASE_ARENA();
+        }
     while (m->njobs > 0 && !m->jobs[m->njobs - 1].used)
         m->njobs--;
     while (m->ngroups > 0 && !m->groups[m->ngroups - 1].used)
         m->ngroups--;
     limits_compare(m, eyes);
+    compare_retries(m, eyes);
     RELEASE_ARENA();
     if (turn(m, 0, all ? 4 : 32)) {
         dead_compare(m, eyes);

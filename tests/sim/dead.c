@@ -87,6 +87,7 @@ static void run_again(struct model *m, struct model_job *old, uint64_t id)
     memcpy(j->key, old->key, sizeof(j->key));
     old->key[0] = '\0';
     old->dead = false;
+    old->retried = id;
     if (j->group >= 0)
         m->groups[j->group].members++;
     j->submit_seq = j->ready_seq = ++m->seq;

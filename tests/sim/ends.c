@@ -247,9 +247,10 @@ void ends_queued(struct model *m, struct model_eyes *eyes, struct model_job *j,
     (void)job_went(j, &v, allowed);
     if (v.outcome == VIEW_FAILED) {
         job_check_class(m, eyes, j);
-        j->errors = v.errors;
+        errors_note(m, j, v.errors);
     }
     job_end(m, j, v.outcome);
+    errors_look(m, eyes, j);
 }
 
 /* Without what chance adds; `up`: rounded that way. */
@@ -289,6 +290,17 @@ static bool glob(struct str p, struct str s)
                 (struct str){s.p + 1, s.len - 1});
 }
 
+bool ends_class_in(struct str globs, struct str class)
+{
+    for (size_t from = 0, to; from <= globs.len; from = to + 1) {
+        for (to = from; to < globs.len && globs.p[to] != ','; to++)
+            ;
+        if (glob((struct str){globs.p + from, to - from}, class))
+            return true;
+    }
+    return false;
+}
+
 static bool retryable(const struct model_job *j, const char *class)
 {
     struct str all = j->retry_on, s = str_from(class);
@@ -296,13 +308,7 @@ static bool retryable(const struct model_job *j, const char *class)
     if (all.len == 0)
         return !str_eq(s, STR("cancelled")) && !str_eq(s, STR("deadline")) &&
                !str_eq(s, STR("expired"));
-    for (size_t from = 0, to; from <= all.len; from = to + 1) {
-        for (to = from; to < all.len && all.p[to] != ','; to++)
-            ;
-        if (glob((struct str){all.p + from, to - from}, s))
-            return true;
-    }
-    return false;
+    return ends_class_in(all, s);
 }
 
 /* An attempt failed, of which several things may be said. */
@@ -423,6 +429,7 @@ static void job_again(struct model *m, struct model_job *j, unsigned went)
     } else {
         j->state = MODEL_QUEUED;
     }
+    m->retries++;
     j->ready_seq = ++m->seq;
     j->ready_step = j->again_step = m->step;
     j->ahead = j->body == BODY_RELEASED && went == TO_QUEUED && !j->timed_out;
@@ -516,8 +523,10 @@ void ends_finish(struct model *m, struct model_eyes *eyes, struct model_job *j)
     unsigned ways, went;
 
     job_count_attempt(j);
-    if (job_end_unseen(m, eyes, j, &v))
+    if (job_end_unseen(m, eyes, j, &v)) {
+        m->retries_maybe++;
         return;
+    }
     ways = job_ways(m, j);
     if (ways & TO_AGAIN &&
         (m->queues[j->queue].closed_now || m->purged == j->queue))
@@ -536,17 +545,20 @@ void ends_finish(struct model *m, struct model_eyes *eyes, struct model_job *j)
         v.errors != j->errors)
         violation("job %llx kept an error of an attempt that did not fail",
                   (unsigned long long)j->id);
-    j->errors = v.errors;
+    errors_note(m, j, v.errors);
     if (went & (TO_QUEUED | TO_DELAYED)) {
         job_again(m, j, went);
         return;
     }
+    m->retries_maybe += (ways & TO_AGAIN) != 0;
     if (went == TO_FAILED && !j->murky && !j->group_failed && !j->cancelled)
         job_check_class(m, eyes, j);
     if (went == TO_OK && j->nthen)
         job_deliver(m, eyes, j);
     else
         job_end(m, j, v.outcome);
+    if (j->state == MODEL_ENDED)
+        errors_look(m, eyes, j);
 }
 
 /* Did it end by itself in this step, before what is looked at now? */
@@ -565,6 +577,7 @@ void ends_attempt(struct model *m, struct model_eyes *eyes, struct model_job *j)
     j->shield_until = 0; /* over with the body */
     j->kept_back = false;
     j->notice_due = j->notice_may = false;
+    j->body_ended = m->now;
     if (!rules_job_has_groups(m, j)) {
         ends_finish(m, eyes, j);
         return;
@@ -636,6 +649,7 @@ void ends_group(struct model *m, struct model_group *g,
                   g->fail_reached, g->succeed_reached, g->outside,
                   g->deadline_hit, (long long)g->ok, (long long)g->fails,
                   (long long)g->members);
+    errors_group_ended(m, g, v);
     g->ended = true;
     g->outcome = v->outcome;
     g->ended_at = m->now;

@@ -39,6 +39,8 @@ bool ends_delivery_waits(const struct model *m, int queue, uint64_t place);
 
 void ends_group(struct model *m, struct model_group *g,
                 const struct group_view *v);
+/* Does one of the globs match the class? */
+bool ends_class_in(struct str globs, struct str class);
 /* GROUP CLOSE brings other numbers, which count what has ended already. */
 void ends_policy(struct model_group *g, int64_t fail, int64_t succeed);
 /* Is that an end which the rules allow as things are? */

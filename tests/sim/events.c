@@ -203,8 +203,8 @@ static bool said_before(struct model_job *j, const struct core_event *ev)
     if (now.kind == EVENT_FAIL && strcmp(now.class, "cancelled") == 0)
         return j->state == MODEL_ENDED || j->state == MODEL_JOINING ||
                j->attempt > now.attempt;
-    if (now.kind == EVENT_DONE && j->next) /* what it was nobody knows now */
-        return j->attempt == now.attempt;
+    if (now.kind == EVENT_DONE && j->next && j->attempt == now.attempt)
+        return true; /* what it was nobody knows now */
     if ((now.kind != EVENT_DONE && now.kind != EVENT_FAIL) ||
         then->attempt != now.attempt || then->kind != now.kind)
         return false;
@@ -543,6 +543,9 @@ void events_apply(struct model *m, struct model_eyes *eyes,
         break;
     case EVENT_GROUP_OPEN:
         group_open(m, c, &ev->u.group_open, reply_now(replies, n, c->id));
+        break;
+    case EVENT_GROUP_ERRORS:
+        errors_event(m, eyes, c, ev, reply_now(replies, n, c->id));
         break;
     case EVENT_GROUP_CLOSE:
         group_close(m, ev, reply_now(replies, n, c->id));

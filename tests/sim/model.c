@@ -361,6 +361,7 @@ void model_restart(struct model *m, int64_t now)
     m->now = now;
     m->disk_full = m->draining = false;
     m->restarted = true;
+    m->retries = m->retries_maybe = 0;
     for (int i = 0; i < MODEL_CLIENTS; i++)
         m->clients[i].used = false;
     for (int i = 0; i < MODEL_SESSIONS; i++) {

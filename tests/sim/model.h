@@ -27,6 +27,9 @@
 #define MODEL_CLIENTS  16
 #define MODEL_SESSIONS 64
 #define MODEL_SEEN     256
+#define MODEL_ERRORS   16
+#define MODEL_DEPTH    64
+#define MODEL_MESSAGE  64
 #define MODEL_FOREVER  INT64_MAX
 
 enum model_state {
@@ -48,6 +51,29 @@ enum model_body {
     BODY_RELEASED,
 };
 
+/* Of errors. */
+enum model_class {
+    CLASS_NONE,
+    CLASS_EXIT,
+    CLASS_SIGNAL,
+    CLASS_CANCELLED,
+    CLASS_TIMEOUT,
+    CLASS_DEADLINE,
+    CLASS_LOST,
+    CLASS_GROUP,
+    CLASS_EXPIRED,
+    CLASS_THEN,
+    CLASS_POLICY,
+    MODEL_CLASSES,
+};
+
+struct model_error {
+    uint8_t class; /* CLASS_NONE: not known yet, one of ... */
+    unsigned may;  /* ... these: a bit for each */
+    uint32_t attempt;
+    int64_t from, to; /* it happened between them */
+};
+
 struct model_job {
     bool used;
     uint64_t id;
@@ -65,6 +91,7 @@ struct model_job {
     int64_t at;                    /* AT; CORE_NONE */
     int then[MODEL_CHAIN], nthen;  /* queues that the result goes to */
     uint64_t next;                 /* the job that it became; 0: none yet */
+    uint64_t retried;              /* the job that RETRY made of it */
     uint64_t delivery;             /* place in line of the next queue */
     int64_t needs[MODEL_LIMITERS]; /* 0: does not */
     uint32_t needs_made[MODEL_LIMITERS]; /* which of that name it was */
@@ -74,6 +101,8 @@ struct model_job {
     int64_t fails, losts;       /* counted for sure */
     int64_t maybe_fails, maybe_losts; /* an attempt both timed out and lost */
     int64_t errors;
+    struct model_error error[MODEL_ERRORS];
+    int64_t body_ended; /* of the last attempt */
     int64_t submitted, started_first, started_last, ended;
     uint64_t submit_seq, ready_seq, ready_step, end_step;
     uint64_t asked_step; /* when it was last asked to stop */
@@ -124,6 +153,7 @@ struct model_group {
     int64_t members, ok, failed, cancelled_members, fails;
     bool was_over;      /* as the step began: it took no members */
     bool failed_inside; /* somewhere below */
+    uint8_t error;      /* its own: a model_class */
     bool has_groups;    /* ever; they may have errors of their own */
     int64_t opened, ended_at;
     uint64_t submit_seq, end_step;
@@ -194,11 +224,19 @@ struct model_request {
     int64_t purged_lo, purged_hi;
 };
 
+/* Pages of GROUP ERRORS: where the last one ended. */
+struct model_reading {
+    char cursor[40];
+    uint64_t way[MODEL_DEPTH]; /* places in the order of submission */
+    int len;
+};
+
 struct model_client {
     bool used;
     uint64_t id;
     int session; /* -1: none */
     struct model_request request;
+    struct model_reading reading;
 };
 
 struct model {
@@ -206,12 +244,15 @@ struct model {
     int64_t now;
     uint64_t step, seq;
     bool disk_full, draining;
-    bool restarted;     /* ever */
-    bool jumped;        /* many times were passed at once: in any order */
-    uint64_t reported;  /* the job that this step's event reports on */
-    uint64_t began;     /* seq, as this step began */
-    bool early;         /* the event has not been looked at */
-    int purged;         /* the queue that is purged in this step; -1 */
+    bool restarted;    /* ever */
+    bool jumped;       /* many times were passed at once: in any order */
+    uint64_t reported; /* the job that this step's event reports on */
+    uint64_t began;    /* seq, as this step began */
+    bool early;        /* the event has not been looked at */
+    int purged;        /* the queue that is purged in this step; -1 */
+    /* Attempts that led to others, since the start; and jobs that have ended
+     * since the last comparison, perhaps by way of the queue. */
+    uint64_t retries, retries_maybe;
     int64_t retained;   /* ended jobs, as the last comparison began */
     uint64_t crowded;   /* when they were last too many to be all kept */
     int leaving;        /* the session whose client leaves; -1 */
@@ -265,6 +306,8 @@ bool model_blocked(const struct model *m, uint64_t client);
 /* Nothing is left to be done by anybody. */
 bool model_at_rest(const struct model *m);
 
+/* What the worker of an attempt says when it fails. */
+void errors_message(char to[MODEL_MESSAGE], uint64_t job, uint32_t attempt);
 /* Bytes that are recognised again. */
 void model_bytes(char *to, size_t len, uint32_t tag);
 

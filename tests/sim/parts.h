@@ -4,8 +4,8 @@
  *
  * Knows:     model.c (finding things, one step), submit.c, fetch.c, answers.c
  *            (requests that are answered now or later), times.c, dead.c,
- *            limiters.c, queues.c (what they are called after), events.c (the
- *            rest).
+ *            limiters.c, queues.c, errors.c (what they are called after), events.c
+ *            (the rest).
  * Never:     rules.c and ends.c, which know nothing of requests.
  */
 #ifndef SIM_PARTS_H
@@ -94,6 +94,20 @@ bool limits_event(struct model *m, const struct core_event *ev,
 void limits_compare(struct model *m, struct model_eyes *eyes);
 /* The daemon was started again. */
 void limits_restart(struct model *m);
+
+/* A job has that many errors now; it has ended, and they are looked at. */
+void errors_note(const struct model *m, struct model_job *j, int64_t n);
+void errors_look(const struct model *m, struct model_eyes *eyes,
+                 struct model_job *j);
+void errors_group_ended(const struct model *m, struct model_group *g,
+                        const struct group_view *v);
+/* GROUP ERRORS. */
+void errors_event(struct model *m, struct model_eyes *eyes,
+                  struct model_client *c, const struct core_event *ev,
+                  const struct node *n);
+/* Is the tree what it should be, whole and split? */
+void errors_compare(struct model *m, struct model_eyes *eyes, bool is_job,
+                    int top);
 
 /* Fair queues: it is this job's turn, or it is a violation; and it was. */
 void turns_check(const struct model *m, const struct model_job *j);

@@ -217,6 +217,18 @@ void trace_event(const struct core_event *ev)
                        (long long)ev->u.group.fail,
                        (long long)ev->u.group.succeed);
         break;
+    case EVENT_GROUP_ERRORS:
+        trace_note("%sGROUP ERRORS %s%llx %.*s CLASS %.*s EXCEPT %.*s "
+                   "count=%lld",
+                   at, ev->u.errors.is_job ? "j" : "g",
+                   (unsigned long long)(ev->u.errors.is_job
+                                            ? ev->u.errors.job.n
+                                            : ev->u.errors.group.n),
+                   (int)ev->u.errors.cursor.len, ev->u.errors.cursor.p,
+                   (int)ev->u.errors.classes.len, ev->u.errors.classes.p,
+                   (int)ev->u.errors.except.len, ev->u.errors.except.p,
+                   (long long)ev->u.errors.count);
+        break;
     case EVENT_QUEUE_SET:
         trace_note("%sQUEUE SET %.*s max_jobs=%lld fair=%lld", at,
                    (int)ev->u.queue.name.len, ev->u.queue.name.p,

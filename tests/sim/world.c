@@ -178,6 +178,18 @@ static void deliver_page(struct world *w, struct delivery d,
     deliver(w, &d);
 }
 
+static void deliver_errors(struct world *w, struct delivery d,
+                           const struct node *n)
+{
+    bool page = n->v.kind == VALUE_ARRAY;
+    struct str cursor = page ? node_str(node_item(n, 0)) : STR("");
+
+    d.kind = DELIVERY_ERRORS;
+    d.attempt = !page || node_int(node_item(n, 2));
+    memcpy(d.cursor, cursor.p, cursor.len);
+    deliver(w, &d);
+}
+
 static void deliver_reply(struct world *w, uint64_t client,
                           const struct node *n)
 {
@@ -202,6 +214,8 @@ static void deliver_reply(struct world *w, uint64_t client,
         deliver_tokens(w, d, n);
     } else if (d.event == EVENT_GROUP_NEXT && n->v.kind == VALUE_ARRAY) {
         deliver_page(w, d, n);
+    } else if (d.event == EVENT_GROUP_ERRORS) {
+        deliver_errors(w, d, n);
     }
     d.kind = DELIVERY_END;
     deliver(w, &d);

@@ -41,6 +41,7 @@ enum delivery_kind {
     DELIVERY_ASKED,  /* a cancel notice */
     DELIVERY_MEMBER, /* of a page of GROUP NEXT; id */
     DELIVERY_CURSOR, /* the page's cursor, attempt: over */
+    DELIVERY_ERRORS, /* a page of GROUP ERRORS; cursor, attempt: over */
     DELIVERY_END,    /* the request is answered */
 };
 
@@ -49,6 +50,7 @@ struct delivery {
     enum core_event_kind event; /* what was asked */
     uint64_t client, id;
     uint32_t attempt;
+    char cursor[40];
 };
 
 struct world {

@@ -279,6 +279,58 @@ START_TEST(an_attempt_that_was_made_good_is_forgiven)
 }
 END_TEST
 
+/* It stands there for what is below it, and may still end well. */
+START_TEST(a_job_that_has_not_failed_tells_of_no_attempt)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    uint64_t g = open_policy(d, 0, 0), id, below, leaf;
+    struct token t;
+
+    ev.u.submit.group.n = g;
+    ev.u.submit.retry = 2;
+    ev.u.submit.backoff_base_ms = 0;
+    id = submit_event(d, &ev);
+    fails(d, take(d), "net");
+    daemon_pass(d, 1);
+    t = take(d);
+    below = open_under_job(d, t);
+    leaf = failed_in(d, below, "exit:1");
+    ck_assert_int_eq(job(d, id).errors, 1);
+    is_tree(
+        d, (struct question){.id = id, .is_job = true},
+        joined(line(0, id, ""), line(1, below, ""), line(2, leaf, "exit:1")));
+    is_tree(d, (struct question){.id = g, .class = "net"}, "");
+    daemon_free(d);
+}
+END_TEST
+
+/* The group is still kept, and holds nothing any more. */
+START_TEST(when_all_that_failed_below_is_forgotten_its_error_is_left)
+{
+    struct daemon *d = daemon_new();
+    uint64_t g = open_policy(d, 0, 0), id = submit(d, "q", g), below, leaf;
+    struct token t = take(d);
+
+    below = open_under_job(d, t);
+    leaf = failed_in(d, below, "exit:1");
+    done(d, t);
+    (void)group_ask(d, 3, EVENT_GROUP_NEXT, below, 0, 0, 100);
+    d->limits.retain_jobs = 3;
+    core_configure(d->core, &d->limits);
+    daemon_pass(d, 1);
+    for (int i = 0; i < 10; i++) {
+        (void)submit(d, "q", 0);
+        done(d, take(d));
+    }
+    ck_assert(!job(d, leaf).found);
+    ck_assert(group(d, below).found);
+    is_tree(d, (struct question){.id = g},
+            joined(line(0, g, ""), line(1, id, "group"), ""));
+    daemon_free(d);
+}
+END_TEST
+
 /* asyncio's task of a TaskGroup that was cancelled while members failed. */
 START_TEST(a_cancelled_job_keeps_the_errors_below_it)
 {
@@ -379,6 +431,26 @@ START_TEST(a_tree_that_lives_tells_what_has_failed_so_far)
     leaf = failed_in(d, low, "exit:1");
     (void)read_tree(d, &q, &t);
     ck_assert_ptr_nonnull(strstr(t.s, line(3, leaf, "exit:1")));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(the_top_counts_in_its_page)
+{
+    struct daemon *d = daemon_new();
+    uint64_t id = submit(d, "q", 0), below;
+    struct question q = {.id = id, .is_job = true, .count = 1};
+    struct token t = take(d);
+    const struct node *page;
+
+    below = open_under_job(d, t);
+    (void)failed_in(d, below, "exit:1");
+    fails(d, t, "exit:2");
+    page = errors_page(d, &q, STR("0"));
+    ck_assert_int_eq(node_item(page, 1)->v.count, 1);
+    ck_assert_int_eq(node_int(node_item(page, 2)), 0);
+    page = errors_page(d, &q, node_str(node_item(page, 0)));
+    ck_assert_int_eq(node_item(page, 1)->v.count, 3);
     daemon_free(d);
 }
 END_TEST
@@ -599,6 +671,10 @@ static Suite *errors_suite(void)
     tcase_add_test(shape, when_what_is_below_is_forgotten_its_error_is_left);
     tcase_add_test(shape, all_attempts_of_a_failed_job_are_told);
     tcase_add_test(shape, an_attempt_that_was_made_good_is_forgiven);
+    tcase_add_test(shape, a_job_that_has_not_failed_tells_of_no_attempt);
+    tcase_add_test(shape,
+                   when_all_that_failed_below_is_forgotten_its_error_is_left);
+    tcase_add_test(pages, the_top_counts_in_its_page);
     tcase_add_test(shape, a_cancelled_job_keeps_the_errors_below_it);
     tcase_add_test(shape,
                    a_job_that_is_cancelled_between_attempts_keeps_them_too);
