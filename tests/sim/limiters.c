@@ -139,10 +139,18 @@ static bool is_alone(const struct model *m, const struct model_job *j)
 
 bool limits_allow(const struct model *m, const struct model_job *j, bool strict)
 {
-    for (int i = 0; i < MODEL_LIMITERS; i++)
-        if (j->needs[i] &&
-            !has_room(m, i, cost(&m->limiters[i], j->needs[i]), strict))
+    for (int i = 0; i < MODEL_LIMITERS; i++) {
+        const struct model_limiter *l = &m->limiters[i];
+
+        if (!j->needs[i])
+            continue;
+        if (!has_room(m, i, cost(l, j->needs[i]), strict))
             return false;
+        /* permits are held in full, whatever the rate */
+        if (l->permits != CORE_NONE &&
+            l->permits - held(m, i) < min_i64(j->needs[i], l->permits))
+            return false;
+    }
     return !strict || !limits_any(j) || is_alone(m, j);
 }
 

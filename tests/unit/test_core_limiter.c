@@ -837,6 +837,28 @@ START_TEST(a_rate_and_permits_hold_together)
 }
 END_TEST
 
+START_TEST(a_rate_below_the_need_lends_no_permits)
+{
+    struct daemon *d = roomy();
+    uint64_t one, all;
+    struct token t;
+
+    set_permits(d, "net", 3);
+    one = limited(d, "q", "net");
+    all = limited(d, "q", "net:3");
+    t = take(d);
+    ck_assert_uint_eq(t.job.n, one);
+    set_rate(d, "net", 2, 1000); /* as many as there are tokens are free */
+    daemon_pass(d, 5000);
+    ck_assert_uint_eq(count_of(fetch_from(d, 9, 1, 0, "q")), 0);
+    ck_assert_int_eq(figure(d, "net", "held"), 1);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert_uint_eq(id_of(fetch_from(d, 9, 1, 0, "q")), all);
+    ck_assert_int_eq(figure(d, "net", "held"), 3);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(a_changed_rate_keeps_what_fits)
 {
     struct daemon *d = roomy();
@@ -1308,6 +1330,7 @@ int main(void)
     TEST(a_rate_is_remembered_over_a_crash);
     TEST(a_forgotten_start_has_cost_its_tokens);
     TEST(a_rate_and_permits_hold_together);
+    TEST(a_rate_below_the_need_lends_no_permits);
     TEST(a_changed_rate_keeps_what_fits);
     TEST(limits_are_checked_when_a_job_is_submitted);
     TEST(a_limiter_in_use_is_not_deleted);
