@@ -182,9 +182,11 @@ struct model_limiter {
 
 /* When a group was last served in a fair queue. */
 struct model_turn {
-    int queue, group; /* index; -1: root */
+    int queue;
+    uint64_t group; /* id; 0: root */
     int64_t priority;
-    uint64_t served; /* 0: the slot is free */
+    uint64_t served; /* 0: it was not */
+    uint64_t maybe;  /* by a job of which that is open; 0 and 0: free */
 };
 
 struct model_session {

@@ -112,6 +112,8 @@ void errors_compare(struct model *m, struct model_eyes *eyes, bool is_job,
 /* Fair queues: it is this job's turn, or it is a violation; and it was. */
 void turns_check(const struct model *m, const struct model_job *j);
 void turns_served(struct model *m, const struct model_job *j);
+/* It was given back: its group is the first, also if it never starts. */
+void turns_released(struct model *m, const struct model_job *j);
 
 /* SHIELD and UNSHIELD of an attempt; `current`: it runs. */
 void times_shield(struct model *m, struct model_job *j, bool current,
