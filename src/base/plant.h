@@ -43,7 +43,12 @@
     X(ERROR_DROPPED, "a split loses an error that neither half shows")         \
     X(RETRIED_UNTOLD, "a job that was retried does not say which came of it")  \
     X(RETRY_UNCOUNTED, "an attempt after a lost one is not counted as a "      \
-                       "retry")
+                       "retry")                                                \
+    X(ONCE_TWICE, "a number that is said again makes a second job")            \
+    X(ONCE_FORGOTTEN, "a restart forgets what numbers led to")                 \
+    X(ONCE_UNKEYED, "a number forgets what its KEY led to")                    \
+    X(TAKEN_SUBMIT, "a submit waits on where its session was taken from")      \
+    X(TAKEN_UNCUT, "who takes a session over leaves the other connected")
 
 enum plant {
     PLANT_NONE,

@@ -104,7 +104,7 @@ void once_apply(struct core *c, const struct record_once *o, uint64_t id)
     struct asked *a;
     uint64_t first, last;
 
-    if (o->number == 0)
+    if (o->number == 0 || (PLANTED(ONCE_FORGOTTEN) && !c->started))
         return;
     s = c->asking && c->asking->id == o->session ? c->asking
                                                  : session_get(c, o->session);
@@ -288,7 +288,7 @@ bool once_answered(struct core *c, struct client_id client,
     }
     c->asking = s;
     id = s->asked.cap && number <= s->asked.last ? *slot(s, number) : 0;
-    if (id == 0)
+    if (id == 0 || PLANTED(ONCE_TWICE))
         return !has_room(c, client, &s->asked, o);
     if ((id & ID_GROUP) != kind) {
         reply_error(c, client, CORE_ERR_GENERIC,
@@ -315,7 +315,7 @@ void once_remember(struct core *c, const struct event_once *o, uint64_t id)
     const struct session *s = c->asking;
     uint64_t number = (uint64_t)o->number, first, last;
 
-    if (LIKELY(number == 0))
+    if (LIKELY(number == 0) || PLANTED(ONCE_UNKEYED))
         return;
     window_with(&s->asked, number, (uint64_t)o->open, &first, &last);
     write_image(c, s, first, last, number, id);

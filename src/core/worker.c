@@ -261,12 +261,14 @@ static void supersede(struct core *c, struct client *before)
 {
     struct client_id id = before->id;
 
-    if (before->waiter && (before->waiter->kind == WAIT_FETCH ||
-                           before->waiter->kind == WAIT_SUBMIT))
+    if (before->waiter &&
+        (before->waiter->kind == WAIT_FETCH ||
+         (before->waiter->kind == WAIT_SUBMIT && !PLANTED(TAKEN_SUBMIT))))
         waiter_give_up(c, before->waiter);
     before->session = NULL;
     client_drop_if_idle(c, before);
-    core_cut(c, id);
+    if (!PLANTED(TAKEN_UNCUT))
+        core_cut(c, id);
 }
 
 void worker_session(struct core *c, const struct core_event *ev)

@@ -24,6 +24,7 @@ void actors_init(struct actors *a, struct world *w)
         /* who is forgotten as he ends says nothing of that */
         .piped = w->limits.retain_jobs > 1000 ? (int)world_below(w, 30) : 0,
         .limited = (int)world_below(w, 40),
+        .numbered = (int)world_below(w, 130),
         .pace = 10 + world_below(w, 70)};
     for (int i = 0; i < ACTORS; i++)
         a->list[i].worker = i % 2 == 0;
@@ -91,10 +92,15 @@ static void take(struct actors *a, struct actor *c, const struct delivery *d)
         a->groups[a->ngroups++ % KNOWN] = d->id;
         break;
     case DELIVERY_SESSION:
+        if (c->session) /* it goes on with the one before */
+            break;
+        again_forget(c);
         c->session = d->id;
         break;
     case DELIVERY_NO_SESSION:
         c->session = 0;
+        c->attached = false;
+        again_forget(c);
         while (c->ntokens > 0)
             token_drop(c, 0);
         break;
@@ -124,7 +130,8 @@ static void take(struct actors *a, struct actor *c, const struct delivery *d)
         memcpy(c->errors.cursor, d->cursor, sizeof(c->errors.cursor));
         break;
     case DELIVERY_END:
-        c->waiting = c->resuming = c->submitting = false;
+        c->waiting = again_answered(c);
+        c->resuming = c->submitting = false;
         break;
     }
 }
@@ -150,6 +157,7 @@ static void ask(struct actors *a, struct actor *c, struct core_event *ev)
     struct core_event alive = {.kind = EVENT_ALIVE, .client = {c->client}};
 
     world_step(a->world, &alive);
+    again_remember(c, ev);
     ev->client.n = c->client;
     c->waiting = true;
     c->submitting = ev->kind == EVENT_SUBMIT;
@@ -296,6 +304,7 @@ static void do_submit(struct actors *a, struct actor *c,
     } else if (a->ngroups && chance(a, 60)) {
         ev.u.submit.group.n = known_group(a);
     }
+    again_number(a, c, &ev.u.submit.once);
     ask(a, c, &ev);
 }
 
@@ -324,6 +333,7 @@ static void do_open(struct actors *a, struct actor *c,
     } else if (a->ngroups && chance(a, 40)) {
         ev.u.group_open.parent.group.n = known_group(a);
     }
+    again_number(a, c, &ev.u.group_open.once);
     ask(a, c, &ev);
 }
 
@@ -701,44 +711,93 @@ static void work(struct actors *a, struct actor *c)
 
 /* ------------------------------------------------------------ connections */
 
+static void leave(struct actors *a, uint64_t client, enum core_disconnect how)
+{
+    struct core_event ev = {
+        .kind = EVENT_DISCONNECT, .client = {client}, .u.disconnect = how};
+
+    world_step(a->world, &ev);
+}
+
 static void disconnect(struct actors *a, struct actor *c,
                        enum core_disconnect how)
 {
-    struct core_event ev = {
-        .kind = EVENT_DISCONNECT, .client = {c->client}, .u.disconnect = how};
+    leave(a, c->client, how);
+    again_broken(c);
+    if (how == DISCONNECT_BROKEN)
+        return;
+    if (c->before) /* it does not come back from there */
+        leave(a, c->before, DISCONNECT_BROKEN);
+    c->session = c->before = 0;
+    again_forget(c);
+    while (c->ntokens > 0)
+        token_drop(c, 0);
+}
 
-    world_step(a->world, &ev);
-    c->client = 0;
-    c->waiting = c->resuming = c->submitting = false;
-    c->errors.on = false;
-    if (how != DISCONNECT_BROKEN) {
-        c->session = 0;
-        while (c->ntokens > 0)
-            token_drop(c, 0);
+/* It is cut off, or believes so, and the daemon has not noticed. */
+static void slip_away(struct actors *a, struct actor *c)
+{
+    if (!c->attached || !c->session || c->resuming) {
+        disconnect(a, c, DISCONNECT_BROKEN);
+        return;
     }
+    c->before = c->client;
+    again_broken(c);
 }
 
 static void connect_again(struct actors *a, struct actor *c)
 {
     struct core_event ev = {.kind = EVENT_SESSION};
+    bool is_new = !c->client;
 
-    if (!c->client)
+    if (is_new)
         c->client = ++a->clients;
+    if (is_new && !c->session && chance(a, 5)) { /* whose number is that? */
+        ev = (struct core_event){.kind = EVENT_GROUP_OPEN,
+                                 .u.group_open.once = {.number = 1}};
+        ask(a, c, &ev);
+        return;
+    }
+    if (is_new && c->session && chance(a, 30)) { /* with one that it drops */
+        ask(a, c, &ev);
+        return;
+    }
     if (c->session) {
         ev.kind = EVENT_SESSION_RESUME;
         ev.u.session.n = c->session;
         c->resuming = true;
     }
+    c->attached = true;
     ask(a, c, &ev);
+    if (c->resuming)
+        c->before = 0; /* was cut */
+}
+
+/* What has no answer, in its order. */
+static void say_again(struct actors *a, struct actor *c)
+{
+    do {
+        struct core_event ev = again_next(c);
+
+        ask(a, c, &ev);
+    } while (c->nsaid < c->nopen &&
+             !model_blocked(a->world->model, c->client) && chance(a, 90));
 }
 
 static void act_waiting(struct actors *a, struct actor *c)
 {
     int64_t n = below(a, 100);
 
-    if (n < 6) {
+    if (n < 5) {
         disconnect(a, c, (enum core_disconnect)below(a, 3));
-    } else if (n < 25 && !c->submitting &&
+    } else if (n < 8) {
+        disconnect(a, c, DISCONNECT_BROKEN);
+    } else if (n < 12) {
+        slip_away(a, c);
+    } else if (n < 40 && again_may_hurry(a, c)) {
+        if (may_submit(a) && !c->worker)
+            do_submit(a, c, NULL);
+    } else if (n < 30 && !c->submitting &&
                model_blocked(a->world->model, c->client)) {
         struct core_event ev = {.kind = EVENT_UNBLOCK, .client = {c->client}};
 
@@ -851,8 +910,12 @@ void actors_act(struct actors *a)
         act_waiting(a, c);
     else if (chance(a, 1))
         disconnect(a, c, (enum core_disconnect)below(a, 3));
-    else if (!c->session)
+    else if (!c->session || !c->attached)
         connect_again(a, c);
+    else if (c->nsaid < c->nopen)
+        say_again(a, c);
+    else if (chance(a, 1))
+        slip_away(a, c);
     else if (c->worker)
         work(a, c);
     else
@@ -864,9 +927,8 @@ void actors_restart(struct actors *a)
     take_all(a);
     a->disk_full = a->draining = false;
     for (int i = 0; i < ACTORS; i++) {
-        a->list[i].client = 0;
-        a->list[i].waiting = a->list[i].resuming = false;
-        a->list[i].submitting = a->list[i].errors.on = false;
+        again_broken(&a->list[i]);
+        a->list[i].before = 0;
     }
 }
 
@@ -886,7 +948,10 @@ static void faults_stop(struct actors *a)
         if (c->client)
             disconnect(a, c,
                        chance(a, 50) ? DISCONNECT_CLEAN : DISCONNECT_BROKEN);
-        c->session = 0;
+        if (c->before)
+            leave(a, c->before, DISCONNECT_BROKEN);
+        again_forget(c);
+        c->session = c->before = 0;
         c->ntokens = 0;
         c->stalled_until = 0;
     }
@@ -911,7 +976,7 @@ static void faults_stop(struct actors *a)
 
 static void finish_one(struct actors *a, struct actor *c)
 {
-    if (!c->client || (!c->waiting && !c->session)) {
+    if (!c->client || (!c->waiting && (!c->session || !c->attached))) {
         connect_again(a, c);
     } else if (c->waiting) {
         if (!c->submitting && model_blocked(a->world->model, c->client)) {
@@ -938,6 +1003,9 @@ static void check_empty(struct world *w)
     struct core_stats s;
 
     core_stats(w->core, &s);
+    if (s.sessions)
+        violation("all is over, and %lld sessions are left",
+                  (long long)s.sessions);
     if (s.jobs || s.delayed || s.ready || s.parked || s.running ||
         s.cancelling || s.joining || s.finished || s.payload_bytes ||
         s.retained_bytes || s.log_bytes || s.clients_blocked)
@@ -994,6 +1062,6 @@ void actors_finish(struct actors *a)
     for (int i = 0; i < ACTORS; i++)
         if (a->list[i].client)
             disconnect(a, &a->list[i], DISCONNECT_CLEAN);
-    world_advance(w, 4 * w->limits.keep_max_ms);
+    world_advance(w, 4 * w->limits.keep_max_ms + w->limits.session_grace_ms);
     check_empty(w);
 }

@@ -434,8 +434,6 @@ static void job_again(struct model *m, struct model_job *j, unsigned went)
     j->ready_step = j->again_step = m->step;
     j->ahead = j->body == BODY_RELEASED && went == TO_QUEUED && !j->timed_out;
     j->loose = !j->ahead;
-    if (j->ahead)
-        turns_released(m, j);
     j->notice_due = j->notice_may = false;
     j->timed_out = j->group_failed = j->joined = j->murky = false;
     j->groups_cancelled = false;

@@ -66,8 +66,10 @@ static void group_open(struct model *m, struct model_client *c,
         errors |= 1u << CORE_ERR_DISKFULL;
     if (m->draining)
         errors |= 1u << CORE_ERR_DRAINING;
-    if (group_of_key(m, o, n))
+    if (group_of_key(m, o, n)) {
+        once_led(m, c, &o->once, n);
         return;
+    }
     if (n->v.kind == VALUE_ERROR) {
         if (!(errors & (1u << n->v.code)))
             violation("GROUP OPEN was refused with %s, allowed: %x",
@@ -95,6 +97,7 @@ static void group_open(struct model *m, struct model_client *c,
         .opened = m->now,
         .submit_seq = ++m->seq,
     };
+    once_led(m, c, &o->once, n);
     if (o->key.len)
         memcpy(g->key, o->key.p, o->key.len);
     if (or_default(o->timeout_ms, CORE_NONE) != CORE_NONE)
@@ -201,8 +204,7 @@ static bool said_before(struct model_job *j, const struct core_event *ev)
     const struct model_said *then = said_by(j, now.attempt);
 
     if (now.kind == EVENT_FAIL && strcmp(now.class, "cancelled") == 0)
-        return j->state == MODEL_ENDED || j->state == MODEL_JOINING ||
-               j->attempt > now.attempt;
+        return j->attempt >= now.attempt;
     if (now.kind == EVENT_DONE && j->next && j->attempt == now.attempt)
         return true; /* what it was nobody knows now */
     if ((now.kind != EVENT_DONE && now.kind != EVENT_FAIL) ||
@@ -275,127 +277,6 @@ static void event_report(struct model *m, struct model_eyes *eyes,
         return;
     }
     ends_attempt(m, eyes, j);
-}
-
-static void session_new(struct model *m, struct model_client *c, uint64_t id)
-{
-    int s = model_session_find(m, id);
-
-    if (c->session >= 0) {
-        if (s != c->session)
-            violation("a client has two sessions");
-        return;
-    }
-    if (s >= 0)
-        violation("two clients have the same session");
-    for (s = 0; s < MODEL_SESSIONS && m->sessions[s].used; s++)
-        ;
-    ASSERT(s < MODEL_SESSIONS);
-    m->sessions[s] = (struct model_session){
-        .used = true,
-        .id = id,
-        .client = c->id,
-        .alive = m->now,
-        .lease_lo = m->now + m->limits.lease_ms,
-        .gone_lo = MODEL_FOREVER,
-        .gone_hi = MODEL_FOREVER,
-    };
-    c->session = s;
-}
-
-static void session_alive(struct model *m, struct model_client *c)
-{
-    struct model_session *s;
-
-    if (c->session < 0)
-        return;
-    s = &m->sessions[c->session];
-    s->alive = s->dispatched = m->now;
-    s->lease_lo = m->now + m->limits.lease_ms;
-}
-
-/* What a session that is resumed is told that it holds. */
-static void session_tokens(const struct model *m, int s, const struct node *n)
-{
-    uint32_t held = 0;
-
-    for (int i = 0; i < m->njobs; i++)
-        held += m->jobs[i].used && m->jobs[i].session == s &&
-                (m->jobs[i].state == MODEL_RUNNING ||
-                 m->jobs[i].state == MODEL_CANCELLING);
-    if (n->v.count != held)
-        violation("a resumed session is told of %u tokens, it holds %u",
-                  n->v.count, held);
-    for (uint32_t k = 0; k < held; k++) {
-        int i = model_job_find(m, node_id(node_item(n, k), 'j'));
-
-        if (i < 0 || m->jobs[i].session != s ||
-            m->jobs[i].attempt != node_item(n, k)->v.attempt)
-            violation("a resumed session is told of a token that is not its");
-    }
-}
-
-static void session_resume(struct model *m, struct model_client *c, uint64_t id,
-                           const struct node *n)
-{
-    int i = model_session_find(m, id);
-
-    if (n->v.kind == VALUE_ERROR) {
-        if (!node_is_error(n, CORE_ERR_NOSESSION))
-            violation("SESSION RESUME got %s", error_code(n->v.code));
-        /* one that holds nothing may be forgotten early */
-        if (i >= 0 && m->now < m->sessions[i].gone_lo &&
-            rules_session_holds(m, i))
-            violation("a session was given up before its grace was over");
-        if (i >= 0 && !rules_session_holds(m, i))
-            rules_session_free(m, i);
-        return;
-    }
-    if (i < 0 && !m->restarted)
-        violation("a session that is gone was resumed");
-    if (i < 0) { /* a restart may give it a new grace */
-        session_new(m, c, id);
-        return;
-    }
-    session_tokens(m, i, n);
-    c->session = i;
-    m->sessions[i].client = c->id;
-    m->sessions[i].gone_lo = m->sessions[i].gone_hi = MODEL_FOREVER;
-    m->sessions[i].grace_over = false;
-    session_alive(m, c);
-    for (int k = 0; k < m->njobs; k++)
-        if (m->jobs[k].used && m->jobs[k].session == i)
-            m->jobs[k].notice_may = true;
-}
-
-static void event_disconnect(struct model *m, struct model_eyes *eyes,
-                             const struct core_event *ev)
-{
-    int i = model_client_find(m, ev->client.n);
-    struct model_client *c = i < 0 ? NULL : &m->clients[i];
-    struct model_session *s;
-
-    if (!c)
-        return;
-    if (c->session >= 0) {
-        s = &m->sessions[c->session];
-        s->client = 0;
-        switch (ev->u.disconnect) {
-        case DISCONNECT_BROKEN:
-            s->gone_lo = s->gone_hi = m->now + m->limits.session_grace_ms;
-            break;
-        case DISCONNECT_CLEAN:
-            rules_session_end(m, eyes, c->session, BODY_RELEASED, true);
-            rules_session_free(m, c->session);
-            break;
-        case DISCONNECT_DEAD:
-            rules_session_end(m, eyes, c->session, BODY_LOST, false);
-            s->gone_lo = m->now;
-            s->gone_hi = m->now + m->limits.session_grace_ms;
-            break;
-        }
-    }
-    c->used = false;
 }
 
 int64_t until(const struct model *m, int64_t wait_ms)
@@ -509,14 +390,15 @@ void events_apply(struct model *m, struct model_eyes *eyes,
     struct model_client *c;
 
     if (ev->kind == EVENT_DISCONNECT) {
-        event_disconnect(m, eyes, ev);
+        session_disconnect(m, eyes, ev);
         return;
     }
     if (ev->kind == EVENT_DISK_FULL)
         m->disk_full = ev->u.on;
     else if (ev->kind == EVENT_DRAIN)
         m->draining = ev->u.on;
-    if (ev->client.n == 0 || event_blocking(m, eyes, ev, replies, n) ||
+    if (ev->client.n == 0 || once_event(m, ev, replies, n) ||
+        event_blocking(m, eyes, ev, replies, n) ||
         queues_event(m, ev, replies, n) ||
         dead_event(m, eyes, ev, replies, n) || limits_event(m, ev, replies, n))
         return;
@@ -530,10 +412,11 @@ void events_apply(struct model *m, struct model_eyes *eyes,
             c->request.unblocked = true;
         break;
     case EVENT_SESSION:
-        session_new(m, c, node_id(reply_now(replies, n, c->id), 's'));
+        session_asked(m, c, reply_now(replies, n, c->id));
         break;
     case EVENT_SESSION_RESUME:
-        session_resume(m, c, ev->u.session.n, reply_now(replies, n, c->id));
+        session_resume(m, eyes, c, ev->u.session.n,
+                       reply_now(replies, n, c->id));
         break;
     case EVENT_CANCEL:
         event_cancel(m, ev, reply_now(replies, n, c->id));

@@ -333,45 +333,25 @@ void limits_compare(struct model *m, struct model_eyes *eyes)
 
 /* -------------------------------------------------------------------- fair */
 
-static uint64_t group_id(const struct model *m, const struct model_job *j)
+static uint64_t served(const struct model *m, const struct model_job *j)
 {
-    return j->group < 0 ? 0 : m->groups[j->group].id;
-}
-
-static bool is_turn_of(const struct model *m, const struct model_turn *t,
-                       const struct model_job *j)
-{
-    return (t->served || t->maybe) && t->queue == j->queue &&
-           t->group == group_id(m, j) && t->priority == j->priority;
-}
-
-/* `maybe`: or perhaps so. */
-static uint64_t served(const struct model *m, const struct model_job *j,
-                       bool maybe)
-{
-    for (int i = 0; i < MODEL_TURNS; i++) {
-        const struct model_turn *t = &m->turns[i];
-
-        if (is_turn_of(m, t, j))
-            return maybe && t->maybe > t->served ? t->maybe : t->served;
-    }
+    for (int i = 0; i < MODEL_TURNS; i++)
+        if (m->turns[i].queue == j->queue && m->turns[i].group == j->group &&
+            m->turns[i].priority == j->priority)
+            return m->turns[i].served;
     return 0;
-}
-
-static bool is_in_share(const struct model *m, const struct model_job *j)
-{
-    return m->queues[j->queue].set.fair == 1 && !limits_any(j) &&
-           !rules_group_has_width(m, j->group) && !j->ahead;
 }
 
 static bool takes_turns(const struct model *m, const struct model_job *j)
 {
-    return is_in_share(m, j) && j->ready_seq > m->queues[j->queue].fair_changed;
+    return m->queues[j->queue].set.fair == 1 && !limits_any(j) &&
+           !rules_group_has_width(m, j->group) && !j->ahead &&
+           j->ready_seq > m->queues[j->queue].fair_changed;
 }
 
 void turns_check(const struct model *m, const struct model_job *j)
 {
-    uint64_t last = served(m, j, false);
+    uint64_t last = served(m, j);
 
     if (!last || !takes_turns(m, j) || j->loose)
         return;
@@ -380,8 +360,7 @@ void turns_check(const struct model *m, const struct model_job *j)
 
         if (!k->used || k->state != MODEL_QUEUED || k->queue != j->queue ||
             k->priority != j->priority || k->group == j->group ||
-            !takes_turns(m, k) || k->ready_seq > last ||
-            served(m, k, true) > last)
+            !takes_turns(m, k) || k->ready_seq > last || served(m, k) > last)
             continue;
         violation("job %llx starts, the second of its group, and %llx of "
                   "another has waited all the time",
@@ -389,36 +368,24 @@ void turns_check(const struct model *m, const struct model_job *j)
     }
 }
 
-/* What was ready before the queue became fair has a turn of its own; whether a
- * restart has put it into that of its group is open. */
 void turns_served(struct model *m, const struct model_job *j)
 {
-    bool certain = takes_turns(m, j);
-    struct model_turn *to = &m->turns[0];
+    int to = 0;
 
-    if (!certain && !(is_in_share(m, j) && m->restarted)) /* another line */
+    if (!takes_turns(m, j)) /* another line */
         return;
     for (int i = 0; i < MODEL_TURNS; i++) {
-        struct model_turn *t = &m->turns[i];
-
-        if (is_turn_of(m, t, j)) {
-            to = t;
+        if (m->turns[i].served && m->turns[i].queue == j->queue &&
+            m->turns[i].group == j->group &&
+            m->turns[i].priority == j->priority) {
+            to = i;
             break;
         }
-        if (max_i64((int64_t)t->served, (int64_t)t->maybe) <
-            max_i64((int64_t)to->served, (int64_t)to->maybe))
-            to = t;
+        if (m->turns[i].served < m->turns[to].served)
+            to = i;
     }
-    if (!is_turn_of(m, to, j))
-        *to = (struct model_turn){.queue = j->queue,
-                                  .group = group_id(m, j),
-                                  .priority = j->priority};
-    *(certain ? &to->served : &to->maybe) = ++m->seq;
-}
-
-void turns_released(struct model *m, const struct model_job *j)
-{
-    for (int i = 0; i < MODEL_TURNS; i++)
-        if (is_turn_of(m, &m->turns[i], j))
-            m->turns[i] = (struct model_turn){0};
+    m->turns[to] = (struct model_turn){.queue = j->queue,
+                                       .group = j->group,
+                                       .priority = j->priority,
+                                       .served = ++m->seq};
 }

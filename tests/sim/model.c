@@ -339,6 +339,9 @@ void model_step(struct model *m, struct model_eyes *eyes,
     rules_settle(m, eyes);
     m->early = false;
     events_apply(m, eyes, ev, replies, nreplies);
+    if (eyes->cut)
+        violation("client %llu is cut off and nobody took its session",
+                  (unsigned long long)eyes->cut);
     rules_settle(m, eyes);
     replies_match(m, eyes, replies, nreplies);
     check_deliveries(m, eyes);
@@ -348,7 +351,8 @@ void model_step(struct model *m, struct model_eyes *eyes,
         if (!c->used)
             continue;
         if (c->request.unblocked && !c->request.answered)
-            violation("UNBLOCK did not end the wait");
+            violation("client %llu waits on although its wait was ended",
+                      (unsigned long long)c->id);
         check_waiting(m, c);
     }
     for (int i = 0; i < MODEL_CLIENTS; i++)
@@ -358,23 +362,13 @@ void model_step(struct model *m, struct model_eyes *eyes,
 
 void model_restart(struct model *m, int64_t now)
 {
+    sessions_restart(m, now);
     m->now = now;
     m->disk_full = m->draining = false;
     m->restarted = true;
     m->retries = m->retries_maybe = 0;
     for (int i = 0; i < MODEL_CLIENTS; i++)
         m->clients[i].used = false;
-    for (int i = 0; i < MODEL_SESSIONS; i++) {
-        struct model_session *s = &m->sessions[i];
-
-        if (!s->used)
-            continue;
-        s->gone_hi = now + m->limits.session_grace_ms;
-        s->gone_lo = s->client ? s->gone_hi : min_i64(s->gone_lo, s->gone_hi);
-        s->alive = s->dispatched = now;
-        s->lease_lo = now;
-        s->client = 0;
-    }
     limits_restart(m);
     memset(m->turns, 0, sizeof(m->turns));
     for (int i = 0; i < m->njobs; i++) {

@@ -24,8 +24,9 @@
 #define MODEL_LIMITERS 3
 #define MODEL_TURNS    64
 #define MODEL_CHAIN    3
-#define MODEL_CLIENTS  16
-#define MODEL_SESSIONS 64
+#define MODEL_CLIENTS  32
+#define MODEL_SESSIONS 96
+#define MODEL_NUMBERS  64
 #define MODEL_SEEN     256
 #define MODEL_ERRORS   16
 #define MODEL_DEPTH    64
@@ -182,13 +183,13 @@ struct model_limiter {
 
 /* When a group was last served in a fair queue. */
 struct model_turn {
-    int queue;
-    uint64_t group; /* id; 0: root */
+    int queue, group; /* index; -1: root */
     int64_t priority;
-    uint64_t served; /* 0: it was not */
-    uint64_t maybe;  /* by a job of which that is open; 0 and 0: free */
+    uint64_t served; /* 0: the slot is free */
 };
 
+/* One that is over is still known while its slot is free: a restart may bring
+ * it back. */
 struct model_session {
     bool used;
     uint64_t id;
@@ -198,6 +199,13 @@ struct model_session {
     int64_t lease_lo;         /* an attempt may be lost from here on */
     int64_t gone_lo, gone_hi; /* its grace ends between them */
     bool grace_over;
+    int64_t first, last; /* numbers that it remembers; last 0: none */
+    struct model_led {
+        uint64_t id; /* 0: was not done */
+        bool group;
+    } led[MODEL_NUMBERS]; /* by number */
+    bool dropped;         /* a restart may have forgotten numbers */
+    uint64_t over;        /* when it was, in steps */
 };
 
 enum model_request_kind {
@@ -219,6 +227,7 @@ struct model_request {
     int64_t wait_ms, count, cursor;
     uint64_t id;
     uint64_t line; /* SUBMIT: place in line */
+    struct event_once once;
     int queues[MODEL_QUEUES], nqueues;
     struct model_job job; /* SUBMIT: as it would be */
     uint64_t group_id;
@@ -280,6 +289,7 @@ struct model_eyes {
     struct core *core;
     struct arena *arena;
     struct buf records; /* of what was read to its end; the world keeps them */
+    uint64_t cut;       /* the client that the step cuts off; 0: none */
 };
 
 void model_init(struct model *m, const struct core_limits *limits);
@@ -296,6 +306,10 @@ void model_compare(struct model *m, struct model_eyes *eyes, bool all);
 
 /* The daemon was started again: connections, waits and leases are gone. */
 void model_restart(struct model *m, int64_t now);
+
+/* Does a core that was made of what the journal has left know all numbers? */
+void model_numbers_left(const struct model *m, struct model_eyes *eyes,
+                        struct core *left);
 
 /* What the world may ask; -1 when there is none. */
 int model_job_find(const struct model *m, uint64_t id);

@@ -4,8 +4,8 @@
  *
  * Knows:     model.c (finding things, one step), submit.c, fetch.c, answers.c
  *            (requests that are answered now or later), times.c, dead.c,
- *            limiters.c, queues.c, errors.c (what they are called after), events.c
- *            (the rest).
+ *            limiters.c, queues.c, errors.c, sessions.c, once.c (what they are
+ *            called after), events.c (the rest).
  * Never:     rules.c and ends.c, which know nothing of requests.
  */
 #ifndef SIM_PARTS_H
@@ -112,8 +112,6 @@ void errors_compare(struct model *m, struct model_eyes *eyes, bool is_job,
 /* Fair queues: it is this job's turn, or it is a violation; and it was. */
 void turns_check(const struct model *m, const struct model_job *j);
 void turns_served(struct model *m, const struct model_job *j);
-/* It was given back: its group is the first, also if it never starts. */
-void turns_released(struct model *m, const struct model_job *j);
 
 /* SHIELD and UNSHIELD of an attempt; `current`: it runs. */
 void times_shield(struct model *m, struct model_job *j, bool current,
@@ -132,6 +130,29 @@ bool reply_join(struct model *m, struct model_client *c,
                 struct model_reply *rep);
 bool reply_purge(struct model_client *c, struct model_reply *rep);
 bool queue_is_unfinished(const struct model *m, int queue);
+
+/* The client says HELLO, SESSION RESUME, a sign of life, or nothing more. */
+void session_asked(struct model *m, struct model_client *c,
+                   const struct node *n);
+void session_resume(struct model *m, struct model_eyes *eyes,
+                    struct model_client *c, uint64_t id, const struct node *n);
+void session_alive(struct model *m, struct model_client *c);
+void session_disconnect(struct model *m, struct model_eyes *eyes,
+                        const struct core_event *ev);
+void sessions_restart(struct model *m, int64_t now);
+
+/* A numbered request: does its number say what the answer is? */
+bool once_event(struct model *m, const struct core_event *ev,
+                struct model_reply *replies, size_t n);
+/* It was answered with the id of a job or a group. */
+void once_led(struct model *m, const struct model_client *c,
+              const struct event_once *o, const struct node *n);
+/* May the answer be that all sessions remember too much? */
+bool once_full(const struct model *m, const struct model_client *c,
+               const struct event_once *o);
+bool once_remembers(const struct model_session *s);
+/* Sessions may remember so little that a replay drops some of it. */
+bool once_is_tight(const struct model *m);
 
 /* What came for a client in this step, or NULL. */
 const struct node *reply_peek(const struct model_reply *replies, size_t n,

@@ -275,6 +275,7 @@ void rules_session_free(struct model *m, int s)
         if (m->groups[i].session == s)
             m->groups[i].session = -1;
     m->sessions[s].used = false;
+    m->sessions[s].over = m->step;
 }
 
 void rules_session_end(struct model *m, struct model_eyes *eyes, int s,

@@ -193,6 +193,7 @@ void submit_ask(struct model *m, struct model_eyes *eyes,
         .wait_ms = wait,
         .until = wait == CORE_NONE ? MODEL_FOREVER : m->now + wait,
         .group_id = s->group.n,
+        .once = s->once,
         .job = {.used = true,
                 .group = -1,
                 .queue = q,
@@ -285,11 +286,18 @@ bool reply_submit(struct model *m, struct model_client *c,
     uint32_t errors = submit_errors(m, r);
     const struct node *n = rep->n;
 
-    if (submit_key_leads(m, r, n)) {
+    if (r->unblocked && !node_is_error(n, CORE_ERR_QUEUEFULL))
+        violation("a submit was not given up with its connection");
+    if (node_is_error(n, CORE_ERR_LIMIT) && once_full(m, c, &r->once)) {
+        r->answered = true;
+        return true;
+    }
+    if (!r->unblocked && submit_key_leads(m, r, n)) {
         if (n->v.kind != VALUE_ID || n->v.id != m->jobs[key_find(m, r)].id)
             violation("the key %s leads to job %llx, and another answer came",
                       r->job.key,
                       (unsigned long long)m->jobs[key_find(m, r)].id);
+        once_led(m, c, &r->once, n);
         r->answered = true;
         return true;
     }
@@ -298,7 +306,7 @@ bool reply_submit(struct model *m, struct model_client *c,
             n->v.code == CORE_ERR_QUEUEFULL && r->until <= m->now &&
             (!model_queue_has_room(m, r->job.queue, r->job.payload_len) ||
              ends_delivery_waits(m, r->job.queue, UINT64_MAX) ||
-             !submit_is_head(m, c) || r->wait_ms > 0);
+             !submit_is_head(m, c) || r->wait_ms > 0 || r->unblocked);
 
         if (!full && !(errors & (1u << n->v.code))) {
             (void)snprintf(why, 128,
@@ -322,6 +330,7 @@ bool reply_submit(struct model *m, struct model_client *c,
     }
     key_free(m, r);
     submit_admit(m, c, node_id(n, 'j'));
+    once_led(m, c, &r->once, n);
     m->queues[r->job.queue].made = true;
     m->queues[r->job.queue].filled = m->step;
     r->answered = true;

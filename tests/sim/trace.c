@@ -68,6 +68,9 @@ static void trace_submit(const char *at, const struct event_submit *s)
                opt(o[7], "cap", s->backoff_cap_ms),
                opt(o[8], "redeliver", s->redeliver),
                opt(o[9], "keep", s->keep_ms), opt(o[10], "wait", s->wait_ms));
+    if (s->once.number)
+        trace_note("            ONCE %lld %lld", (long long)s->once.number,
+                   (long long)s->once.open);
     if (s->at_ms != CORE_UNSET || s->key.len || s->limits.len || s->then.len)
         trace_note("            %s key=%.*s limits=%.*s then=%.*s",
                    opt(o[11], "at", s->at_ms), (int)s->key.len, s->key.p,
@@ -89,6 +92,9 @@ static void trace_open(const char *at, const struct event_group_open *g)
                opt(o[3], "timeout", g->timeout_ms),
                opt(o[4], "deadline", g->deadline_ms),
                opt(o[5], "keep", g->keep_ms), g->detached ? " detached" : "");
+    if (g->once.number)
+        trace_note("            ONCE %lld %lld", (long long)g->once.number,
+                   (long long)g->once.open);
 }
 
 static void trace_report(const char *at, const struct core_event *ev)

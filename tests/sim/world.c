@@ -41,6 +41,16 @@ static void snapshot_take(struct world *w)
     memcpy(s->model, w->model, sizeof(*w->model));
 }
 
+/* What has no record is different, too: who is connected, whose grace is over.
+ */
+static void snapshot_again(struct world *w)
+{
+    if (w->nsnapshots > 0 &&
+        w->snapshots[w->nsnapshots - 1].entries == w->nentries)
+        memcpy(w->snapshots[w->nsnapshots - 1].model, w->model,
+               sizeof(*w->model));
+}
+
 static void entry_append(struct world *w, const struct buf *records)
 {
     size_t len = buf_size(records);
@@ -97,6 +107,7 @@ static void entries_trim(struct world *w)
     c = replay(w, first, w->nentries);
     if (core_digest(c) != core_digest(w->core))
         violation("what a trim leaves is less than what there was");
+    model_numbers_left(w->model, &w->eyes, c);
     core_free(c);
 }
 
@@ -307,6 +318,8 @@ static size_t core_event_run(struct world *w, const struct core_event *ev,
 
         if (e->kind == EFFECT_TRIM)
             w->trim = e->segment > w->trim ? e->segment : w->trim;
+        if (e->kind == EFFECT_CUT)
+            w->cut = w->eyes.cut = e->client.n;
         if (e->kind != EFFECT_REPLY && e->kind != EFFECT_NEWS)
             continue;
         if (n == max || e->len > bytes->cap - at)
@@ -336,7 +349,8 @@ static size_t core_event_next(struct world *w, const struct core_event *ev,
 {
     struct core_event news = {.kind = EVENT_SEGMENT, .now_ms = w->now};
 
-    if (ev->kind != EVENT_ALIVE && segment_rolled(w)) {
+    if (ev->kind != EVENT_ALIVE && ev->kind != EVENT_SEGMENT &&
+        segment_rolled(w)) {
         news.random = world_random(w);
         news.u.segment = w->segment;
         roll_begin(w);
@@ -378,6 +392,8 @@ static void step_checked(struct world *w, struct core_event *ev)
     core_check(w->core); /* last: the model says more about what is wrong */
     if (w->nentries > before && w->uncertain)
         snapshot_take(w);
+    else if (w->uncertain)
+        snapshot_again(w);
 }
 
 void world_step(struct world *w, struct core_event *ev)
@@ -385,6 +401,14 @@ void world_step(struct world *w, struct core_event *ev)
     ev->now_ms = w->now;
     ev->random = world_random(w);
     step_checked(w, ev);
+    if (w->cut) { /* nothing more that it sent is looked at */
+        struct core_event gone = {.kind = EVENT_DISCONNECT,
+                                  .client = {w->cut},
+                                  .u.disconnect = DISCONNECT_BROKEN};
+
+        w->cut = 0;
+        world_step(w, &gone);
+    }
 }
 
 void world_survey(struct world *w)
@@ -603,6 +627,8 @@ static void limits_choose(struct world *w)
         q->timeout_ms = q->expires_ms = 600;
         q->keep_ms = 1 + world_below(w, 300);
     }
+    if (world_chance(w, 15)) /* of requests; sessions have few */
+        l->numbers_max = 20 + world_below(w, 100);
     q->dead_keep_ms = world_chance(w, 30) ? 0 : world_below(w, 4000);
     q->retry_on = world_chance(w, 80) ? STR("") : STR("*");
 }
@@ -619,7 +645,7 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     w->segment = 1;
     /* more than there are images in all, or there is no end to them */
     w->segment_entries =
-        9 + (size_t)world_below(w, world_chance(w, 60) ? 8 : 50);
+        25 + (size_t)world_below(w, world_chance(w, 60) ? 8 : 50);
     w->segment_full = w->segment_entries;
     trace_reset(seed);
     limits_choose(w);

@@ -80,6 +80,7 @@ struct world {
     struct delivery deliveries[WORLD_DELIVERIES];
     int ndeliveries, nvisible; /* visible: all before them is durable */
     enum core_event_kind asked[MODEL_CLIENTS]; /* by slot of the model */
+    uint64_t cut; /* the client that the last step cut off; 0: none */
     struct watcher watcher;
     struct disk *disk;
     struct store *store;
