@@ -290,6 +290,7 @@ static void event_fetch(struct model *m, struct model_client *c,
                         const struct core_event *ev)
 {
     c->request = (struct model_request){.kind = REQUEST_FETCH,
+                                        .step = m->step,
                                         .until = until(m, ev->u.fetch.wait_ms),
                                         .wait_ms = ev->u.fetch.wait_ms,
                                         .count = ev->u.fetch.count};

@@ -154,15 +154,39 @@ bool limits_allow(const struct model *m, const struct model_job *j, bool strict)
     return !strict || !limits_any(j) || is_alone(m, j);
 }
 
+/* Has a worker waited for jobs of the queue since before this step? */
+static bool is_attended(const struct model *m, int queue)
+{
+    for (int i = 0; i < MODEL_CLIENTS; i++) {
+        const struct model_request *r = &m->clients[i].request;
+
+        if (m->clients[i].used && r->kind == REQUEST_FETCH && !r->answered &&
+            !r->unblocked && r->step < m->step && r->until > m->now &&
+            r->count > 0 && fetch_place(r, queue) >= 0)
+            return !m->queues[queue].paused && !m->draining && !m->disk_full;
+    }
+    return false;
+}
+
+/* Is something put aside for it when a job of `queue` wants to start? */
+static bool is_in_line(const struct model *m, const struct model_job *k,
+                       const struct model_job *j)
+{
+    if (k->queue == j->queue)
+        return k->priority == j->priority;
+    return m->queues[k->queue].set.fair != 1 &&
+           !m->queues[k->queue].fair_changed && is_attended(m, k->queue);
+}
+
 /* Is `k` the first of those with its needs, and was it before `j`? One that
  * has come back (a retry) may be so by either measure. */
 static bool is_before(const struct model *m, const struct model_job *k,
                       const struct model_job *j)
 {
     if (!k->used || k->state != MODEL_QUEUED || k->ready_step == m->step ||
-        k->queue != j->queue || k->priority != j->priority ||
-        k->submit_seq >= j->submit_seq || k->ready_seq >= j->ready_seq ||
-        k->loose || rules_group_has_width(m, k->group))
+        !is_in_line(m, k, j) || k->submit_seq >= j->submit_seq ||
+        k->ready_seq >= j->ready_seq || k->loose ||
+        rules_group_has_width(m, k->group))
         return false;
     for (int i = 0; i < m->njobs; i++) {
         const struct model_job *first = &m->jobs[i];

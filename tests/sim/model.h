@@ -224,6 +224,7 @@ struct model_request {
     enum model_request_kind kind;
     bool answered, idle, unblocked;
     int64_t until; /* when it must be answered at the latest */
+    uint64_t step; /* FETCH: when it came */
     int64_t wait_ms, count, cursor;
     uint64_t id;
     uint64_t line; /* SUBMIT: place in line */
