@@ -4,14 +4,9 @@
  *
  *     check    take the time
  *     events   note who can be read; timers, the store, new connections
- *     prepare  read, parse, step the core: records are appended, replies
- *              rendered into the output of their clients, which are `touched`;
- *              then commit what was appended and release what is durable: one
- *              write for each client
- *
- * A reply may leave when everything that was appended before the end of its
- * turn is durable. While a commit is under way the loop reads on; what is
- * touched meanwhile belongs to the next commit.
+ *     prepare  read, parse, step the core: replies are rendered into the output
+ *              of their clients and held (ledger.h); then commit, which
+ *              releases what is durable: one write for each client
  */
 #include "server/engine.h"
 
@@ -63,11 +58,11 @@ static void take_time(struct engine *e)
     int64_t elapsed_ms = (mono_us - e->moved_us) / 1000;
 
     e->turn_us = mono_us;
-    if (real_ms >= e->now_ms) {
-        e->now_ms = real_ms;
+    if (real_ms >= e->ledger.now_ms) {
+        e->ledger.now_ms = real_ms;
         e->moved_us = mono_us;
     } else if (elapsed_ms >= 2) {
-        e->now_ms += elapsed_ms / 2;
+        e->ledger.now_ms += elapsed_ms / 2;
         e->moved_us = mono_us;
     }
 }
@@ -106,26 +101,27 @@ static uint64_t random_cheap(struct engine *e)
     return e->seed[1] + b;
 }
 
+static struct engine *engine_of_ledger(const struct ledger *l)
+{
+    return container_of(l, struct engine, ledger);
+}
+
+static uint64_t on_random(struct ledger *l)
+{
+    return random_cheap(engine_of_ledger(l));
+}
+
 /* --- the end ------------------------------------------------------------ */
 
-/* The store has failed: nobody may hear that anything was accepted. */
-static void fail_store(struct engine *e, int rc, const char *text)
+/* The store has failed. */
+static void on_failed(struct ledger *l, int rc, const char *text)
 {
-    if (e->status)
-        return;
-    e->status = rc;
+    struct engine *e = engine_of_ledger(l);
+
+    (void)rc;
     log_error("the journal has failed; nothing is acknowledged any more: %s",
               text);
     ev_break(e->options.loop, EVBREAK_ALL);
-}
-
-static void check_store(struct engine *e)
-{
-    char text[STORE_TEXT_MAX];
-    int rc = store_error(e->options.store, text);
-
-    if (rc)
-        fail_store(e, rc, text);
 }
 
 /* --- clients by id ------------------------------------------------------ */
@@ -179,12 +175,6 @@ static void give_slot(struct engine *e, uint32_t index)
 
 /* --- replies ------------------------------------------------------------ */
 
-static void touch(struct engine *e, struct connection *c)
-{
-    if (!list_linked(&c->touched))
-        list_push_back(&e->touched, &c->touched);
-}
-
 /* A client that does not read its replies is cut before they fill the memory
  * of everybody. Not at once: that is a step, and we may be in one. */
 static void check_output(struct engine *e, struct connection *c)
@@ -211,27 +201,22 @@ static void cut_over(struct engine *e)
     }
 }
 
-static void deliver(struct engine *e, const struct core_effect *effect)
+static void on_reply(struct ledger *l, struct client_id to, size_t at)
 {
-    struct connection *c = find_connection(e, effect->client);
-    const char *bytes = e->effects.values.data;
-    size_t at = effect->at;
+    struct engine *e = engine_of_ledger(l);
+    struct connection *c = find_connection(e, to);
+    const char *bytes = l->effects.values.data;
 
     if (!c || c->client.phase != CLIENT_OPEN)
         return; /* it did not wait for the answer */
-    if (c == e->asking) {
-        e->answered = true;
-        if (e->call->render)
-            e->call->render(e->call, bytes, &at);
-        else
-            resp_value(&c->client.out, c->peer.proto, bytes, &at);
-    } else {
+    e->answered = e->answered || c == e->asking;
+    if (c == e->asking && e->call->render)
+        e->call->render(e->call, bytes, &at);
+    else
         resp_value(&c->client.out, c->peer.proto, bytes, &at);
-    }
     if (c->client.wait != CLIENT_RUNS)
         client_resume(&c->client);
-    c->held = true;
-    touch(e, c);
+    ledger_hold(l, &c->reader);
     check_output(e, c);
 }
 
@@ -246,6 +231,10 @@ static void add_told(struct engine *e, struct connection *c, size_t bytes)
 {
     c->told += bytes;
     e->told += bytes;
+    if (e->told_batches != e->ledger.batches) {
+        e->told_batches = e->ledger.batches;
+        e->told_batch = 0;
+    }
     e->told_batch += bytes;
 }
 
@@ -322,8 +311,7 @@ static void tell(void *arg, struct subscriber *to, const struct message *m)
         resp_str(out, m->pattern);
     resp_str(out, m->channel);
     resp_str(out, m->text);
-    c->held = true;
-    touch(e, c);
+    ledger_hold(&e->ledger, &c->reader);
     add_told(e, c, buf_size(out) - before);
     check_output(e, c);
     bound_told(e);
@@ -331,10 +319,17 @@ static void tell(void *arg, struct subscriber *to, const struct message *m)
 
 /* --- steps -------------------------------------------------------------- */
 
+/* Have the subscribers of this batch been told enough? */
+static bool told_enough(const struct engine *e)
+{
+    return e->told_batches == e->ledger.batches &&
+           e->told_batch > TOLD_BATCH(e);
+}
+
 static void set_paused(struct engine *e)
 {
-    e->clients.paused = e->stopping || e->batch_bytes > BATCH_MAX ||
-                        e->told_batch > TOLD_BATCH(e) ||
+    e->clients.paused = e->stopping || e->ledger.batch_bytes > BATCH_MAX ||
+                        told_enough(e) ||
                         e->server.subscriptions.work - e->told_work > TURN_WORK;
 }
 
@@ -344,104 +339,63 @@ static void end_told_work(struct engine *e)
     e->told_work = e->server.subscriptions.work;
 }
 
-static void end_batch(struct engine *e)
+static void on_news(struct ledger *l, size_t at)
 {
-    e->batch_bytes = e->told_batch = 0;
+    struct engine *e = engine_of_ledger(l);
+
+    subscription_publish(&e->server.subscriptions, l->effects.values.data, at,
+                         tell, e);
 }
 
-static void append(struct engine *e)
+static int64_t on_watched(const struct ledger *l)
 {
-    struct buf *records = &e->effects.records;
-    uint64_t pos;
-    int rc = store_append(e->options.store, buf_front(records),
-                          buf_size(records), &pos);
-
-    if (rc)
-        fail_store(e, rc, "no room for a record, even in the reserve");
-    e->batch_bytes += buf_size(records);
-    set_paused(e);
+    return subscription_work(&engine_of_ledger(l)->server.subscriptions);
 }
 
-static void step_core(struct engine *e, struct core_event *ev)
+static void on_cut(struct ledger *l, struct client_id client)
 {
-    const struct core_effects *effects = &e->effects;
-    struct connection *cut = NULL; /* one in a step */
+    struct connection *c = find_connection(engine_of_ledger(l), client);
 
-    ASSERT(!e->stepping);
-    e->stepping = true;
-    ev->now_ms = e->now_ms;
-    core_effects_reset(&e->effects);
-    core_step(e->core, ev, &e->effects);
-    if (buf_size(&effects->records) > 0)
-        append(e);
-    for (size_t i = 0; i < effects->len; i++) {
-        switch (effects->list[i].kind) {
-        case EFFECT_RECORD:
-            break; /* they lie together and were appended */
-        case EFFECT_REPLY:
-            deliver(e, &effects->list[i]);
-            break;
-        case EFFECT_NEWS:
-            subscription_publish(&e->server.subscriptions,
-                                 e->effects.values.data, effects->list[i].at,
-                                 tell, e);
-            set_paused(e);
-            break;
-        case EFFECT_TRIM:
-            e->trim_segment = effects->list[i].segment;
-            e->trim_pos = e->options.store->appended;
-            break;
-        case EFFECT_CUT:
-            cut = find_connection(e, effects->list[i].client);
-            break;
-        }
-    }
-    e->stepping = false;
-    /* A step by itself, as every disconnect. */
-    if (UNLIKELY(cut != NULL) && cut->client.phase != CLIENT_DEAD)
-        client_cut(&cut->client);
+    if (c && c->client.phase != CLIENT_DEAD)
+        client_cut(&c->client);
 }
 
-/* Steps the core after it was told what the store has said meanwhile, and
- * what those who watch cost now. */
+static void on_full(struct ledger *l, bool full)
+{
+    (void)l;
+    if (full)
+        log_warn("the disk is full: submits are refused");
+    else
+        log_info("the disk has room again");
+}
+
+static uint64_t on_output_end(const struct ledger_reader *r)
+{
+    return client_output_end(
+        &container_of(r, const struct connection, reader)->client);
+}
+
+static void on_release(struct ledger_reader *r, uint64_t end)
+{
+    client_release(&container_of(r, struct connection, reader)->client, end);
+}
+
+static const struct ledger_hooks ledger_hooks = {
+    .reply = on_reply,
+    .news = on_news,
+    .cut = on_cut,
+    .watched = on_watched,
+    .random = on_random,
+    .output_end = on_output_end,
+    .release = on_release,
+    .full = on_full,
+    .failed = on_failed,
+};
+
 static void step(struct engine *e, struct core_event *ev)
 {
-    const struct store *s = e->options.store;
-    int64_t news_work = subscription_work(&e->server.subscriptions);
-
-    if (UNLIKELY(e->segment != s->segment || e->full != s->full ||
-                 e->news_work != news_work)) {
-        struct connection *asking = e->asking;
-        struct core_event news = {.random = random_cheap(e)};
-
-        e->asking = NULL;
-        if (e->segment != s->segment) {
-            e->segment = s->segment;
-            news.kind = EVENT_SEGMENT;
-            news.u.segment = s->segment;
-            step_core(e, &news);
-        }
-        if (e->full != s->full) {
-            e->full = s->full;
-            if (s->full)
-                log_warn("the disk is full: submits are refused");
-            else
-                log_info("the disk has room again");
-            news = (struct core_event){.kind = EVENT_DISK_FULL,
-                                       .random = random_cheap(e)};
-            news.u.on = s->full;
-            step_core(e, &news);
-        }
-        if (e->news_work != news_work) {
-            e->news_work = news_work;
-            news = (struct core_event){.kind = EVENT_WATCH,
-                                       .random = random_cheap(e)};
-            news.u.work = news_work;
-            step_core(e, &news);
-        }
-        e->asking = asking;
-    }
-    step_core(e, ev);
+    ledger_step(&e->ledger, ev);
+    set_paused(e);
 }
 
 static void step_plain(struct engine *e, enum core_event_kind kind,
@@ -564,7 +518,7 @@ static void on_request(struct client *client, const struct str *argv,
         e->options.shutdown(e->options.arg, call.drain);
         break;
     }
-    touch(e, c);
+    ledger_touch(&e->ledger, &c->reader);
     check_output(e, c);
 }
 
@@ -577,7 +531,7 @@ static void on_refused(struct client *client, bool too_big, const char *text)
               (unsigned long long)c->peer.id, text);
     resp_error(&client->out, too_big ? CORE_ERR_TOOBIG : CORE_ERR_GENERIC, "%s",
                text);
-    touch(e, c);
+    ledger_touch(&e->ledger, &c->reader);
     client_end(client, true);
     tell_disconnect(e, id_of(c), DISCONNECT_BROKEN);
 }
@@ -602,8 +556,7 @@ static void on_reap(struct client *client)
     struct engine *e = engine_of(client);
     uint32_t index = slot_of(id_of(c));
 
-    list_remove(&c->touched);
-    list_remove(&c->flight);
+    ledger_reader_clear(&c->reader);
     list_remove(&c->over);
     forget_told(e, c);
     e->slots[index].connection = NULL;
@@ -634,8 +587,7 @@ static struct connection *add_connection(struct engine *e, int fd, bool adopted)
     command_peer_init(&c->peer, slot_id(e, index).n);
     c->peer.authenticated = adopted || !e->options.has_password;
     c->adopted = adopted;
-    list_init(&c->touched);
-    list_init(&c->flight);
+    ledger_reader_init(&c->reader);
     list_init(&c->over);
     set_limits(e, c);
     e->slots[index].connection = c;
@@ -649,7 +601,7 @@ void engine_accept(void *engine, int fd)
     static const char full[] = "-LIMIT max number of clients reached\r\n";
     struct engine *e = engine;
 
-    if (e->stopping || e->status) {
+    if (e->stopping || e->ledger.status) {
         (void)close(fd);
         return;
     }
@@ -693,100 +645,28 @@ void engine_dead(struct engine *e, struct client_id client)
 
 /* --- turns -------------------------------------------------------------- */
 
-static void release_all(struct connection *c)
-{
-    c->held = false;
-    client_release(&c->client, client_output_end(&c->client));
-}
-
-/*
- * The commit that was under way has ended. A write may find its socket broken,
- * and the core's answer to that may give others replies that are not durable
- * yet: those are touched again, and only what was in flight is released.
- */
-static void release_flight(struct engine *e)
-{
-    while (!list_empty(&e->flight)) {
-        struct connection *c =
-            list_entry(e->flight.next, struct connection, flight);
-
-        list_remove(&c->flight);
-        if (list_linked(&c->touched))
-            client_release(&c->client, c->flight_end);
-        else
-            release_all(c);
-    }
-}
-
-/* Answers that did not come from the core wait for nobody. */
-static void release_unheld(struct engine *e)
-{
-    list_foreach_safe (it, &e->touched) {
-        struct connection *c = list_entry(it, struct connection, touched);
-
-        if (!c->held) {
-            list_remove(&c->touched);
-            release_all(c);
-        }
-    }
-}
-
-static void start_flight(struct engine *e)
-{
-    e->flight_pos = e->options.store->appended;
-    while (!list_empty(&e->touched)) {
-        struct connection *c =
-            list_entry(e->touched.next, struct connection, touched);
-
-        list_remove(&c->touched);
-        list_remove(&c->flight);
-        c->flight_end = client_output_end(&c->client);
-        list_push_back(&e->flight, &c->flight);
-    }
-}
-
 static void commit(struct engine *e)
 {
-    struct store *s = e->options.store;
+    uint64_t batches = e->ledger.batches;
 
-    release_unheld(e);
-    if (s->durable >= e->flight_pos && !list_empty(&e->flight))
-        release_flight(e);
-    if (s->durable < s->appended && !s->busy) {
-        store_commit(s);
-        check_store(e);
-        end_batch(e);
+    ledger_commit(&e->ledger);
+    if (e->ledger.batches != batches)
         e->commit_us = e->turn_us;
-        start_flight(e);
-    } else if (s->durable >= s->appended) {
-        end_batch(e);
-        start_flight(e); /* it has arrived already */
-    }
-    if (e->status)
-        return;
-    if (s->durable >= e->flight_pos) {
+    if (!ledger_in_flight(&e->ledger))
         e->commit_us = 0;
-        release_flight(e);
-    }
-    if (e->trim_segment && s->durable >= e->trim_pos) {
-        store_trim(s, e->trim_segment);
-        e->trim_segment = 0;
-    }
     set_paused(e);
 }
 
 /* Is there something left that no event will bring up? */
 static bool has_work(const struct engine *e)
 {
-    const struct store *s = e->options.store;
-
     return client_set_has_work(&e->clients) || !list_empty(&e->clients.dead) ||
-           (!s->busy && (s->durable < s->appended || !list_empty(&e->touched)));
+           ledger_has_work(&e->ledger);
 }
 
 static void set_tick(struct engine *e)
 {
-    int64_t next = core_next_ms(e->core);
+    int64_t next = core_next_ms(e->ledger.core);
     double after;
 
     if (next == e->tick_ms && ev_is_active(&e->tick_timer))
@@ -795,7 +675,9 @@ static void set_tick(struct engine *e)
     ev_timer_stop(e->options.loop, &e->tick_timer);
     if (next == INT64_MAX)
         return;
-    after = next <= e->now_ms ? 0. : (double)(next - e->now_ms) / 1000.;
+    after = next <= e->ledger.now_ms
+                ? 0.
+                : (double)(next - e->ledger.now_ms) / 1000.;
     if (after > TICK_FARTHEST)
         after = TICK_FARTHEST;
     ev_timer_set(&e->tick_timer, after, 0.);
@@ -809,7 +691,7 @@ static void check_drained(struct engine *e)
 
     /* A job whose body is done waits for what may never start now; it is there
      * after the restart. */
-    core_stats(e->core, &stats);
+    core_stats(e->ledger.core, &stats);
     if (stats.running + stats.cancelling > 0)
         return;
     e->drained = NULL;
@@ -857,7 +739,7 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *w, int events)
     struct engine *e = container_of(w, struct engine, prepare);
 
     (void)events;
-    if (e->status)
+    if (e->ledger.status)
         return;
     client_set_read(&e->clients);
     client_set_run(&e->clients);
@@ -900,7 +782,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
 
     (void)loop;
     (void)events;
-    if (core_next_ms(e->core) <= e->now_ms)
+    if (core_next_ms(e->ledger.core) <= e->ledger.now_ms)
         step_plain(e, EVENT_TICK, (struct client_id){0});
 }
 
@@ -910,8 +792,7 @@ static void on_store(struct ev_loop *loop, ev_io *w, int events)
 
     (void)loop;
     (void)events;
-    store_tick(e->options.store);
-    check_store(e);
+    ledger_tick(&e->ledger);
 }
 
 static void on_second(struct ev_loop *loop, ev_timer *w, int events)
@@ -920,8 +801,7 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
 
     (void)loop;
     (void)events;
-    store_tick(e->options.store);
-    check_store(e);
+    ledger_tick(&e->ledger);
     client_set_tidy(&e->clients);
 }
 
@@ -989,11 +869,8 @@ struct engine *engine_new(const struct engine_options *options)
     ASSERT(sizeof(e->options.password_digest) ==
            sizeof(e->server.password_digest));
     e->options = *options;
-    e->core = core_new(&options->limits);
-    core_effects_init(&e->effects);
+    ledger_init(&e->ledger, &ledger_hooks, &options->limits, options->store);
     client_set_init(&e->clients, options->loop, &hooks);
-    list_init(&e->touched);
-    list_init(&e->flight);
     list_init(&e->over);
     command_init();
     e->server = (struct command_server){
@@ -1013,7 +890,7 @@ struct engine *engine_new(const struct engine_options *options)
                    (unsigned long long)random_secret(e),
                    (unsigned long long)random_secret(e) & 0xffffffff);
     take_time(e);
-    e->started_ms = e->now_ms;
+    e->started_ms = e->ledger.now_ms;
     return e;
 }
 
@@ -1040,54 +917,24 @@ void engine_free(struct engine *e)
         ev_timer_stop(loop, &e->second_timer);
         ev_io_stop(loop, &e->store_io);
     }
-    core_free(e->core);
-    core_effects_clear(&e->effects);
+    ledger_clear(&e->ledger);
     mem_free(e->slots);
     mem_free(e->free_slots);
     mem_free(e);
-}
-
-/* Progress of a replay is told every so many entries. */
-#define PROGRESS_EVERY 65536
-
-struct replay {
-    struct engine *engine;
-    void (*progress)(void *arg, uint64_t entries);
-    void *arg;
-    uint64_t entries;
-    char text[128]; /* what the core did not understand */
-};
-
-static int replay_entry(void *arg, const void *data, size_t len,
-                        uint32_t segment)
-{
-    struct replay *r = arg;
-
-    if (++r->entries % PROGRESS_EVERY == 0 && r->progress)
-        r->progress(r->arg, r->entries);
-    return core_replay(r->engine->core, data, len, segment, r->text);
 }
 
 int engine_replay(struct engine *e,
                   void (*progress)(void *arg, uint64_t entries), void *arg,
                   char text[STORE_TEXT_MAX])
 {
-    struct replay r = {.engine = e, .progress = progress, .arg = arg};
-    struct core_event ev = {.kind = EVENT_START, .random = random_secret(e)};
-    struct store *s = e->options.store;
-    int rc = store_replay(s, replay_entry, &r, text);
+    int rc = ledger_replay(&e->ledger, progress, arg, text);
 
-    if (rc) {
-        if (r.text[0])
-            (void)snprintf(text, STORE_TEXT_MAX, "entry %llu: %s",
-                           (unsigned long long)r.entries, r.text);
+    if (rc)
         return rc;
-    }
     take_time(e);
-    e->segment = s->segment + 1; /* whatever it is, the core is to be told */
-    step_core(e, &ev);
+    ledger_start(&e->ledger, random_secret(e));
     start_watchers(e);
-    return e->status;
+    return e->ledger.status;
 }
 
 void engine_configure(struct engine *e, const struct engine_options *options)
@@ -1102,7 +949,7 @@ void engine_configure(struct engine *e, const struct engine_options *options)
     now.arg = e->options.arg;
     e->options = now;
     spread_options(e);
-    core_configure(e->core, &now.limits);
+    core_configure(e->ledger.core, &now.limits);
     list_foreach (it, &e->clients.all)
         set_limits(e, connection_of(list_entry(it, struct client, all)));
 }
@@ -1118,20 +965,20 @@ static int step_own(struct engine *e, struct core_event *ev,
     ev->random = random_cheap(e);
     ev->client = nobody;
     step(e, ev);
-    for (size_t i = 0; i < e->effects.len; i++) {
-        const struct core_effect *effect = &e->effects.list[i];
+    for (size_t i = 0; i < e->ledger.effects.len; i++) {
+        const struct core_effect *effect = &e->ledger.effects.list[i];
         size_t at = effect->at;
         struct value v;
 
         if (effect->kind != EFFECT_REPLY || effect->client.n != nobody.n)
             continue;
-        value_read(e->effects.values.data, &at, &v);
+        value_read(e->ledger.effects.values.data, &at, &v);
         if (v.kind == VALUE_ERROR) {
             (void)snprintf(text, STORE_TEXT_MAX, "%.*s", (int)v.s.len, v.s.p);
             return -EINVAL;
         }
     }
-    return e->status;
+    return e->ledger.status;
 }
 
 int engine_queue_set(struct engine *e, const char *name,
@@ -1176,7 +1023,7 @@ void engine_shutdown(struct engine *e, int64_t most_ms)
 
 int engine_status(const struct engine *e)
 {
-    return e->status;
+    return e->ledger.status;
 }
 
 void engine_progress(const struct engine *e, struct engine_progress *out)
@@ -1184,7 +1031,7 @@ void engine_progress(const struct engine *e, struct engine_progress *out)
     const struct store *s = e->options.store;
     struct core_stats stats;
 
-    core_stats(e->core, &stats);
+    core_stats(e->ledger.core, &stats);
     *out = (struct engine_progress){
         .turns = e->turns,
         .appended = s->appended,

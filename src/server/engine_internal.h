@@ -11,17 +11,14 @@
 #include "server/client.h"
 #include "server/command.h"
 #include "server/engine.h"
+#include "server/ledger.h"
 
-/* One connection. `touched` and `flight` are the two lists of clients with
- * replies that wait for the disk: since the last commit, and for the one under
- * way (up to flight_end of the output). A client can be in both. */
 struct connection {
     struct client client;
     struct command_peer peer;
-    struct list touched, flight, over;
-    uint64_t flight_end;
+    struct ledger_reader reader; /* of `client.out` */
+    struct list over;
     size_t told; /* at most that many bytes of its output are messages */
-    bool held;   /* has replies that wait for the disk */
     bool adopted;
 };
 
@@ -36,8 +33,7 @@ struct slot {
 
 struct engine {
     struct engine_options options;
-    struct core *core;
-    struct core_effects effects;
+    struct ledger ledger;
     struct command_server server;
 
     struct client_set clients;
@@ -47,26 +43,17 @@ struct engine {
     uint64_t generation;
     uint64_t accepted, rejected, cut_for_output;
 
-    struct list touched, flight;
     struct list over;      /* to be cut: too many unread replies */
     size_t told;           /* of all connections together */
-    uint64_t flight_pos;   /* where the commit under way ends */
-    uint64_t trim_pos;     /* when that is durable ... */
-    uint32_t trim_segment; /* ... this may be trimmed; 0: nothing */
-    size_t batch_bytes;    /* appended since the last commit */
-    size_t told_batch;     /* bytes of messages, likewise */
-    uint32_t segment;      /* as the core knows it */
-    bool full;             /* likewise */
-    int64_t news_work;     /* likewise, of EVENT_WATCH */
+    size_t told_batch;     /* bytes of messages since .. */
+    uint64_t told_batches; /* .. that many batches */
     uint64_t told_work;    /* of the subscriptions, up to the last turn */
 
     struct connection *asking; /* whose request is in the core now */
     struct command_call *call; /* that request */
     bool answered;
-    bool stepping; /* the core or its effects are in use */
 
-    int64_t now_ms;   /* as the core is told; Unix */
-    int64_t moved_us; /* monotonic, when now_ms last moved */
+    int64_t moved_us; /* monotonic, when the ledger's now_ms last moved */
     int64_t started_ms;
     int64_t turn_us;   /* monotonic, when this turn began */
     int64_t commit_us; /* likewise, of the turn whose commit is under way; 0 */
@@ -91,7 +78,6 @@ struct engine {
     void *drained_arg;
     bool stopping;
     int64_t stop_us;
-    int status;
     char run_id[COMMAND_RUN_ID_LEN + 1];
 };
 

@@ -64,9 +64,9 @@ static void info_server(struct info *i)
     text_line(i, "multiplexing_api", "libev");
     line(i, "process_id", getpid());
     text_line(i, "run_id", e->run_id);
-    line(i, "uptime_in_seconds", (e->now_ms - e->started_ms) / 1000);
-    line(i, "uptime_in_days", (e->now_ms - e->started_ms) / 86400000);
-    line(i, "server_time_usec", e->now_ms * 1000);
+    line(i, "uptime_in_seconds", (e->ledger.now_ms - e->started_ms) / 1000);
+    line(i, "uptime_in_days", (e->ledger.now_ms - e->started_ms) / 86400000);
+    line(i, "server_time_usec", e->ledger.now_ms * 1000);
     line(i, "loop_turns", (int64_t)e->turns);
     line(i, "loop_lag_us_last", e->turn_us_last);
     line(i, "loop_lag_us_minute",
@@ -196,7 +196,7 @@ void figures_info(void *engine, const struct str *sections, size_t n,
     struct info i = {.engine = e, .sections = sections, .n = n, .out = out};
     struct core_stats core;
 
-    core_stats(e->core, &core);
+    core_stats(e->ledger.core, &core);
     if (section(&i, "server"))
         info_server(&i);
     if (section(&i, "clients"))

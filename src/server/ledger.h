@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * ledger - the core and its store as one: what a step says is heard when it is
+ * durable.
+ *
+ * Knows:     steps, their entries, the commit under way, who waits for it.
+ * Never:     sockets, the loop, clocks, what a reply or a record means.
+ * Threads:   none of its own; one caller.
+ * Errors:    a store that has failed is final: the hook `failed` is called
+ *            once, status is not 0, and nothing that waits is ever released.
+ *
+ * A turn is any number of steps and one ledger_commit. What the steps say goes
+ * at once into the output of its reader, as bytes that nobody may see yet, and
+ * is released when everything that was appended before the end of its turn is
+ * durable. While a commit is under way the turns go on; what they say belongs
+ * to the next one.
+ *
+ *     step -> hook reply, news -> ledger_hold      touched
+ *     ledger_commit                                touched -> flight
+ *     the store is done, ledger_commit             flight  -> hook release
+ *
+ * Order of calls: ledger_init, ledger_replay once, ledger_start once, then
+ * steps, commits and store_tick in any order, ledger_clear. What the core has
+ * to know about the store (a new segment, no room) it hears before the next
+ * step.
+ */
+#ifndef YOKE_LEDGER_H
+#define YOKE_LEDGER_H
+
+#include "base/list.h"
+#include "core/core.h"
+#include "store/store.h"
+
+struct ledger;
+
+/* Who has an output of its own; embedded in an object of its owner. Its two
+ * lists are: something was said since the last commit, and before the one under
+ * way (up to flight_end of the output). It can be in both. */
+struct ledger_reader {
+    struct list touched, flight;
+    uint64_t flight_end;
+    bool held; /* something of the core's is among it */
+};
+
+struct ledger_hooks {
+    /* The core's answer to a client, in ledger->effects.values at `at`: goes
+     * to its output, then ledger_hold. No step from here. */
+    void (*reply)(struct ledger *l, struct client_id to, size_t at);
+    /* News for those who watch, likewise. */
+    void (*news)(struct ledger *l, size_t at);
+    /* The connection of a client is to be closed; may step. */
+    void (*cut)(struct ledger *l, struct client_id client);
+    /* What telling the news of one event costs now, as EVENT_WATCH has it. */
+    int64_t (*watched)(const struct ledger *l);
+    /* For the jitter of events that come from here. */
+    uint64_t (*random)(struct ledger *l);
+    /* Where the output of a reader ends now; it only grows. */
+    uint64_t (*output_end)(const struct ledger_reader *r);
+    /* What lies before `end` may be seen. May step. */
+    void (*release)(struct ledger_reader *r, uint64_t end);
+    /* The disk is full, or has room again. */
+    void (*full)(struct ledger *l, bool full);
+    void (*failed)(struct ledger *l, int rc, const char *text);
+};
+
+struct ledger {
+    const struct ledger_hooks *hooks;
+    struct core *core;
+    struct store *store; /* lent */
+    struct core_effects effects;
+    int64_t now_ms; /* of the next step; the owner sets it */
+    int status;     /* 0, or -errno after the store has failed */
+
+    struct list touched, flight;
+    uint64_t flight_pos;   /* where the commit under way ends */
+    uint64_t trim_pos;     /* when that is durable ... */
+    uint32_t trim_segment; /* ... this may be trimmed; 0: nothing */
+    uint32_t segment;      /* as the core knows it */
+    bool full;             /* likewise */
+    int64_t watched;       /* likewise */
+    bool stepping;         /* the core or its effects are in use */
+
+    uint64_t batches;   /* that were handed to the store so far */
+    size_t batch_bytes; /* appended since the last of them */
+};
+
+/* Lends the hooks and the store, which is open and not replayed. */
+void ledger_init(struct ledger *l, const struct ledger_hooks *hooks,
+                 const struct core_limits *limits, struct store *store);
+void ledger_clear(struct ledger *l);
+
+/*
+ * Replays the store into the core. `progress` (may be NULL) is called now and
+ * then with the number of entries so far. 0, or -errno with a text for the
+ * administrator.
+ */
+int ledger_replay(struct ledger *l,
+                  void (*progress)(void *arg, uint64_t entries), void *arg,
+                  char text[STORE_TEXT_MAX]);
+
+/* The first step: EVENT_START with that chance, at now_ms. */
+void ledger_start(struct ledger *l, uint64_t random);
+
+/* One event at now_ms; sets its time. Its records are appended, what it says
+ * is held. */
+void ledger_step(struct ledger *l, struct core_event *ev);
+
+/* The end of a turn: hands over what was appended, releases what is durable. */
+void ledger_commit(struct ledger *l);
+
+/* Looks what the store has done meanwhile: when its fd is readable, and at
+ * least once a second. What is durable by now leaves with the next commit. */
+void ledger_tick(struct ledger *l);
+
+/* Is there something left that needs a commit and no tick before? */
+bool ledger_has_work(const struct ledger *l);
+
+/* Is what somebody may be waiting for still on its way to the disk? */
+static inline bool ledger_in_flight(const struct ledger *l)
+{
+    return l->store->durable < l->flight_pos;
+}
+
+void ledger_reader_init(struct ledger_reader *r);
+/* It goes, and with it what it has not been told. */
+void ledger_reader_clear(struct ledger_reader *r);
+
+/* Something came to its output that must not be seen before the records so
+ * far are durable ... */
+void ledger_hold(struct ledger *l, struct ledger_reader *r);
+/* ... or that waits for nothing but the end of the turn, and for what is held
+ * before it. */
+void ledger_touch(struct ledger *l, struct ledger_reader *r);
+
+#endif
