@@ -186,8 +186,10 @@ static void replies_match(struct model *m, struct model_eyes *eyes,
             replies[i].done = answers_take(m, &replies[i], why);
             progress |= replies[i].done || replies[i].at > at;
             /* what was handed out may have made room */
-            if (replies[i].done)
+            if (replies[i].done) {
                 rules_settle(m, eyes);
+                late = false;
+            }
         }
         if (!progress && !late) { /* what waited may have come too late */
             late = progress = true;
