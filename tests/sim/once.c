@@ -76,7 +76,8 @@ static void bound_check(const struct model *m)
     int64_t sum = 0;
 
     for (int i = 0; i < MODEL_SESSIONS; i++)
-        if (m->sessions[i].used && m->sessions[i].client)
+        if (m->sessions[i].used && m->sessions[i].client &&
+            !m->sessions[i].dropped)
             sum += size_of(&m->sessions[i]);
     if (sum > m->limits.numbers_max)
         violation("the sessions remember %lld numbers, %lld are allowed",
