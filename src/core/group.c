@@ -447,9 +447,15 @@ static bool full_of_members(const struct core *c, const struct group *g)
            (int64_t)(g->members.len - g->forgotten) >= c->limits.members_max;
 }
 
+/* Groups under a job are closed when its body is done, if not all at once. */
+static bool is_closed(const struct group *g)
+{
+    return g->closed || (g->parent_job && g->parent_job->state == JOB_JOINING);
+}
+
 bool group_takes(const struct core *c, const struct group *g)
 {
-    return !g->closed && !group_cancelled(g) && !full_of_members(c, g);
+    return !is_closed(g) && !group_cancelled(g) && !full_of_members(c, g);
 }
 
 bool group_accepts(struct core *c, struct client_id client,
@@ -466,7 +472,7 @@ bool group_accepts(struct core *c, struct client_id client,
                     reason);
         return false;
     }
-    if (g->closed) {
+    if (is_closed(g)) {
         reply_error(c, client, CORE_ERR_CLOSED,
                     "the group is closed and takes no more members");
         return false;

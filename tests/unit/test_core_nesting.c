@@ -46,6 +46,40 @@ START_TEST(a_job_submitted_by_token_lives_under_the_attempt)
 }
 END_TEST
 
+/* They are closed in slices: one that none has come to took members. */
+START_TEST(all_groups_under_a_job_are_closed_as_soon_as_its_body_is_done)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event done = {.kind = EVENT_DONE, .client = {9}};
+    struct core_event open = a_group();
+    struct core_event in = a_job("q");
+    uint64_t groups[5], n = 0;
+
+    core_limits_init(&d->limits);
+    d->limits.step_work = 1;
+    daemon_start(d);
+    done.u.report.token = running(d);
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+        groups[i] = open_under_job(d, done.u.report.token);
+    daemon_one(d, &done);
+    ck_assert(is_ok(got(d, 9)));
+    in.client.n = 9;
+    in.u.submit.wait_ms = 0;
+    open.client.n = 9;
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+        n += group(d, groups[i]).open;
+        in.u.submit.group.n = groups[i];
+        daemon_one(d, &in);
+        ck_assert(is_error(got(d, 9), CORE_ERR_CLOSED));
+        open.u.group_open.parent.group.n = groups[i];
+        daemon_one(d, &open);
+        ck_assert(is_error(got(d, 9), CORE_ERR_CLOSED));
+    }
+    ck_assert_uint_gt(n, 0); /* or there was nothing to be seen */
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(the_group_of_a_body_closes_with_the_body_and_is_joined)
 {
     struct daemon *d = daemon_new();
@@ -336,6 +370,8 @@ int main(void)
     int failed;
 
     tcase_add_test(body, a_job_submitted_by_token_lives_under_the_attempt);
+    tcase_add_test(
+        body, all_groups_under_a_job_are_closed_as_soon_as_its_body_is_done);
     tcase_add_test(body,
                    the_group_of_a_body_closes_with_the_body_and_is_joined);
     tcase_add_test(body, an_idle_body_keeps_its_group_open);
