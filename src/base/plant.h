@@ -48,7 +48,11 @@
     X(ONCE_FORGOTTEN, "a restart forgets what numbers led to")                 \
     X(ONCE_UNKEYED, "a number forgets what its KEY led to")                    \
     X(TAKEN_SUBMIT, "a submit waits on where its session was taken from")      \
-    X(TAKEN_UNCUT, "who takes a session over leaves the other connected")
+    X(TAKEN_UNCUT, "who takes a session over leaves the other connected")      \
+    X(REPLY_EARLY, "a reply leaves before its records are durable")            \
+    X(FLIGHT_WHOLE, "what a commit releases may have come after it began")     \
+    X(TRIM_HASTY, "a segment goes before what replaces it is durable")         \
+    X(FAILED_HEARD, "replies leave although the store has failed")
 
 enum plant {
     PLANT_NONE,

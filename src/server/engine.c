@@ -101,7 +101,7 @@ static uint64_t random_cheap(struct engine *e)
     return e->seed[1] + b;
 }
 
-static struct engine *engine_of_ledger(const struct ledger *l)
+static struct engine *engine_of_ledger(struct ledger *l)
 {
     return container_of(l, struct engine, ledger);
 }
@@ -201,11 +201,12 @@ static void cut_over(struct engine *e)
     }
 }
 
-static void on_reply(struct ledger *l, struct client_id to, size_t at)
+static void on_reply(struct ledger *l, const struct core_effect *effect)
 {
     struct engine *e = engine_of_ledger(l);
-    struct connection *c = find_connection(e, to);
+    struct connection *c = find_connection(e, effect->client);
     const char *bytes = l->effects.values.data;
+    size_t at = effect->at;
 
     if (!c || c->client.phase != CLIENT_OPEN)
         return; /* it did not wait for the answer */
@@ -339,15 +340,15 @@ static void end_told_work(struct engine *e)
     e->told_work = e->server.subscriptions.work;
 }
 
-static void on_news(struct ledger *l, size_t at)
+static void on_news(struct ledger *l, const struct core_effect *effect)
 {
     struct engine *e = engine_of_ledger(l);
 
-    subscription_publish(&e->server.subscriptions, l->effects.values.data, at,
-                         tell, e);
+    subscription_publish(&e->server.subscriptions, l->effects.values.data,
+                         effect->at, tell, e);
 }
 
-static int64_t on_watched(const struct ledger *l)
+static int64_t on_watched(struct ledger *l)
 {
     return subscription_work(&engine_of_ledger(l)->server.subscriptions);
 }

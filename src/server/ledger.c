@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "server/ledger.h"
 
+#include "base/plant.h"
+
 /* Progress of a replay is told every so many entries. */
 #define PROGRESS_EVERY 65536
 
@@ -110,10 +112,10 @@ static void step(struct ledger *l, struct core_event *ev)
         case EFFECT_RECORD:
             break; /* they lie together and were appended */
         case EFFECT_REPLY:
-            l->hooks->reply(l, effects->list[i].client, effects->list[i].at);
+            l->hooks->reply(l, &effects->list[i]);
             break;
         case EFFECT_NEWS:
-            l->hooks->news(l, effects->list[i].at);
+            l->hooks->news(l, &effects->list[i]);
             break;
         case EFFECT_TRIM:
             l->trim_segment = effects->list[i].segment;
@@ -227,7 +229,7 @@ static void release_flight(struct ledger *l)
             list_entry(l->flight.next, struct ledger_reader, flight);
 
         list_remove(&r->flight);
-        if (list_linked(&r->touched))
+        if (list_linked(&r->touched) && !PLANTED(FLIGHT_WHOLE))
             l->hooks->release(r, r->flight_end);
         else
             release_all(l, r);
@@ -240,7 +242,7 @@ static void release_unheld(struct ledger *l)
     list_foreach_safe (it, &l->touched) {
         struct ledger_reader *r = list_entry(it, struct ledger_reader, touched);
 
-        if (!r->held) {
+        if (!r->held || PLANTED(REPLY_EARLY)) {
             list_remove(&r->touched);
             release_all(l, r);
         }
@@ -267,6 +269,8 @@ void ledger_commit(struct ledger *l)
 {
     struct store *s = l->store;
 
+    if (l->status && !PLANTED(FAILED_HEARD))
+        return;
     release_unheld(l);
     if (!ledger_in_flight(l) && !list_empty(&l->flight))
         release_flight(l);
@@ -277,11 +281,11 @@ void ledger_commit(struct ledger *l)
     } else if (s->durable >= s->appended) {
         start_flight(l); /* it has arrived already */
     }
-    if (l->status)
+    if (l->status && !PLANTED(FAILED_HEARD))
         return;
     if (!ledger_in_flight(l))
         release_flight(l);
-    if (l->trim_segment && s->durable >= l->trim_pos) {
+    if (l->trim_segment && (s->durable >= l->trim_pos || PLANTED(TRIM_HASTY))) {
         store_trim(s, l->trim_segment);
         l->trim_segment = 0;
     }

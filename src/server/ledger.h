@@ -43,15 +43,15 @@ struct ledger_reader {
 };
 
 struct ledger_hooks {
-    /* The core's answer to a client, in ledger->effects.values at `at`: goes
-     * to its output, then ledger_hold. No step from here. */
-    void (*reply)(struct ledger *l, struct client_id to, size_t at);
+    /* The core's answer to a client, in ledger->effects.values: goes to its
+     * output, then ledger_hold. No step from here. */
+    void (*reply)(struct ledger *l, const struct core_effect *effect);
     /* News for those who watch, likewise. */
-    void (*news)(struct ledger *l, size_t at);
+    void (*news)(struct ledger *l, const struct core_effect *effect);
     /* The connection of a client is to be closed; may step. */
     void (*cut)(struct ledger *l, struct client_id client);
     /* What telling the news of one event costs now, as EVENT_WATCH has it. */
-    int64_t (*watched)(const struct ledger *l);
+    int64_t (*watched)(struct ledger *l);
     /* For the jitter of events that come from here. */
     uint64_t (*random)(struct ledger *l);
     /* Where the output of a reader ends now; it only grows. */

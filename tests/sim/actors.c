@@ -138,18 +138,14 @@ static void take(struct actors *a, struct actor *c, const struct delivery *d)
 
 static void take_all(struct actors *a)
 {
-    struct world *w = a->world;
+    struct delivery d;
 
-    for (int i = 0; i < w->nvisible; i++) {
-        struct actor *c = actor_of(a, w->deliveries[i].client);
+    while (world_take(a->world, &d)) {
+        struct actor *c = actor_of(a, d.client);
 
         if (c)
-            take(a, c, &w->deliveries[i]);
+            take(a, c, &d);
     }
-    w->ndeliveries -= w->nvisible;
-    memmove(w->deliveries, w->deliveries + w->nvisible,
-            (size_t)w->ndeliveries * sizeof(w->deliveries[0]));
-    w->nvisible = 0;
 }
 
 static void ask(struct actors *a, struct actor *c, struct core_event *ev)
@@ -807,10 +803,8 @@ static void act_waiting(struct actors *a, struct actor *c)
 
 static void set_disk_full(struct actors *a, bool on)
 {
-    struct core_event ev = {.kind = EVENT_DISK_FULL, .u.on = on};
-
     if (on != a->disk_full)
-        world_step(a->world, &ev);
+        world_disk_full(a->world, on);
     a->disk_full = on;
 }
 

@@ -272,6 +272,7 @@ static void event_report(struct model *m, struct model_eyes *eyes,
             !node_is_null(node_item(n, 2)))
             violation("TOUCH gives a reason for no cancel");
         (void)node_int(node_item(n, 1));
+        session_alive(m, j->session); /* whoever it is that says so */
         return;
     default: /* LOG */
         return;
@@ -406,7 +407,7 @@ void events_apply(struct model *m, struct model_eyes *eyes,
     c = model_client_get(m, ev->client.n);
     switch (ev->kind) {
     case EVENT_ALIVE:
-        session_alive(m, c);
+        session_alive(m, c->session);
         break;
     case EVENT_UNBLOCK:
         if (c->request.kind != REQUEST_SUBMIT)

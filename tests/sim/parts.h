@@ -136,7 +136,7 @@ void session_asked(struct model *m, struct model_client *c,
                    const struct node *n);
 void session_resume(struct model *m, struct model_eyes *eyes,
                     struct model_client *c, uint64_t id, const struct node *n);
-void session_alive(struct model *m, struct model_client *c);
+void session_alive(struct model *m, int session);
 void session_disconnect(struct model *m, struct model_eyes *eyes,
                         const struct core_event *ev);
 void sessions_restart(struct model *m, int64_t now);

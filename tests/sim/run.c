@@ -8,6 +8,7 @@
 #define CRASH_MORE     400
 #define SURVEY_EVERY   64
 #define CRASH_NEAR     20 /* turns before it that it may go back */
+#define FAIL_PERCENT   2  /* of these turns, in which the store fails */
 
 static bool crashes(uint64_t seed)
 {
@@ -39,7 +40,7 @@ struct run_result run_seed(uint64_t seed, uint64_t steps)
     for (uint64_t i = 0; i < steps && !world.over; i++) {
         actors_act(&actors);
         if (world_chance(&world, COMMIT_PERCENT))
-            world_commit(&world);
+            world_turn(&world);
         if (i % SURVEY_EVERY == 0)
             world_survey(&world);
         if (!crashes(seed) || i + CRASH_NEAR < crash_at)
@@ -47,9 +48,15 @@ struct run_result run_seed(uint64_t seed, uint64_t steps)
         if (i < crash_at) {
             if (!world.uncertain)
                 world_crash_is_near(&world);
+            else if (world_chance(&world, FAIL_PERCENT))
+                world_fail(&world);
             continue;
         }
         crash_at = i + CRASH_LEAST + (uint64_t)world_below(&world, CRASH_MORE);
+        world_crash(&world);
+        actors_restart(&actors);
+    }
+    if (world.late.failed && !world.over) { /* nothing comes to an end so */
         world_crash(&world);
         actors_restart(&actors);
     }

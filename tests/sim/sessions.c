@@ -26,7 +26,7 @@ static void session_attach(struct model *m, struct model_client *c, int i)
     s->client = c->id;
     s->gone_lo = s->gone_hi = MODEL_FOREVER;
     s->grace_over = false;
-    session_alive(m, c);
+    session_alive(m, c->session);
 }
 
 void session_asked(struct model *m, struct model_client *c,
@@ -47,13 +47,13 @@ void session_asked(struct model *m, struct model_client *c,
     session_attach(m, c, i);
 }
 
-void session_alive(struct model *m, struct model_client *c)
+void session_alive(struct model *m, int session)
 {
     struct model_session *s;
 
-    if (c->session < 0)
+    if (session < 0)
         return;
-    s = &m->sessions[c->session];
+    s = &m->sessions[session];
     s->alive = s->dispatched = m->now;
     s->lease_lo = m->now + m->limits.lease_ms;
 }

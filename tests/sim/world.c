@@ -51,26 +51,36 @@ static void snapshot_again(struct world *w)
                sizeof(*w->model));
 }
 
-static void entry_append(struct world *w, const struct buf *records)
+static void hash(struct world *w, const char *bytes, size_t len)
 {
-    size_t len = buf_size(records);
-    struct world_entry *e;
-    uint64_t pos;
+    uint64_t h = w->answers, word;
+
+    for (size_t i = 0; i + sizeof(word) <= len; i += sizeof(word)) {
+        memcpy(&word, bytes + i, sizeof(word));
+        h = (h ^ word) * UINT64_C(0x9fb21c651e98df25);
+        h ^= h >> 29;
+    }
+    for (size_t i = len & ~(sizeof(word) - 1); i < len; i++)
+        h = (h ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
+    w->answers = h ^ len;
+}
+
+static void entry_append(void *world, const void *data, size_t len)
+{
+    struct world *w = world;
 
     if (w->nentries == w->entries_cap) {
         w->entries_cap = w->entries_cap ? w->entries_cap * 2 : 1024;
         w->entries = mem_realloc(w->entries,
                                  mem_mul(w->entries_cap, sizeof(*w->entries)));
     }
-    e = &w->entries[w->nentries++];
-    *e = (struct world_entry){
-        .data = mem_dup(buf_front(records), len),
+    w->entries[w->nentries++] = (struct world_entry){
+        .data = mem_dup(data, len),
         .len = len,
         .segment = w->segment,
         .digest = w->uncertain ? core_digest(w->core) : 0,
     };
-    if (w->journal && store_append(w->store, e->data, e->len, &pos) != 0)
-        violation("the journal did not take an entry");
+    hash(w, data, len);
 }
 
 static struct core *replay(struct world *w, size_t first, size_t n)
@@ -88,18 +98,14 @@ static struct core *replay(struct world *w, size_t first, size_t n)
 }
 
 /* Segments go. What is left must be enough, whenever the crash comes. */
-static void entries_trim(struct world *w)
+static void entries_trim(void *world, uint32_t segment)
 {
-    size_t first = w->first;
-    struct core *c;
+    struct world *w = world;
+    size_t before = w->first, first = w->first, durable = w->late.base.durable;
+    struct core *c, *then;
 
-    if (!w->trim)
-        return;
-    if (w->journal)
-        store_trim(w->store, w->trim);
-    while (first < w->nentries && w->entries[first].segment < w->trim)
+    while (first < w->nentries && w->entries[first].segment < segment)
         first++;
-    w->trim = 0;
     if (!w->journal) /* there a crash shows which files are gone */
         w->first = first;
     if (!w->crashes)
@@ -109,144 +115,192 @@ static void entries_trim(struct world *w)
         violation("what a trim leaves is less than what there was");
     model_numbers_left(w->model, &w->eyes, c);
     core_free(c);
+    if (first > durable)
+        violation("a trim takes entries away that nothing durable replaces");
+    if (durable == w->nentries)
+        return;
+    c = replay(w, first, durable);
+    then = replay(w, before, durable);
+    if (core_digest(c) != core_digest(then))
+        violation("what a trim leaves is less until the next commit ends");
+    core_free(c);
+    core_free(then);
+}
+
+/* What was known before the last snapshot that is durable is not needed. */
+static void snapshots_prune(struct world *w)
+{
+    int last = -1;
+
+    for (int i = 0; i < w->nsnapshots; i++)
+        if (w->snapshots[i].entries <= w->late.base.durable)
+            last = i;
+    for (int i = 0; last > 0 && i + last < w->nsnapshots; i++) {
+        struct world_snapshot keep = w->snapshots[i + last];
+
+        w->snapshots[i + last] = w->snapshots[i];
+        w->snapshots[i] = keep;
+    }
+    if (last > 0)
+        w->nsnapshots -= last;
+}
+
+void world_turn(struct world *w)
+{
+    if (world_chance(w, 60))
+        late_end(&w->late);
+    if (!w->late.base.busy) {
+        w->late.at_once = world_chance(w, 30);
+        w->late.ahead = world_chance(w, 50);
+    }
+    ledger_tick(&w->ledger);
+    ledger_commit(&w->ledger);
+    snapshots_prune(w);
 }
 
 void world_commit(struct world *w)
 {
-    int last = -1;
-
-    if (w->journal) {
-        char text[STORE_TEXT_MAX];
-
-        store_commit(w->store);
-        store_tick(w->store);
-        if (store_error(w->store, text) != 0)
-            violation("the journal failed: %s", text);
-        if (w->store->durable != w->store->appended)
-            violation("a commit without a thread left something behind");
+    ASSERT(!w->late.failed);
+    /* Two: what came after a commit began is handed over when it has ended. */
+    for (int i = 0; i < 2; i++) {
+        late_end(&w->late);
+        ledger_commit(&w->ledger);
+        late_end(&w->late);
+        ledger_commit(&w->ledger);
     }
-    w->durable = w->nentries;
-    w->nvisible = w->ndeliveries;
-    for (int i = 0; i < w->nsnapshots; i++)
-        if (w->snapshots[i].entries <= w->durable)
-            last = i;
-    if (last > 0) {
-        struct world_snapshot keep = w->snapshots[last];
+    if (w->late.base.durable != w->nentries || ledger_has_work(&w->ledger) ||
+        !list_empty(&w->ledger.flight))
+        violation("something is left when all commits have ended");
+    snapshots_prune(w);
+}
 
-        w->snapshots[last] = w->snapshots[0];
-        w->snapshots[0] = keep;
-        w->nsnapshots = 1;
+/* --------------------------------------------------------------- clients */
+
+static struct world_reader *reader_of(struct world *w, uint64_t client)
+{
+    struct world_reader *free = NULL;
+
+    for (int i = 0; i < WORLD_READERS; i++) {
+        struct world_reader *r = &w->readers[i];
+
+        if (r->client == client)
+            return r;
+        if (!r->client && !free)
+            free = r;
     }
-    entries_trim(w);
+    ASSERT(free);
+    *free = (struct world_reader){.world = w, .client = client};
+    ledger_reader_init(&free->reader);
+    return free;
 }
 
-/* ------------------------------------------------------------ deliveries */
-
-static void deliver(struct world *w, const struct delivery *d)
+static void reader_forget(struct world *w, uint64_t client)
 {
-    ASSERT(w->ndeliveries < WORLD_DELIVERIES);
-    w->deliveries[w->ndeliveries++] = *d;
-}
+    for (int i = 0; i < WORLD_READERS; i++) {
+        struct world_reader *r = &w->readers[i];
 
-static void deliver_fetch(struct world *w, struct delivery d,
-                          const struct node *n)
-{
-    for (uint32_t i = 0; i < n->v.count; i++) {
-        const struct node *e = node_item(n, i);
-
-        d.kind = str_eq(node_str(node_item(e, 0)), STR("job")) ? DELIVERY_TOKEN
-                                                               : DELIVERY_ASKED;
-        d.id = node_item(e, 1)->v.id;
-        d.attempt = node_item(e, 1)->v.attempt;
-        deliver(w, &d);
+        if (r->client != client)
+            continue;
+        ledger_reader_clear(&r->reader);
+        r->client = 0;
     }
+    world_forget(w, client);
 }
 
-static void deliver_tokens(struct world *w, struct delivery d,
-                           const struct node *n)
+static struct world *world_of(struct ledger *l)
 {
-    d.kind = DELIVERY_TOKEN;
-    for (uint32_t i = 0; i < n->v.count; i++) {
-        d.id = node_item(n, i)->v.id;
-        d.attempt = node_item(n, i)->v.attempt;
-        deliver(w, &d);
-    }
+    return container_of(l, struct world, ledger);
 }
 
-static void deliver_page(struct world *w, struct delivery d,
-                         const struct node *n)
+static const struct node *value_of(struct world *w,
+                                   const struct core_effect *effect)
 {
-    const struct node *entries = node_item(n, 1);
+    const char *value = w->ledger.effects.values.data + effect->at;
+    struct buf *bytes = &w->arena.bytes;
+    size_t at = bytes->len;
 
-    d.kind = DELIVERY_MEMBER;
-    for (uint32_t i = 0; i < entries->v.count; i++) {
-        d.id = node_get(node_item(entries, i), "id")->v.id;
-        deliver(w, &d);
-    }
-    d.kind = DELIVERY_CURSOR;
-    d.id = (uint64_t)node_int(node_item(n, 0));
-    d.attempt = (uint32_t)node_int(node_item(n, 2));
-    deliver(w, &d);
+    if (effect->len > bytes->cap - at)
+        violation("a reply is too large");
+    buf_append(bytes, value, effect->len);
+    hash(w, value, effect->len);
+    return node_read(&w->arena, bytes->data + at, effect->len);
 }
 
-static void deliver_errors(struct world *w, struct delivery d,
-                           const struct node *n)
+static void on_reply(struct ledger *l, const struct core_effect *effect)
 {
-    bool page = n->v.kind == VALUE_ARRAY;
-    struct str cursor = page ? node_str(node_item(n, 0)) : STR("");
+    struct world *w = world_of(l);
+    struct world_reader *r = reader_of(w, effect->client.n);
+    const struct node *n = value_of(w, effect);
 
-    d.kind = DELIVERY_ERRORS;
-    d.attempt = !page || node_int(node_item(n, 2));
-    memcpy(d.cursor, cursor.p, cursor.len);
-    deliver(w, &d);
+    if (w->nreplies == WORLD_REPLIES)
+        violation("too many replies in one step");
+    w->places[w->nreplies] = ++r->said;
+    w->reply_entries[w->nreplies] = w->nentries;
+    w->replies[w->nreplies++] =
+        (struct model_reply){.client = effect->client.n, .n = n};
+    trace_reply(effect->client.n, n);
+    ledger_hold(l, &r->reader);
 }
 
-static void deliver_reply(struct world *w, uint64_t client,
-                          const struct node *n)
+static void on_news(struct ledger *l, const struct core_effect *effect)
 {
-    int slot = model_client_find(w->model, client);
-    struct delivery d = {.client = client};
+    struct world *w = world_of(l);
 
-    if (slot < 0)
-        return;
-    d.event = w->asked[slot];
-    if (n->v.kind == VALUE_ERROR && d.event == EVENT_SESSION_RESUME) {
-        d.kind = DELIVERY_NO_SESSION;
-        deliver(w, &d);
-    } else if (n->v.kind == VALUE_ID && n->v.id_kind != 0) {
-        d.kind = n->v.id_kind == 'j'   ? DELIVERY_JOB
-                 : n->v.id_kind == 'g' ? DELIVERY_GROUP
-                                       : DELIVERY_SESSION;
-        d.id = n->v.id;
-        deliver(w, &d);
-    } else if (d.event == EVENT_FETCH && n->v.kind == VALUE_ARRAY) {
-        deliver_fetch(w, d, n);
-    } else if (d.event == EVENT_SESSION_RESUME && n->v.kind == VALUE_ARRAY) {
-        deliver_tokens(w, d, n);
-    } else if (d.event == EVENT_GROUP_NEXT && n->v.kind == VALUE_ARRAY) {
-        deliver_page(w, d, n);
-    } else if (d.event == EVENT_GROUP_ERRORS) {
-        deliver_errors(w, d, n);
-    }
-    d.kind = DELIVERY_END;
-    deliver(w, &d);
+    watcher_told(&w->watcher, value_of(w, effect));
 }
+
+static void on_cut(struct ledger *l, struct client_id client)
+{
+    struct world *w = world_of(l);
+
+    w->cut = w->eyes.cut = client.n;
+}
+
+static int64_t on_watched(struct ledger *l)
+{
+    return world_of(l)->watcher.on;
+}
+
+static uint64_t on_random(struct ledger *l)
+{
+    return world_random(world_of(l));
+}
+
+static uint64_t on_output_end(const struct ledger_reader *r)
+{
+    return container_of(r, const struct world_reader, reader)->said;
+}
+
+static void on_release(struct ledger_reader *r, uint64_t end)
+{
+    world_release(container_of(r, struct world_reader, reader), end);
+}
+
+static void on_full(struct ledger *l, bool full)
+{
+    (void)l;
+    trace_note("the disk %s", full ? "is full" : "has room");
+}
+
+static void on_failed(struct ledger *l, int rc, const char *text)
+{
+    (void)l;
+    trace_note("the store has failed: %d, %s", rc, text);
+}
+
+static const struct ledger_hooks ledger_hooks = {
+    .reply = on_reply,
+    .news = on_news,
+    .cut = on_cut,
+    .watched = on_watched,
+    .random = on_random,
+    .output_end = on_output_end,
+    .release = on_release,
+    .full = on_full,
+    .failed = on_failed,
+};
 
 /* ----------------------------------------------------------------- steps */
-
-static void hash(struct world *w, const char *bytes, size_t len)
-{
-    uint64_t h = w->answers, word;
-
-    for (size_t i = 0; i + sizeof(word) <= len; i += sizeof(word)) {
-        memcpy(&word, bytes + i, sizeof(word));
-        h = (h ^ word) * UINT64_C(0x9fb21c651e98df25);
-        h ^= h >> 29;
-    }
-    for (size_t i = len & ~(sizeof(word) - 1); i < len; i++)
-        h = (h ^ (unsigned char)bytes[i]) * UINT64_C(0x100000001b3);
-    w->answers = h ^ len;
-}
 
 /* What a step begins in a new segment is there when all before that is gone. */
 static void roll_check(struct world *w)
@@ -296,103 +350,75 @@ static bool segment_rolled(struct world *w)
     return true;
 }
 
-static size_t core_event_run(struct world *w, const struct core_event *ev,
-                             struct model_reply *replies, size_t n, size_t max)
-{
-    bool look = w->thorough || w->steps % 16 == 0;
-    uint64_t before = look ? core_digest(w->core) : 0;
-
-    trace_event(ev);
-    core_effects_reset(&w->effects);
-    core_step(w->core, ev, &w->effects);
-    if (buf_size(&w->effects.records))
-        entry_append(w, &w->effects.records);
-    else if (look && core_digest(w->core) != before)
-        violation("the durable state changed without a record");
-    hash(w, buf_front(&w->effects.records), buf_size(&w->effects.records));
-    hash(w, w->effects.values.data, w->effects.values.len);
-    for (size_t i = 0; i < w->effects.len; i++) {
-        const struct core_effect *e = &w->effects.list[i];
-        struct buf *bytes = &w->arena.bytes;
-        size_t at = bytes->len;
-
-        if (e->kind == EFFECT_TRIM)
-            w->trim = e->segment > w->trim ? e->segment : w->trim;
-        if (e->kind == EFFECT_CUT)
-            w->cut = w->eyes.cut = e->client.n;
-        if (e->kind != EFFECT_REPLY && e->kind != EFFECT_NEWS)
-            continue;
-        if (n == max || e->len > bytes->cap - at)
-            violation("too many replies in one step");
-        buf_append(bytes, w->effects.values.data + e->at, e->len);
-        if (e->kind == EFFECT_NEWS) {
-            watcher_told(&w->watcher,
-                         node_read(&w->arena, bytes->data + at, e->len));
-            continue;
-        }
-        replies[n] = (struct model_reply){
-            .client = e->client.n,
-            .n = node_read(&w->arena, bytes->data + at, e->len),
-        };
-        trace_reply(e->client.n, replies[n].n);
-        n++;
-    }
-    return n;
-}
-
-/* As the engine does: the core hears of a new segment before the next event,
+/* As the engine has it: the core hears of a new segment before the next event,
  * and what that asks for may be half done when the event comes. Of the requests
  * that come together the first alone is a sign of life: here a switch is never
  * just before one. */
-static size_t core_event_next(struct world *w, const struct core_event *ev,
-                              struct model_reply *replies, size_t n, size_t max)
+static void event_run(struct world *w, struct core_event *ev)
 {
-    struct core_event news = {.kind = EVENT_SEGMENT, .now_ms = w->now};
+    bool look = w->thorough || w->steps % 16 == 0;
+    uint64_t before = look ? core_digest(w->core) : 0;
+    size_t entries = w->nentries;
 
-    if (ev->kind != EVENT_ALIVE && ev->kind != EVENT_SEGMENT &&
-        segment_rolled(w)) {
-        news.random = world_random(w);
-        news.u.segment = w->segment;
+    trace_event(ev);
+    if (ev->kind != EVENT_ALIVE && segment_rolled(w)) {
+        w->late.base.segment = w->segment;
+        trace_note("segment %u", w->segment);
         roll_begin(w);
-        n = core_event_run(w, &news, replies, n, max);
     }
-    return core_event_run(w, ev, replies, n, max);
+    w->ledger.now_ms = w->now;
+    if (ev->kind == EVENT_START)
+        ledger_start(&w->ledger, ev->random);
+    else
+        ledger_step(&w->ledger, ev);
+    if (look && entries == w->nentries && !w->ledger.status &&
+        core_digest(w->core) != before)
+        violation("the durable state changed without a record");
+    if (ev->kind == EVENT_DISCONNECT)
+        reader_forget(w, ev->client.n);
 }
 
-static void step_checked(struct world *w, struct core_event *ev)
+/* `as` is what the model is told that has happened. */
+static void step_checked(struct world *w, struct core_event *ev,
+                         const struct core_event *as)
 {
-    struct model_reply replies[64];
-    size_t before = w->nentries, n;
-    struct core_event tick = {.kind = EVENT_TICK, .now_ms = w->now};
+    size_t before = w->nentries;
+    struct core_event tick = {.kind = EVENT_TICK};
     int ticks = 0, slot;
 
     w->steps++;
     arena_reset(&w->arena);
-    n = core_event_next(w, ev, replies, 0, ARRAY_LEN(replies));
+    w->nreplies = 0;
+    event_run(w, ev);
     while (core_next_ms(w->core) <= w->now) {
         if (++ticks > TICKS_AT_ONCE)
             violation("core_next_ms stays in the past");
         tick.random = world_random(w);
-        n = core_event_next(w, &tick, replies, n, ARRAY_LEN(replies));
+        event_run(w, &tick);
     }
-    model_step(w->model, &w->eyes, ev, replies, n);
+    model_step(w->model, &w->eyes, as, w->replies, w->nreplies);
     slot = model_client_find(w->model, ev->client.n);
     if (slot >= 0 && ev->kind != EVENT_ALIVE && ev->kind != EVENT_UNBLOCK)
         w->asked[slot] = ev->kind;
-    for (size_t i = 0; i < n; i++)
-        deliver_reply(w, replies[i].client, replies[i].n);
+    for (size_t i = 0; i < w->nreplies; i++)
+        world_deliver(w, &w->replies[i], w->places[i], w->reply_entries[i]);
     if (w->rolled && w->roll_from == before) /* the model is as it was then */
         roll_check(w);
     w->rolled = false;
     model_compare(w->model, &w->eyes, w->thorough);
     if (buf_size(&w->eyes.records)) {
-        entry_append(w, &w->eyes.records);
+        uint64_t pos;
+
+        (void)store_append(&w->late.base, buf_front(&w->eyes.records),
+                           buf_size(&w->eyes.records), &pos); /* or failed */
         buf_reset(&w->eyes.records);
     }
     core_check(w->core); /* last: the model says more about what is wrong */
-    if (w->nentries > before && w->uncertain)
+    if (!w->uncertain || w->late.failed)
+        return; /* what comes after a failure was never anywhere */
+    if (w->nentries > before)
         snapshot_take(w);
-    else if (w->uncertain)
+    else
         snapshot_again(w);
 }
 
@@ -400,7 +426,7 @@ void world_step(struct world *w, struct core_event *ev)
 {
     ev->now_ms = w->now;
     ev->random = world_random(w);
-    step_checked(w, ev);
+    step_checked(w, ev, ev);
     if (w->cut) { /* nothing more that it sent is looked at */
         struct core_event gone = {.kind = EVENT_DISCONNECT,
                                   .client = {w->cut},
@@ -409,6 +435,30 @@ void world_step(struct world *w, struct core_event *ev)
         w->cut = 0;
         world_step(w, &gone);
     }
+}
+
+/* The ledger tells the core itself, before the next event. */
+static void step_told(struct world *w, const struct core_event *told)
+{
+    struct core_event as = *told, tick = {.kind = EVENT_TICK};
+
+    as.now_ms = tick.now_ms = w->now;
+    tick.random = world_random(w);
+    step_checked(w, &tick, &as);
+}
+
+void world_disk_full(struct world *w, bool full)
+{
+    struct core_event told = {.kind = EVENT_DISK_FULL, .u.on = full};
+
+    w->late.base.full = full;
+    step_told(w, &told);
+}
+
+void world_fail(struct world *w)
+{
+    trace_note("the disk breaks");
+    late_fail(&w->late);
 }
 
 void world_survey(struct world *w)
@@ -451,16 +501,40 @@ void world_advance(struct world *w, int64_t ms)
 
 /* --------------------------------------------------------------- crashes */
 
-/* A daemon that was stopped after `n` entries looks as it did then. */
-static struct core *replay_prefix(struct world *w, size_t n)
+static int entries_replay(void *world, store_replay_fn *fn, void *arg)
 {
-    struct core *c = replay(w, w->first, n);
+    struct world *w = world;
+    int rc = 0;
 
-    if (n > 0 && core_digest(c) != w->entries[n - 1].digest)
+    for (size_t i = w->first; i < w->nentries && rc == 0; i++)
+        rc = fn(arg, w->entries[i].data, w->entries[i].len,
+                w->entries[i].segment);
+    w->replayed += w->nentries - w->first;
+    return rc;
+}
+
+static const struct late_hooks late_hooks = {
+    .appended = entry_append,
+    .replay = entries_replay,
+    .trimmed = entries_trim,
+};
+
+/* A daemon is there again with what was kept: it looks as it did then. */
+static void ledger_open(struct world *w)
+{
+    char text[STORE_TEXT_MAX];
+
+    late_init(&w->late, &late_hooks, w, w->store, w->nentries, w->segment);
+    ledger_init(&w->ledger, &ledger_hooks, &w->limits, &w->late.base);
+    w->core = w->eyes.core = w->ledger.core;
+    if (ledger_replay(&w->ledger, NULL, NULL, text) != 0)
+        violation("the entries do not replay: %s", text);
+    core_check(w->core);
+    if (w->nentries > 0 &&
+        core_digest(w->core) != w->entries[w->nentries - 1].digest)
         violation("after a replay of entries %zu to %zu the digest is another "
                   "than it was then",
-                  w->first, n);
-    return c;
+                  w->first, w->nentries);
 }
 
 struct replay_arg {
@@ -518,9 +592,9 @@ static size_t journal_crash(struct world *w)
     journal_open(w);
     if (store_replay(w->store, replay_check, &arg, text) != 0)
         violation("the journal does not replay after a crash: %s", text);
-    if (arg.next < w->durable)
-        violation("%zu entries were durable, %zu came back", w->durable,
-                  arg.next);
+    if (arg.next < w->late.base.durable)
+        violation("%llu entries were durable, %zu came back",
+                  (unsigned long long)w->late.base.durable, arg.next);
     return arg.next;
 }
 
@@ -531,12 +605,12 @@ static void start(struct world *w)
     watcher_reset(&w->watcher, false);
     world_step(w, &ev);
     ev = (struct core_event){.kind = EVENT_SEGMENT, .u.segment = w->segment};
-    world_step(w, &ev);
+    step_told(w, &ev);
     if (w->seed % 4 != 1)
         return;
     w->watcher.on = true;
     ev = (struct core_event){.kind = EVENT_WATCH, .u.work = 1};
-    world_step(w, &ev);
+    step_told(w, &ev);
 }
 
 void world_crash_is_near(struct world *w)
@@ -551,45 +625,44 @@ void world_crash_is_near(struct world *w)
 
 void world_crash(struct world *w)
 {
+    size_t n, durable = w->late.base.durable;
     int snapshot = -1;
-    size_t n;
 
     ASSERT(w->uncertain);
     if (w->journal) {
         n = journal_crash(w);
     } else if (world_chance(w, 10)) { /* perhaps in the middle of a step */
-        n = w->durable +
-            (size_t)world_below(w, (int64_t)(w->nentries - w->durable) + 1);
+        n = durable +
+            (size_t)world_below(w, (int64_t)(w->nentries - durable) + 1);
     } else {
         n = w->snapshots[world_below(w, w->nsnapshots)].entries;
     }
     for (int i = 0; i < w->nsnapshots; i++)
         if (w->snapshots[i].entries == n)
             snapshot = i;
-    core_free(w->core);
-    w->core = replay_prefix(w, n);
     w->crashes_done++;
     trace_note("---- crash: %zu of %zu entries are kept, %zu were durable", n,
-               w->nentries, w->durable);
+               w->nentries, durable);
     while (w->nentries > n)
         mem_free(w->entries[--w->nentries].data);
-    w->ndeliveries = w->nvisible;
+    for (int i = 0; i < WORLD_READERS; i++)
+        w->readers[i].client = 0;
+    world_forget(w, 0);
     w->uncertain = false;
-    w->trim = 0;
-    w->eyes.core = w->core;
+    if (w->journal)
+        w->segment = w->store->segment;
+    else if (w->nentries)
+        w->segment = w->entries[w->nentries - 1].segment;
+    w->segment_full = w->nentries + w->segment_entries;
+    ledger_clear(&w->ledger);
+    ledger_open(w);
     if (snapshot < 0) { /* between an event and its ticks: checked, no more */
         w->over = true;
         return;
     }
     memcpy(w->model, w->snapshots[snapshot].model, sizeof(*w->model));
     w->nsnapshots = 0;
-    w->durable = n;
     w->now += 1 + world_below(w, 3000);
-    if (w->journal)
-        w->segment = w->store->segment;
-    else if (w->nentries)
-        w->segment = w->entries[w->nentries - 1].segment;
-    w->segment_full = w->nentries + w->segment_entries;
     model_restart(w->model, w->now);
     start(w);
 }
@@ -649,7 +722,6 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     w->segment_full = w->segment_entries;
     trace_reset(seed);
     limits_choose(w);
-    core_effects_init(&w->effects);
     arena_init(&w->arena, ARENA_BYTES);
     w->model = mem_alloc(sizeof(*w->model));
     model_init(w->model, &w->limits);
@@ -666,15 +738,14 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
             violation("an empty journal does not replay: %s", text);
         w->segment = w->store->segment;
     }
-    w->core = core_new(&w->limits);
-    w->eyes = (struct model_eyes){.core = w->core, .arena = &w->arena};
+    w->eyes = (struct model_eyes){.arena = &w->arena};
+    ledger_open(w);
     start(w);
 }
 
 void world_clear(struct world *w)
 {
-    core_free(w->core);
-    core_effects_clear(&w->effects);
+    ledger_clear(&w->ledger);
     buf_clear(&w->eyes.records);
     arena_clear(&w->arena);
     mem_free(w->model);

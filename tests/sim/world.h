@@ -1,24 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * world - a daemon without a network: core, model, store, clock, crashes.
+ * world - a daemon without a network: ledger, model, store, clock, crashes.
  *
  * Knows:     steps, records, what is durable, which replies may be seen.
  * Never:     what clients want (actors.c).
  *
  * One step is an event and the ticks that are due at once. Its replies are
- * checked by the model at once, and delivered to the clients once the records
- * so far are durable. A crash goes back to any entry at or past the last
- * durable one; the model goes back with it.
+ * checked by the model at once, and delivered to the clients when the ledger
+ * releases them, which must not be before the records so far are durable. A
+ * store is late, and may fail shortly before a crash. A crash goes back to any
+ * entry at or past the last durable one; the model goes back with it.
  */
 #ifndef SIM_WORLD_H
 #define SIM_WORLD_H
 
 #include "disk.h"
+#include "late.h"
 #include "model.h"
+#include "server/ledger.h"
 #include "watcher.h"
 
 #define WORLD_SNAPSHOTS  16
-#define WORLD_DELIVERIES 512
+#define WORLD_DELIVERIES 2048
+#define WORLD_READERS    32
+#define WORLD_REPLIES    64 /* in one step */
 
 struct world_entry {
     char *data;
@@ -51,6 +56,17 @@ struct delivery {
     uint64_t client, id;
     uint32_t attempt;
     char cursor[40];
+    size_t place;   /* its reply is that one to the client */
+    size_t entries; /* there were so many when it was made, its own included */
+    bool visible;
+};
+
+/* What a connection is told: replies, counted. */
+struct world_reader {
+    struct world *world;
+    uint64_t client; /* 0: free */
+    struct ledger_reader reader;
+    size_t said;
 };
 
 struct world {
@@ -61,24 +77,29 @@ struct world {
     bool thorough;  /* compares everything after each step */
     bool uncertain; /* a crash is near: each entry may be the last */
     struct core_limits limits;
-    struct core *core;
-    struct core_effects effects;
+    struct late late;
+    struct ledger ledger;
+    struct core *core; /* the ledger's */
     struct arena arena;
     struct model_eyes eyes;
     struct model *model;
     struct world_entry *entries;
-    size_t nentries, entries_cap, durable;
+    size_t nentries, entries_cap;
     size_t first;     /* entries before it are not replayed any more */
     uint32_t segment; /* as the core knows it */
     size_t segment_entries, segment_full; /* it rolls at so many entries */
-    uint32_t trim;    /* segments before it go at the next commit */
     bool rolled;      /* in this step entries went to another segment, ... */
     size_t roll_from; /* ... from this one on, and ... */
     uint64_t roll_newest; /* ... this was the newest job */
     struct world_snapshot snapshots[WORLD_SNAPSHOTS];
     int nsnapshots;
     struct delivery deliveries[WORLD_DELIVERIES];
-    int ndeliveries, nvisible; /* visible: all before them is durable */
+    int ndeliveries;
+    struct world_reader readers[WORLD_READERS];
+    struct model_reply replies[WORLD_REPLIES]; /* of this step, and .. */
+    size_t places[WORLD_REPLIES];        /* .. their delivery's place .. */
+    size_t reply_entries[WORLD_REPLIES]; /* .. and entries */
+    size_t nreplies;
     enum core_event_kind asked[MODEL_CLIENTS]; /* by slot of the model */
     uint64_t cut; /* the client that the last step cut off; 0: none */
     struct watcher watcher;
@@ -103,12 +124,27 @@ void world_step(struct world *w, struct core_event *ev);
 void world_survey(struct world *w);
 /* The clock goes on; what is due happens at its time. */
 void world_advance(struct world *w, int64_t ms);
-/* What was appended is durable: replies may be seen. */
+/* A turn of the loop ends: perhaps the commit under way has, too. */
+void world_turn(struct world *w);
+/* What was appended is durable, and all replies can be seen. */
 void world_commit(struct world *w);
+/* The disk is full, or has room again. */
+void world_disk_full(struct world *w, bool full);
+/* The store fails; a crash is near, and has to follow. */
+void world_fail(struct world *w);
+/* The next thing that a client sees. */
+bool world_take(struct world *w, struct delivery *out);
 /* Power will be lost soon: from now on the world can go back ... */
 void world_crash_is_near(struct world *w);
 /* ... and is lost; the daemon starts again. */
 void world_crash(struct world *w);
+
+/* delivery.c: what clients may learn of a reply; what they see from now on, or
+ * never will (client 0: of all clients). */
+void world_deliver(struct world *w, const struct model_reply *r, size_t place,
+                   size_t entries);
+void world_release(struct world_reader *r, uint64_t place);
+void world_forget(struct world *w, uint64_t client);
 
 /* trace.c: the last events, for people; off: nothing is kept */
 extern bool trace_on;

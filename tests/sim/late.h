@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * late - a store whose commits end when the world says so, and that can fail.
+ *
+ * Knows:     positions, which here count entries; the commit under way; the
+ *            journal behind it, if there is one.
+ * Never:     what is in an entry. The world keeps them, and replays them.
+ * Errors:    as a store: after late_fail nothing is appended or made durable.
+ */
+#ifndef SIM_LATE_H
+#define SIM_LATE_H
+
+#include "store/store.h"
+
+struct late_hooks {
+    void (*appended)(void *arg, const void *data, size_t len);
+    int (*replay)(void *arg, store_replay_fn *fn, void *fn_arg);
+    void (*trimmed)(void *arg, uint32_t segment);
+};
+
+struct late {
+    struct store base;
+    const struct late_hooks *hooks;
+    void *arg;
+    struct store *journal; /* NULL: none; the world's */
+    uint64_t target;       /* where the commit under way ends */
+    bool at_once;          /* the next commit ends before it returns */
+    bool ahead;  /* the journal syncs as a commit begins, and it is heard late;
+                  * else as it ends, and it is heard at once */
+    bool failed; /* for good */
+};
+
+/* A store with `entries` durable entries. Lends everything. */
+void late_init(struct late *l, const struct late_hooks *hooks, void *arg,
+               struct store *journal, uint64_t entries, uint32_t segment);
+/* The commit under way, if any, has ended. */
+void late_end(struct late *l);
+/* Every append and commit from now on fails, the one under way, too. */
+void late_fail(struct late *l);
+
+#endif
