@@ -846,8 +846,9 @@ void session_free(struct core *c, struct session *s);
 /* The job whose current attempt a report names; NULL: the error is answered. */
 struct job *worker_current(struct core *c, const struct core_event *ev);
 void worker_fetch(struct core *c, const struct core_event *ev);
-/* Answer a blocked FETCH with what there is now. */
-void worker_serve(struct core *c, struct waiter *w);
+/* Answer a blocked FETCH with what there is now. false: nothing; it waits on.
+ */
+bool worker_serve(struct core *c, struct waiter *w);
 void worker_report(struct core *c, const struct core_event *ev);
 void worker_touch(struct core *c, const struct core_event *ev);
 void worker_ready(struct core *c, const struct core_event *ev);

@@ -651,15 +651,21 @@ bool queue_attended(const struct core *c, const struct queue *q)
            !drain_stops(q);
 }
 
-/* Give the worker that has waited longest what there is. */
+/* Give the worker that has waited longest what there is. What it is to look at
+ * before, in another queue, may on the way be put aside what the job here
+ * needs: then both wait on. */
 static bool dispatch_one(struct core *c, struct queue *q)
 {
+    struct fetch_link *first;
+
     if (list_empty(&q->fetchers) || !queue_next(c, q))
         return false;
-    worker_serve(
-        c,
-        list_entry(list_first(&q->fetchers), struct fetch_link, link)->waiter);
-    return true;
+    first = list_entry(list_first(&q->fetchers), struct fetch_link, link);
+    if (worker_serve(c, first->waiter))
+        return true;
+    if (!core_work(c)) /* or nothing was looked at */
+        queue_wake(c, q);
+    return false;
 }
 
 void queue_hand_out(struct core *c, struct queue *q)

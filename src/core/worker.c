@@ -219,7 +219,7 @@ void session_serve(struct core *c, struct session *s)
 
     list_remove(&s->noticed);
     if (w && w->kind == WAIT_FETCH && !list_empty(&s->notices))
-        worker_serve(c, w);
+        (void)worker_serve(c, w); /* there is a notice */
 }
 
 void session_renotify(struct session *s)
@@ -438,7 +438,7 @@ static size_t take_jobs(struct core *c, struct session *s, int64_t count,
     return taken;
 }
 
-void worker_serve(struct core *c, struct waiter *w)
+bool worker_serve(struct core *c, struct waiter *w)
 {
     struct session *s = w->client->session;
     struct client_id id = w->client->id;
@@ -453,6 +453,8 @@ void worker_serve(struct core *c, struct waiter *w)
         queues[i] = w->links[i].queue;
     /* It waits until it has them: others must not be let past. */
     taken = take_jobs(c, s, count, queues, n, jobs);
+    if (taken == 0 && list_empty(&s->notices))
+        return false;
     waiter_free(c, w);
     b = reply_begin(c, id);
     at = value_array(b, 0);
@@ -470,6 +472,7 @@ void worker_serve(struct core *c, struct waiter *w)
     reply_end(c);
     for (size_t i = 0; i < n && taken; i++)
         queue_wake(c, queues[i]);
+    return true;
 }
 
 static bool anything_for(struct core *c, const struct session *s, int64_t count,
@@ -516,8 +519,10 @@ void worker_fetch(struct core *c, const struct core_event *ev)
             line_attended(c, queues[i]);
         list_push_back(&queues[i]->fetchers, &w->links[i].link);
     }
-    if (anything_for(c, s, count, queues, n))
-        worker_serve(c, w);
+    if (anything_for(c, s, count, queues, n) && worker_serve(c, w))
+        return;
+    if (ev->u.fetch.wait_ms == 0)
+        waiter_give_up(c, w);
 }
 
 /* ----------------------------------------------------------------- reports */

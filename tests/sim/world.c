@@ -402,7 +402,8 @@ static void step_checked(struct world *w, struct core_event *ev,
         w->asked[slot] = ev->kind;
     for (size_t i = 0; i < w->nreplies; i++)
         world_deliver(w, &w->replies[i], w->places[i], w->reply_entries[i]);
-    if (w->rolled && w->roll_from == before) /* the model is as it was then */
+    if (w->rolled && w->roll_from == before &&
+        !w->late.failed) /* the model is as it was then */
         roll_check(w);
     w->rolled = false;
     model_compare(w->model, &w->eyes, w->thorough);

@@ -412,6 +412,35 @@ START_TEST(who_was_held_back_starts_when_the_one_before_is_gone)
 }
 END_TEST
 
+/* What is offered from one queue may, before it is taken, be put aside for a
+ * job of another queue that the worker asked for first. */
+START_TEST(a_fetch_that_finds_nothing_after_all_waits_on)
+{
+    struct str queues[] = {STR("q"), STR("r")};
+    struct core_event fetch = {
+        .kind = EVENT_FETCH,
+        .u.fetch = {
+            .count = 1, .wait_ms = CORE_NONE, .queues = queues, .nqueues = 2}};
+    struct daemon *d = daemon_new();
+    struct token holder, released;
+
+    set_permits(d, "gpu", 3);
+    set_permits(d, "net", 3);
+    (void)limited(d, "q", "gpu");
+    holder = take(d);
+    (void)limited(d, "q", "gpu:2,net:2");
+    released = take(d);
+    (void)limited(d, "r", "net:3");
+    ck_assert_ptr_null(ask(d, 8, &fetch));
+    set_permits(d, "gpu", 2);
+    ck_assert(is_ok(report(d, EVENT_RELEASE, released, "")));
+    ck_assert_ptr_null(got(d, 8));
+    ck_assert(is_ok(report(d, EVENT_DONE, holder, "")));
+    ck_assert_uint_eq(id_of(got(d, 8)), released.job.n);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(a_higher_priority_of_the_queue_goes_first)
 {
     struct daemon *d = daemon_new();
@@ -1313,6 +1342,7 @@ int main(void)
     TEST(who_waits_for_another_limiter_does_not_close_the_line);
     TEST(a_waiter_without_a_worker_holds_nobody_up);
     TEST(who_was_held_back_starts_when_the_one_before_is_gone);
+    TEST(a_fetch_that_finds_nothing_after_all_waits_on);
     TEST(a_higher_priority_of_the_queue_goes_first);
     TEST(a_higher_priority_that_needs_two_is_not_overtaken);
     TEST(queues_with_priorities_do_not_wait_for_each_other);
