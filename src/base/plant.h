@@ -52,7 +52,9 @@
     X(REPLY_EARLY, "a reply leaves before its records are durable")            \
     X(FLIGHT_WHOLE, "what a commit releases may have come after it began")     \
     X(TRIM_HASTY, "a segment goes before what replaces it is durable")         \
-    X(FAILED_HEARD, "replies leave although the store has failed")
+    X(FAILED_HEARD, "replies leave although the store has failed")             \
+    X(SLICE_FORGOTTEN,                                                         \
+      "a request between two slices ends the cancel of a group")
 
 enum plant {
     PLANT_NONE,

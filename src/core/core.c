@@ -824,6 +824,9 @@ void core_step(struct core *c, const struct core_event *ev,
     c->now_ms = max_i64(c->now_ms, ev->now_ms);
     c->random = ev->random;
     c->work = c->limits.step_work;
+    if (PLANTED(SLICE_FORGOTTEN) && backlog && ev->client.n &&
+        !list_empty(&c->sweeps))
+        list_remove(list_first(&c->sweeps));
     dispatch(c, ev);
     if (work_left(c) && (!backlog || ev->kind == EVENT_TICK)) {
         work_cancels(c);

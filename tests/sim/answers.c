@@ -68,7 +68,7 @@ static bool reply_result(struct model *m, struct model_client *c,
             violation("WAIT for an unknown job was answered null");
         if (r->until > m->now && !r->unblocked)
             violation("WAIT was answered null before its time");
-        if (m->jobs[i].state == MODEL_ENDED && m->jobs[i].end_step != m->step)
+        if (m->jobs[i].state == MODEL_ENDED && m->jobs[i].end_step < m->since)
             violation("WAIT was answered null for a job that has ended");
         return true;
     }
@@ -119,7 +119,7 @@ static bool reply_ready(struct model *m, struct model_client *c,
     if (node_is_null(rep->n)) {
         if (r->until > m->now && !r->unblocked)
             violation("WAIT READY was answered null before its time");
-        if (rules_job_is_ready(j) && j->ready_since != m->step)
+        if (rules_job_is_ready(j) && j->ready_since < m->since)
             violation("WAIT READY was answered null for a ready job");
         return true;
     }
@@ -150,7 +150,7 @@ static bool reply_group_wait(struct model *m, struct model_client *c,
     if (node_is_null(rep->n)) {
         if ((r->until > m->now && !r->unblocked) || r->wait_ms == CORE_UNSET)
             violation("GROUP WAIT was answered null before its time");
-        if (m->groups[i].ended && m->groups[i].end_step != m->step)
+        if (m->groups[i].ended && m->groups[i].end_step < m->since)
             violation("GROUP WAIT was answered null after the end");
         return true;
     }

@@ -12,10 +12,27 @@ static bool is_of(const struct model *m, const struct model_job *j,
             str_eq(queue, str_from(m->queues[j->queue].name)));
 }
 
+/* A purge that is not over has not come to it, or has. */
+static bool is_purged_now(const struct model *m, const struct model_job *j)
+{
+    return j->purged_step >= m->since;
+}
+
 static bool may_be_gone(const struct model *m, const struct model_job *j)
 {
     return rules_job_kept_until(m, j) <= m->now || j->unseen ||
            rules_may_be_evicted(m, m->retained) || j->group >= 0;
+}
+
+/* It was retried before a purge came to it. */
+static void unpurge(struct model *m, const struct model_job *j)
+{
+    for (int i = 0; i < MODEL_CLIENTS; i++) {
+        struct model_request *r = &m->clients[i].request;
+
+        if (r->kind == REQUEST_PURGE && !may_be_gone(m, j))
+            r->purged_lo--;
+    }
 }
 
 /* Why it cannot be run again now, one bit for each code. */
@@ -109,6 +126,10 @@ static void retry(struct model *m, const struct core_event *ev,
     }
     if (!j)
         violation("RETRY of what never was was answered");
+    if (is_purged_now(m, j) && !node_is_error(n, CORE_ERR_GENERIC)) {
+        j->dead = true;
+        unpurge(m, j);
+    }
     errors = j->dead ? refusals(m, j) : 1u << CORE_ERR_GENERIC;
     if (n->v.kind == VALUE_ERROR) {
         if (!(errors & (1u << n->v.code)))
@@ -179,6 +200,7 @@ static void purge(struct model *m, struct model_client *c,
         r->purged_hi++;
         r->purged_lo += !may_be_gone(m, j);
         j->dead = false;
+        j->purged_step = m->step;
     }
 }
 
@@ -220,7 +242,7 @@ void dead_compare(struct model *m, struct model_eyes *eyes)
         uint64_t id = node_id(node_get(node_item(list, k), "id"), 'j');
         int i = model_job_find(m, id);
 
-        if (i < 0 || !m->jobs[i].dead)
+        if (i < 0 || (!m->jobs[i].dead && !is_purged_now(m, &m->jobs[i])))
             violation("job %llx is listed as dead and is not",
                       (unsigned long long)id);
         if (m->jobs[i].end_step < last)

@@ -359,7 +359,7 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
                (j->cancelled || j->deadline_hit ? (unsigned)TO_CANCELLED
                                                 : (unsigned)TO_AGAIN) |
                (j->body == BODY_CANCELLED ? (unsigned)TO_CANCELLED : 0);
-    if (j->cancelled && j->cancelled_step == m->step &&
+    if (j->cancelled && j->cancelled_step >= m->since &&
         (j->body == BODY_LOST || j->body == BODY_RELEASED)) {
         /* Attempts that end at once end in any order; the first may have had
          * this one cancelled. */
@@ -487,7 +487,7 @@ bool ends_delivery(struct model *m, struct model_eyes *eyes,
     struct job_view v = rules_job_look(m, eyes, j);
 
     if (v.found && v.state == VIEW_DELIVERING) {
-        if (delivery_ways(m, j) && !m->early)
+        if (delivery_ways(m, j) && !m->early && !m->behind)
             violation("the result of job %llx still waits, and must not",
                       (unsigned long long)j->id);
         return false;
@@ -637,7 +637,7 @@ void ends_group(struct model *m, struct model_group *g,
     bool collect = g->fail == 0 && g->succeed == 0;
 
     /* it may have ended just before the cancel of the same step */
-    if (g->outside && g->outside_step == m->step && !v->reason.p)
+    if (g->outside && g->outside_step >= m->since && !v->reason.p)
         g->outside = false;
     if (!(went & group_ways(m, g)))
         violation("group %llx: outcome %d (%.*s), the rules allow %u (1 ok, 2 "

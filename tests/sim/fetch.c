@@ -7,8 +7,9 @@
 bool job_can_start(const struct model *m, const struct model_job *j,
                    bool strict)
 {
-    return j->used && j->state == MODEL_QUEUED && !m->queues[j->queue].paused &&
-           !m->draining && rules_group_has_room(m, j->group, strict) &&
+    return j->used && j->state == MODEL_QUEUED && !j->purging &&
+           !m->queues[j->queue].paused && !m->draining &&
+           rules_group_has_room(m, j->group, strict) &&
            limits_allow(m, j, strict);
 }
 
@@ -30,7 +31,7 @@ bool fetch_is_crowded(const struct model *m, const struct model_request *r)
         if (j->state == MODEL_QUEUED &&
             (limits_any(j) || rules_group_has_width(m, j->group)))
             return true;
-        if (j->state == MODEL_ENDED && j->end_step == m->step)
+        if (j->state == MODEL_ENDED && j->end_step >= m->since)
             return true;
     }
     return false;
@@ -43,7 +44,7 @@ static bool job_precedes(const struct model *m, const struct model_request *r,
     int pk = fetch_place(r, k->queue), pj = fetch_place(r, j->queue);
 
     if (k == j || pk < 0 || !job_can_start(m, k, true) ||
-        k->ready_step == m->step)
+        k->ready_step >= m->since)
         return false;
     /* whoever waits for room in a width may be called in any order */
     if (rules_group_has_width(m, k->group))

@@ -161,7 +161,7 @@ static bool is_attended(const struct model *m, int queue)
         const struct model_request *r = &m->clients[i].request;
 
         if (m->clients[i].used && r->kind == REQUEST_FETCH && !r->answered &&
-            !r->unblocked && r->step < m->step && r->until > m->now &&
+            !r->unblocked && r->step < m->since && r->until > m->now &&
             r->count > 0 && fetch_place(r, queue) >= 0)
             return !m->queues[queue].paused && !m->draining && !m->disk_full;
     }
@@ -183,7 +183,7 @@ static bool is_in_line(const struct model *m, const struct model_job *k,
 static bool is_before(const struct model *m, const struct model_job *k,
                       const struct model_job *j)
 {
-    if (!k->used || k->state != MODEL_QUEUED || k->ready_step == m->step ||
+    if (!k->used || k->state != MODEL_QUEUED || k->ready_step >= m->since ||
         !is_in_line(m, k, j) || k->submit_seq >= j->submit_seq ||
         k->ready_seq >= j->ready_seq || k->loose ||
         rules_group_has_width(m, k->group))

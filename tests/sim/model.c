@@ -105,8 +105,9 @@ static bool has_room(const struct model *m, int queue, int64_t len, bool before)
             (j->state != MODEL_QUEUED && j->state != MODEL_DELAYED &&
              j->state != MODEL_DELIVERING))
             continue;
-        if (before && (j->state == MODEL_DELIVERING ? j->delivery > m->began
-                                                    : j->again_step == m->step))
+        if (before &&
+            (j->state == MODEL_DELIVERING ? j->delivery > m->began
+                                          : j->again_step >= m->since))
             continue;
         jobs++;
         bytes += j->payload_len;
@@ -302,7 +303,7 @@ static void check_deliveries(const struct model *m, struct model_eyes *eyes)
             VIEW_DELIVERING)
             violation("the result of job %llx went on without room or turn",
                       (unsigned long long)j->id);
-        if (!m->disk_full && !m->draining &&
+        if (!m->behind && !m->disk_full && !m->draining &&
             !ends_delivery_waits(m, j->then[0], j->delivery) &&
             model_queue_has_room(m, j->then[0], j->result_len))
             violation("the result of job %llx waits although there is room",
@@ -329,13 +330,20 @@ void model_step(struct model *m, struct model_eyes *eyes,
                 size_t nreplies)
 {
     m->now = ev->now_ms;
-    m->began = m->seq;
     m->step++;
-    m->jumped = ev->kind == EVENT_START;
+    if (ev->kind == EVENT_START)
+        m->jumped = true;
+    else if (!m->behind)
+        m->jumped = false;
+    if (!m->behind) {
+        m->since = m->step;
+        m->began = m->seq;
+        for (int i = 0; i < m->ngroups; i++)
+            m->groups[i].was_over = m->groups[i].cancelled ||
+                                    m->groups[i].closed || m->groups[i].ended;
+    }
+    m->behind = core_next_ms(eyes->core) <= m->now;
     event_subject(m, ev);
-    for (int i = 0; i < m->ngroups; i++)
-        m->groups[i].was_over =
-            m->groups[i].cancelled || m->groups[i].closed || m->groups[i].ended;
     m->early = true;
     rules_time(m, eyes);
     rules_settle(m, eyes);
@@ -355,7 +363,8 @@ void model_step(struct model *m, struct model_eyes *eyes,
         if (c->request.unblocked && !c->request.answered)
             violation("client %llu waits on although its wait was ended",
                       (unsigned long long)c->id);
-        check_waiting(m, c);
+        if (!m->behind)
+            check_waiting(m, c);
     }
     for (int i = 0; i < MODEL_CLIENTS; i++)
         if (m->clients[i].used && m->clients[i].request.answered)
@@ -380,5 +389,6 @@ void model_restart(struct model *m, int64_t now)
             j->loose = true;
         j->ahead = false;
         j->notice_may = true;
+        j->purging = false;
     }
 }

@@ -97,7 +97,9 @@ struct model_job {
     int64_t needs[MODEL_LIMITERS]; /* 0: does not */
     uint32_t needs_made[MODEL_LIMITERS]; /* which of that name it was */
     char key[8];                /* "": none, or it has gone on to a retry */
-    bool dead;                  /* on the list of those */
+    bool purging;               /* a QUEUE PURGE will come to it */
+    bool dead;                  /* on the list of those ... */
+    uint64_t purged_step;       /* ... or was, when that was purged */
     int64_t delay_lo, delay_hi; /* DELAYED: until somewhere between */
     int64_t fails, losts;       /* counted for sure */
     int64_t maybe_fails, maybe_losts; /* an attempt both timed out and lost */
@@ -198,6 +200,8 @@ struct model_session {
     int64_t alive;            /* last sign of life */
     int64_t lease_lo;         /* an attempt may be lost from here on */
     int64_t gone_lo, gone_hi; /* its grace ends between them */
+    enum model_body ending; /* its client will not come back: what it holds ends
+                             * so, one after the other; BODY_NONE */
     bool grace_over;
     int64_t first, last; /* numbers that it remembers; last 0: none */
     struct model_led {
@@ -259,9 +263,13 @@ struct model {
     bool restarted;    /* ever */
     bool jumped;       /* many times were passed at once: in any order */
     uint64_t reported; /* the job that this step's event reports on */
-    uint64_t began;    /* seq, as this step began */
-    bool early;        /* the event has not been looked at */
-    int purged;        /* the queue that is purged in this step; -1 */
+    /* The core works off in slices what an event leads to; others may come
+     * between two. Until all is done that counts as one step. */
+    bool behind;    /* some of it is left ... */
+    uint64_t since; /* ... the step that it began in */
+    uint64_t began; /* seq, as that began */
+    bool early;     /* the event has not been looked at */
+    int purged;     /* the queue that is purged in this step; -1 */
     /* Attempts that led to others, since the start; and jobs that have ended
      * since the last comparison, perhaps by way of the queue. */
     uint64_t retries, retries_maybe;

@@ -99,12 +99,12 @@ static void queue_purge(struct model *m, struct model_client *c,
         if (j->used && j->queue == q)
             r->purged_hi += j->state == MODEL_JOINING ||
                             (j->outcome == VIEW_CANCELLED && j->group >= 0 &&
-                             j->end_step == m->step);
+                             j->end_step >= m->since);
         if (!is_queued(j) || j->queue != q)
             continue;
         r->purged_hi++;
         r->purged_lo += j->group < 0;
-        rules_job_cancel(m, j, "purged");
+        j->purging = true;
     }
 }
 
@@ -134,7 +134,7 @@ bool reply_join(struct model *m, struct model_client *c,
         return true;
     }
     if (node_int(rep->n) == 1 && queue_is_unfinished(m, r->queues[0]) &&
-        m->queues[r->queues[0]].filled != m->step)
+        m->queues[r->queues[0]].filled < m->since)
         violation("QUEUE JOIN says 1, and something is unfinished");
     if (node_int(rep->n) == 0 && r->until > m->now && !r->unblocked)
         violation("QUEUE JOIN says 0 before its time");

@@ -278,15 +278,33 @@ void rules_session_free(struct model *m, int s)
     m->sessions[s].over = m->step;
 }
 
-void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
-                       enum model_body body, bool certain)
+/* Does the attempt go on, as the core shows it? */
+static bool job_runs_on(struct model *m, struct model_eyes *eyes,
+                        const struct model_job *j)
 {
+    struct job_view v = rules_job_look(m, eyes, j);
+
+    return v.found && v.attempt == (int64_t)j->attempt &&
+           (v.state == VIEW_RUNNING || v.state == VIEW_CANCELLING);
+}
+
+/* A session's presence is over; BODY_NONE: its attempts go on. False: some of
+ * what it holds has not been reached yet. */
+static bool session_end(struct model *m, struct model_eyes *eyes, int s,
+                        enum model_body body, bool certain)
+{
+    bool all = true;
+
     for (int i = 0; body != BODY_NONE && i < m->njobs; i++) {
         struct model_job *j = &m->jobs[i];
 
         if (!j->used || j->session != s ||
             (j->state != MODEL_RUNNING && j->state != MODEL_CANCELLING))
             continue;
+        if (m->behind && job_runs_on(m, eyes, j)) {
+            all = false;
+            continue;
+        }
         j->body = body;
         ends_attempt(m, eyes, j);
         j->session = -1;
@@ -300,12 +318,28 @@ void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
         v = rules_group_look(m, eyes, g);
         if (ends_group_well(m, eyes, g))
             continue;
+        if (m->behind && v.found && !v.reason.p && !v.ended_state) {
+            all = false;
+            continue;
+        }
         if (!certain && v.found && !v.reason.p && !v.ended_state)
             continue;
         rules_group_cancel(m, g, "owner-lost");
         if (g->closed && g->succeed > 0)
             g->has_reason = false; /* a member of it may have gone first */
     }
+    return all;
+}
+
+void rules_session_ending(struct model *m, struct model_eyes *eyes, int s)
+{
+    enum model_body body = m->sessions[s].ending;
+
+    if (!session_end(m, eyes, s, body, body == BODY_RELEASED))
+        return;
+    m->sessions[s].ending = BODY_NONE;
+    if (body == BODY_RELEASED)
+        rules_session_free(m, s);
 }
 
 /* ------------------------------------------------------------------ time */
@@ -327,6 +361,19 @@ static void job_ask(const struct model *m, struct model_job *j)
     }
 }
 
+bool rules_job_unreached(struct model *m, struct model_eyes *eyes,
+                         const struct model_job *j)
+{
+    struct job_view v;
+
+    if (!m->behind)
+        return false;
+    v = rules_job_look(m, eyes, j);
+    return v.found && v.attempt == (int64_t)j->attempt &&
+           (v.state == VIEW_DELAYED || v.state == VIEW_READY ||
+            v.state == VIEW_PARKED);
+}
+
 static void job_time_queued(struct model *m, struct model_eyes *eyes,
                             struct model_job *j)
 {
@@ -338,7 +385,7 @@ static void job_time_queued(struct model *m, struct model_eyes *eyes,
         j->inherited = deadline != j->deadline || m->jumped;
         j->deadline_hit = true;
     }
-    if (j->deadline_hit || expired) {
+    if ((j->deadline_hit || expired) && !rules_job_unreached(m, eyes, j)) {
         ends_queued(m, eyes, j,
                     TO_FAILED |
                         (j->inherited || m->jumped || ends_swept(m, eyes, j)
@@ -349,7 +396,7 @@ static void job_time_queued(struct model *m, struct model_eyes *eyes,
     if (j->state == MODEL_DELAYED && j->delay_lo <= m->now) {
         struct job_view v = rules_job_look(m, eyes, j);
 
-        if (j->delay_hi > m->now && v.state == VIEW_DELAYED)
+        if ((j->delay_hi > m->now || m->behind) && v.state == VIEW_DELAYED)
             return;
         if (v.state == VIEW_DELAYED)
             violation("job %llx is delayed past its time by %lld ms",
@@ -362,12 +409,15 @@ static void job_time_queued(struct model *m, struct model_eyes *eyes,
     }
 }
 
-static void job_time_running(struct model *m, struct model_job *j)
+static void job_time_running(struct model *m, struct model_eyes *eyes,
+                             struct model_job *j)
 {
-    int64_t deadline = rules_job_deadline(m, j);
+    int64_t deadline;
 
-    if (rules_job_shielded(j) && j->shield_until <= m->now)
+    if (rules_job_shielded(j) && j->shield_until <= m->now &&
+        !(m->behind && rules_job_look(m, eyes, j).shielded != CORE_NONE))
         rules_job_unshield(m, j);
+    deadline = rules_job_deadline(m, j);
     if (deadline != CORE_NONE && deadline <= m->now && !j->deadline_hit) {
         j->deadline_hit = true;
         j->inherited = deadline != j->deadline || m->jumped;
@@ -414,7 +464,6 @@ static void job_time_lease(struct model *m, struct model_eyes *eyes,
 {
     const struct model_session *s = &m->sessions[j->session];
     int64_t hi = max_i64(s->alive, s->dispatched) + m->limits.lease_ms;
-    struct job_view v;
 
     if (m->now < max_i64(s->lease_lo, j->started_last + m->limits.lease_ms))
         return;
@@ -422,9 +471,7 @@ static void job_time_lease(struct model *m, struct model_eyes *eyes,
     /* Just then it may have been handed another job, which renews it. */
     if (m->now <= hi && (j->id == m->reported || j->session == m->leaving))
         return;
-    v = rules_job_look(m, eyes, j);
-    if (m->now <= hi && v.found && v.attempt == (int64_t)j->attempt &&
-        (v.state == VIEW_RUNNING || v.state == VIEW_CANCELLING))
+    if ((m->now <= hi || m->behind) && job_runs_on(m, eyes, j))
         return;
     end_fetch(m, j->session);
     j->body = BODY_LOST;
@@ -452,6 +499,10 @@ static void session_time(struct model *m, struct model_eyes *eyes, int i)
     struct model_session *s = &m->sessions[i];
     bool gone = m->now >= s->gone_hi;
 
+    if (s->ending != BODY_NONE) {
+        rules_session_ending(m, eyes, i);
+        return;
+    }
     if (!rules_session_holds(m, i) && s->client == 0 && s->grace_over) {
         rules_session_free(m, i);
         return;
@@ -470,12 +521,26 @@ static void session_time(struct model *m, struct model_eyes *eyes, int i)
     if (!gone)
         return;
     /* what it fetched waits for the end of the lease */
-    rules_session_end(m, eyes, i, BODY_NONE, true);
-    s->grace_over = true;
+    if (session_end(m, eyes, i, BODY_NONE, true))
+        s->grace_over = true;
+}
+
+/* That a delay is over is not recorded: after a start it is found out anew. */
+static void delays_again(struct model *m, struct model_eyes *eyes)
+{
+    for (int i = 0; i < m->njobs; i++) {
+        struct model_job *j = &m->jobs[i];
+
+        if (j->used && j->state == MODEL_QUEUED && j->delay_lo <= m->now &&
+            rules_job_look(m, eyes, j).state == VIEW_DELAYED)
+            j->state = MODEL_DELAYED;
+    }
 }
 
 void rules_time(struct model *m, struct model_eyes *eyes)
 {
+    if (m->jumped && m->behind)
+        delays_again(m, eyes);
     for (int i = 0; i < m->ngroups; i++)
         if (rules_group_live(&m->groups[i]))
             group_time(m, i);
@@ -489,7 +554,7 @@ void rules_time(struct model *m, struct model_eyes *eyes)
         else if (j->state == MODEL_DELIVERING)
             job_time_delivering(m, j);
         else
-            job_time_running(m, j);
+            job_time_running(m, eyes, j);
     }
     for (int i = 0; i < MODEL_SESSIONS; i++)
         if (m->sessions[i].used)
@@ -511,7 +576,7 @@ static bool settle_group_cancel(struct model *m, struct model_eyes *eyes,
     const struct model_job *job = g->parent_is_job ? &m->jobs[g->parent] : NULL;
     bool due = job ? (job->cancelled && !job->kept_back) || job->deadline_hit
                    : g->parent >= 0 && m->groups[g->parent].cancelled;
-    bool may = job && job->asked_step == m->step;
+    bool may = job && job->asked_step >= m->since;
     struct group_view v;
 
     if (g->outside || (g->cancelled && !due))
@@ -546,7 +611,7 @@ static bool job_started_before(struct model *m, struct model_eyes *eyes,
 {
     struct job_view v;
 
-    if (j->cancelled_step != m->step)
+    if (j->cancelled_step < m->since)
         return false;
     v = rules_job_look(m, eyes, j);
     return v.found && v.state == VIEW_CANCELLING &&
@@ -565,11 +630,14 @@ static bool settle_job(struct model *m, struct model_eyes *eyes,
     }
     if (j->state == MODEL_DELIVERING)
         return ends_delivery(m, eyes, j);
-    if (queued && !j->cancelled && m->queues[j->queue].closed_now) {
-        rules_job_cancel(m, j, "queue closed");
-    }
+    /* Neither is a level: it may be opened again, or crash, before that comes
+     * to this one. */
+    if (queued && !j->cancelled &&
+        (j->purging || m->queues[j->queue].closed_now) &&
+        !rules_job_unreached(m, eyes, j))
+        rules_job_cancel(m, j, j->purging ? "purged" : "queue closed");
     if (queued && j->cancelled) {
-        if (job_started_before(m, eyes, j))
+        if (job_started_before(m, eyes, j) || rules_job_unreached(m, eyes, j))
             return false;
         /* one that has just come may be late as well */
         j->deadline_hit |= rules_job_deadline(m, j) != CORE_NONE &&
@@ -609,10 +677,10 @@ static bool settle_group_end(struct model *m, struct model_eyes *eyes,
         violation("group %llx was forgotten as it ended",
                   (unsigned long long)g->id);
     if (!v.ended_state) {
-        /* a cancelled group may still wait for its CLOSE */
-        if (g->closed)
-            violation("group %llx is closed and empty and has not ended",
-                      (unsigned long long)g->id);
+        if (!m->behind)
+            violation(
+                "group %llx takes no members, has none, and has not ended",
+                (unsigned long long)g->id);
         return false;
     }
     if (patient && !ends_group_fits(m, g, &v))

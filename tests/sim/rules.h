@@ -51,9 +51,13 @@ void rules_session_free(struct model *m, int s);
 bool rules_job_shielded(const struct model_job *j);
 /* The shield is over: what it kept back is delivered. */
 void rules_job_unshield(const struct model *m, struct model_job *j);
-/* A session's presence is over; BODY_NONE: its attempts go on. */
-void rules_session_end(struct model *m, struct model_eyes *eyes, int s,
-                       enum model_body body, bool certain);
+/* What a session holds whose client will not come back ends. */
+void rules_session_ending(struct model *m, struct model_eyes *eyes, int s);
+
+/* Does the core show it as if it still waited for its start? It may, while
+ * something is left to be done. */
+bool rules_job_unreached(struct model *m, struct model_eyes *eyes,
+                         const struct model_job *j);
 
 /* What is due by now happens. */
 void rules_time(struct model *m, struct model_eyes *eyes);

@@ -129,6 +129,7 @@ void session_resume(struct model *m, struct model_eyes *eyes,
             violation("SESSION RESUME got %s", error_code(n->v.code));
         /* one that has nothing may be forgotten early */
         if (i >= 0 && m->now < m->sessions[i].gone_lo &&
+            m->sessions[i].ending == BODY_NONE &&
             (rules_session_holds(m, i) ||
              (once_remembers(&m->sessions[i]) && !once_is_tight(m))))
             violation("a session was given up before its grace was over");
@@ -136,7 +137,7 @@ void session_resume(struct model *m, struct model_eyes *eyes,
             rules_session_free(m, i);
         return;
     }
-    if (i < 0 && !m->restarted)
+    if (i < 0 ? !m->restarted : m->sessions[i].ending != BODY_NONE)
         violation("a session that is gone was resumed");
     if (i < 0) { /* a restart may give it a new grace */
         i = session_ghost(m, id);
@@ -174,15 +175,16 @@ void session_disconnect(struct model *m, struct model_eyes *eyes,
             session_left(m, s);
             break;
         case DISCONNECT_CLEAN:
-            rules_session_end(m, eyes, c->session, BODY_RELEASED, true);
-            rules_session_free(m, c->session);
+            s->ending = BODY_RELEASED;
             break;
         case DISCONNECT_DEAD:
-            rules_session_end(m, eyes, c->session, BODY_LOST, false);
+            s->ending = BODY_LOST;
             s->gone_lo = m->now;
             s->gone_hi = m->now + m->limits.session_grace_ms;
             break;
         }
+        if (s->ending != BODY_NONE)
+            rules_session_ending(m, eyes, c->session);
     }
     c->used = false;
 }
@@ -199,6 +201,7 @@ void sessions_restart(struct model *m, int64_t now)
         s->gone_hi = now + m->limits.session_grace_ms;
         if (s->client || s->gone_lo > m->now)
             s->gone_lo = s->gone_hi;
+        s->ending = BODY_NONE;
         s->alive = s->dispatched = now;
         s->lease_lo = now;
         s->client = 0;

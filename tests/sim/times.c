@@ -44,17 +44,12 @@ static void refused(uint32_t errors, bool must, const struct node *n)
 }
 
 /* It may start then; it has not begun. */
-static void job_delay(struct model *m, struct model_job *j, int64_t at)
+static void job_delay(const struct model *m, struct model_job *j, int64_t at)
 {
-    if (at > m->now) {
+    if (at > m->now)
         j->state = MODEL_DELAYED;
+    if (j->state == MODEL_DELAYED)
         j->delay_lo = j->delay_hi = at;
-    } else if (j->state == MODEL_DELAYED) {
-        j->state = MODEL_QUEUED;
-        j->ready_seq = ++m->seq;
-        j->ready_step = m->step;
-        j->loose = true;
-    }
 }
 
 /* It is so already: OK, whatever that did, and nothing changes. */

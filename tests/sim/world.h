@@ -76,6 +76,9 @@ struct world {
     bool crashes, journal;
     bool thorough;  /* compares everything after each step */
     bool uncertain; /* a crash is near: each entry may be the last */
+    int hasty; /* how often, in percent, the next event does not wait for the
+                * ticks that are due */
+    int ticks; /* that were due at once, since it did not wait for more */
     struct core_limits limits;
     struct late late;
     struct ledger ledger;
