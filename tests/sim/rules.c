@@ -446,15 +446,18 @@ static void job_time_delivering(const struct model *m, struct model_job *j)
     j->deadline_hit = true;
 }
 
-/* Its lease is over: an open FETCH of the session ends, as if unblocked. */
-static void end_fetch(struct model *m, int session)
+/* Its lease is over: an open FETCH of the session ends, as if unblocked; or it
+ * may, while what it holds has not been come to. */
+static void end_fetch(struct model *m, int session, bool certain)
 {
     for (int i = 0; i < MODEL_CLIENTS; i++) {
         struct model_client *c = &m->clients[i];
 
         if (c->used && c->session == session &&
-            c->request.kind == REQUEST_FETCH)
-            c->request.unblocked = true;
+            c->request.kind == REQUEST_FETCH) {
+            c->request.unblocked |= certain;
+            c->request.until = min_i64(c->request.until, m->now);
+        }
     }
 }
 
@@ -471,9 +474,12 @@ static void job_time_lease(struct model *m, struct model_eyes *eyes,
     /* Just then it may have been handed another job, which renews it. */
     if (m->now <= hi && (j->id == m->reported || j->session == m->leaving))
         return;
-    if ((m->now <= hi || m->behind) && job_runs_on(m, eyes, j))
+    if ((m->now <= hi || m->behind) && job_runs_on(m, eyes, j)) {
+        if (m->now >= hi && m->behind)
+            end_fetch(m, j->session, false);
         return;
-    end_fetch(m, j->session);
+    }
+    end_fetch(m, j->session, true);
     j->body = BODY_LOST;
     ends_attempt(m, eyes, j);
     j->session = -1;
