@@ -291,10 +291,6 @@ struct job *queue_next(struct core *c, struct queue *q)
             if (!full && !refused)
                 return j;
         }
-        if (!core_work(c)) {
-            queue_wake(c, q);
-            return NULL;
-        }
         if (full) {
             wait_for_width(c, q, j, full);
         } else if (cancelled) {
@@ -303,6 +299,12 @@ struct job *queue_next(struct core *c, struct queue *q)
                        j->group->cancel_grace_ms);
         } else if (!refused) {
             job_queued_timer(c, j->extra); /* has not fired yet */
+        }
+        /* One is out of the way in any case: whoever asks again and again gets
+         * to the end, as short as steps may be. */
+        if (!core_work(c)) {
+            queue_wake(c, q);
+            return NULL;
         }
     }
     return NULL;

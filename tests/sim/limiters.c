@@ -357,13 +357,14 @@ void limits_compare(struct model *m, struct model_eyes *eyes)
 
 /* -------------------------------------------------------------------- fair */
 
-static uint64_t served(const struct model *m, const struct model_job *j)
+static int turn_find(const struct model *m, const struct model_job *j)
 {
     for (int i = 0; i < MODEL_TURNS; i++)
-        if (m->turns[i].queue == j->queue && m->turns[i].group == j->group &&
+        if (m->turns[i].last && m->turns[i].queue == j->queue &&
+            m->turns[i].group == j->group &&
             m->turns[i].priority == j->priority)
-            return m->turns[i].served;
-    return 0;
+            return i;
+    return -1;
 }
 
 static bool takes_turns(const struct model *m, const struct model_job *j)
@@ -375,7 +376,8 @@ static bool takes_turns(const struct model *m, const struct model_job *j)
 
 void turns_check(const struct model *m, const struct model_job *j)
 {
-    uint64_t last = served(m, j);
+    int turn = turn_find(m, j);
+    uint64_t last = turn < 0 ? 0 : m->turns[turn].served;
 
     if (!last || !takes_turns(m, j) || j->loose)
         return;
@@ -384,7 +386,10 @@ void turns_check(const struct model *m, const struct model_job *j)
 
         if (!k->used || k->state != MODEL_QUEUED || k->queue != j->queue ||
             k->priority != j->priority || k->group == j->group ||
-            !takes_turns(m, k) || k->ready_seq > last || served(m, k) > last)
+            !takes_turns(m, k) || k->ready_seq > last)
+            continue;
+        turn = turn_find(m, k);
+        if (turn >= 0 && m->turns[turn].last > last)
             continue;
         violation("job %llx starts, the second of its group, and %llx of "
                   "another has waited all the time",
@@ -394,22 +399,19 @@ void turns_check(const struct model *m, const struct model_job *j)
 
 void turns_served(struct model *m, const struct model_job *j)
 {
-    int to = 0;
+    int to = turn_find(m, j);
 
-    if (!takes_turns(m, j)) /* another line */
+    if (m->queues[j->queue].set.fair != 1)
         return;
-    for (int i = 0; i < MODEL_TURNS; i++) {
-        if (m->turns[i].served && m->turns[i].queue == j->queue &&
-            m->turns[i].group == j->group &&
-            m->turns[i].priority == j->priority) {
-            to = i;
-            break;
-        }
-        if (m->turns[i].served < m->turns[to].served)
-            to = i;
+    if (to < 0) {
+        to = 0;
+        for (int i = 0; i < MODEL_TURNS; i++)
+            if (m->turns[i].last < m->turns[to].last)
+                to = i;
+        m->turns[to] = (struct model_turn){
+            .queue = j->queue, .group = j->group, .priority = j->priority};
     }
-    m->turns[to] = (struct model_turn){.queue = j->queue,
-                                       .group = j->group,
-                                       .priority = j->priority,
-                                       .served = ++m->seq};
+    m->turns[to].last = ++m->seq;
+    if (takes_turns(m, j))
+        m->turns[to].served = m->turns[to].last;
 }

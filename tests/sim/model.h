@@ -183,11 +183,15 @@ struct model_limiter {
     int64_t level_lo, level_hi, filled_at;
 };
 
-/* When a group was last served in a fair queue. */
+/* When a group was last served in a fair queue: for sure, and at all. What was
+ * released, waited for something else, or was ready before the queue was fair
+ * (and after a restart may be so anew) has a turn of its own, or that of its
+ * group. */
 struct model_turn {
     int queue, group; /* index; -1: root */
     int64_t priority;
-    uint64_t served; /* 0: the slot is free */
+    uint64_t served;
+    uint64_t last; /* 0: the slot is free */
 };
 
 /* One that is over is still known while its slot is free: a restart may bring

@@ -609,6 +609,53 @@ START_TEST(short_steps_get_to_the_end_of_a_line)
 }
 END_TEST
 
+/* Each time the limiter came by, a job that only had to step aside took all
+ * that there was to spend, and stayed where it was. */
+START_TEST(short_steps_get_past_those_that_step_aside)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event width = a_group(), late, tick = {.kind = EVENT_TICK};
+    struct core_event resume_queue = {.kind = EVENT_QUEUE_PAUSE,
+                                      .client = {2},
+                                      .u.queue = {.name = STR("a")}};
+    struct token holder, busy;
+    uint64_t g, waits;
+
+    core_limits_init(&d->limits);
+    d->limits.step_work = 2;
+    daemon_start(d);
+    set_permits(d, "gpu", 1);
+    set_permits(d, "disk", 1);
+    width.u.group_open.width = 1;
+    g = open_event(d, &width);
+    (void)in_group(d, "", g);
+    busy = take(d);
+    (void)limited(d, "q", "gpu");
+    holder = take(d);
+    waits = limited(d, "a", "gpu");
+    (void)limited(d, "a", "gpu,disk");
+    wait_for(d, 11, "a");
+    pause_queue(d, "a", true);
+    for (int i = 0; i < 6; i++) {
+        struct core_event ev = a_job("a");
+
+        ev.u.submit.group.n = g;
+        ev.u.submit.priority = 9;
+        (void)submit_event(d, &ev);
+    }
+    daemon_one(d, &resume_queue);
+    late = a_report(EVENT_DONE, holder, "");
+    late.client.n = 9;
+    daemon_one(d, &late);
+    for (int i = 0; i < 100 && core_next_ms(d->core) <= d->now; i++)
+        daemon_one(d, &tick);
+    ck_assert_int_gt(core_next_ms(d->core), d->now);
+    ck_assert_uint_eq(id_of(got(d, 11)), waits);
+    ck_assert(is_ok(report(d, EVENT_DONE, busy, "")));
+    daemon_free(d);
+}
+END_TEST
+
 /* core_check() took it for a permit too many. */
 START_TEST(a_need_accepted_without_permits_takes_all_there_are)
 {
@@ -1350,6 +1397,7 @@ int main(void)
     TEST(lowering_lets_holders_finish);
     TEST(lowering_below_a_need_does_not_strand_it);
     TEST(short_steps_get_to_the_end_of_a_line);
+    TEST(short_steps_get_past_those_that_step_aside);
     TEST(a_need_accepted_without_permits_takes_all_there_are);
     TEST(permits_come_back_however_the_body_ends);
     TEST(a_lost_lease_gives_permits_back);
