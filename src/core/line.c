@@ -583,20 +583,22 @@ static void take_offers(struct core *c, struct queue *q)
 
 struct job *lane_first(struct core *c, struct queue *q)
 {
-    if (!list_empty(&q->offers))
-        take_offers(c, q);
-    while (q->open_mask &&
-           (!q->ready_mask ||
-            top_priority(q->open_mask) >= top_priority(q->ready_mask))) {
-        int p = top_priority(q->open_mask);
-        struct lane *lane =
-            container_of(heap_min(&q->open[p]), struct lane, open);
+    for (;;) {
+        struct lane *lane;
+        int p;
 
+        if (!list_empty(&q->offers))
+            take_offers(c, q);
+        if (!q->open_mask)
+            return NULL;
+        p = top_priority(q->open_mask);
+        if (q->ready_mask && p < top_priority(q->ready_mask))
+            return NULL;
+        lane = container_of(heap_min(&q->open[p]), struct lane, open);
         if (!list_empty(&lane->jobs))
             return first_of(lane);
-        lane_close(lane);
+        lane_close(lane); /* an offer may have been behind it */
     }
-    return NULL;
 }
 
 /* The earliest turn of those that have not been looked at. */

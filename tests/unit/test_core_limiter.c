@@ -656,6 +656,33 @@ START_TEST(short_steps_get_past_those_that_step_aside)
 }
 END_TEST
 
+/* A cancelled member had left its group's place in the queue open, and whoever
+ * waited for a permit was behind that. */
+START_TEST(nobody_is_behind_a_place_that_is_empty)
+{
+    struct daemon *d = daemon_new();
+    struct core_event width = a_group(), member = a_job("a");
+    struct token busy, holder;
+    uint64_t gone, waits;
+
+    set_permits(d, "gpu", 1);
+    width.u.group_open.width = 1;
+    member.u.submit.group.n = open_event(d, &width);
+    (void)in_group(d, "", member.u.submit.group.n);
+    busy = take(d);
+    (void)limited(d, "q", "gpu");
+    holder = take(d);
+    gone = submit_event(d, &member);
+    waits = limited(d, "a", "gpu");
+    ck_assert_uint_eq(count_of(fetch_from(d, 11, 1, 0, "a")), 0);
+    ck_assert(is_ok(report(d, EVENT_DONE, busy, "")));
+    cancel_job(d, gone, "");
+    ck_assert(is_ok(report(d, EVENT_DONE, holder, "")));
+    ck_assert_uint_eq(id_of(fetch_from(d, 11, 1, 0, "a")), waits);
+    daemon_free(d);
+}
+END_TEST
+
 /* core_check() took it for a permit too many. */
 START_TEST(a_need_accepted_without_permits_takes_all_there_are)
 {
@@ -1398,6 +1425,7 @@ int main(void)
     TEST(lowering_below_a_need_does_not_strand_it);
     TEST(short_steps_get_to_the_end_of_a_line);
     TEST(short_steps_get_past_those_that_step_aside);
+    TEST(nobody_is_behind_a_place_that_is_empty);
     TEST(a_need_accepted_without_permits_takes_all_there_are);
     TEST(permits_come_back_however_the_body_ends);
     TEST(a_lost_lease_gives_permits_back);
