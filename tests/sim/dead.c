@@ -225,13 +225,35 @@ bool dead_event(struct model *m, struct model_eyes *eyes,
     }
 }
 
-void dead_compare(struct model *m, struct model_eyes *eyes)
+static const struct node *ask_list(const struct model *m,
+                                   struct model_eyes *eyes)
 {
     struct core_event ev = {.kind = EVENT_DEAD_LIST,
                             .now_ms = m->now,
                             .client = {VIEW_CLIENT},
                             .u.dead.count = 10000};
-    const struct node *list = view_ask(eyes->core, eyes->arena, &ev);
+
+    return view_ask(eyes->core, eyes->arena, &ev);
+}
+
+void dead_start(struct model *m, struct model_eyes *eyes)
+{
+    const struct node *list = ask_list(m, eyes);
+
+    for (int i = 0; i < m->njobs; i++) {
+        struct model_job *j = &m->jobs[i];
+
+        if (!j->used || j->dead || !is_purged_now(m, j))
+            continue;
+        for (uint32_t k = 0; k < list->v.count; k++)
+            j->dead |=
+                node_id(node_get(node_item(list, k), "id"), 'j') == j->id;
+    }
+}
+
+void dead_compare(struct model *m, struct model_eyes *eyes)
+{
+    const struct node *list = ask_list(m, eyes);
     int64_t least = 0;
     uint64_t last = 0;
 

@@ -344,6 +344,8 @@ void model_step(struct model *m, struct model_eyes *eyes,
     }
     m->behind = core_next_ms(eyes->core) <= m->now;
     event_subject(m, ev);
+    if (ev->kind == EVENT_START)
+        dead_start(m, eyes);
     m->early = true;
     rules_time(m, eyes);
     rules_settle(m, eyes);
