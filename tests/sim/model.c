@@ -246,7 +246,8 @@ static void check_waiting(struct model *m, struct model_client *c)
                       (unsigned long long)c->id);
         break;
     case REQUEST_FETCH:
-        if (r->answered && !r->idle)
+        /* What is left of an earlier event may come after an empty answer. */
+        if (r->answered && (!r->idle || m->since < m->step))
             break;
         if (r->count > 0 && !m->disk_full &&
             !(r->idle && fetch_is_crowded(m, r)) && job_for(m, r))
