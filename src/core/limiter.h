@@ -173,8 +173,9 @@ void lane_close(struct lane *lane);
 struct job *lane_first(struct core *c, struct queue *q);
 
 /* May the job take what it needs? If not it is parked, or its lane is closed.
- * It is the first of its lane, or a ready one. */
-bool line_admit(struct core *c, struct job *j);
+ * It is the first of its lane, or a ready one. *put_off: nothing was decided, a
+ * limiter will come by; not said of one that has just been parked. */
+bool line_admit(struct core *c, struct job *j, bool *put_off);
 /* Why it may not: the limiter, or NULL. */
 const struct limiter *line_refuses(const struct core *c, const struct job *j);
 /* The limiter that a parked job waits for, or NULL. */

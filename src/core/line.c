@@ -507,12 +507,13 @@ static void note_holders(const struct core *c, const struct limiter *l,
     }
 }
 
-bool line_admit(struct core *c, struct job *j)
+bool line_admit(struct core *c, struct job *j, bool *put_off)
 {
     struct refusal r = refusal(c, j);
     struct lane *lane;
     struct line *line;
 
+    *put_off = r.kind == REFUSAL_PENDING && j->extra->lane;
     if (r.kind == REFUSAL_NONE)
         return true;
     if (!j->extra->lane) {
@@ -656,7 +657,9 @@ void limiter_serve(struct core *c, struct limiter *l)
     int64_t until;
 
     /* A step that ends in the middle goes on there: from the beginning it might
-     * never come further than to those whom it has just refused. */
+     * never come further than to those whom it has just refused. Nor do others
+     * have a turn before it is through: two of them could put off a job that
+     * needs both to one another for ever. */
     if (!l->halfway) {
         l->stuck = l->again = false;
         list_remove(&l->outranked);
@@ -669,8 +672,6 @@ void limiter_serve(struct core *c, struct limiter *l)
     while (limiter_room(c, l) > 0 && (line = next_line(c, l, &until))) {
         if (!core_work(c)) {
             l->halfway = true;
-            list_remove(&l->wake);
-            list_push_back(&c->limiter_wakes, &l->wake);
             return;
         }
         offer(line);

@@ -278,7 +278,7 @@ struct job *queue_next(struct core *c, struct queue *q)
     while ((j = first_job(c, q))) {
         struct group *full = NULL;
         bool refused = false; /* and parked for want of permits */
-        bool cancelled;
+        bool put_off = false, cancelled;
 
         deadline_reach(c, j->group);
         cancelled = group_cancelled(j->group) != NULL;
@@ -287,7 +287,7 @@ struct job *queue_next(struct core *c, struct queue *q)
             full = job_full_group(j);
             if (LIKELY(!full && !(j->extra && j->extra->needs)))
                 return j;
-            refused = !full && !line_admit(c, j);
+            refused = !full && !line_admit(c, j, &put_off);
             if (!full && !refused)
                 return j;
         }
@@ -301,8 +301,9 @@ struct job *queue_next(struct core *c, struct queue *q)
             job_queued_timer(c, j->extra); /* has not fired yet */
         }
         /* One is out of the way in any case: whoever asks again and again gets
-         * to the end, as short as steps may be. */
-        if (!core_work(c)) {
+         * to the end, as short as steps may be. Who was put off will be back,
+         * and there are as many at most as priorities in each line. */
+        if (!put_off && !core_work(c)) {
             queue_wake(c, q);
             return NULL;
         }

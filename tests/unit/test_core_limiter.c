@@ -656,6 +656,34 @@ START_TEST(short_steps_get_past_those_that_step_aside)
 }
 END_TEST
 
+/* Each was served a little in turn, and left the job to the other. */
+START_TEST(short_steps_get_to_the_end_of_two_lines)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event done, tick = {.kind = EVENT_TICK};
+    uint64_t waits;
+
+    core_limits_init(&d->limits);
+    d->limits.step_work = 2;
+    daemon_start(d);
+    set_permits(d, "gpu", 1);
+    set_permits(d, "net", 1);
+    (void)limited(d, "q", "gpu,net");
+    done = a_report(EVENT_DONE, take(d), "");
+    waits = limited(d, "a", "gpu,net");
+    (void)limited(d, "a", "gpu");
+    (void)limited(d, "a", "net");
+    wait_for(d, 11, "a");
+    done.client.n = 9;
+    daemon_one(d, &done);
+    for (int i = 0; i < 100 && core_next_ms(d->core) <= d->now; i++)
+        daemon_one(d, &tick);
+    ck_assert_int_gt(core_next_ms(d->core), d->now);
+    ck_assert_uint_eq(id_of(got(d, 11)), waits);
+    daemon_free(d);
+}
+END_TEST
+
 /* A cancelled member had left its group's place in the queue open, and whoever
  * waited for a permit was behind that. */
 START_TEST(nobody_is_behind_a_place_that_is_empty)
@@ -1425,6 +1453,7 @@ int main(void)
     TEST(lowering_below_a_need_does_not_strand_it);
     TEST(short_steps_get_to_the_end_of_a_line);
     TEST(short_steps_get_past_those_that_step_aside);
+    TEST(short_steps_get_to_the_end_of_two_lines);
     TEST(nobody_is_behind_a_place_that_is_empty);
     TEST(a_need_accepted_without_permits_takes_all_there_are);
     TEST(permits_come_back_however_the_body_ends);
