@@ -53,6 +53,7 @@
     X(FLIGHT_WHOLE, "what a commit releases may have come after it began")     \
     X(TRIM_HASTY, "a segment goes before what replaces it is durable")         \
     X(FAILED_HEARD, "replies leave although the store has failed")             \
+    X(CIRCLE_STANDS, "full queues whose results wait for each other stand")    \
     X(SLICE_FORGOTTEN,                                                         \
       "a request between two slices ends the cancel of a group")
 

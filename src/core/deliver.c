@@ -319,7 +319,7 @@ bool deliver_one(struct core *c, struct queue *q)
         enter(c, run, q);
         return true;
     }
-    return !c->disk_full && turn_circle(c, q);
+    return !c->disk_full && !PLANTED(CIRCLE_STANDS) && turn_circle(c, q);
 }
 
 void deliver_timer(struct core *c, struct job *j)

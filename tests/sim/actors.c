@@ -219,12 +219,18 @@ static const struct str limits[] = {
     {.p = "net:3", .len = 5},     {.p = "disk,gpu", .len = 8},
     {.p = "disk", .len = 4}};
 
-/* After the queue of the same place or one before it: two queues that are full
- * of results for each other would wait for ever. */
+/* After the queue of the same place or one before it ... */
 static const struct str chains[QUEUES - 1] = {{.p = "b,late", .len = 6},
                                               {.p = "c:d.e,late,z", .len = 12},
                                               {.p = "late,z", .len = 6},
                                               {.p = "z", .len = 1}};
+
+/* ... and round: alone, and in pairs of two chains. */
+static const struct str rounds[] = {{.p = "a,a", .len = 3},
+                                    {.p = "b,a,b", .len = 5},
+                                    {.p = "a,b,a", .len = 5},
+                                    {.p = "c:d.e,a", .len = 7},
+                                    {.p = "b,c:d.e,b", .len = 9}};
 
 /* Constants: the model keeps them. */
 static const struct str retry_on[] = {{.p = "", .len = 0},
@@ -283,7 +289,9 @@ static void do_submit(struct actors *a, struct actor *c,
         ev.u.submit.retry_on = retry_on[below(a, ARRAY_LEN(retry_on))];
     if (chance(a, a->limited))
         ev.u.submit.limits = limits[below(a, ARRAY_LEN(limits))];
-    if (queue < QUEUES - 1 && chance(a, a->piped))
+    if (chance(a, a->world->round))
+        ev.u.submit.then = rounds[below(a, ARRAY_LEN(rounds))];
+    else if (queue < QUEUES - 1 && chance(a, a->piped))
         ev.u.submit.then =
             chains[queue + (size_t)below(a, (int64_t)(QUEUES - 1 - queue))];
     if (chance(a, 15))
@@ -855,7 +863,8 @@ static void act_admin(struct actors *a)
         ev.u.queue.name = queue_names[below(a, QUEUES)];
         core_settings_unset(&ev.u.queue.settings);
         if (chance(a, 50))
-            ev.u.queue.settings.max_jobs = 1 + below(a, 15);
+            ev.u.queue.settings.max_jobs =
+                1 + below(a, a->world->round ? 3 : 15);
         else
             ev.u.queue.settings.fair = chance(a, 70);
         break;

@@ -222,7 +222,8 @@ static void job_check_class(struct model *m, struct model_eyes *eyes,
         return;
     if (j->body == BODY_LOST && str_eq(class, STR("lost")))
         return;
-    if (j->nthen && m->queues[j->then[0]].closed && str_eq(class, STR("then")))
+    if (j->nthen && str_eq(class, STR("then")) &&
+        (m->queues[j->then[0]].closed || circles_too_large(m, j)))
         return;
     if (j->expires_at != CORE_NONE && j->expires_at <= m->now &&
         j->attempt == 0 && str_eq(class, STR("expired")))
@@ -485,6 +486,9 @@ bool ends_delivery(struct model *m, struct model_eyes *eyes,
                    struct model_job *j)
 {
     struct job_view v = rules_job_look(m, eyes, j);
+    struct model_job *ring[MODEL_QUEUES] = {j};
+    unsigned ways;
+    int n;
 
     if (v.found && v.state == VIEW_DELIVERING) {
         if (delivery_ways(m, j) && !m->early && !m->behind)
@@ -493,17 +497,24 @@ bool ends_delivery(struct model *m, struct model_eyes *eyes,
         return false;
     }
     if (!v.found || v.outcome != VIEW_OK) {
-        if (!delivery_ways(m, j))
+        ways = delivery_ways(m, j);
+        if (circles_too_large(m, j))
+            ways |= TO_FAILED;
+        if (!ways)
             return false; /* what else happens in this step may explain it */
-        ends_queued(m, eyes, j, delivery_ways(m, j));
+        ends_queued(m, eyes, j, ways);
         return true;
     }
-    if (ends_delivery_waits(m, j->then[0], j->delivery) ||
-        !model_queue_has_room(m, j->then[0], j->result_len))
-        return false;
-    job_follow(m, eyes, j);
-    job_end(m, j, VIEW_OK);
-    return true;
+    if (!ends_delivery_waits(m, j->then[0], j->delivery) &&
+        model_queue_has_room(m, j->then[0], j->result_len))
+        n = 1;
+    else
+        n = circles_turned(m, eyes, j, ring);
+    for (int i = 0; i < n; i++) {
+        job_follow(m, eyes, ring[i]);
+        job_end(m, ring[i], VIEW_OK);
+    }
+    return n > 0;
 }
 
 static void job_deliver(struct model *m, struct model_eyes *eyes,
@@ -531,8 +542,11 @@ void ends_finish(struct model *m, struct model_eyes *eyes, struct model_job *j)
     if (ways & TO_AGAIN &&
         (m->queues[j->queue].closed_now || m->purged == j->queue))
         ways |= TO_CANCELLED;
-    if (ways & TO_OK && j->nthen)
+    if (ways & TO_OK && j->nthen) {
         ways |= delivery_ways(m, j);
+        if (circles_too_large(m, j))
+            ways |= TO_FAILED;
+    }
     if (ends_swept(m, eyes, j))
         ways |= TO_CANCELLED;
     went = job_went(j, &v, ways);

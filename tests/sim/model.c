@@ -310,6 +310,8 @@ static void check_deliveries(const struct model *m, struct model_eyes *eyes)
             violation("the result of job %llx waits although there is room",
                       (unsigned long long)j->id);
     }
+    if (!m->behind && !m->disk_full && !m->draining)
+        circles_check(m);
 }
 
 static void event_subject(struct model *m, const struct core_event *ev)

@@ -125,6 +125,15 @@ void dead_start(struct model *m, struct model_eyes *eyes);
 /* Is the list of the dead as it should be? */
 void dead_compare(struct model *m, struct model_eyes *eyes);
 
+/* A result that has gone on without room: those that went with it in a circle,
+ * itself first; at most MODEL_QUEUES. 0: it did not go so. */
+int circles_turned(struct model *m, struct model_eyes *eyes,
+                   struct model_job *j, struct model_job **ring);
+/* May it be too large for the place that a circle has for it? */
+bool circles_too_large(const struct model *m, const struct model_job *j);
+/* None stands still. */
+void circles_check(const struct model *m);
+
 /* The queue as the event names it. */
 bool queues_event(struct model *m, const struct core_event *ev,
                   struct model_reply *replies, size_t n);

@@ -15,7 +15,7 @@
 #include "world.h"
 
 /* The share of the ordinary tests: seeds 1 to RUN_SEEDS. */
-#define RUN_SEEDS 96
+#define RUN_SEEDS 192
 #define RUN_STEPS 1500 /* an actor's turns; a step of the core or several */
 
 struct run_result {

@@ -696,6 +696,11 @@ static void limits_choose(struct world *w)
     if (!w->crashes && world_chance(w, 50))
         l->retain_jobs = 5 + world_below(w, 50);
     q->max_jobs = 4 + world_below(w, 12);
+    /* Few places, all taken by results that wait: circles. */
+    if (l->retain_jobs > 1000 && w->seed % 5 == 1) {
+        w->round = 50 + (int)world_below(w, 50);
+        q->max_jobs = 1 + world_below(w, 2);
+    }
     q->max_bytes = 600 + world_below(w, 1000);
     q->timeout_ms = world_chance(w, 50) ? CORE_NONE : 1500;
     q->grace_ms = 100;

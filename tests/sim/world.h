@@ -78,6 +78,7 @@ struct world {
     bool uncertain; /* a crash is near: each entry may be the last */
     int hasty; /* how often, in percent, the next event does not wait for the
                 * ticks that are due */
+    int round; /* how many chains, in percent, come back to their queue */
     int ticks; /* that were due at once, since it did not wait for more */
     struct core_limits limits;
     struct late late;
