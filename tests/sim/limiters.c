@@ -44,6 +44,13 @@ void limits_read(const struct model *m, struct str limits, struct model_job *j)
     }
 }
 
+void limits_now(const struct model *m, struct model_job *j)
+{
+    for (int i = 0; i < MODEL_LIMITERS; i++)
+        if (j->needs[i] && j->needs_made[i] != UINT32_MAX)
+            j->needs_made[i] = m->limiters[i].made;
+}
+
 bool limits_any(const struct model_job *j)
 {
     for (int i = 0; i < MODEL_LIMITERS; i++)

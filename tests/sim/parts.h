@@ -73,6 +73,8 @@ void times_move(struct model *m, struct model_eyes *eyes,
                 const struct core_event *ev, const struct node *n);
 /* Reads LIMITS; CORE_ERR_NOLIMITER into the request's errors is not its. */
 void limits_read(const struct model *m, struct str limits, struct model_job *j);
+/* It names limiters, whichever have these names now: it is no job yet. */
+void limits_now(const struct model *m, struct model_job *j);
 bool limits_any(const struct model_job *j);
 bool limits_same(const struct model_job *a, const struct model_job *b);
 /* Are all limiters that it needs (still) there? */

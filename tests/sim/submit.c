@@ -283,9 +283,11 @@ bool reply_submit(struct model *m, struct model_client *c,
                   struct model_reply *rep, char why[128])
 {
     struct model_request *r = &c->request;
-    uint32_t errors = submit_errors(m, r);
     const struct node *n = rep->n;
+    uint32_t errors;
 
+    limits_now(m, &r->job);
+    errors = submit_errors(m, r);
     if (r->unblocked && !node_is_error(n, CORE_ERR_QUEUEFULL))
         violation("a submit was not given up with its connection");
     if (node_is_error(n, CORE_ERR_LIMIT) && once_full(m, c, &r->once)) {
