@@ -123,6 +123,8 @@ static void job_follow(struct model *m, struct model_eyes *eyes,
 static void job_end(struct model *m, struct model_job *j,
                     enum view_outcome outcome)
 {
+    if (j->ahead && (j->state == MODEL_QUEUED || j->state == MODEL_DELAYED))
+        turns_left(m, j);
     j->state = MODEL_ENDED;
     j->outcome = outcome;
     j->ended = m->now;

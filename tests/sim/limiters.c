@@ -404,6 +404,14 @@ void turns_check(const struct model *m, const struct model_job *j)
     }
 }
 
+void turns_left(struct model *m, const struct model_job *j)
+{
+    int turn = turn_find(m, j);
+
+    if (turn >= 0)
+        m->turns[turn].served = 0;
+}
+
 void turns_served(struct model *m, const struct model_job *j)
 {
     int to = turn_find(m, j);

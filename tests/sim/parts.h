@@ -114,6 +114,8 @@ void errors_compare(struct model *m, struct model_eyes *eyes, bool is_job,
 /* Fair queues: it is this job's turn, or it is a violation; and it was. */
 void turns_check(const struct model *m, const struct model_job *j);
 void turns_served(struct model *m, const struct model_job *j);
+/* It was released, so that its group is first now, and will not start. */
+void turns_left(struct model *m, const struct model_job *j);
 
 /* SHIELD and UNSHIELD of an attempt; `current`: it runs. */
 void times_shield(struct model *m, struct model_job *j, bool current,
