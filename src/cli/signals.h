@@ -24,8 +24,8 @@ const char *signals_reason(void);
 /* From now on a signal interrupts this handle; NULL: none. */
 void signals_interrupt(yoke *y);
 /* Blocks the three, so that only ppoll() with *unblocked lets them in. */
+void signals_block(sigset_t *unblocked);
 /* Lets in what has come meanwhile; only while signals are blocked. */
 void signals_let_in(const sigset_t *unblocked);
-void signals_block(sigset_t *unblocked);
 
 #endif

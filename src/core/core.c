@@ -600,6 +600,8 @@ static void start(struct core *c)
      * start begin at the clock. */
     if (c->next_id < (uint64_t)c->now_ms << 20)
         c->next_id = (uint64_t)c->now_ms << 20;
+    /* Nor are cursors into logs: no job prints a MiB in a millisecond. */
+    c->outputs_begin = c->now_ms << 20;
     /* Everybody was cut off; leases and graces count from now. */
     list_foreach_safe (it, &c->all_sessions) {
         struct session *s = list_entry(it, struct session, link);

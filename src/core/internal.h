@@ -423,7 +423,9 @@ struct core {
     int64_t retained_jobs, retained_bytes; /* finished jobs */
     int64_t state_counts[JOB_STATES_COUNT];
     int64_t payload_bytes, log_bytes, ngroups, nended, nsessions, nblocked;
-    struct list outputs; /* jobs' output, oldest first */
+    struct list outputs;   /* jobs' output, oldest first */
+    int64_t outputs_begin; /* where the cursors of all of it begin; another at
+                            * each start */
     /* live entities whose image lies in a segment */
     uint32_t first_segment, segment;
     uint32_t *segment_live;

@@ -95,7 +95,7 @@ int64_t limiter_cost(const struct limiter *l, int64_t n)
     return max_i64(n, 1);
 }
 
-bool limiter_lends(const struct limiter *l, int64_t n)
+bool limiter_lacks_permits(const struct limiter *l, int64_t n)
 {
     return l->permits != CORE_NONE &&
            l->permits - l->held < min_i64(n, l->permits);

@@ -147,8 +147,9 @@ int64_t limiter_room(const struct core *c, const struct limiter *l);
 /* What a need for n amounts to as the limiter is now: who needs more than
  * there are takes all. */
 int64_t limiter_cost(const struct limiter *l, int64_t n);
-/* Would n permits be more than are free, and not all that there are? */
-bool limiter_lends(const struct limiter *l, int64_t n);
+/* Are fewer permits free than a need for n holds? Who needs more than there are
+ * holds all. */
+bool limiter_lacks_permits(const struct limiter *l, int64_t n);
 /* Who waits is looked at again before the step ends, or in the next. */
 void limiter_wake(struct core *c, struct limiter *l);
 /* ... once there are so many tokens, if they are what is short. */

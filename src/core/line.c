@@ -470,7 +470,7 @@ static struct refusal refusal(const struct core *c, const struct job *j)
         r.tokens = cost;
         /* A rate below the need makes tokens cheaper, not permits: those are
          * held in full. */
-        if (room < cost || limiter_lends(l, needs->list[i].n))
+        if (room < cost || limiter_lacks_permits(l, needs->list[i].n))
             r.kind = REFUSAL_LACK;
         else if (pending(l) && (c->serving != l || turn > c->serving_until))
             r.kind = REFUSAL_PENDING;

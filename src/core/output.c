@@ -4,7 +4,9 @@
  *
  * Volatile and bounded twice: each job keeps its newest log_max bytes, and
  * over logs_max in all the job that printed first loses its output. A reader's
- * cursor counts bytes ever printed, so it can tell what it missed.
+ * cursor counts the bytes printed since the start of the daemon, from a number
+ * on that no earlier start came to, so it can tell what it missed, and that it
+ * has to begin anew.
  *
  * Kept as a byte queue of chunks: u8 stream, u32 length, bytes.
  */
@@ -67,6 +69,7 @@ static struct output *output_of(struct core *c, struct job *j)
         return x->output;
     x->output = mem_zalloc(sizeof(*x->output));
     x->output->job = j;
+    x->output->first = x->output->total = c->outputs_begin;
     list_push_back(&c->outputs, &x->output->link);
     account(c, sizeof(*x->output));
     return x->output;
@@ -98,7 +101,7 @@ static void write_page(struct core *c, struct client_id client,
 {
     const struct output *o = j->extra ? j->extra->output : NULL;
     struct buf *b = reply_begin(c, client);
-    int64_t at = o ? o->first : 0, end = cursor;
+    int64_t at = o ? o->first : cursor, end = cursor;
     uint32_t entries = 0;
     size_t count_at, cursor_at;
     char text[24];
@@ -184,7 +187,8 @@ void output_log(struct core *c, const struct core_event *ev)
 void output_read(struct core *c, const struct core_event *ev)
 {
     struct job *j = find_job_or_reply(c, ev->client, ev->u.logs.id);
-    int64_t cursor = ev->u.logs.cursor, count = ev->u.logs.count;
+    int64_t cursor = max_i64(ev->u.logs.cursor, c->outputs_begin);
+    int64_t count = ev->u.logs.count;
     const struct output *o;
     struct waiter *w;
 
@@ -193,7 +197,7 @@ void output_read(struct core *c, const struct core_event *ev)
     if (count == CORE_UNSET || count <= 0 || count > PAGE_BYTES)
         count = PAGE_BYTES;
     o = j->extra ? j->extra->output : NULL;
-    if (cursor > (o ? o->total : 0)) {
+    if (cursor > (o ? o->total : c->outputs_begin)) {
         reply_error(c, ev->client, CORE_ERR_GENERIC,
                     "LOGS: the cursor is past the end; the first is 0");
         return;

@@ -2,8 +2,8 @@
 /*
  * engine - turns of the loop around the core: requests in, effects out.
  *
- * Knows:     the core, the store, the clients, the durability rule: a reply
- *            leaves only after every record that came before it is durable.
+ * Knows:     the ledger (the core, its store, what may be heard when), the
+ *            clients, the loop.
  * Never:     what a command means (command.c), what a record means (core).
  * Threads:   none of its own; all calls from the thread of the loop.
  * Errors:    a store that has failed is final: nothing is acknowledged any

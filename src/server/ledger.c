@@ -89,6 +89,8 @@ static void append(struct ledger *l)
         store_append(l->store, buf_front(records), buf_size(records), &pos);
 
     if (rc)
+        check_store(l); /* its own reason, if it has one */
+    if (rc)
         fail(l, rc, "no room for a record, even in the reserve");
     l->batch_bytes += buf_size(records);
 }

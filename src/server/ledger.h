@@ -20,7 +20,7 @@
  *     the store is done, ledger_commit             flight  -> hook release
  *
  * Order of calls: ledger_init, ledger_replay once, ledger_start once, then
- * steps, commits and store_tick in any order, ledger_clear. What the core has
+ * steps, commits and ledger_tick in any order, ledger_clear. What the core has
  * to know about the store (a new segment, no room) it hears before the next
  * step.
  */
@@ -58,8 +58,9 @@ struct ledger_hooks {
     uint64_t (*output_end)(const struct ledger_reader *r);
     /* What lies before `end` may be seen. May step. */
     void (*release)(struct ledger_reader *r, uint64_t end);
-    /* The disk is full, or has room again. */
+    /* The disk is full, or has room again; the core is told next. No step. */
     void (*full)(struct ledger *l, bool full);
+    /* Once, perhaps in the middle of a step; no step from here. */
     void (*failed)(struct ledger *l, int rc, const char *text);
 };
 
@@ -112,7 +113,7 @@ void ledger_commit(struct ledger *l);
  * least once a second. What is durable by now leaves with the next commit. */
 void ledger_tick(struct ledger *l);
 
-/* Is there something left that needs a commit and no tick before? */
+/* Would a commit now get on with something, without a tick before? */
 bool ledger_has_work(const struct ledger *l);
 
 /* Is what somebody may be waiting for still on its way to the disk? */
@@ -128,8 +129,8 @@ void ledger_reader_clear(struct ledger_reader *r);
 /* Something came to its output that must not be seen before the records so
  * far are durable ... */
 void ledger_hold(struct ledger *l, struct ledger_reader *r);
-/* ... or that waits for nothing but the end of the turn, and for what is held
- * before it. */
+/* ... or that waits for nothing but the end of the turn, unless something else
+ * of its reader's is held. */
 void ledger_touch(struct ledger *l, struct ledger_reader *r);
 
 #endif

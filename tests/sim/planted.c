@@ -2,7 +2,8 @@
 /*
  * planted - is the simulation worth anything?
  *
- * Linked with a core that has known bugs in it (base/plant.h). Each bug in
+ * Linked with a core and a ledger that have known bugs in them (base/plant.h).
+ * Each bug in
  * turn goes through the fixed seeds of the ordinary tests and has to be found
  * there; with none in force nothing may be found. Each seed is run twice, the
  * second time with other hashes: all answers and records must be the same

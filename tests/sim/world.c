@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "world.h"
 
-#include <errno.h>
-
 #include "base/mem.h"
 
 #define ARENA_BYTES   ((size_t)4 << 20)
@@ -350,7 +348,7 @@ static bool segment_rolled(struct world *w)
     return true;
 }
 
-/* As the engine has it: the core hears of a new segment before the next event,
+/* As the ledger has it: the core hears of a new segment before the next event,
  * and what that asks for may be half done when the event comes. Of the requests
  * that come together the first alone is a sign of life: here a switch is never
  * just before one. */

@@ -250,6 +250,32 @@ def test_map_and_its_jobs_go_on_while_the_daemon_is_started_anew(
         assert sorted(int(n) for n in begun) == list(range(40))
 
 
+@pytest.mark.parametrize("verb", ["run", "logs"])
+def test_who_reads_what_a_job_prints_goes_on_when_the_daemon_is_started_anew(
+        start, runners, verb):
+    daemon = start()
+    runners(daemon.socket)
+    gate = os.path.join(daemon.dir, "gate")
+    script = ("echo a line before; while [ ! -e %s ]; do sleep 0.1; done; "
+              "echo after" % gate)
+    if verb == "run":
+        reader = daemon.yoke_start("run", "sh", "-c", script)
+    else:
+        job = daemon.yoke("submit", "-c", "--", "sh", "-c",
+                          script).stdout.strip()
+        reader = daemon.yoke_start("logs", "-f", job)
+    try:
+        assert reader.stdout.readline() == "a line before\n"
+        daemon.kill().start()
+        with open(gate, "w"):
+            pass
+        out, err = reader.communicate(timeout=60)
+    finally:
+        end(reader)
+    assert reader.returncode == 0, err
+    assert out == "after\n", err
+
+
 def test_a_runner_that_is_cut_off_stops_its_jobs_within_its_lease(
         start, proxies, runners, mark):
     daemon = start({"limits.lease": "3s"})
