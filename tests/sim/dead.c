@@ -236,7 +236,7 @@ static const struct node *ask_list(const struct model *m,
     return view_ask(eyes->core, eyes->arena, &ev);
 }
 
-void dead_start(struct model *m, struct model_eyes *eyes)
+void dead_stopped(struct model *m, struct model_eyes *eyes)
 {
     const struct node *list = ask_list(m, eyes);
 

@@ -488,9 +488,7 @@ bool ends_delivery(struct model *m, struct model_eyes *eyes,
                    struct model_job *j)
 {
     struct job_view v = rules_job_look(m, eyes, j);
-    struct model_job *ring[MODEL_QUEUES] = {j};
     unsigned ways;
-    int n;
 
     if (v.found && v.state == VIEW_DELIVERING) {
         if (delivery_ways(m, j) && !m->early && !m->behind)
@@ -500,17 +498,28 @@ bool ends_delivery(struct model *m, struct model_eyes *eyes,
     }
     if (!v.found || v.outcome != VIEW_OK) {
         ways = delivery_ways(m, j);
-        if (circles_too_large(m, j))
+        if (v.outcome == VIEW_FAILED && circles_too_large(m, j))
             ways |= TO_FAILED;
         if (!ways)
             return false; /* what else happens in this step may explain it */
         ends_queued(m, eyes, j, ways);
         return true;
     }
-    if (!ends_delivery_waits(m, j->then[0], j->delivery) &&
-        model_queue_has_room(m, j->then[0], j->result_len))
-        n = 1;
-    else
+    if (ends_delivery_waits(m, j->then[0], j->delivery) ||
+        !model_queue_has_room(m, j->then[0], j->result_len))
+        return false;
+    job_follow(m, eyes, j);
+    job_end(m, j, VIEW_OK);
+    return true;
+}
+
+bool ends_circle(struct model *m, struct model_eyes *eyes, struct model_job *j)
+{
+    struct model_job *ring[MODEL_QUEUES];
+    struct job_view v = rules_job_look(m, eyes, j);
+    int n = 0;
+
+    if (v.found && v.state == VIEW_FINISHED && v.outcome == VIEW_OK)
         n = circles_turned(m, eyes, j, ring);
     for (int i = 0; i < n; i++) {
         job_follow(m, eyes, ring[i]);
@@ -682,4 +691,25 @@ bool ends_group_fits(const struct model *m, const struct model_group *g,
                      const struct group_view *v)
 {
     return (group_went(v) & group_ways(m, g)) != 0;
+}
+
+/* Has it been accepted since what is looked at began, and not been touched? */
+static bool is_new(const struct model *m, const struct model_job *j)
+{
+    return j->used && j->submit_seq > m->began && j->ready_seq == j->submit_seq;
+}
+
+void ends_in_order(struct model *m)
+{
+    for (int i = 0; i < m->njobs; i++) {
+        for (int k = 0; k < m->njobs && is_new(m, &m->jobs[i]); k++) {
+            struct model_job *a = &m->jobs[i], *b = &m->jobs[k];
+            uint64_t seq = a->submit_seq;
+
+            if (!is_new(m, b) || a->id > b->id || seq <= b->submit_seq)
+                continue;
+            a->submit_seq = a->ready_seq = b->submit_seq;
+            b->submit_seq = b->ready_seq = seq;
+        }
+    }
 }

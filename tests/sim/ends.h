@@ -34,8 +34,15 @@ bool ends_swept(struct model *m, struct model_eyes *eyes,
 /* A result that waits for room: true: not any more. */
 bool ends_delivery(struct model *m, struct model_eyes *eyes,
                    struct model_job *j);
+/* One that went on without room went in a circle, or did not: false. When
+ * nothing else explains it. */
+bool ends_circle(struct model *m, struct model_eyes *eyes, struct model_job *j);
 /* Is a result before `place` waiting for room in that queue? */
 bool ends_delivery_waits(const struct model *m, int queue, uint64_t place);
+
+/* Results may have gone on in another order than they were looked at in; ids
+ * say in which, as of all that was accepted since that began. */
+void ends_in_order(struct model *m);
 
 void ends_group(struct model *m, struct model_group *g,
                 const struct group_view *v);

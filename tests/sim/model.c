@@ -328,6 +328,14 @@ static void event_subject(struct model *m, const struct core_event *ev)
         m->leaving = m->clients[i].session;
 }
 
+static bool stops_a_purge(const struct model *m, const struct core_event *ev)
+{
+    int i = model_client_find(m, ev->client.n);
+
+    return ev->kind == EVENT_DISCONNECT && i >= 0 &&
+           m->clients[i].request.kind == REQUEST_PURGE;
+}
+
 void model_step(struct model *m, struct model_eyes *eyes,
                 const struct core_event *ev, struct model_reply *replies,
                 size_t nreplies)
@@ -347,8 +355,8 @@ void model_step(struct model *m, struct model_eyes *eyes,
     }
     m->behind = core_next_ms(eyes->core) <= m->now;
     event_subject(m, ev);
-    if (ev->kind == EVENT_START)
-        dead_start(m, eyes);
+    if (ev->kind == EVENT_START || stops_a_purge(m, ev))
+        dead_stopped(m, eyes);
     m->early = true;
     rules_time(m, eyes);
     rules_settle(m, eyes);
@@ -360,6 +368,7 @@ void model_step(struct model *m, struct model_eyes *eyes,
     rules_settle(m, eyes);
     replies_match(m, eyes, replies, nreplies);
     check_deliveries(m, eyes);
+    ends_in_order(m);
     for (int i = 0; i < MODEL_CLIENTS; i++) {
         struct model_client *c = &m->clients[i];
 

@@ -124,8 +124,9 @@ void times_shield(struct model *m, struct model_job *j, bool current,
 bool dead_event(struct model *m, struct model_eyes *eyes,
                 const struct core_event *ev, struct model_reply *replies,
                 size_t n);
-/* A crash has ended a purge; how far did it get? */
-void dead_start(struct model *m, struct model_eyes *eyes);
+/* A crash, or who asked for it and is gone, has ended a purge; how far did it
+ * get? */
+void dead_stopped(struct model *m, struct model_eyes *eyes);
 /* Is the list of the dead as it should be? */
 void dead_compare(struct model *m, struct model_eyes *eyes);
 

@@ -16,7 +16,7 @@ static void set_if(int64_t *to, int64_t ms)
 }
 
 /* Codes that may refuse it, one bit each; `must`: one of them has to. */
-static uint32_t job_errors(const struct model_job *j,
+static uint32_t job_errors(const struct model *m, const struct model_job *j,
                            const struct core_event *ev, bool *must)
 {
     bool queued = ev->u.reschedule.expires_ms != CORE_UNSET ||
@@ -24,7 +24,7 @@ static uint32_t job_errors(const struct model_job *j,
     bool time_up = j->timed_out || j->deadline_hit;
 
     if (j->state == MODEL_ENDED) {
-        *must = true;
+        *must = j->end_step < m->since;
         return 1u << CORE_ERR_ENDED;
     }
     /* what else stops it may have come first */
@@ -95,7 +95,7 @@ static void move_job(struct model *m, const struct core_event *ev,
         violation("RESCHEDULE of what never was was answered");
     if (expires != CORE_UNSET && expires != CORE_NONE)
         expires += j->submitted;
-    errors = job_errors(j, ev, &must);
+    errors = job_errors(m, j, ev, &must);
     if (job_is_so(j, ev, expires, must, n))
         return;
     refused(errors, must, n);
@@ -137,8 +137,9 @@ static void move_group(struct model *m, const struct core_event *ev,
     time_up = g->deadline_hit && !g->ended;
     refused((g->ended ? 1u << CORE_ERR_ENDED : 0) |
                 (time_up ? 1u << CORE_ERR_EXPIRED : 0),
-            g->ended || (time_up && !g->inherited && !g->outside && !g->murky &&
-                         !g->fail_reached && !g->succeed_reached),
+            (g->ended && g->end_step < m->since) ||
+                (!g->ended && time_up && !g->inherited && !g->outside &&
+                 !g->murky && !g->fail_reached && !g->succeed_reached),
             n);
     if (n->v.kind == VALUE_ERROR)
         return;
