@@ -189,18 +189,21 @@ static void replies_match(struct model *m, struct model_eyes *eyes,
             /* what was handed out may have made room */
             if (replies[i].done) {
                 rules_settle(m, eyes);
-                late = false;
+                late = m->stumped = false;
             }
         }
         if (!progress && !late) { /* what waited may have come too late */
             late = progress = true;
             rules_time(m, eyes);
+        } else if (!progress && !m->stumped) {
+            m->stumped = progress = true;
         }
         progress |= rules_settle(m, eyes);
     } while (progress);
     for (size_t i = 0; i < n; i++)
         if (!replies[i].done)
             violation("%s", why);
+    m->stumped = true;
 }
 
 /* A job that this fetch could get; 0: none. */
@@ -342,6 +345,7 @@ void model_step(struct model *m, struct model_eyes *eyes,
 {
     m->now = ev->now_ms;
     m->step++;
+    m->stumped = false;
     if (ev->kind == EVENT_START)
         m->jumped = true;
     else if (!m->behind)
@@ -367,6 +371,8 @@ void model_step(struct model *m, struct model_eyes *eyes,
                   (unsigned long long)eyes->cut);
     rules_settle(m, eyes);
     replies_match(m, eyes, replies, nreplies);
+    rules_time(m, eyes); /* what went on in a circle may be due at once */
+    rules_settle(m, eyes);
     check_deliveries(m, eyes);
     ends_in_order(m);
     for (int i = 0; i < MODEL_CLIENTS; i++) {

@@ -273,6 +273,7 @@ struct model {
     uint64_t since; /* ... the step that it began in */
     uint64_t began; /* seq, as that began */
     bool early;     /* the event has not been looked at */
+    bool stumped;   /* nothing else explains what the core shows */
     int purged;     /* the queue that is purged in this step; -1 */
     /* Attempts that led to others, since the start; and jobs that have ended
      * since the last comparison, perhaps by way of the queue. */

@@ -727,7 +727,7 @@ bool rules_settle(struct model *m, struct model_eyes *eyes)
             if (rules_group_live(&m->groups[i]))
                 changed = settle_murky(m, eyes, &m->groups[i]) ||
                           settle_group_end(m, eyes, &m->groups[i], m->early);
-        for (int i = 0; i < m->njobs && !changed; i++)
+        for (int i = 0; i < m->njobs && !changed && m->stumped; i++)
             if (m->jobs[i].used && m->jobs[i].state == MODEL_DELIVERING)
                 changed = ends_circle(m, eyes, &m->jobs[i]);
         ever |= changed;
