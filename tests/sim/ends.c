@@ -506,7 +506,8 @@ bool ends_delivery(struct model *m, struct model_eyes *eyes,
         return true;
     }
     if (ends_delivery_waits(m, j->then[0], j->delivery) ||
-        !model_queue_has_room(m, j->then[0], j->result_len))
+        (!model_queue_has_room(m, j->then[0], j->result_len) &&
+         !(m->stumped && model_queue_had_place(m, j->then[0], j->result_len))))
         return false;
     job_follow(m, eyes, j);
     job_end(m, j, VIEW_OK);

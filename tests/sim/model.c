@@ -121,6 +121,11 @@ bool model_queue_has_room(const struct model *m, int queue, int64_t len)
     return has_room(m, queue, len, false);
 }
 
+bool model_queue_had_place(const struct model *m, int queue, int64_t len)
+{
+    return has_room(m, queue, len, true);
+}
+
 bool model_queue_had_room(const struct model *m, int queue, int64_t len)
 {
     return has_room(m, queue, len, true) &&

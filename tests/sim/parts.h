@@ -37,6 +37,8 @@ bool model_queue_has_room(const struct model *m, int queue, int64_t len);
 /* ... before results began to wait, and attempts led to others, in this step?
  */
 bool model_queue_had_room(const struct model *m, int queue, int64_t len);
+/* Or before something came back to it in this step, whoever waits for it? */
+bool model_queue_had_place(const struct model *m, int queue, int64_t len);
 int model_job_slot(struct model *m);
 int model_group_slot(struct model *m);
 
