@@ -61,6 +61,14 @@ static inline struct list *list_first(const struct list *head)
     return list_empty(head) ? NULL : head->next;
 }
 
+/* All of one list goes to the front of another. */
+void list_splice_front(struct list *head, struct list *from);
+
+/* Stable. `after` says whether a belongs behind b. As cheap as looking at each
+ * once, as long as few of them are out of order. */
+void list_sort(struct list *head,
+               bool (*after)(const struct list *a, const struct list *b));
+
 #define list_entry(link, type, member) container_of(link, type, member)
 
 #define list_foreach(it, head) \

@@ -537,10 +537,65 @@ static uint64_t mix(uint64_t h, uint64_t v)
     return h * 0xd6e8feb86659fd93u;
 }
 
+static uint64_t mix_text(uint64_t h, const char *text)
+{
+    return mix(h, text ? map_hash(text, strlen(text)) : 0);
+}
+
+static uint64_t digest_extra(const struct extra *x)
+{
+    uint64_t h = 5;
+
+    for (uint32_t i = 0; i < x->nerrors; i++) {
+        const struct job_error *e = &x->errors[i];
+
+        h = mix(h, map_hash(e->class.p, e->class.len));
+        h = mix(h, map_hash(e->message.p, e->message.len));
+        h = mix(h, map_hash(e->detail.p, e->detail.len));
+        h = mix(h, e->attempt);
+        h = mix(h, e->body_done);
+        h = mix(h, (uint64_t)e->at_ms);
+    }
+    h = mix(h, x->failures);
+    h = mix(h, x->losses);
+    h = mix(h, x->errors_below);
+    h = mix(h, (uint64_t)x->not_before_ms);
+    h = mix(h, x->key ? x->key->node.hash : 0);
+    h = mix(h, x->needs ? x->needs->node.hash : 0);
+    h = mix_text(h, x->then);
+    h = mix_text(h, x->name);
+    h = mix_text(h, x->reason);
+    return h;
+}
+
+static uint64_t digest_run(const struct run *run)
+{
+    uint64_t h = mix(6, run->asked);
+
+    h = mix(h, run->cancelled);
+    h = mix(h, run->cancelled_first);
+    h = mix(h, run->asked_late);
+    h = mix(h, run->child_failed);
+    h = mix(h, run->child_cancelled);
+    h = mix(h, run->errors_below);
+    h = mix(h, run->verdict);
+    h = mix(h, (uint64_t)run->started_ms);
+    h = mix(h, (uint64_t)run->shield_ms);
+    h = mix(h, (uint64_t)run->grace_ms);
+    h = mix(h, run->session ? run->session->id : 0);
+    h = mix(h, run->body);
+    h = mix(h, run->live_groups);
+    h = mix(h, map_hash(run->result, run->result_len));
+    h = mix(h, run->is_ready);
+    h = mix(h, map_hash(run->ready, run->ready_len));
+    return h;
+}
+
 /* Sums of the hashes of entities: the order of the walk must not matter, for
  * places in line are volatile. */
 static void digest_job(const struct core *c, struct job *j, void *arg)
 {
+    static const struct extra nothing;
     uint64_t *sum = arg, h = mix(1, j->node.hash);
 
     (void)c;
@@ -552,29 +607,17 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
     h = mix(h, j->priority);
     h = mix(h, (uint64_t)j->submitted_ms);
     h = mix(h, map_hash(j->payload, j->payload_len));
-    h = mix(h, j->extra ? j->extra->nerrors : 0);
-    h = mix(h, j->extra ? (uint64_t)j->extra->not_before_ms : 0);
+    /* One may also be there for who waits, which is volatile. */
+    h = mix(h, digest_extra(j->extra ? j->extra : &nothing));
     h = mix(h, (uint64_t)j->options->timeout_ms);
     h = mix(h, (uint64_t)j->options->deadline_ms);
     h = mix(h, (uint64_t)j->options->expires_ms);
-    h = mix(h, j->extra && j->extra->key ? j->extra->key->node.hash : 0);
-    if (j->extra && j->extra->then)
-        h = mix(h, map_hash(j->extra->then, strlen(j->extra->then)));
     h = mix(h, (uint64_t)j->options->factor_milli);
     h = mix(h, (uint64_t)j->options->jitter);
     h = mix(h, map_hash(j->options->retry_on.p, j->options->retry_on.len));
-    h = mix(h, has_run(j));
-    h = mix(h, j->extra && j->extra->needs ? j->extra->needs->node.hash : 0);
     if (has_run(j)) {
-        h = mix(h, j->u.run->asked);
-        h = mix(h, j->u.run->cancelled);
-        h = mix(h, (uint64_t)j->u.run->shield_ms);
-        h = mix(h, j->state == JOB_JOINING);
-        h = mix(h, j->state == JOB_DELIVERING);
-        h = mix(h, j->u.run->session ? j->u.run->session->id : 0);
-        h = mix(h, j->u.run->body);
-        h = mix(h, j->u.run->is_ready);
-        h = mix(h, map_hash(j->u.run->ready, j->u.run->ready_len));
+        h = mix(h, j->state);
+        h = mix(h, digest_run(j->u.run));
     }
     *sum += h;
 }
@@ -592,6 +635,19 @@ uint64_t core_digest(const struct core *c)
         h = mix(h, (uint64_t)g->members_total);
         h = mix(h, g->closed);
         h = mix(h, g->key ? g->key->node.hash : 0);
+        h = mix(h, g->parent_id);
+        h = mix(h, g->parent_attempt);
+        h = mix(h, g->depth);
+        h = mix(h, (uint64_t)g->fail);
+        h = mix(h, (uint64_t)g->succeed);
+        h = mix(h, (uint64_t)g->width);
+        h = mix(h, (uint64_t)g->opened_ms);
+        h = mix(h, (uint64_t)g->keep_ms);
+        h = mix(h, (uint64_t)g->done_dropped + g->done.len);
+        h = mix(h, g->failed_inside);
+        h = mix(h, g->errors_below);
+        h = mix_text(h, g->name);
+        h = mix_text(h, g->reason);
         h = mix(h, g->cause);
         h = mix(h, (uint64_t)g->deadline_ms);
         for (int o = 0; o < OUTCOMES_COUNT; o++)
@@ -679,6 +735,9 @@ void core_free(struct core *c)
         once_release(c, s);
         mem_free(s);
     }
+    if (c->last_options)
+        options_release(c, c->last_options);
+    buf_clear(&c->scratch);
     slabs_clear(&c->slabs);
     map_clear(&c->jobs);
     map_clear(&c->groups);

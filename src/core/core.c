@@ -369,6 +369,14 @@ static void work_queues(struct core *c)
     }
 }
 
+/* Of the members of groups whose images have begun. */
+static void write_ids(struct core *c)
+{
+    while (!list_empty(&c->imaging) && core_work(c))
+        image_write_ids(
+            c, list_entry(list_first(&c->imaging), struct group, imaging));
+}
+
 static void work_rest(struct core *c)
 {
     c->work = c->limits.step_work;
@@ -385,6 +393,7 @@ static void work_rest(struct core *c)
         c->limiter_images_next = UINT32_MAX;
     while (once_images_left(c) && core_work(c))
         once_write_image(c);
+    write_ids(c);
 }
 
 static bool work_left(const struct core *c)
@@ -393,7 +402,8 @@ static bool work_left(const struct core *c)
            !list_empty(&c->emptying) || !list_empty(&c->dead_purges) ||
            !list_empty(&c->noticed) || queue_work_left(c) ||
            !list_empty(&c->forgetting) || c->images_next < c->queue_count ||
-           c->limiter_images_next < c->limiter_count || once_images_left(c);
+           c->limiter_images_next < c->limiter_count || once_images_left(c) ||
+           !list_empty(&c->imaging);
 }
 
 int64_t core_next_ms(const struct core *c)
@@ -437,6 +447,14 @@ void segment_drop(struct core *c, uint32_t where)
     ASSERT(*live > 0);
     (*live)--;
     c->segment_held--;
+}
+
+void segment_move(struct core *c, uint32_t *where, uint32_t to)
+{
+    segment_drop(c, *where);
+    *where = to;
+    c->segment_live[to - c->first_segment]++;
+    c->segment_held++;
 }
 
 /* Segments go from the oldest on only: a record that brings something to life
@@ -488,6 +506,12 @@ const char *core_apply(struct core *c, const struct record *r)
         return limiter_apply(c, r);
     case RECORD_SESSION:
         return once_apply_image(c, r);
+    case RECORD_JOB_IMAGE:
+        return image_apply_job(c, r);
+    case RECORD_GROUP_IMAGE:
+        return image_apply_group(c, r);
+    case RECORD_GROUP_IDS:
+        return image_apply_ids(c, r);
     }
     BUG("unknown record");
 }
@@ -522,6 +546,9 @@ static void tell(struct core *c, const struct record *r)
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
     case RECORD_SESSION:
+    case RECORD_JOB_IMAGE:
+    case RECORD_GROUP_IMAGE:
+    case RECORD_GROUP_IDS:
         return;
     }
     BUG("unknown record");
@@ -839,6 +866,22 @@ void core_step(struct core *c, const struct core_event *ev,
     c->out = NULL;
 }
 
+bool core_compact(struct core *c, const void *entry, size_t len,
+                  uint32_t segment, size_t *at, struct core_effects *out)
+{
+    bool more = true;
+
+    ASSERT(c->started);
+    c->out = out;
+    c->work = c->limits.step_work;
+    while (more && core_work(c))
+        more = image_write_next(c, entry, len, segment, at);
+    write_ids(c);
+    segments_trim(c);
+    c->out = NULL;
+    return more;
+}
+
 bool core_blocked(const struct core *c, struct client_id client)
 {
     const struct client *cl = client_find(c, client);
@@ -887,6 +930,8 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->wakes);
     list_init(&c->forgetting);
     list_init(&c->spent);
+    list_init(&c->imaging);
+    buf_init(&c->scratch);
     c->images_next = c->limiter_images_next = UINT32_MAX;
     list_init(&c->outputs);
     heap_init(&c->timers);
@@ -897,6 +942,17 @@ struct core *core_new(const struct core_limits *limits)
     c->next_id = 1;
     segment_set(c, 0);
     return c;
+}
+
+/* A record of a job or group without its strings. */
+#define LIVE_JOB_BYTES   96
+#define LIVE_GROUP_BYTES 256
+
+int64_t core_live_bytes(const struct core *c)
+{
+    return (int64_t)c->jobs.len * LIVE_JOB_BYTES + c->payload_bytes +
+           c->retained_bytes + (c->ngroups + c->nended) * LIVE_GROUP_BYTES +
+           (c->ids + c->numbers) * (int64_t)sizeof(uint64_t);
 }
 
 void core_configure(struct core *c, const struct core_limits *limits)

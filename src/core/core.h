@@ -13,7 +13,8 @@
  * writer, cannot fail); core_replay runs apply alone.
  *
  * Order of calls: core_new, core_replay for every record entry of the store,
- * one EVENT_START, then any events. Time must not go backward between events.
+ * core_replay_end, one EVENT_START, then any events. Time must not go backward
+ * between events.
  */
 #ifndef YOKE_CORE_H
 #define YOKE_CORE_H
@@ -384,8 +385,24 @@ void core_configure(struct core *c, const struct core_limits *limits);
 int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
                 char text[128]);
 
+/* All was replayed; before EVENT_START. */
+void core_replay_end(struct core *c);
+
 void core_step(struct core *c, const struct core_event *ev,
                struct core_effects *out);
+
+/*
+ * Compaction. An entry of an old segment, whose number is below that of the
+ * last EVENT_SEGMENT: of what it made known and is still there, images are
+ * written, so that the segment can go. Begins at *at = 0; true: there is more,
+ * call again with *at as it was left. Only records, and EFFECT_TRIM, come of
+ * it.
+ */
+bool core_compact(struct core *c, const void *entry, size_t len,
+                  uint32_t segment, size_t *at, struct core_effects *out);
+
+/* What images of everything would take, about, in bytes. */
+int64_t core_live_bytes(const struct core *c);
 
 /* When EVENT_TICK is due: Unix ms; INT64_MAX: never; in the past: at once. */
 int64_t core_next_ms(const struct core *c);

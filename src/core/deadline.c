@@ -121,7 +121,7 @@ const char *deadline_apply(struct core *c, const struct record *r)
         return j ? apply_job(c, j, r) : NULL; /* forgotten, as in job_apply */
     }
     g = find_group(c, (struct group_id){r->id});
-    if (!g)
+    if (!g || g->unknown) /* forgotten, or its image comes */
         return NULL;
     if (g == &c->root || g->ended)
         return "deadline of a group that cannot have one";

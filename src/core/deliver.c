@@ -174,11 +174,12 @@ void deliver_result(struct core *c, struct job *j, struct str result)
         cancel(c, j, j->extra->reason);
         return;
     }
-    core_record(c, &(struct record){
-                       .type = RECORD_DELIVER,
-                       .at_ms = c->now_ms,
-                       .id = j->node.hash,
-                       .u.verdict = {.kind = VERDICT_OK, .result = result}});
+    core_record(c, &(struct record){.type = RECORD_DELIVER,
+                                    .at_ms = c->now_ms,
+                                    .id = j->node.hash,
+                                    .u.verdict = {.kind = VERDICT_OK,
+                                                  .result = result,
+                                                  .next = c->next_place}});
     queue_wake(c, j->queue); /* it has left the bodies of its own queue */
     queue_wake(c, q);
 }

@@ -71,7 +71,7 @@ void below_forgotten(struct core *c, const struct group *g)
     for (size_t i = 0; i < below->groups.len; i++)
         if (find_group(c, (struct group_id){below->groups.ids[i] & ~ID_GROUP}))
             below->groups.ids[kept++] = below->groups.ids[i];
-    below->groups.len = kept;
+    id_vector_cut(c, &below->groups, kept);
     below->forgotten = 0;
 }
 

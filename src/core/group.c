@@ -29,10 +29,18 @@ void id_vector_push(struct core *c, struct id_vector *v, uint64_t id)
         v->cap = cap;
     }
     v->ids[v->len++] = id;
+    c->ids++;
+}
+
+void id_vector_cut(struct core *c, struct id_vector *v, size_t len)
+{
+    c->ids -= (int64_t)(v->len - len);
+    v->len = len;
 }
 
 void id_vector_clear(struct core *c, struct id_vector *v)
 {
+    c->ids -= (int64_t)v->len;
     account(c, -(int64_t)(v->cap * sizeof(*v->ids)));
     mem_free(v->ids);
     *v = (struct id_vector){0};
@@ -71,6 +79,7 @@ void group_init(struct group *g)
     list_init(&g->lanes);
     list_init(&g->sweep);
     list_init(&g->spent);
+    list_init(&g->imaging);
 }
 
 void group_release(struct core *c, struct group *g)
@@ -94,17 +103,23 @@ void group_release(struct core *c, struct group *g)
 
 /* How an ended group counts in its parent. One that collects its failures is
  * neither a failure, nor a success that SUCCEED could count. */
-static enum outcome counted_as(const struct group *g)
+static enum outcome counted_as(const struct group *g, enum outcome outcome)
 {
-    if (g->outcome == OUTCOME_FAILED && g->fail == 0 && g->succeed == 0)
+    if (outcome == OUTCOME_FAILED && g->fail == 0 && g->succeed == 0)
         return OUTCOME_CANCELLED;
-    return (enum outcome)g->outcome;
+    return outcome;
 }
 
 void group_root_forgets(struct group *root, enum outcome counted)
 {
     root->members_total--;
     root->by_outcome[counted]--;
+}
+
+void group_root_knows(struct core *c, const struct group *g)
+{
+    c->root.members_total++;
+    c->root.by_outcome[counted_as(g, (enum outcome)g->outcome)]++;
 }
 
 static void group_free(struct core *c, struct group *g)
@@ -114,11 +129,12 @@ static void group_free(struct core *c, struct group *g)
                                : find_group(c, (struct group_id){g->parent_id});
 
     if (parent == &c->root)
-        group_root_forgets(parent, counted_as(g));
+        group_root_forgets(parent, counted_as(g, (enum outcome)g->outcome));
     below_forgotten(c, g);
     list_remove(&g->link);
     list_remove(&g->sweep);
     list_remove(&g->spent);
+    list_remove(&g->imaging);
     c->nended--;
     map_remove(&c->groups, &g->node);
     segment_drop(c, g->segment);
@@ -149,7 +165,7 @@ static bool has_run(const struct job *j)
            j->state == JOB_JOINING;
 }
 
-static struct key_scope key_scope_of_record(const struct record_group *rg)
+struct key_scope group_key_scope(const struct record_group *rg)
 {
     struct scope_ref parent = {.is_job = rg->parent_is_job};
 
@@ -174,17 +190,16 @@ static const char *apply_open(struct core *c, const struct record *r)
         return "group with impossible options";
     once_apply(c, &rg->once, r->id | ID_GROUP);
     if (rg->parent_is_job) {
+        /* If it is not known its image comes, or nobody needs any of this. */
         parent_job = find_job(c, (struct job_id){rg->parent});
-        if (!parent_job)
-            return NULL; /* its oldest segment was removed */
-        if (!has_run(parent_job) || parent_job->attempt != rg->parent_attempt)
+        c->imaged = c->imaged || !parent_job;
+        if (parent_job &&
+            (!has_run(parent_job) || parent_job->attempt != rg->parent_attempt))
             return "group under a job that does not run";
-        if (rg->of_body && parent_job->u.run->body)
+        if (parent_job && rg->of_body && parent_job->u.run->body)
             return "second group of a body";
     } else {
-        parent = find_group(c, (struct group_id){rg->parent});
-        if (!parent)
-            return NULL;
+        parent = image_group(c, rg->parent);
         if (parent->ended)
             return "group in a group that has ended";
     }
@@ -194,7 +209,7 @@ static const char *apply_open(struct core *c, const struct record *r)
         parent_job = NULL;
         parent = &c->root;
     }
-    if (rg->key.len && !key_is_free(c, key_scope_of_record(rg), rg->key))
+    if (rg->key.len && !key_is_free(c, group_key_scope(rg), rg->key))
         return "key of another group";
     g = mem_alloc(sizeof(*g));
     group_init(g);
@@ -213,7 +228,7 @@ static const char *apply_open(struct core *c, const struct record *r)
     if (rg->name.len)
         g->name = mem_dup_text(rg->name.p, rg->name.len);
     if (rg->key.len)
-        g->key = key_bind(c, key_scope_of_record(rg), rg->key, r->id);
+        g->key = key_bind(c, group_key_scope(rg), rg->key, r->id);
     if (rg->session) {
         g->owner = session_get(c, rg->session);
         list_push_back(&g->owner->groups, &g->owned);
@@ -225,7 +240,7 @@ static const char *apply_open(struct core *c, const struct record *r)
         below_add(c, parent_job, r->id);
         if (rg->of_body)
             parent_job->u.run->body = r->id;
-    } else {
+    } else if (parent) {
         g->depth = parent->depth + 1;
         list_push_back(&parent->groups, &g->sibling);
         parent->live++;
@@ -274,10 +289,55 @@ static const char *apply_close(struct group *g, const struct record *r)
     return NULL;
 }
 
+static void tell_parent_job(struct run *run, enum outcome outcome, bool fails,
+                            bool errors)
+{
+    run->errors_below = run->errors_below || errors;
+    run->child_failed =
+        run->child_failed || (outcome == OUTCOME_FAILED && fails);
+    run->child_cancelled = run->child_cancelled || outcome == OUTCOME_CANCELLED;
+}
+
+/* A collect group never fails its parent. */
+static bool fails_parent(const struct group *g)
+{
+    return g->fail > 0 || g->succeed > 0;
+}
+
+static bool failed_inside(const struct group *g)
+{
+    return g->failed_inside || g->by_outcome[OUTCOME_FAILED] > 0;
+}
+
+/* As with jobs: it counts in its parent even when it becomes known later. */
+static const char *count_unknown_end(struct core *c, const struct record *r)
+{
+    const struct record_group_end *e = &r->u.group_end;
+    struct group *parent = NULL;
+    struct job *j = NULL;
+
+    if (e->counted_as == OUTCOME_NONE || e->counted_as >= OUTCOMES_COUNT)
+        return NULL;
+    if (e->parent_is_job)
+        j = find_job(c, (struct job_id){e->parent});
+    else if (e->parent)
+        parent = find_group(c, (struct group_id){e->parent});
+    if (parent) {
+        parent->by_outcome[e->counted_as]++;
+        parent->failed_inside = parent->failed_inside || e->failed_inside;
+        parent->errors_below = parent->errors_below || e->errors_below;
+        id_vector_push(c, &parent->done, r->id | ID_GROUP);
+    }
+    if (j && has_run(j) && j->attempt == e->parent_attempt)
+        tell_parent_job(j->u.run, (enum outcome)e->outcome, e->fails_parent,
+                        e->errors_below);
+    return NULL;
+}
+
 static const char *apply_end(struct core *c, struct group *g,
                              const struct record *r)
 {
-    enum outcome outcome = (enum outcome)r->u.outcome;
+    enum outcome outcome = (enum outcome)r->u.group_end.outcome;
 
     if (g->live != 0 || outcome == OUTCOME_NONE || outcome >= OUTCOMES_COUNT)
         return "impossible end of a group";
@@ -290,24 +350,17 @@ static const char *apply_end(struct core *c, struct group *g,
     list_remove(&g->owned);
     g->owner = NULL;
     if (g->parent_job) {
-        struct run *run = g->parent_job->u.run;
-
-        run->live_groups--;
-        run->errors_below = run->errors_below || errors_in_group(g);
-        /* A collect group never fails its parent. */
-        if (outcome == OUTCOME_FAILED && (g->fail > 0 || g->succeed > 0))
-            run->child_failed = true;
-        if (outcome == OUTCOME_CANCELLED)
-            run->child_cancelled = true;
-    } else {
+        g->parent_job->u.run->live_groups--;
+        tell_parent_job(g->parent_job->u.run, outcome, fails_parent(g),
+                        errors_in_group(g));
+    } else if (g->parent) {
         struct group *parent = g->parent;
 
         parent->live--;
         parent->running--;
-        if (g->failed_inside || g->by_outcome[OUTCOME_FAILED] > 0)
-            parent->failed_inside = true;
+        parent->failed_inside = parent->failed_inside || failed_inside(g);
         parent->errors_below = parent->errors_below || errors_in_group(g);
-        parent->by_outcome[counted_as(g)]++;
+        parent->by_outcome[counted_as(g, outcome)]++;
         if (parent->id)
             id_vector_push(c, &parent->done, g->id | ID_GROUP);
     }
@@ -337,8 +390,9 @@ const char *group_apply(struct core *c, const struct record *r)
     if (r->type == RECORD_GROUP)
         return apply_open(c, r);
     g = find_group(c, (struct group_id){r->id});
-    if (!g)
-        return NULL; /* forgotten, its oldest segment removed */
+    /* Forgotten, its oldest segment removed; or its image comes. */
+    if (!g || g->unknown)
+        return r->type == RECORD_GROUP_END ? count_unknown_end(c, r) : NULL;
     if (g == &c->root || g->ended != (r->type == RECORD_GROUP_READ))
         return "change of a group that cannot change";
     switch (r->type) {
@@ -355,6 +409,9 @@ const char *group_apply(struct core *c, const struct record *r)
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
     case RECORD_SESSION:
+    case RECORD_JOB_IMAGE:
+    case RECORD_GROUP_IMAGE:
+    case RECORD_GROUP_IDS:
     case RECORD_JOB:
     case RECORD_START:
     case RECORD_ASK:
@@ -555,6 +612,27 @@ static void group_ended(struct core *c, struct group *g)
     group_notify_next(c, g);
 }
 
+static void record_end(struct core *c, const struct group *g)
+{
+    enum outcome outcome = decide_outcome(g);
+
+    core_record(c, &(struct record){
+                       .type = RECORD_GROUP_END,
+                       .at_ms = c->now_ms,
+                       .id = g->id,
+                       .u.group_end = {
+                           .outcome = (uint8_t)outcome,
+                           .counted_as = (uint8_t)counted_as(g, outcome),
+                           .parent_is_job = g->parent_attempt > 0,
+                           .parent = g->parent_id,
+                           .parent_attempt = g->parent_attempt,
+                           .failed_inside = failed_inside(g),
+                           .errors_below = g->errors_below ||
+                                           outcome == OUTCOME_FAILED ||
+                                           g->by_outcome[OUTCOME_FAILED] > 0,
+                           .fails_parent = fails_parent(g)}});
+}
+
 void group_settle(struct core *c, struct group *g)
 {
     while (g && g->id && !g->ended) {
@@ -570,11 +648,7 @@ void group_settle(struct core *c, struct group *g)
         }
         if (g->live > 0 || (!g->closed && g->cause == CAUSE_NONE))
             return;
-        core_record(c,
-                    &(struct record){.type = RECORD_GROUP_END,
-                                     .at_ms = c->now_ms,
-                                     .id = g->id,
-                                     .u.outcome = (uint8_t)decide_outcome(g)});
+        record_end(c, g);
         group_ended(c, g);
         if (parent_job) {
             attempt_child_ended(c, parent_job);
@@ -712,7 +786,7 @@ bool group_evict(struct core *c)
     return true;
 }
 
-static bool member_exists(struct core *c, uint64_t id)
+bool group_member_exists(struct core *c, uint64_t id)
 {
     return (id & ID_GROUP)
                ? find_group(c, (struct group_id){id & ~ID_GROUP}) != NULL
@@ -730,21 +804,21 @@ void group_member_forgotten(struct core *c, struct group *g)
         return;
     g->forgotten++;
     if (g->forgotten < COMPACT_AT || g->forgotten < g->members.len / 2 ||
-        list_linked(&g->sweep) || g->ended)
+        list_linked(&g->sweep) || g->ended || image_under_way(g))
         return;
     for (size_t i = 0; i < g->members.len; i++)
-        if (member_exists(c, g->members.ids[i]))
+        if (group_member_exists(c, g->members.ids[i]))
             g->members.ids[kept++] = g->members.ids[i];
-    g->members.len = kept;
+    id_vector_cut(c, &g->members, kept);
     g->forgotten = 0;
-    while (front < g->done.len && !member_exists(c, g->done.ids[front]))
+    while (front < g->done.len && !group_member_exists(c, g->done.ids[front]))
         front++;
     if (front == 0)
         return;
-    g->done.len -= front;
-    g->done_dropped += (int64_t)front;
     memmove(g->done.ids, g->done.ids + front,
-            g->done.len * sizeof(*g->done.ids));
+            (g->done.len - front) * sizeof(*g->done.ids));
+    id_vector_cut(c, &g->done, g->done.len - front);
+    g->done_dropped += (int64_t)front;
 }
 
 /* ------------------------------------------------------------------- pages */
@@ -803,7 +877,8 @@ static void write_page(struct core *c, struct group *g, struct client_id client,
            at - from < SCAN_MAX) {
         uint64_t id = v->ids[at++];
 
-        if (!member_exists(c, id) || (errors_only && !member_failed(c, id)))
+        if (!group_member_exists(c, id) ||
+            (errors_only && !member_failed(c, id)))
             continue;
         show_member(c, b, id);
         n++;

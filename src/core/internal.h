@@ -140,6 +140,7 @@ struct run {
     uint32_t sweep_left; /* volatile: groups still to be cancelled or closed */
     char *result;        /* JOINING with VERDICT_OK, DELIVERING */
     uint32_t result_len;
+    uint64_t place;       /* DELIVERING: numbers order those that wait */
     struct list notice;   /* volatile: session->notices, until told */
     struct list delivery; /* volatile: queue->deliveries of the next queue */
     struct list fed;      /* volatile, with it: feed->runs */
@@ -225,6 +226,8 @@ struct queue {
     bool holds_back;    /* volatile: others wait because its
                          * jobs go first */
     struct list left;   /* volatile: core->left, as it is not fetched from */
+    struct list restored[CORE_PRIORITIES]; /* ready ones whose images came late
+                                            * in a replay, until it is over */
     struct list delayed;
     struct list lanes;     /* volatile: struct lane.of_queue */
     struct list wake;      /* volatile: core->wakes */
@@ -293,6 +296,14 @@ struct group {
     size_t sweep_next;        /* volatile: index into members */
     struct list spent;        /* core->spent, while it was read and has some
                                * members left */
+    /* See image.c; volatile. */
+    bool unknown;          /* a member was met before it in a replay */
+    uint64_t missing;      /* replay: ids that are still to come */
+    struct list imaging;   /* core->imaging: its ids are being written, ... */
+    uint64_t imaged;       /* ... so many are, ... */
+    uint64_t members_then; /* ... of those that there were then, ... */
+    uint64_t done_then;
+    uint32_t image_segment; /* ... and the beginning lies here */
 };
 
 /* What the last numbered requests of a session led to; see once.c. */
@@ -417,9 +428,15 @@ struct core {
     struct list forgetting;  /* ended groups whose members are being freed */
     uint32_t images_next;    /* queues from this number on want an image */
     uint32_t limiter_images_next;
-    int64_t work;      /* left in this step */
-    struct list spent; /* ended groups, in the order of being read */
-    int64_t memory;    /* bytes */
+    int64_t work;        /* left in this step */
+    struct list spent;   /* ended groups, in the order of being read */
+    struct list imaging; /* groups; see image.c */
+    struct buf scratch;  /* for what an image is put together from */
+    bool imaged;         /* an image made something known in this replay */
+    int64_t ids;         /* in all vectors */
+    uint64_t next_place; /* of a result that waits to be delivered */
+    struct options *last_options; /* that were a job's own; NULL: none yet */
+    int64_t memory;               /* bytes */
     int64_t retained_jobs, retained_bytes; /* finished jobs */
     int64_t state_counts[JOB_STATES_COUNT];
     int64_t payload_bytes, log_bytes, ngroups, nended, nsessions, nblocked;
@@ -470,7 +487,10 @@ struct group *find_group_or_reply(struct core *c, struct client_id client,
 /* May another unit of work be done in this step? Then it is counted. */
 bool core_work(struct core *c);
 
+/* It lies in this segment: the last, ... */
 void segment_hold(struct core *c, uint32_t *where);
+/* ... or a later one than before. */
+void segment_move(struct core *c, uint32_t *where, uint32_t to);
 void segment_drop(struct core *c, uint32_t where);
 
 static inline void account(struct core *c, int64_t bytes)
@@ -483,6 +503,21 @@ static inline void account(struct core *c, int64_t bytes)
 const char *job_apply(struct core *c, const struct record *r);
 const char *job_state_name(enum job_state s);
 const char *outcome_name(enum outcome o);
+
+/* For apply and images: a job that is in no list and has no state yet; NULL, or
+ * why it cannot be. Its queue exists. */
+const char *job_make(struct core *c, uint64_t id, const struct record_job *rj,
+                     struct group *g, struct job **out);
+/* It takes its place, and is counted; what its state needs, see below, is for
+ * the caller. */
+void job_enter(struct core *c, struct job *j, enum job_state state,
+               struct list *place);
+struct run *job_run(struct core *c, struct job *j);
+struct end *job_make_end(struct core *c, struct job *j);
+/* It is finished, with this outcome and result, and among the dead or not. */
+void job_set_end(struct core *c, struct job *j, struct end *end, bool dead);
+void job_add_error(struct core *c, struct job *j, const struct record_error *e);
+void job_set_reason(struct core *c, struct extra *x, struct str reason);
 
 /* Only job.c writes job->state. A volatile move, without a record: a ready or
  * parked job waits for the width of this group. */
@@ -511,6 +546,7 @@ bool job_overdue(const struct core *c, const struct job *j);
 
 void options_release(struct core *c, struct options *o);
 struct options *options_copy(struct core *c, const struct options *o);
+bool options_equal(const struct options *a, const struct options *b);
 /* Its options, for writing: not shared with others. */
 struct options *options_own(struct core *c, struct job *j);
 
@@ -533,6 +569,27 @@ void job_status(struct core *c, const struct core_event *ev);
 void job_result(struct core *c, const struct core_event *ev);
 void job_cancel_event(struct core *c, const struct core_event *ev);
 void job_list(struct core *c, const struct core_event *ev);
+
+/* ---------------------------------------------------------------- image.c */
+
+/* For apply. The group of a member, which may not be known yet: then it is made
+ * up until its image comes. */
+struct group *image_group(struct core *c, uint64_t id);
+const char *image_apply_job(struct core *c, const struct record *r);
+const char *image_apply_group(struct core *c, const struct record *r);
+const char *image_apply_ids(struct core *c, const struct record *r);
+/* The vectors of members and ends may not be shortened now. */
+static inline bool image_under_way(const struct group *g)
+{
+    return g->missing > 0 || list_linked(&g->imaging);
+}
+/* The record at *at of an entry in that segment: if what it made known lives
+ * and its image lies nowhere else, it is written again. false: it was the last.
+ */
+bool image_write_next(struct core *c, const char *entry, size_t len,
+                      uint32_t segment, size_t *at);
+/* Ids of large groups that are still to be written: some of them. */
+void image_write_ids(struct core *c, struct group *g);
 
 /* -------------------------------------------------------------- attempt.c */
 
@@ -770,8 +827,12 @@ void once_bound_sessions(struct core *c);
 
 const char *group_apply(struct core *c, const struct record *r);
 void group_init(struct group *g);
+/* Where the KEY of a group is unique. */
+struct key_scope group_key_scope(const struct record_group *rg);
 void group_release(struct core *c, struct group *g); /* frees what it owns */
 void id_vector_push(struct core *c, struct id_vector *v, uint64_t id);
+/* Only the first so many stay. */
+void id_vector_cut(struct core *c, struct id_vector *v, size_t len);
 void id_vector_clear(struct core *c, struct id_vector *v);
 /* The first index whose id is greater, in one where they ascend. */
 size_t id_vector_after(const struct id_vector *v, uint64_t id);
@@ -796,6 +857,10 @@ void group_active(struct core *c, struct group *g, int64_t by);
 /* The root counts what is still known of its members: it outlives them all,
  * and the records of those that are not. */
 void group_root_forgets(struct group *root, enum outcome counted);
+/* A group of it that has ended is known again, by an image. */
+void group_root_knows(struct core *c, const struct group *g);
+/* By its id, with ID_GROUP or without. */
+bool group_member_exists(struct core *c, uint64_t id);
 /* A member was forgotten. */
 void group_member_forgotten(struct core *c, struct group *g);
 void group_timer(struct core *c, struct group *g);

@@ -94,6 +94,29 @@ struct options *options_copy(struct core *c, const struct options *o)
     return copy;
 }
 
+bool options_equal(const struct options *a, const struct options *b)
+{
+    return a->timeout_ms == b->timeout_ms && a->deadline_ms == b->deadline_ms &&
+           a->grace_ms == b->grace_ms && a->keep_ms == b->keep_ms &&
+           a->expires_ms == b->expires_ms && a->retry == b->retry &&
+           a->backoff_base_ms == b->backoff_base_ms &&
+           a->backoff_cap_ms == b->backoff_cap_ms &&
+           a->redeliver == b->redeliver && a->jitter == b->jitter &&
+           a->factor_milli == b->factor_milli &&
+           str_eq(a->retry_on, b->retry_on);
+}
+
+/* Who asks for the same as the one before shares it. */
+static struct options *options_share(struct core *c, const struct options *o)
+{
+    if (c->last_options && options_equal(c->last_options, o))
+        return c->last_options;
+    if (c->last_options)
+        options_release(c, c->last_options);
+    c->last_options = options_copy(c, o);
+    return c->last_options;
+}
+
 struct options *options_own(struct core *c, struct job *j)
 {
     struct options *o = j->options;
@@ -317,27 +340,17 @@ static bool options_ok(const struct options *o)
            retry_options_ok(o->factor_milli, o->jitter, o->retry_on);
 }
 
-static const char *apply_job(struct core *c, const struct record *r)
+const char *job_make(struct core *c, uint64_t id, const struct record_job *rj,
+                     struct group *g, struct job **out)
 {
-    const struct record_job *rj = &r->u.job;
-    struct queue *q =
-        rj->queue < c->queue_count ? c->queue_table[rj->queue] : NULL;
-    struct group *g = find_group(c, (struct group_id){rj->group});
+    struct queue *q = c->queue_table[rj->queue];
     struct needs *needs = NULL;
     struct job *j;
 
-    if (!once_ok(&rj->once))
-        return "job asked for by nobody";
-    once_apply(c, &rj->once, r->id);
-    /* Removed with their oldest segment: nothing of them is needed. */
-    if (!q || !g || g->ended)
-        return NULL;
     if (rj->priority >= CORE_PRIORITIES || rj->not_before_ms < 0 ||
-        (rj->own_options && !options_ok(&rj->options)) || (r->id & ID_GROUP) ||
-        r->id == 0 || (rj->then.len && !deliver_chain_ok(rj->then)))
+        (rj->own_options && !options_ok(&rj->options)) || (id & ID_GROUP) ||
+        id == 0 || (rj->then.len && !deliver_chain_ok(rj->then)))
         return "job with impossible options";
-    if (r->id < c->next_id && find_job(c, (struct job_id){r->id}))
-        return "job accepted twice";
     if (UNLIKELY(rj->key.len) &&
         !key_is_free(c, key_scope_of_queue(q), rj->key))
         return "key of another job";
@@ -345,20 +358,15 @@ static const char *apply_job(struct core *c, const struct record *r)
         needs = needs_get(c, &rj->needs);
         if (!needs)
             return "job with impossible limits";
-        needs_use(needs, +1);
     }
     j = slabs_zalloc(&c->slabs, sizeof(*j));
-    j->node.hash = r->id;
+    j->node.hash = id;
     j->queue = q;
     j->group = g;
     j->priority = rj->priority;
-    j->submitted_ms = r->at_ms;
-    if (rj->own_options) {
-        j->options = options_copy(c, &rj->options);
-    } else {
-        j->options = q->defaults;
-        j->options->refs++;
-    }
+    list_init(&j->link);
+    j->options = rj->own_options ? options_share(c, &rj->options) : q->defaults;
+    j->options->refs++;
     j->payload_len = (uint32_t)rj->payload.len;
     j->payload = slabs_dup(&c->slabs, rj->payload.p, rj->payload.len);
     if (rj->name.len) {
@@ -366,8 +374,7 @@ static const char *apply_job(struct core *c, const struct record *r)
         account(c, (int64_t)strlen(j->extra->name));
     }
     if (UNLIKELY(rj->key.len) && (c->started || !PLANTED(KEY_FORGOTTEN)))
-        job_extra(c, j)->key =
-            key_bind(c, key_scope_of_queue(q), rj->key, r->id);
+        job_extra(c, j)->key = key_bind(c, key_scope_of_queue(q), rj->key, id);
     if (rj->then.len) {
         job_extra(c, j)->then = mem_dup_text(rj->then.p, rj->then.len);
         account(c, (int64_t)rj->then.len);
@@ -378,24 +385,98 @@ static const char *apply_job(struct core *c, const struct record *r)
     segment_hold(c, &j->segment);
     account(c, job_bytes(j));
     c->payload_bytes += j->payload_len;
-    g->live++;
+    if (id >= c->next_id)
+        c->next_id = id + 1;
+    *out = j;
+    return NULL;
+}
+
+void job_enter(struct core *c, struct job *j, enum job_state state,
+               struct list *place)
+{
+    struct needs *needs = j->extra ? j->extra->needs : NULL;
+
+    j->state = (uint8_t)state;
+    list_push_back(place, &j->link);
+    count(c, j, +1);
+    if (state != JOB_FINISHED)
+        j->group->live++;
+    if (needs && state != JOB_FINISHED)
+        needs_use(needs, +1);
+    if (needs && holds_permits(state))
+        needs_hold(c, needs, +1);
+}
+
+static const char *apply_job(struct core *c, const struct record *r)
+{
+    const struct record_job *rj = &r->u.job;
+    struct queue *q =
+        rj->queue < c->queue_count ? c->queue_table[rj->queue] : NULL;
+    struct group *g;
+    struct job *j;
+    const char *wrong;
+
+    if (!once_ok(&rj->once))
+        return "job asked for by nobody";
+    once_apply(c, &rj->once, r->id);
+    /* Removed with its oldest segment: nothing of it is needed. */
+    if (!q ||
+        (PLANTED(MADE_UP) && !find_group(c, (struct group_id){rj->group})))
+        return NULL;
+    g = image_group(c, rj->group);
+    if (g->ended)
+        return NULL;
+    if (r->id < c->next_id && find_job(c, (struct job_id){r->id}))
+        return "job accepted twice";
+    wrong = job_make(c, r->id, rj, g, &j);
+    if (wrong)
+        return wrong;
+    j->submitted_ms = r->at_ms;
     g->members_total++;
     if (g->id)
         id_vector_push(c, &g->members, r->id);
-    if (r->id >= c->next_id)
-        c->next_id = r->id + 1;
     if (rj->not_before_ms) {
         job_extra(c, j)->not_before_ms = rj->not_before_ms;
-        j->state = JOB_DELAYED;
-        list_push_back(&q->delayed, &j->link);
+        job_enter(c, j, JOB_DELAYED, &q->delayed);
     } else {
-        j->state = JOB_READY;
-        list_push_back(share_place(c, j, false), &j->link);
+        job_enter(c, j, JOB_READY, share_place(c, j, false));
         q->ready_mask |= 1u << j->priority;
     }
-    count(c, j, +1);
     job_arm_queued(c, j);
     return NULL;
+}
+
+/* An end counts in its group even when the job becomes known later, by an
+ * image that was written after it. */
+static const char *count_unknown_end(struct core *c, const struct record *r)
+{
+    const struct record_verdict *v = &r->u.verdict;
+    struct group *g =
+        v->group ? find_group(c, (struct group_id){v->group}) : NULL;
+
+    if (!g || PLANTED(ENDS_UNCOUNTED) || v->outcome == OUTCOME_NONE ||
+        v->outcome >= OUTCOMES_COUNT)
+        return NULL;
+    g->by_outcome[v->outcome]++;
+    g->errors_below = g->errors_below || v->errors_below;
+    id_vector_push(c, &g->done, r->id);
+    return NULL;
+}
+
+struct run *job_run(struct core *c, struct job *j)
+{
+    struct run *run = slabs_zalloc(&c->slabs, sizeof(*run));
+
+    run->job = j;
+    run->timer.kind = TIMER_RUN;
+    list_init(&run->groups);
+    list_init(&run->notice);
+    list_init(&run->sweep);
+    list_init(&run->delivery);
+    list_init(&run->fed);
+    account(c, sizeof(*run));
+    j->u.run = run;
+    return run;
 }
 
 static const char *apply_start(struct core *c, struct job *j,
@@ -416,28 +497,19 @@ static const char *apply_start(struct core *c, struct job *j,
     if (j->extra)
         timer_stop(c, &j->extra->timer);
     j->attempt++;
-    run = slabs_zalloc(&c->slabs, sizeof(*run));
-    run->job = j;
+    run = job_run(c, j);
     run->session = s;
-    run->timer.kind = TIMER_RUN;
     run->started_ms = r->at_ms;
     run->grace_ms = j->options->grace_ms;
-    list_init(&run->groups);
-    list_init(&run->notice);
-    list_init(&run->sweep);
-    list_init(&run->delivery);
-    list_init(&run->fed);
     /* Its lease counts from its start, however long the worker has waited. */
     s->seen_ms = max_i64(s->seen_ms, r->at_ms);
-    account(c, sizeof(*run));
-    j->u.run = run;
     group_active(c, j->group, +1);
     attempt_arm(c, j);
     session_arm(c, s);
     return NULL;
 }
 
-static void set_reason(struct core *c, struct extra *x, struct str reason)
+void job_set_reason(struct core *c, struct extra *x, struct str reason)
 {
     if (x->reason)
         return;
@@ -470,7 +542,7 @@ static const char *apply_ask(struct core *c, struct job *j,
     run->cancelled_first = run->cancelled;
     if (cause == CAUSE_CANCEL) {
         run->cancelled = true;
-        set_reason(c, job_extra(c, j), r->u.ask.reason);
+        job_set_reason(c, job_extra(c, j), r->u.ask.reason);
     }
     if (run->asked != CAUSE_NONE)
         return NULL;
@@ -506,8 +578,7 @@ static bool body_was_done(const struct job *j, const struct record_verdict *v)
             str_eq(v->message, STR(MESSAGE_GROUP_FAILED)));
 }
 
-static void add_error(struct core *c, struct job *j,
-                      const struct record_verdict *v, int64_t at_ms)
+void job_add_error(struct core *c, struct job *j, const struct record_error *v)
 {
     struct extra *x = job_extra(c, j);
     char *text = mem_alloc(v->class.len + v->message.len + v->detail.len);
@@ -520,9 +591,9 @@ static void add_error(struct core *c, struct job *j,
         .class = {text, v->class.len},
         .message = {text + v->class.len, v->message.len},
         .detail = {text + v->class.len + v->message.len, v->detail.len},
-        .body_done = body_was_done(j, v),
-        .attempt = j->attempt,
-        .at_ms = at_ms,
+        .body_done = v->body_done,
+        .attempt = v->attempt,
+        .at_ms = v->at_ms,
     };
     if (v->class.len)
         memcpy(text, v->class.p, v->class.len);
@@ -533,6 +604,18 @@ static void add_error(struct core *c, struct job *j,
                v->detail.len);
     account(c, (int64_t)(sizeof(*e) + v->class.len + v->message.len +
                          v->detail.len));
+}
+
+static void add_error(struct core *c, struct job *j,
+                      const struct record_verdict *v, int64_t at_ms)
+{
+    job_add_error(c, j,
+                  &(struct record_error){.class = v->class,
+                                         .message = v->message,
+                                         .detail = v->detail,
+                                         .body_done = body_was_done(j, v),
+                                         .attempt = j->attempt,
+                                         .at_ms = at_ms});
 }
 
 static const char *apply_ready(struct core *c, struct job *j,
@@ -599,7 +682,11 @@ static const char *apply_deliver(struct core *c, struct job *j,
     run->shield_ms = 0;
     if (run->cancelled && run->asked == CAUSE_NONE)
         set_asked(c, j, CAUSE_CANCEL);
-    (void)deliver_line_up(c, j); /* on replay the queue may come later */
+    run->place = r->u.verdict.next;
+    if (run->place >= c->next_place)
+        c->next_place = run->place + 1;
+    if (c->started) /* else deliver_start, when all queues are there */
+        (void)deliver_line_up(c, j);
     attempt_arm(c, j);
     return NULL;
 }
@@ -690,6 +777,30 @@ static const char *apply_clear(struct core *c, struct job *j,
     return NULL;
 }
 
+struct end *job_make_end(struct core *c, struct job *j)
+{
+    struct end *end = slabs_zalloc(&c->slabs, sizeof(*end));
+
+    end->job = j;
+    end->timer.kind = TIMER_KEEP;
+    end->started_ms = CORE_NONE;
+    return end;
+}
+
+void job_set_end(struct core *c, struct job *j, struct end *end, bool dead)
+{
+    account(c, (int64_t)(sizeof(*end) + end->result_len));
+    if (UNLIKELY(dead))
+        dead_add(c, j);
+    else
+        payload_free(c, j);
+    j->u.end = end;
+    job_count_retained(c, j, +1);
+    timer_set(c, &end->timer,
+              end->ended_ms +
+                  (dead ? dead_keep_ms(c, j) : j->options->keep_ms));
+}
+
 /* Under its last attempt, though that be over and the job wait for one more. */
 static bool has_errors_below(const struct job *j)
 {
@@ -709,17 +820,14 @@ static const char *apply_end(struct core *c, struct job *j,
     if (v->outcome == OUTCOME_NONE || v->outcome >= OUTCOMES_COUNT ||
         (has_run(j->state) && j->u.run->live_groups))
         return "impossible end of a job";
-    end = slabs_zalloc(&c->slabs, sizeof(*end));
-    end->job = j;
-    end->timer.kind = TIMER_KEEP;
+    end = job_make_end(c, j);
     end->outcome = v->outcome;
     end->ended_ms = r->at_ms;
-    end->started_ms = CORE_NONE;
     end->body_done = v->outcome != OUTCOME_OK && body_was_done(j, v);
     if (v->has_error)
         add_error(c, j, v, r->at_ms);
     if (v->reason.len)
-        set_reason(c, job_extra(c, j), v->reason);
+        job_set_reason(c, job_extra(c, j), v->reason);
     if (v->outcome == OUTCOME_OK) {
         end->result = mem_dup(v->result.p, v->result.len);
         end->result_len = (uint32_t)v->result.len;
@@ -738,22 +846,13 @@ static const char *apply_end(struct core *c, struct job *j,
     if (j->extra)
         timer_stop(c, &j->extra->timer);
     job_move(c, j, JOB_FINISHED, &g->finished, false);
-    account(c, (int64_t)(sizeof(*end) + end->result_len));
-    if (UNLIKELY(v->outcome == OUTCOME_FAILED))
-        dead_add(c, j);
-    else
-        payload_free(c, j);
-    j->u.end = end;
+    job_set_end(c, j, end, v->outcome == OUTCOME_FAILED);
     g->live--;
     g->by_outcome[v->outcome]++;
     if (PLANTED(OUTCOME_TWICE) && v->outcome == OUTCOME_OK && j->attempt > 1)
         g->by_outcome[v->outcome]++;
     if (g->id)
         id_vector_push(c, &g->done, j->node.hash);
-    job_count_retained(c, j, +1);
-    timer_set(c, &end->timer,
-              r->at_ms + (v->outcome == OUTCOME_FAILED ? dead_keep_ms(c, j)
-                                                       : j->options->keep_ms));
     return NULL;
 }
 
@@ -763,11 +862,13 @@ const char *job_apply(struct core *c, const struct record *r)
 
     if (r->type == RECORD_JOB)
         return apply_job(c, r);
+    if (r->type == RECORD_JOB_IMAGE)
+        return image_apply_job(c, r);
     if (r->type == RECORD_START)
         limiter_spend(c, &r->u.start.spends, r->at_ms);
     j = find_job(c, (struct job_id){r->id});
-    if (!j)
-        return NULL; /* forgotten, its oldest segment removed */
+    if (!j) /* forgotten, its oldest segment removed; or its image comes */
+        return r->type == RECORD_END ? count_unknown_end(c, r) : NULL;
     switch (r->type) {
     case RECORD_START:
         return apply_start(c, j, r);
@@ -799,6 +900,9 @@ const char *job_apply(struct core *c, const struct record *r)
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
     case RECORD_SESSION:
+    case RECORD_JOB_IMAGE:
+    case RECORD_GROUP_IMAGE:
+    case RECORD_GROUP_IDS:
         break;
     }
     BUG("not a record of a job");
@@ -889,11 +993,14 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
 void job_end(struct core *c, struct job *j, const struct record_verdict *v)
 {
     bool was_queued = job_not_started(j) || j->state == JOB_DELIVERING;
+    struct record r = {.type = RECORD_END,
+                       .at_ms = c->now_ms,
+                       .id = j->node.hash,
+                       .u.verdict = *v};
 
-    core_record(c, &(struct record){.type = RECORD_END,
-                                    .at_ms = c->now_ms,
-                                    .id = j->node.hash,
-                                    .u.verdict = *v});
+    r.u.verdict.group = j->group->id;
+    r.u.verdict.errors_below = has_errors_below(j);
+    core_record(c, &r);
     after_end(c, j, was_queued);
 }
 

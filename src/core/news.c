@@ -261,6 +261,9 @@ void news_of_job(struct core *c, const struct record *r)
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
     case RECORD_SESSION:
+    case RECORD_JOB_IMAGE:
+    case RECORD_GROUP_IMAGE:
+    case RECORD_GROUP_IDS:
         BUG("not a record of a job");
     }
     end(c, &n);
@@ -333,6 +336,9 @@ void news_of_group(struct core *c, const struct record *r)
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
     case RECORD_SESSION:
+    case RECORD_JOB_IMAGE:
+    case RECORD_GROUP_IMAGE:
+    case RECORD_GROUP_IDS:
         BUG("not a record of a group");
     }
     end(c, &n);

@@ -63,6 +63,7 @@ static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
     q->name_len = (uint32_t)name.len;
     for (size_t i = 0; i < CORE_PRIORITIES; i++) {
         list_init(&q->ready[i]);
+        list_init(&q->restored[i]);
         list_init(&q->turns[i]);
         list_init(&q->plain_turn[i]);
         heap_init(&q->open[i]);
@@ -120,7 +121,7 @@ const char *queue_apply(struct core *c, const struct record *r)
 {
     const struct record_queue *rq = &r->u.queue;
     struct queue *q = queue_find(c, rq->name);
-    struct options *before;
+    struct options defaults;
 
     if (!queue_name_ok(rq->name) || !settings_ok(&rq->settings) ||
         rq->door > DOOR_CLOSED_NOW)
@@ -139,25 +140,29 @@ const char *queue_apply(struct core *c, const struct record *r)
     q->settings = rq->settings;
     q->paused = rq->paused;
     q->door = rq->door;
-    /* What it has now may be what the record says. */
-    before = q->defaults;
-    q->defaults = options_copy(
-        c,
-        &(struct options){.factor_milli = (uint32_t)rq->settings.factor_milli,
-                          .timeout_ms = rq->settings.timeout_ms,
-                          .deadline_ms = CORE_NONE,
-                          .grace_ms = rq->settings.grace_ms,
-                          .keep_ms = rq->settings.keep_ms,
-                          .expires_ms = CORE_NONE,
-                          .retry = rq->settings.retry,
-                          .backoff_base_ms = rq->settings.backoff_base_ms,
-                          .backoff_cap_ms = rq->settings.backoff_cap_ms,
-                          .redeliver = rq->settings.redeliver,
-                          .jitter = rq->settings.jitter,
-                          .retry_on = rq->settings.retry_on});
+    defaults = (struct options){
+        .factor_milli = (uint32_t)rq->settings.factor_milli,
+        .timeout_ms = rq->settings.timeout_ms,
+        .deadline_ms = CORE_NONE,
+        .grace_ms = rq->settings.grace_ms,
+        .keep_ms = rq->settings.keep_ms,
+        .expires_ms = CORE_NONE,
+        .retry = rq->settings.retry,
+        .backoff_base_ms = rq->settings.backoff_base_ms,
+        .backoff_cap_ms = rq->settings.backoff_cap_ms,
+        .redeliver = rq->settings.redeliver,
+        .jitter = rq->settings.jitter,
+        .retry_on = rq->settings.retry_on,
+    };
+    /* Jobs share them for as long as they stay the same. */
+    if (!q->defaults || !options_equal(q->defaults, &defaults)) {
+        struct options *before = q->defaults;
+
+        q->defaults = options_copy(c, &defaults);
+        if (before)
+            options_release(c, before);
+    }
     q->settings.retry_on = q->defaults->retry_on;
-    if (before)
-        options_release(c, before);
     return NULL;
 }
 

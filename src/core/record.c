@@ -361,17 +361,48 @@ static void get_verdict_body(struct reader *r, struct record_verdict *v)
     v->detail = get_str(r);
 }
 
+/* Most jobs are of the root and have no next one. */
 static void put_verdict(struct writer *w, const struct record_verdict *v)
 {
     put_verdict_body(w, v);
-    if (v->next)
+    if (v->next || v->group)
         put_u64(w, v->next);
+    if (!v->group)
+        return;
+    put_u64(w, v->group);
+    put_u8(w, v->errors_below);
 }
 
 static void get_verdict(struct reader *r, struct record_verdict *v)
 {
     get_verdict_body(r, v);
     v->next = get_u64(r);
+    v->group = get_u64(r);
+    v->errors_below = get_bool(r);
+}
+
+static void put_group_end(struct writer *w, const struct record_group_end *e)
+{
+    put_u8(w, e->outcome);
+    put_u8(w, e->counted_as);
+    put_u8(w, e->parent_is_job);
+    put_u64(w, e->parent);
+    put_u32(w, e->parent_attempt);
+    put_u8(w, e->failed_inside);
+    put_u8(w, e->errors_below);
+    put_u8(w, e->fails_parent);
+}
+
+static void get_group_end(struct reader *r, struct record_group_end *e)
+{
+    e->outcome = get_u8(r);
+    e->counted_as = get_u8(r);
+    e->parent_is_job = get_bool(r);
+    e->parent = get_u64(r);
+    e->parent_attempt = get_u32(r);
+    e->failed_inside = get_bool(r);
+    e->errors_below = get_bool(r);
+    e->fails_parent = get_bool(r);
 }
 
 static void put_group(struct writer *w, const struct record_group *g)
@@ -408,6 +439,176 @@ static void get_group(struct reader *r, struct record_group *g)
     get_once(r, &g->once);
 }
 
+static void put_run(struct writer *w, const struct record_job_image *i)
+{
+    put_u64(w, i->session);
+    put_u64(w, i->body);
+    put_u64(w, i->place);
+    put_i64(w, i->shield_ms);
+    put_i64(w, i->grace_ms);
+    put_u8(w, i->asked);
+    put_u8(w, i->verdict);
+    put_u8(w, i->cancelled);
+    put_u8(w, i->cancelled_first);
+    put_u8(w, i->asked_late);
+    put_u8(w, i->child_failed);
+    put_u8(w, i->child_cancelled);
+    put_u8(w, i->run_errors_below);
+    put_u8(w, i->is_ready);
+    put_str(w, i->ready);
+}
+
+static void get_run(struct reader *r, struct record_job_image *i)
+{
+    i->session = get_u64(r);
+    i->body = get_u64(r);
+    i->place = get_u64(r);
+    i->shield_ms = get_i64(r);
+    i->grace_ms = get_i64(r);
+    i->asked = get_u8(r);
+    i->verdict = get_u8(r);
+    i->cancelled = get_bool(r);
+    i->cancelled_first = get_bool(r);
+    i->asked_late = get_bool(r);
+    i->child_failed = get_bool(r);
+    i->child_cancelled = get_bool(r);
+    i->run_errors_below = get_bool(r);
+    i->is_ready = get_bool(r);
+    i->ready = get_str(r);
+}
+
+/* What follows a queued job, an attempt, an end. */
+enum image_part { PART_NONE, PART_RUN, PART_END };
+
+static enum image_part image_part(uint8_t state)
+{
+    switch ((enum job_state)state) {
+    case JOB_DELAYED:
+    case JOB_READY:
+    case JOB_PARKED:
+        return PART_NONE;
+    case JOB_RUNNING:
+    case JOB_CANCELLING:
+    case JOB_JOINING:
+    case JOB_DELIVERING:
+        return PART_RUN;
+    case JOB_FINISHED:
+        return PART_END;
+    case JOB_STATES_COUNT:
+        break;
+    }
+    return PART_NONE; /* for apply to say */
+}
+
+/* The submitted part is last: what most jobs do not have is its end. */
+static void put_job_image(struct writer *w, const struct record_job_image *i)
+{
+    enum image_part part = image_part(i->state);
+
+    put_u8(w, i->state);
+    put_u8(w, i->dead);
+    put_u8(w, i->errors_below);
+    put_i64(w, i->submitted_ms);
+    put_u32(w, i->attempt);
+    put_u32(w, i->failures);
+    put_u32(w, i->losses);
+    put_u64(w, i->next);
+    put_u64(w, i->retried);
+    put_str(w, i->reason);
+    put_str(w, i->errors);
+    put_str(w, i->below);
+    if (part == PART_RUN)
+        put_run(w, i);
+    if (part == PART_END) {
+        put_u8(w, i->outcome);
+        put_u8(w, i->body_done);
+        put_i64(w, i->ended_ms);
+    }
+    if (part != PART_NONE) {
+        put_i64(w, i->started_ms);
+        put_str(w, i->result);
+    }
+    put_job(w, &i->job);
+}
+
+static void get_job_image(struct reader *r, struct record_job_image *i)
+{
+    enum image_part part;
+
+    i->state = get_u8(r);
+    i->dead = get_bool(r);
+    i->errors_below = get_bool(r);
+    i->submitted_ms = get_i64(r);
+    i->attempt = get_u32(r);
+    i->failures = get_u32(r);
+    i->losses = get_u32(r);
+    i->next = get_u64(r);
+    i->retried = get_u64(r);
+    i->reason = get_str(r);
+    i->errors = get_str(r);
+    i->below = get_str(r);
+    part = image_part(i->state);
+    if (part == PART_RUN)
+        get_run(r, i);
+    if (part == PART_END) {
+        i->outcome = get_u8(r);
+        i->body_done = get_bool(r);
+        i->ended_ms = get_i64(r);
+    }
+    if (part != PART_NONE) {
+        i->started_ms = get_i64(r);
+        i->result = get_str(r);
+    }
+    get_job(r, &i->job);
+}
+
+static void put_group_image(struct writer *w,
+                            const struct record_group_image *i)
+{
+    put_u32(w, i->depth);
+    put_i64(w, i->opened_ms);
+    put_i64(w, i->ended_ms);
+    put_i64(w, i->cancel_grace_ms);
+    for (int o = 0; o < OUTCOMES_COUNT; o++)
+        put_i64(w, i->by_outcome[o]);
+    put_i64(w, i->members_total);
+    put_i64(w, i->done_dropped);
+    put_u64(w, i->members);
+    put_u64(w, i->done);
+    put_u8(w, i->cause);
+    put_u8(w, i->outcome);
+    put_u8(w, i->closed);
+    put_u8(w, i->ended);
+    put_u8(w, i->read);
+    put_u8(w, i->failed_inside);
+    put_u8(w, i->errors_below);
+    put_str(w, i->reason);
+    put_group(w, &i->group);
+}
+
+static void get_group_image(struct reader *r, struct record_group_image *i)
+{
+    i->depth = get_u32(r);
+    i->opened_ms = get_i64(r);
+    i->ended_ms = get_i64(r);
+    i->cancel_grace_ms = get_i64(r);
+    for (int o = 0; o < OUTCOMES_COUNT; o++)
+        i->by_outcome[o] = get_i64(r);
+    i->members_total = get_i64(r);
+    i->done_dropped = get_i64(r);
+    i->members = get_u64(r);
+    i->done = get_u64(r);
+    i->cause = get_u8(r);
+    i->outcome = get_u8(r);
+    i->closed = get_bool(r);
+    i->ended = get_bool(r);
+    i->read = get_bool(r);
+    i->failed_inside = get_bool(r);
+    i->errors_below = get_bool(r);
+    i->reason = get_str(r);
+    get_group(r, &i->group);
+}
+
 static void put_times(struct writer *w, const struct record_times *t)
 {
     put_i64(w, t->timeout_ms);
@@ -425,16 +626,32 @@ static void get_times(struct reader *r, struct record_times *t)
 }
 
 /* No body is larger than this and its strings. */
-#define FIXED_BYTES_MAX 320
+#define FIXED_BYTES_MAX 512
+
+static size_t job_strings_bytes(const struct record_job *j)
+{
+    return j->name.len + j->payload.len + j->key.len + j->then.len +
+           j->options.retry_on.len;
+}
 
 static size_t strings_bytes(const struct record *r)
 {
+    const struct record_job_image *i;
+
     switch (r->type) {
     case RECORD_QUEUE:
         return r->u.queue.name.len + r->u.queue.settings.retry_on.len;
     case RECORD_JOB:
-        return r->u.job.name.len + r->u.job.payload.len + r->u.job.key.len +
-               r->u.job.then.len + r->u.job.options.retry_on.len;
+        return job_strings_bytes(&r->u.job);
+    case RECORD_JOB_IMAGE:
+        i = &r->u.job_image;
+        return job_strings_bytes(&i->job) + i->reason.len + i->errors.len +
+               i->below.len + i->ready.len + i->result.len;
+    case RECORD_GROUP_IMAGE:
+        return r->u.group_image.group.name.len +
+               r->u.group_image.group.key.len + r->u.group_image.reason.len;
+    case RECORD_GROUP_IDS:
+        return r->u.group_ids.ids.len;
     case RECORD_ASK:
     case RECORD_GROUP_CANCEL:
         return r->u.ask.reason.len;
@@ -515,7 +732,18 @@ void record_encode(struct buf *to, const struct record *r)
         put_group(&w, &r->u.group);
         break;
     case RECORD_GROUP_END:
-        put_u8(&w, r->u.outcome);
+        put_group_end(&w, &r->u.group_end);
+        break;
+    case RECORD_JOB_IMAGE:
+        put_job_image(&w, &r->u.job_image);
+        break;
+    case RECORD_GROUP_IMAGE:
+        put_group_image(&w, &r->u.group_image);
+        break;
+    case RECORD_GROUP_IDS:
+        put_u8(&w, r->u.group_ids.done);
+        put_u64(&w, r->u.group_ids.at);
+        put_str(&w, r->u.group_ids.ids);
         break;
     case RECORD_READY:
         put_str(&w, r->u.ready);
@@ -609,7 +837,18 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         get_group(&r, &out->u.group);
         break;
     case RECORD_GROUP_END:
-        out->u.outcome = get_u8(&r);
+        get_group_end(&r, &out->u.group_end);
+        break;
+    case RECORD_JOB_IMAGE:
+        get_job_image(&r, &out->u.job_image);
+        break;
+    case RECORD_GROUP_IMAGE:
+        get_group_image(&r, &out->u.group_image);
+        break;
+    case RECORD_GROUP_IDS:
+        out->u.group_ids.done = get_bool(&r);
+        out->u.group_ids.at = get_u64(&r);
+        out->u.group_ids.ids = get_str(&r);
         break;
     case RECORD_READY:
         out->u.ready = get_str(&r);
@@ -639,4 +878,54 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         return "record of an unknown type (written by a newer version?)";
     }
     return r.bad ? "record with damaged fields" : NULL;
+}
+
+bool record_peek(const char *bytes, size_t len, size_t *at, uint8_t *type,
+                 uint64_t *id)
+{
+    const char *p = bytes + *at;
+    uint32_t body;
+
+    if (len - *at < HEAD_BYTES)
+        return false;
+    memcpy(&body, p + 1, sizeof(body));
+    if (body > len - *at - HEAD_BYTES || body < sizeof(int64_t) + sizeof(*id))
+        return false;
+    *type = (uint8_t)p[0];
+    memcpy(id, p + HEAD_BYTES + sizeof(int64_t), sizeof(*id));
+    *at += HEAD_BYTES + body;
+    return true;
+}
+
+void record_put_error(struct buf *to, const struct record_error *e)
+{
+    struct writer w;
+
+    buf_reserve(to, FIXED_BYTES_MAX + e->class.len + e->message.len +
+                        e->detail.len);
+    w.p = to->data + to->len;
+    put_u32(&w, e->attempt);
+    put_u8(&w, e->body_done);
+    put_i64(&w, e->at_ms);
+    put_str(&w, e->class);
+    put_str(&w, e->message);
+    put_str(&w, e->detail);
+    to->len = (size_t)(w.p - to->data);
+}
+
+bool record_get_error(struct str *errors, struct record_error *out)
+{
+    struct reader r = {.p = errors->p, .end = errors->p + errors->len};
+
+    if (errors->len == 0)
+        return false;
+    out->attempt = get_u32(&r);
+    out->body_done = get_bool(&r);
+    out->at_ms = get_i64(&r);
+    out->class = get_str(&r);
+    out->message = get_str(&r);
+    out->detail = get_str(&r);
+    errors->p = r.p;
+    errors->len = (size_t)(r.end - r.p);
+    return !r.bad;
 }

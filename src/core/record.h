@@ -91,12 +91,83 @@ struct record_verdict {
     struct str result;
     bool has_error;
     struct str class, message, detail;
-    uint64_t next; /* END ok: id of the job that the result became, or 0 */
+    uint64_t next; /* END ok: id of the job that the result became, or 0;
+                    * DELIVER: its place in line */
+    /* END, for when the job is known from a later image only: its group, 0 for
+     * the root, and whether something failed below it. */
+    uint64_t group;
+    bool errors_below;
+};
+
+/* What it counts as is for its parent, as `group` is in record_verdict. */
+struct record_group_end {
+    uint8_t outcome, counted_as;
+    bool parent_is_job;
+    uint64_t parent;
+    uint32_t parent_attempt;
+    bool failed_inside, errors_below, fails_parent;
 };
 
 struct record_session {
     uint64_t first; /* number */
     struct str ids; /* 8 bytes each, of this and the following numbers */
+};
+
+/* The error of one attempt, as it lies in an image. */
+struct record_error {
+    struct str class, message, detail;
+    uint32_t attempt;
+    bool body_done;
+    int64_t at_ms;
+};
+
+/* What struct job, extra, run and end have; see there. */
+struct record_job_image {
+    struct record_job job; /* without `once` */
+    uint8_t state;         /* enum job_state; READY, too, for what is parked */
+    bool dead;
+    bool errors_below; /* of the last attempt that is over */
+    int64_t submitted_ms;
+    uint32_t attempt, failures, losses;
+    uint64_t next, retried;
+    struct str reason;
+    struct str errors; /* record_put_error */
+    struct str below;  /* 8 bytes each: groups, with ID_GROUP */
+    /* RUNNING, CANCELLING, JOINING, DELIVERING */
+    uint64_t session; /* 0: its body has ended */
+    uint64_t body, place;
+    int64_t shield_ms, grace_ms;
+    uint8_t asked, verdict;
+    bool cancelled, cancelled_first, asked_late, child_failed, child_cancelled,
+        run_errors_below, is_ready;
+    struct str ready;
+    /* FINISHED */
+    uint8_t outcome;
+    bool body_done;
+    int64_t ended_ms;
+    /* of either */
+    int64_t started_ms;
+    struct str result;
+};
+
+/* What struct group has; see there. Members and the order of their ends follow
+ * in GROUP_IDS, so many of them. */
+struct record_group_image {
+    struct record_group group; /* without `once` and `of_body` */
+    uint32_t depth;
+    int64_t opened_ms, ended_ms, cancel_grace_ms;
+    int64_t by_outcome[OUTCOMES_COUNT];
+    int64_t members_total, done_dropped;
+    uint64_t members, done;
+    uint8_t cause, outcome;
+    bool closed, ended, read, failed_inside, errors_below;
+    struct str reason;
+};
+
+struct record_group_ids {
+    bool done;      /* of the ends; else of the members */
+    uint64_t at;    /* place of the first */
+    struct str ids; /* 8 bytes each */
 };
 
 struct record {
@@ -121,13 +192,16 @@ struct record {
         struct {
             int64_t fail, succeed; /* plus one; 0: as before */
         } policy;                  /* GROUP_CLOSE */
-        uint8_t outcome;           /* GROUP_END */
-        struct str ready;          /* READY */
-        int64_t until_ms;          /* SHIELD; 0: it is over */
+        struct record_group_end group_end;
+        struct str ready; /* READY */
+        int64_t until_ms; /* SHIELD; 0: it is over */
         struct record_times times;
         uint64_t retried; /* CLEAR: the new job, or 0 */
         struct record_limiter limiter;
         struct record_session session;
+        struct record_job_image job_image;
+        struct record_group_image group_image;
+        struct record_group_ids group_ids;
     } u;
 };
 
@@ -136,5 +210,15 @@ void record_encode(struct buf *to, const struct record *r);
  * NULL, or what is wrong. */
 const char *record_decode(const char *bytes, size_t len, size_t *at,
                           struct record *out);
+
+/* Moves past the record at *at, whose type and id it tells; false: there is no
+ * whole record. */
+bool record_peek(const char *bytes, size_t len, size_t *at, uint8_t *type,
+                 uint64_t *id);
+
+/* The errors of an image, one after the other. */
+void record_put_error(struct buf *to, const struct record_error *e);
+/* Takes the first from *errors; false: there is no whole one. */
+bool record_get_error(struct str *errors, struct record_error *out);
 
 #endif

@@ -23,7 +23,8 @@
  *      +-----> FINISHED <-----+
  *
  * RUNNING, CANCELLING and JOINING also go back to READY or DELAYED when an
- * attempt is released, lost or retried.
+ * attempt is released, lost or retried. Their numbers are on disk, in images:
+ * new ones come last.
  */
 #define JOB_STATES(X)                                                        \
     X(DELAYED, "delayed", TO(READY) | TO(FINISHED))                          \
@@ -105,10 +106,13 @@ enum verdict_kind {
     X(GROUP_READ, 15)   /* ended, and read to its end */                 \
     X(LIMITER, 20)      /* image: name, bounds, tokens */                \
     X(LIMITER_DELETE, 21)                                                \
-    X(CLEAR, 30)   /* a dead job left the list: retried, purged */       \
-    X(READY, 40)   /* the running job announced itself */                \
-    X(DELIVER, 41) /* done, and the next queue has no room */            \
-    X(SESSION, 50) /* image: what its numbered requests led to */
+    X(CLEAR, 30)       /* a dead job left the list: retried, purged */   \
+    X(READY, 40)       /* the running job announced itself */            \
+    X(DELIVER, 41)     /* done, and the next queue has no room */        \
+    X(SESSION, 50)     /* image: what its numbered requests led to */    \
+    X(JOB_IMAGE, 60)   /* all that is known of a job */                  \
+    X(GROUP_IMAGE, 61) /* ... of a group, but for its members: */        \
+    X(GROUP_IDS, 62)   /* some of them */
 
 enum record_type {
 #define X(id, number) RECORD_##id = number,

@@ -114,6 +114,12 @@ static uint64_t on_random(struct ledger *l)
 /* --- the end ------------------------------------------------------------ */
 
 /* The store has failed. */
+static void on_damaged(struct ledger *l, const char *text)
+{
+    (void)l;
+    log_error("the journal is damaged, and grows from now on: %s", text);
+}
+
 static void on_failed(struct ledger *l, int rc, const char *text)
 {
     struct engine *e = engine_of_ledger(l);
@@ -390,6 +396,7 @@ static const struct ledger_hooks ledger_hooks = {
     .output_end = on_output_end,
     .release = on_release,
     .full = on_full,
+    .damaged = on_damaged,
     .failed = on_failed,
 };
 
@@ -802,7 +809,7 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
 
     (void)loop;
     (void)events;
-    ledger_tick(&e->ledger);
+    ledger_second(&e->ledger);
     client_set_tidy(&e->clients);
 }
 

@@ -102,6 +102,7 @@ static void info_memory(struct info *i, const struct core_stats *core)
 
 static void info_persistence(struct info *i)
 {
+    const struct ledger *l = &i->engine->ledger;
     const struct store *s = i->engine->options.store;
     struct store_stats stats;
 
@@ -122,6 +123,11 @@ static void info_persistence(struct info *i)
     line(i, "store_replayed_entries", (int64_t)stats.replayed_entries);
     line(i, "store_replayed_bytes", (int64_t)stats.replayed_bytes);
     line(i, "store_torn_bytes", (int64_t)stats.torn_bytes);
+    line(i, "store_used_bytes", (int64_t)stats.used_bytes);
+    line(i, "store_live_bytes", core_live_bytes(l->core));
+    line(i, "store_compacting", l->compaction.on);
+    line(i, "store_scanned_bytes", (int64_t)stats.scanned_bytes);
+    line(i, "store_compacted_bytes", (int64_t)l->compaction.written);
 }
 
 static void info_stats(struct info *i, const struct core_stats *core)

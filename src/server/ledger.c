@@ -6,13 +6,25 @@
 /* Progress of a replay is told every so many entries. */
 #define PROGRESS_EVERY 65536
 
+/* The journal is to stay below twice what lives, and two segments. What is read
+ * frees nothing as long as all of it lives; then as much is appended meanwhile
+ * as a part of it, by the pace, and no more than what is left to the bound. */
+#define COMPACT_PERCENT 170
+#define COMPACT_PACE    4
+#define LOOK_BYTES      65536      /* appended, before it is looked at again */
+#define SLICE_BYTES     (1 << 18)  /* read for one commit at most, */
+#define IDLE_BYTES      (16 << 20) /* and in a second in which nothing is done */
+
 /* --- life --------------------------------------------------------------- */
 
 void ledger_init(struct ledger *l, const struct ledger_hooks *hooks,
                  const struct core_limits *limits, struct store *store)
 {
     *l = (struct ledger){
-        .hooks = hooks, .core = core_new(limits), .store = store};
+        .hooks = hooks,
+        .core = core_new(limits),
+        .store = store,
+        .compaction = {.percent = COMPACT_PERCENT, .pace = COMPACT_PACE}};
     core_effects_init(&l->effects);
     list_init(&l->touched);
     list_init(&l->flight);
@@ -52,6 +64,8 @@ int ledger_replay(struct ledger *l,
     if (rc && r.text[0])
         (void)snprintf(text, STORE_TEXT_MAX, "entry %llu: %s",
                        (unsigned long long)r.entries, r.text);
+    if (rc == 0)
+        core_replay_end(l->core);
     return rc;
 }
 
@@ -75,13 +89,37 @@ static void check_store(struct ledger *l)
         fail(l, rc, text);
 }
 
+/* Is the journal longer than it may be? */
+static void look(struct ledger *l)
+{
+    struct ledger_compaction *k = &l->compaction;
+    int64_t live = core_live_bytes(l->core);
+    struct store_stats s;
+
+    k->unlooked = 0;
+    store_stats(l->store, &s);
+    k->on = !k->damaged && s.first_segment < s.last_segment &&
+            (int64_t)s.used_bytes >
+                live / 100 * k->percent + (int64_t)s.segment_bytes * 3 / 2;
+    if (!k->on)
+        k->credit = 0;
+}
+
 void ledger_tick(struct ledger *l)
 {
     store_tick(l->store);
     check_store(l);
 }
 
-static void append(struct ledger *l)
+void ledger_second(struct ledger *l)
+{
+    ledger_tick(l);
+    look(l);
+    if (l->compaction.on && l->compaction.credit < IDLE_BYTES)
+        l->compaction.credit = IDLE_BYTES;
+}
+
+static size_t append(struct ledger *l)
 {
     const struct buf *records = &l->effects.records;
     uint64_t pos;
@@ -93,22 +131,16 @@ static void append(struct ledger *l)
     if (rc)
         fail(l, rc, "no room for a record, even in the reserve");
     l->batch_bytes += buf_size(records);
+    return buf_size(records);
 }
 
 /* --- steps -------------------------------------------------------------- */
 
-static void step(struct ledger *l, struct core_event *ev)
+/* Does in order what the core asks for. */
+static void carry_out(struct ledger *l, struct client_id *cut)
 {
     const struct core_effects *effects = &l->effects;
-    struct client_id cut = {0}; /* one in a step */
 
-    ASSERT(!l->stepping);
-    l->stepping = true;
-    ev->now_ms = l->now_ms;
-    core_effects_reset(&l->effects);
-    core_step(l->core, ev, &l->effects);
-    if (buf_size(&effects->records) > 0)
-        append(l);
     for (size_t i = 0; i < effects->len; i++) {
         switch (effects->list[i].kind) {
         case EFFECT_RECORD:
@@ -124,10 +156,30 @@ static void step(struct ledger *l, struct core_event *ev)
             l->trim_pos = l->store->appended;
             break;
         case EFFECT_CUT:
-            cut = effects->list[i].client;
+            *cut = effects->list[i].client;
             break;
         }
     }
+}
+
+static void step(struct ledger *l, struct core_event *ev)
+{
+    struct ledger_compaction *k = &l->compaction;
+    struct client_id cut = {0}; /* one in a step */
+
+    ASSERT(!l->stepping);
+    l->stepping = true;
+    ev->now_ms = l->now_ms;
+    core_effects_reset(&l->effects);
+    core_step(l->core, ev, &l->effects);
+    if (buf_size(&l->effects.records) > 0) {
+        size_t bytes = append(l);
+
+        k->unlooked += (int64_t)bytes;
+        if (UNLIKELY(k->on))
+            k->credit += (int64_t)bytes * k->pace;
+    }
+    carry_out(l, &cut);
     l->stepping = false;
     /* A step by itself, as every disconnect. */
     if (UNLIKELY(cut.n != 0))
@@ -182,6 +234,52 @@ void ledger_step(struct ledger *l, struct core_event *ev)
                  l->watched != watched))
         tell_news(l, watched);
     step(l, ev);
+}
+
+/* --- compaction --------------------------------------------------------- */
+
+static int compact_entry(void *arg, const void *data, size_t len,
+                         uint32_t segment)
+{
+    struct ledger *l = arg;
+    struct client_id nobody;
+    size_t at = 0;
+    bool more = true;
+
+    while (more && !l->status) {
+        core_effects_reset(&l->effects);
+        more = core_compact(l->core, data, len, segment, &at, &l->effects);
+        if (buf_size(&l->effects.records) > 0)
+            l->compaction.written += append(l);
+        carry_out(l, &nobody);
+    }
+    return 0;
+}
+
+static void compact(struct ledger *l)
+{
+    struct ledger_compaction *k = &l->compaction;
+    char text[STORE_TEXT_MAX];
+    size_t got, bytes;
+    int rc;
+
+    if (k->unlooked > LOOK_BYTES)
+        look(l);
+    if (!k->on || k->credit <= 0 || l->stepping)
+        return;
+    tell_news(l, l->watched);
+    bytes = k->credit < SLICE_BYTES ? (size_t)k->credit : SLICE_BYTES;
+    l->stepping = true;
+    rc = store_scan(l->store, bytes, compact_entry, l, &got, text);
+    l->stepping = false;
+    k->credit -= (int64_t)got;
+    if (got == 0)
+        k->on = false;
+    if (rc == 0)
+        return;
+    k->on = false;
+    k->damaged = true;
+    l->hooks->damaged(l, text);
 }
 
 /* --- readers ------------------------------------------------------------ */
@@ -273,6 +371,9 @@ void ledger_commit(struct ledger *l)
 
     if (l->status && !PLANTED(FAILED_HEARD))
         return;
+    if (UNLIKELY(l->compaction.on || l->compaction.unlooked > LOOK_BYTES) &&
+        !s->busy)
+        compact(l);
     release_unheld(l);
     if (!ledger_in_flight(l) && !list_empty(&l->flight))
         release_flight(l);
@@ -297,5 +398,6 @@ bool ledger_has_work(const struct ledger *l)
 {
     const struct store *s = l->store;
 
-    return !s->busy && (s->durable < s->appended || !list_empty(&l->touched));
+    return !s->busy && (s->durable < s->appended || !list_empty(&l->touched) ||
+                        (l->compaction.on && l->compaction.credit > 0));
 }

@@ -19,6 +19,11 @@
  *     ledger_commit                                touched -> flight
  *     the store is done, ledger_commit             flight  -> hook release
  *
+ * Compaction goes on with the commits, and by itself when nothing else does: as
+ * long as the journal is longer than what lives in it justifies, the oldest of
+ * it is read, for each byte that was appended so many, and the core writes
+ * again what it still needs of it.
+ *
  * Order of calls: ledger_init, ledger_replay once, ledger_start once, then
  * steps, commits and ledger_tick in any order, ledger_clear. What the core has
  * to know about the store (a new segment, no room) it hears before the next
@@ -60,6 +65,9 @@ struct ledger_hooks {
     void (*release)(struct ledger_reader *r, uint64_t end);
     /* The disk is full, or has room again; the core is told next. No step. */
     void (*full)(struct ledger *l, bool full);
+    /* What compaction reads is damaged: it ends for good, and the journal is
+     * not shortened any more. What is in memory is whole. */
+    void (*damaged)(struct ledger *l, const char *text);
     /* Once, perhaps in the middle of a step; no step from here. */
     void (*failed)(struct ledger *l, int rc, const char *text);
 };
@@ -80,6 +88,17 @@ struct ledger {
     bool full;             /* likewise */
     int64_t watched;       /* likewise */
     bool stepping;         /* the core or its effects are in use */
+
+    struct ledger_compaction {
+        uint32_t percent; /* of what is live: more than this and a segment and
+                           * a half is too much */
+        uint32_t pace;    /* bytes read for each that is appended */
+        bool on;          /* there is too much */
+        bool damaged;
+        int64_t unlooked; /* bytes appended since that was looked at */
+        int64_t credit;   /* bytes that may be read now */
+        uint64_t written; /* bytes so far */
+    } compaction;
 
     uint64_t batches;   /* that were handed to the store so far */
     size_t batch_bytes; /* appended since the last of them */
@@ -109,9 +128,11 @@ void ledger_step(struct ledger *l, struct core_event *ev);
 /* The end of a turn: hands over what was appended, releases what is durable. */
 void ledger_commit(struct ledger *l);
 
-/* Looks what the store has done meanwhile: when its fd is readable, and at
- * least once a second. What is durable by now leaves with the next commit. */
+/* Looks what the store has done meanwhile, when its fd is readable. What is
+ * durable by now leaves with the next commit. */
 void ledger_tick(struct ledger *l);
+/* The same once a second, whatever else happens. */
+void ledger_second(struct ledger *l);
 
 /* Would a commit now get on with something, without a tick before? */
 bool ledger_has_work(const struct ledger *l);

@@ -32,6 +32,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "store/keeper.h"
+#include "store/scan.h"
 #include "store/segment.h"
 #include "store/store.h"
 
@@ -102,9 +103,11 @@ struct journal {
     } tail;
     struct batch batches[2];
     struct batch *filling;
-    uint64_t barrier;      /* entries that are on the disk for sure before
-                            * the next one is written */
-    uint32_t trim_limit;   /* segment of the last durable entry */
+    uint64_t barrier;    /* entries that are on the disk for sure before
+                          * the next one is written */
+    uint32_t trim_limit; /* segment of the last durable entry */
+    uint32_t trimmed;    /* no segment before that one is needed */
+    struct scan scan;
     bool starved;          /* no spare, and none can be made */
     uint64_t sync_us_mean; /* moving */
     int error;
@@ -602,10 +605,25 @@ static void journal_trim(struct store *s, uint32_t segment)
     struct journal *j = journal_of(s);
 
     /* What replaces the old entries may still be in memory only. */
+    if (segment > j->trim_limit)
+        segment = j->trim_limit;
+    if (segment > j->trimmed)
+        j->trimmed = segment;
     if (!j->error)
-        keeper_trim(&j->keeper,
-                    segment < j->trim_limit ? segment : j->trim_limit);
+        keeper_trim(&j->keeper, segment);
     ask_keeper(j);
+}
+
+static int journal_scan(struct store *s, size_t bytes, store_replay_fn *fn,
+                        void *arg, size_t *got, char text[STORE_TEXT_MAX])
+{
+    struct journal *j = journal_of(s);
+    uint32_t first = j->stats.first_segment;
+    int rc = scan_step(&j->scan, first > j->trimmed ? first : j->trimmed,
+                       j->trim_limit, bytes, fn, arg, got, text);
+
+    j->stats.scanned_bytes += *got;
+    return rc;
 }
 
 static void journal_stats(const struct store *s, struct store_stats *out)
@@ -615,6 +633,9 @@ static void journal_stats(const struct store *s, struct store_stats *out)
     *out = j->stats;
     out->last_segment = j->tail.header.number;
     out->segments = out->last_segment - out->first_segment + 1;
+    out->segment_bytes = j->segment_bytes;
+    out->used_bytes =
+        (uint64_t)(out->segments - 1) * j->segment_bytes + j->tail.end;
 }
 
 /* -- Replay ------------------------------------------------------------- */
@@ -838,6 +859,7 @@ static void batch_clear(struct journal *j, struct batch *b)
 static void journal_free(struct journal *j)
 {
     keeper_clear(&j->keeper);
+    scan_clear(&j->scan);
     for (size_t i = 0; i < ARRAY_LEN(j->batches); i++)
         batch_clear(j, &j->batches[i]);
     close_fd(j, j->tail.fd);
@@ -936,6 +958,7 @@ static const struct store_ops journal_ops = {
     .commit = journal_commit,
     .error = journal_error,
     .trim = journal_trim,
+    .scan = journal_scan,
     .tick = journal_tick,
     .stats = journal_stats,
     .close = journal_close,
@@ -974,6 +997,7 @@ int store_journal_open(const struct store_journal_options *options,
     };
     j->dir.path = j->path;
     keeper_init(&j->keeper, &j->dir, bytes, notify, j);
+    scan_init(&j->scan, &j->dir);
     ASSERT(pthread_mutex_init(&j->mutex, NULL) == 0);
     keeper_init_cond(&j->wake);
     keeper_init_cond(&j->changed);

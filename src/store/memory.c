@@ -51,6 +51,18 @@ static void memory_trim(struct store *s, uint32_t segment)
     (void)segment;
 }
 
+static int memory_scan(struct store *s, size_t bytes, store_replay_fn *fn,
+                       void *arg, size_t *got, char text[STORE_TEXT_MAX])
+{
+    (void)s;
+    (void)bytes;
+    (void)fn;
+    (void)arg;
+    *got = 0;
+    text[0] = '\0';
+    return 0;
+}
+
 static void memory_stats(const struct store *s, struct store_stats *out)
 {
     const struct memory *m = container_of(s, const struct memory, base);
@@ -72,6 +84,7 @@ static const struct store_ops memory_ops = {
     .commit = memory_nothing,
     .error = memory_error,
     .trim = memory_trim,
+    .scan = memory_scan,
     .tick = memory_nothing,
     .stats = memory_stats,
     .close = memory_close,

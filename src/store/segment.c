@@ -493,9 +493,14 @@ static int judge_tail(const struct store_io *io, int fd,
     return damage(path, r, why, text);
 }
 
-/* 1: an entry was delivered; 0: no valid frame here; or -errno. */
-static int replay_frame(const struct segment_dir *d, int fd,
-                        struct segment_replay *r)
+void segment_rewind(struct segment_replay *r)
+{
+    buf_reset(r->window);
+    r->entries = 0;
+    r->end = SEGMENT_HEADER_BYTES;
+}
+
+int segment_next(const struct segment_dir *d, int fd, struct segment_replay *r)
 {
     const char *p;
     size_t len;
@@ -529,11 +534,9 @@ int segment_replay(const struct segment_dir *d, int fd,
     int rc;
 
     segment_path(d, SEGMENT_NAME_USED, r->header->number, path);
-    buf_reset(r->window);
-    r->entries = 0;
-    r->end = SEGMENT_HEADER_BYTES;
+    segment_rewind(r);
     do {
-        rc = replay_frame(d, fd, r);
+        rc = segment_next(d, fd, r);
     } while (rc > 0);
     if (rc < 0) {
         segment_say(text, "%s: entry %" PRIu64 ": %s", path,

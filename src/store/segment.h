@@ -97,6 +97,11 @@ struct segment_replay {
 int segment_replay(const struct segment_dir *d, int fd,
                    struct segment_replay *r, char text[STORE_TEXT_MAX]);
 
+/* Before the first of: the entries of that file from its beginning on. */
+void segment_rewind(struct segment_replay *r);
+/* The next entry. 1: it was delivered; 0: no valid one is here; or -errno. */
+int segment_next(const struct segment_dir *d, int fd, struct segment_replay *r);
+
 /* Zeros from `from` to `to`, synced. */
 int segment_cut(const struct segment_dir *d, int fd, uint64_t from,
                 uint64_t to);

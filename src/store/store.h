@@ -44,6 +44,9 @@ struct store_stats {
     uint32_t first_segment, last_segment;
     uint64_t replayed_entries, replayed_bytes;
     uint64_t torn_bytes; /* cut off the tail at replay */
+    uint64_t used_bytes; /* from the oldest segment to the last entry */
+    uint64_t segment_bytes;
+    uint64_t scanned_bytes; /* by store_scan */
 };
 
 /* One entry at replay. `data` is valid during the call only. Returns 0, or
@@ -61,6 +64,8 @@ struct store_ops {
     void (*commit)(struct store *s);
     int (*error)(const struct store *s, char text[STORE_TEXT_MAX]);
     void (*trim)(struct store *s, uint32_t segment);
+    int (*scan)(struct store *s, size_t bytes, store_replay_fn *fn, void *arg,
+                size_t *got, char text[STORE_TEXT_MAX]);
     void (*tick)(struct store *s);
     void (*stats)(const struct store *s, struct store_stats *out);
     void (*close)(struct store *s);
@@ -132,6 +137,19 @@ static inline int store_error(const struct store *s, char text[STORE_TEXT_MAX])
 static inline void store_trim(struct store *s, uint32_t segment)
 {
     s->ops->trim(s, segment);
+}
+
+/*
+ * Reads on in the oldest segments, from where the last call ended: entries of
+ * about so many bytes, for compaction. *got = their bytes; 0: all entries
+ * before the segment of the last durable one have been read. fn may append, and
+ * trim the segment that is being read. -EBADMSG: damage, `text` says where;
+ * other errors likewise.
+ */
+static inline int store_scan(struct store *s, size_t bytes, store_replay_fn *fn,
+                             void *arg, size_t *got, char text[STORE_TEXT_MAX])
+{
+    return s->ops->scan(s, bytes, fn, arg, got, text);
 }
 
 static inline void store_stats(const struct store *s, struct store_stats *out)

@@ -94,6 +94,18 @@ static void late_trim(struct store *s, uint32_t segment)
     l->hooks->trimmed(l->arg, segment);
 }
 
+static int late_scan(struct store *s, size_t bytes, store_replay_fn *fn,
+                     void *arg, size_t *got, char text[STORE_TEXT_MAX])
+{
+    struct late *l = late_of(s);
+
+    text[0] = '\0';
+    if (l->journal)
+        return store_scan(l->journal, bytes, fn, arg, got, text);
+    *got = l->hooks->scan(l->arg, bytes, fn, arg);
+    return 0;
+}
+
 static void late_tick(struct store *s)
 {
     (void)s; /* late_end is what comes of it */
@@ -118,6 +130,7 @@ void late_init(struct late *l, const struct late_hooks *hooks, void *arg,
         .commit = late_commit,
         .error = late_error,
         .trim = late_trim,
+        .scan = late_scan,
         .tick = late_tick,
         .stats = late_stats,
         .close = late_close,

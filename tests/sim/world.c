@@ -76,6 +76,7 @@ static void entry_append(void *world, const void *data, size_t len)
         .data = mem_dup(data, len),
         .len = len,
         .segment = w->segment,
+        .says_nothing_new = w->compacting,
         .digest = w->uncertain ? core_digest(w->core) : 0,
     };
     hash(w, data, len);
@@ -90,6 +91,7 @@ static struct core *replay(struct world *w, size_t first, size_t n)
         if (core_replay(c, w->entries[i].data, w->entries[i].len,
                         w->entries[i].segment, text) != 0)
             violation("entry %zu does not replay: %s", i, text);
+    core_replay_end(c);
     w->replayed += n - first;
     core_check(c);
     return c;
@@ -143,6 +145,38 @@ static void snapshots_prune(struct world *w)
         w->nsnapshots -= last;
 }
 
+/* Numbers of its own, for a world must be the same with it and without. */
+static uint64_t compact_random(struct world *w)
+{
+    w->compact_random =
+        w->compact_random * 6364136223846793005u + 1442695040888963407u;
+    return w->compact_random >> 33;
+}
+
+/* With the commit that follows some of the oldest entries are written again,
+ * which changes nothing. */
+static void compact(struct world *w)
+{
+    uint64_t before = core_digest(w->core);
+    size_t entries = w->nentries;
+
+    ledger_commit(&w->ledger);
+    w->ledger.now_ms = w->now;
+    w->ledger.compaction.on = true;
+    w->ledger.compaction.credit = 1 + (int64_t)(compact_random(w) % 4000);
+    w->compacting = true;
+    ledger_commit(&w->ledger);
+    w->compacting = false;
+    w->ledger.compaction.on = false;
+    if (entries != w->nentries)
+        trace_note("compaction: %zu entries", w->nentries - entries);
+    if (core_digest(w->core) != before)
+        violation("compaction changed the state");
+    core_check(w->core);
+    if (w->uncertain && w->nentries > entries)
+        snapshot_take(w);
+}
+
 void world_turn(struct world *w)
 {
     if (world_chance(w, 60))
@@ -152,7 +186,11 @@ void world_turn(struct world *w)
         w->late.ahead = world_chance(w, 50);
     }
     ledger_tick(&w->ledger);
+    if (w->compacts && !w->late.failed &&
+        compact_random(w) % 100 < (uint64_t)w->compacts)
+        compact(w);
     ledger_commit(&w->ledger);
+    w->ledger.compaction.on = false;
     snapshots_prune(w);
 }
 
@@ -286,6 +324,12 @@ static void on_failed(struct ledger *l, int rc, const char *text)
     trace_note("the store has failed: %d, %s", rc, text);
 }
 
+static void on_damaged(struct ledger *l, const char *text)
+{
+    (void)l;
+    violation("compaction found damage: %s", text);
+}
+
 static const struct ledger_hooks ledger_hooks = {
     .reply = on_reply,
     .news = on_news,
@@ -295,6 +339,7 @@ static const struct ledger_hooks ledger_hooks = {
     .output_end = on_output_end,
     .release = on_release,
     .full = on_full,
+    .damaged = on_damaged,
     .failed = on_failed,
 };
 
@@ -517,7 +562,28 @@ static int entries_replay(void *world, store_replay_fn *fn, void *arg)
     return rc;
 }
 
+/* What the store does: none of the segment of the last durable entry. */
+static size_t entries_scan(void *world, size_t bytes, store_replay_fn *fn,
+                           void *arg)
+{
+    struct world *w = world;
+    size_t durable = w->late.base.durable, got = 0;
+    uint32_t end = durable ? w->entries[durable - 1].segment : 0;
+
+    if (w->scanned < w->first)
+        w->scanned = w->first;
+    while (got < bytes && w->scanned < durable &&
+           w->entries[w->scanned].segment < end) {
+        const struct world_entry e = w->entries[w->scanned++];
+
+        (void)fn(arg, e.data, e.len, e.segment);
+        got += e.len;
+    }
+    return got;
+}
+
 static const struct late_hooks late_hooks = {
+    .scan = entries_scan,
     .appended = entry_append,
     .replay = entries_replay,
     .trimmed = entries_trim,
@@ -627,10 +693,22 @@ void world_crash_is_near(struct world *w)
     snapshot_take(w);
 }
 
+/* What the world was like when there were n entries; -1: in between. */
+static int snapshot_of(const struct world *w, size_t n)
+{
+    for (;; n--) {
+        for (int i = 0; i < w->nsnapshots; i++)
+            if (w->snapshots[i].entries == n)
+                return i;
+        if (n == 0 || !w->entries[n - 1].says_nothing_new)
+            return -1;
+    }
+}
+
 void world_crash(struct world *w)
 {
     size_t n, durable = w->late.base.durable;
-    int snapshot = -1;
+    int snapshot;
 
     ASSERT(w->uncertain);
     if (w->journal) {
@@ -641,9 +719,7 @@ void world_crash(struct world *w)
     } else {
         n = w->snapshots[world_below(w, w->nsnapshots)].entries;
     }
-    for (int i = 0; i < w->nsnapshots; i++)
-        if (w->snapshots[i].entries == n)
-            snapshot = i;
+    snapshot = snapshot_of(w, n);
     w->crashes_done++;
     trace_note("---- crash: %zu of %zu entries are kept, %zu were durable", n,
                w->nentries, durable);
@@ -653,6 +729,7 @@ void world_crash(struct world *w)
         w->readers[i].client = 0;
     world_forget(w, 0);
     w->uncertain = false;
+    w->scanned = 0;
     if (w->journal)
         w->segment = w->store->segment;
     else if (w->nentries)
@@ -733,6 +810,11 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     w->segment_full = w->segment_entries;
     trace_reset(seed);
     limits_choose(w);
+    w->compact_random = seed * UINT64_C(0x9e3779b97f4a7c15);
+    if (compact_random(w) % 10 < 7)
+        w->compacts =
+            1 + (int)(compact_random(w) % (compact_random(w) % 2 ? 10 : 60));
+
     arena_init(&w->arena, ARENA_BYTES);
     w->model = mem_alloc(sizeof(*w->model));
     model_init(w->model, &w->limits);

@@ -29,7 +29,8 @@ struct world_entry {
     char *data;
     size_t len;
     uint32_t segment;
-    uint64_t digest; /* of the core after it; kept when a crash is near */
+    bool says_nothing_new; /* it came from compaction */
+    uint64_t digest;       /* of the core after it; kept when a crash is near */
 };
 
 struct world_snapshot {
@@ -79,7 +80,11 @@ struct world {
     int hasty; /* how often, in percent, the next event does not wait for the
                 * ticks that are due */
     int round; /* how many chains, in percent, come back to their queue */
-    int ticks; /* that were due at once, since it did not wait for more */
+    bool compacting;
+    uint64_t compact_random;
+    int compacts;   /* how often, in percent, a turn compacts */
+    size_t scanned; /* the next entry that compaction looks at */
+    int ticks;      /* that were due at once, since it did not wait for more */
     struct core_limits limits;
     struct late late;
     struct ledger ledger;

@@ -62,13 +62,9 @@ static void daemon_limits(struct daemon *d)
     d->limits.queue_defaults.max_jobs = 10;
 }
 
-static inline void daemon_one(struct daemon *d, struct core_event *ev)
+/* What came of a step, but for its replies. */
+static inline void daemon_keep(struct daemon *d)
 {
-    ev->now_ms = d->now;
-    ev->random = d->random += UINT64_C(0x9e3779b97f4a7c15);
-    core_effects_reset(&d->effects);
-    core_step(d->core, ev, &d->effects);
-    core_check(d->core);
     if (buf_size(&d->effects.records)) {
         ck_assert_uint_lt(d->nentries, DAEMON_ENTRIES);
         d->entries[d->nentries].segment = d->segment;
@@ -76,12 +72,23 @@ static inline void daemon_one(struct daemon *d, struct core_event *ev)
         d->entries[d->nentries++].data = mem_dup(buf_front(&d->effects.records),
                                                  buf_size(&d->effects.records));
     }
+    for (size_t i = 0; i < d->effects.len; i++)
+        if (d->effects.list[i].kind == EFFECT_TRIM)
+            d->trimmed = d->effects.list[i].segment;
+}
+
+static inline void daemon_one(struct daemon *d, struct core_event *ev)
+{
+    ev->now_ms = d->now;
+    ev->random = d->random += UINT64_C(0x9e3779b97f4a7c15);
+    core_effects_reset(&d->effects);
+    core_step(d->core, ev, &d->effects);
+    core_check(d->core);
+    daemon_keep(d);
     for (size_t i = 0; i < d->effects.len; i++) {
         const struct core_effect *e = &d->effects.list[i];
         size_t at = d->arena.bytes.len;
 
-        if (e->kind == EFFECT_TRIM)
-            d->trimmed = e->segment;
         if (e->kind == EFFECT_CUT)
             d->cut = e->client.n;
         if (e->kind != EFFECT_REPLY && e->kind != EFFECT_NEWS)
@@ -168,13 +175,46 @@ static inline void daemon_crash(struct daemon *d)
                                          d->entries[i].len,
                                          d->entries[i].segment, text),
                              0);
+    core_replay_end(d->core);
     core_check(d->core);
     ck_assert_uint_eq(core_digest(d->core), before);
     daemon_tell(d, EVENT_START, false);
 }
 
+/* What there is lies in a segment of its own afterwards, and all before is
+ * gone. */
+static inline void daemon_compact(struct daemon *d)
+{
+    struct core_event tick = {.kind = EVENT_TICK};
+    uint64_t before = core_digest(d->core);
+    size_t n = d->nentries;
+
+    daemon_next_segment(d);
+    daemon_one(d, &tick);
+    for (size_t i = 0; i < n; i++) {
+        size_t at = 0;
+        bool more = d->entries[i].segment >= d->trimmed;
+
+        while (more) {
+            core_effects_reset(&d->effects);
+            more = core_compact(d->core, d->entries[i].data, d->entries[i].len,
+                                d->entries[i].segment, &at, &d->effects);
+            daemon_keep(d);
+        }
+    }
+    core_check(d->core);
+    ck_assert_uint_eq(core_digest(d->core), before);
+    for (int ticks = 0; core_next_ms(d->core) <= d->now; ticks++) {
+        ck_assert_int_lt(ticks, 10000);
+        daemon_one(d, &tick);
+    }
+    ck_assert(n == 0 || d->trimmed == d->segment);
+}
+
 static inline void daemon_free(struct daemon *d)
 {
+    daemon_crash(d);
+    daemon_compact(d);
     daemon_crash(d);
     core_free(d->core);
     core_effects_clear(&d->effects);

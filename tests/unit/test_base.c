@@ -33,7 +33,7 @@ struct item {
     struct list link;
 };
 
-static int value_of(struct list *link)
+static int value_of(const struct list *link)
 {
     return list_entry(link, struct item, link)->value;
 }
@@ -108,6 +108,42 @@ static struct timer *timer_min(struct timer *timers)
     }
     return min;
 }
+
+static bool value_after(const struct list *a, const struct list *b)
+{
+    return value_of(a) / 4 > value_of(b) / 4;
+}
+
+/* Of every small list there is, by a part of the value; the order of equals
+ * stays. */
+START_TEST(list_sort_keeps_equals_in_order)
+{
+    struct item items[6];
+
+    for (int n = 0; n < 4096; n++) {
+        struct list head, front;
+        int last = -1, count = 0;
+
+        list_init(&head);
+        list_init(&front);
+        for (int i = 0, left = n; i < 6; i++, left /= 4) {
+            items[i].value = left % 4 * 8 + i / 2;
+            list_push_back(i < 3 ? &front : &head, &items[i].link);
+        }
+        list_splice_front(&head, &front);
+        MUST(list_empty(&front));
+        list_sort(&head, value_after);
+        list_foreach (it, &head) {
+            MUST(value_of(it) / 4 > last / 4 ||
+                 (value_of(it) / 4 == last / 4 && value_of(it) >= last));
+            MUST(it->next->prev == it && it->prev->next == it);
+            last = value_of(it);
+            count++;
+        }
+        MUST(count == 6);
+    }
+}
+END_TEST
 
 START_TEST(heap_gives_the_earliest_and_of_equals_the_first_set)
 {
@@ -430,6 +466,7 @@ static Suite *base_suite(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, list_keeps_the_order_of_insertion);
     tcase_add_test(t, list_walk_survives_the_removal_of_the_current_link);
+    tcase_add_test(t, list_sort_keeps_equals_in_order);
     tcase_add_test(t, heap_gives_the_earliest_and_of_equals_the_first_set);
     tcase_add_loop_test(t, map_finds_what_was_inserted_and_nothing_else, 1, 4);
     tcase_add_test(t, map_gives_each_of_equal_hashes_once);

@@ -18,6 +18,7 @@ static void replay(struct daemon *d)
                                          d->entries[i].len,
                                          d->entries[i].segment, text),
                              0);
+    core_replay_end(d->core);
 }
 
 /* Starts the daemon: the next thing that it hears is a request. */

@@ -773,6 +773,73 @@ START_TEST(a_segment_is_kept_until_what_follows_is_durable)
 }
 END_TEST
 
+/* Reads on, and says how many bytes came; entries are checked as in a replay.
+ */
+static size_t world_scan(struct world *w, size_t bytes)
+{
+    size_t got = 0;
+
+    MUST_SAY(store_scan(w->s, bytes, check_entry, w, &got, w->text) == 0, "%s",
+             w->text);
+    return got;
+}
+
+/* Entries appended meanwhile, and segments that go while they are read, make no
+ * difference. */
+START_TEST(a_scan_reads_all_segments_but_the_last_once_and_in_order)
+{
+    struct world *w = world_new(1);
+    uint64_t first = 0;
+
+    MUST_EQ(world_open(w, 1), 0);
+    MUST_EQ(world_scan(w, 1), 0); /* there is nothing before the last */
+    world_fill(w, 3000, 20);
+    MUST(w->s->segment >= 4);
+    w->replayed = 1;
+    w->segment = 0;
+    while (w->segment < 3) {
+        MUST(world_scan(w, 1000) >= 1000);
+        MUST_EQ(world_append(w), 0);
+        world_commit(w);
+    }
+    store_trim(w->s, w->s->segment);
+    MUST_EQ(world_scan(w, 1000), 0);
+    world_fill(w, 1500, 20);
+    first = first_entry(w);
+    w->replayed = first;
+    while (world_scan(w, 5000) > 0)
+        continue;
+    MUST(w->replayed > first);
+    MUST(w->segment == w->s->segment - 1);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(a_scan_tells_damage)
+{
+    struct world *w = world_new(1);
+    struct content *c;
+    size_t got;
+    int rc;
+
+    MUST_EQ(world_open(w, 1), 0);
+    world_fill(w, 2500, 20);
+    MUST(w->s->segment >= 3);
+    c = disk_file(&w->disk, segment_name(2));
+    c->data[SEGMENT_HEADER_BYTES + 5000] ^= 1;
+    w->replayed = 1;
+    w->segment = 0;
+    do {
+        rc = store_scan(w->s, 4096, check_entry, w, &got, w->text);
+    } while (rc == 0 && got > 0);
+    MUST_EQ(rc, -EBADMSG);
+    MUST(strstr(w->text, segment_name(2)));
+    MUST(strstr(w->text, "offset"));
+    c->data[SEGMENT_HEADER_BYTES + 5000] ^= 1;
+    world_free(w);
+}
+END_TEST
+
 START_TEST(a_recycled_file_never_replays_old_entries)
 {
     struct world *w = world_new(1);
@@ -1047,6 +1114,8 @@ static Suite *journal_suite(void)
     tcase_add_loop_test(t, a_failed_write_or_sync_is_final, 0, 12);
     tcase_add_loop_test(t, a_full_disk_leaves_a_reserve_and_recovers, 0, 2);
     tcase_add_test(t, no_room_for_the_first_segment_is_said);
+    tcase_add_test(t, a_scan_reads_all_segments_but_the_last_once_and_in_order);
+    tcase_add_test(t, a_scan_tells_damage);
     tcase_add_test(t, trim_keeps_what_is_needed_and_no_number_comes_twice);
     tcase_add_test(t, a_segment_is_kept_until_what_follows_is_durable);
     tcase_add_test(t, a_recycled_file_never_replays_old_entries);

@@ -1,0 +1,903 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * image - all that is known of a job or a group as one record, so that those it
+ * follows from can go.
+ *
+ * Compaction reads the oldest segment in order and writes an image, to the head
+ * of the journal, of what an entry there made known and is still there. The
+ * image replaces all records before it; to who knows its entity already it says
+ * nothing new. What a group owns is too much for one record: its members, and
+ * the order of their ends, follow in records of so many ids each, and until the
+ * last of them is written the segment before is held.
+ *
+ * So a replay may meet a member before its group, whose image lies further on:
+ *
+ *     segment 7            8                       9
+ *     (group g: gone)      job j of g, end of j    image of g    image of k, in
+ * g
+ *
+ * Then the group is made up, as `unknown`, and its image fills it. What it says
+ * is true of that place in the journal, whatever was counted before. What only
+ * follows from members that have not ended (live, queued, running, active) is
+ * counted from them, as always; and an end counts in its group (done,
+ * by_outcome) when it is met, even if the job it is of becomes known by a later
+ * image only.
+ *
+ * When all was replayed, places in line are made good: by the order of ids, and
+ * of ends.
+ */
+#include "core/internal.h"
+
+#define IDS_AT_ONCE 8 /* in one record, for each unit of a step's work */
+#define IDS_ALWAYS  (1u << 24) /* of a group, whatever members-max is by now */
+
+/* ----------------------------------------------------------------- writing */
+
+static struct str scratch_part(const struct core *c, size_t from, size_t to)
+{
+    return (struct str){c->scratch.data + from, to - from};
+}
+
+static void collect_errors(struct core *c, const struct extra *x)
+{
+    for (uint32_t n = 0; n < x->nerrors; n++) {
+        const struct job_error *e = &x->errors[n];
+
+        record_put_error(&c->scratch,
+                         &(struct record_error){.class = e->class,
+                                                .message = e->message,
+                                                .detail = e->detail,
+                                                .attempt = e->attempt,
+                                                .body_done = e->body_done,
+                                                .at_ms = e->at_ms});
+    }
+}
+
+static void collect_below(struct core *c, const struct below *below)
+{
+    for (size_t n = 0; n < below->groups.len; n++) {
+        uint64_t id = below->groups.ids[n];
+
+        if (find_group(c, (struct group_id){id & ~ID_GROUP}))
+            buf_append(&c->scratch, &id, sizeof(id));
+    }
+}
+
+static struct str text_or_none(const char *text)
+{
+    return text ? str_from(text) : (struct str){0};
+}
+
+static void take_extra(struct core *c, const struct extra *x,
+                       struct record_job_image *i)
+{
+    size_t errors;
+
+    i->errors_below = x->errors_below;
+    i->failures = x->failures;
+    i->losses = x->losses;
+    i->next = x->next;
+    i->retried = x->retried;
+    i->dead = x->dead != NULL;
+    i->reason = text_or_none(x->reason);
+    i->job.name = text_or_none(x->name);
+    i->job.then = text_or_none(x->then);
+    i->job.not_before_ms = x->not_before_ms;
+    if (x->key)
+        i->job.key = (struct str){x->key->text, x->key->len};
+    if (x->needs)
+        needs_write(x->needs, &i->job.needs);
+    buf_reset(&c->scratch);
+    collect_errors(c, x);
+    errors = c->scratch.len;
+    if (x->below)
+        collect_below(c, x->below);
+    if (c->scratch.len == 0)
+        return;
+    i->errors = scratch_part(c, 0, errors);
+    i->below = scratch_part(c, errors, c->scratch.len);
+}
+
+static void take_run(const struct run *run, struct record_job_image *i)
+{
+    i->session = run->session ? run->session->id : 0;
+    i->body = run->body;
+    i->place = run->place;
+    i->shield_ms = run->shield_ms;
+    i->grace_ms = run->grace_ms;
+    i->asked = run->asked;
+    i->verdict = run->verdict;
+    i->cancelled = run->cancelled;
+    i->cancelled_first = run->cancelled_first;
+    i->asked_late = run->asked_late;
+    i->child_failed = run->child_failed;
+    i->child_cancelled = run->child_cancelled;
+    i->run_errors_below = run->errors_below;
+    i->is_ready = run->is_ready;
+    i->ready = (struct str){run->ready, run->ready_len};
+    i->started_ms = run->started_ms;
+    i->result = (struct str){run->result, run->result_len};
+}
+
+static void take_end(const struct end *end, struct record_job_image *i)
+{
+    i->outcome = end->outcome;
+    i->body_done = end->body_done;
+    i->ended_ms = end->ended_ms;
+    i->started_ms = end->started_ms;
+    i->result = (struct str){end->result, end->result_len};
+}
+
+static void write_job(struct core *c, struct job *j)
+{
+    struct record r = {
+        .type = RECORD_JOB_IMAGE, .at_ms = c->now_ms, .id = j->node.hash};
+    struct record_job_image *i = &r.u.job_image;
+
+    queue_anchor(c, j->queue);
+    i->state = j->state == JOB_PARKED ? JOB_READY : j->state;
+    i->submitted_ms = j->submitted_ms;
+    i->attempt = j->attempt;
+    i->job.queue = j->queue->id;
+    i->job.group = j->group->id;
+    i->job.priority = j->priority;
+    i->job.payload = (struct str){j->payload, j->payload_len};
+    i->job.own_options = !options_equal(j->options, j->queue->defaults);
+    if (i->job.own_options)
+        i->job.options = *j->options;
+    if (j->extra)
+        take_extra(c, j->extra, i);
+    if (i->job.needs.len)
+        limiter_write_images(c, &i->job.needs);
+    if (j->state == JOB_FINISHED)
+        take_end(j->u.end, i);
+    else if (!job_not_started(j))
+        take_run(j->u.run, i);
+    if (PLANTED(IMAGE_SKIPPED) && j->state == JOB_DELAYED)
+        segment_move(c, &j->segment, c->segment);
+    else
+        core_record(c, &r);
+}
+
+/* All of it is written: what was before is not needed any more. */
+static void group_written(struct core *c, struct group *g)
+{
+    list_remove(&g->imaging);
+    segment_move(c, &g->segment, g->image_segment);
+}
+
+void image_write_ids(struct core *c, struct group *g)
+{
+    bool done = g->imaged >= g->members_then;
+    const struct id_vector *v = done ? &g->done : &g->members;
+    uint64_t at = done ? g->imaged - g->members_then : g->imaged;
+    uint64_t n = (done ? g->done_then : g->members_then) - at;
+    uint64_t most = IDS_AT_ONCE * (uint64_t)c->limits.step_work;
+
+    if (n > most)
+        n = most;
+    core_record(c, &(struct record){
+                       .type = RECORD_GROUP_IDS,
+                       .at_ms = c->now_ms,
+                       .id = g->id,
+                       .u.group_ids = {.done = done,
+                                       .at = at,
+                                       .ids = {(const char *)(v->ids + at),
+                                               (size_t)n * sizeof(uint64_t)}}});
+    g->imaged += n;
+    if (g->imaged == g->members_then + g->done_then)
+        group_written(c, g);
+}
+
+static void write_group(struct core *c, struct group *g)
+{
+    struct record r = {
+        .type = RECORD_GROUP_IMAGE, .at_ms = c->now_ms, .id = g->id};
+    struct record_group_image *i = &r.u.group_image;
+
+    *i = (struct record_group_image){
+        .group = {.parent_is_job = g->parent_attempt > 0,
+                  .parent = g->parent_id,
+                  .parent_attempt = g->parent_attempt,
+                  .session = g->owner ? g->owner->id : 0,
+                  .fail = g->fail,
+                  .succeed = g->succeed,
+                  .width = g->width,
+                  .deadline_ms = g->deadline_ms,
+                  .keep_ms = g->keep_ms,
+                  .name = text_or_none(g->name)},
+        .depth = g->depth,
+        .opened_ms = g->opened_ms,
+        .ended_ms = g->ended_ms,
+        .cancel_grace_ms = g->cancel_grace_ms,
+        .members_total = g->members_total,
+        .done_dropped = g->done_dropped,
+        .members = g->members.len,
+        .done = g->done.len,
+        .cause = g->cause,
+        .outcome = g->outcome,
+        .closed = g->closed,
+        .ended = g->ended,
+        .read = g->read,
+        .failed_inside = g->failed_inside,
+        .errors_below = g->errors_below,
+        .reason = text_or_none(g->reason),
+    };
+    if (g->key)
+        i->group.key = (struct str){g->key->text, g->key->len};
+    for (int o = 0; o < OUTCOMES_COUNT; o++)
+        i->by_outcome[o] = g->by_outcome[o];
+    core_record(c, &r);
+    g->imaged = 0;
+    g->members_then = g->members.len;
+    g->done_then = g->done.len;
+    g->image_segment = c->segment;
+    list_push_back(&c->imaging, &g->imaging);
+    if (g->members.len + g->done.len == 0)
+        group_written(c, g);
+    else if (PLANTED(IDS_UNHELD))
+        segment_move(c, &g->segment, g->image_segment);
+}
+
+bool image_write_next(struct core *c, const char *entry, size_t len,
+                      uint32_t segment, size_t *at)
+{
+    uint8_t type;
+    uint64_t id;
+
+    if (!record_peek(entry, len, at, &type, &id))
+        return false;
+    if (type == RECORD_JOB || type == RECORD_JOB_IMAGE) {
+        struct job *j = find_job(c, (struct job_id){id});
+
+        if (j && j->segment <= segment)
+            write_job(c, j);
+    } else if ((type == RECORD_GROUP || type == RECORD_GROUP_IMAGE) && id) {
+        struct group *g = find_group(c, (struct group_id){id});
+
+        if (g && g->segment <= segment && !list_linked(&g->imaging))
+            write_group(c, g);
+    }
+    return *at < len;
+}
+
+/* ------------------------------------------------------------- apply: jobs */
+
+static bool ids_ok(struct str ids)
+{
+    return ids.len % sizeof(uint64_t) == 0;
+}
+
+static uint64_t id_at(struct str ids, size_t n)
+{
+    uint64_t id;
+
+    memcpy(&id, ids.p + n * sizeof(id), sizeof(id));
+    return id;
+}
+
+/* The group is under the attempt of a job that runs. */
+static void attach(struct group *g, struct job *j)
+{
+    g->parent_job = j;
+    list_push_back(&j->u.run->groups, &g->sibling);
+    j->u.run->live_groups++;
+}
+
+static void attach_all(struct core *c, struct job *j, struct str below)
+{
+    for (size_t n = 0; n < below.len / sizeof(uint64_t); n++) {
+        struct group *g =
+            find_group(c, (struct group_id){id_at(below, n) & ~ID_GROUP});
+
+        if (g && g->id && !g->ended && !g->parent_job &&
+            g->parent_id == j->node.hash && g->parent_attempt == j->attempt)
+            attach(g, j);
+    }
+}
+
+static bool attaches(const struct job *j)
+{
+    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
+           j->state == JOB_JOINING;
+}
+
+static const char *give_extra(struct core *c, struct job *j,
+                              const struct record_job_image *i)
+{
+    struct str errors = i->errors;
+    struct record_error e;
+    struct extra *x;
+
+    if (!ids_ok(i->below))
+        return "image of a job with half an id";
+    if (i->errors_below || i->failures || i->losses || i->next || i->retried ||
+        i->job.not_before_ms) {
+        x = job_extra(c, j);
+        x->errors_below = i->errors_below;
+        x->failures = i->failures;
+        x->losses = i->losses;
+        x->next = i->next;
+        x->retried = i->retried;
+        x->not_before_ms = i->job.not_before_ms;
+    }
+    if (i->reason.len)
+        job_set_reason(c, job_extra(c, j), i->reason);
+    while (record_get_error(&errors, &e))
+        job_add_error(c, j, &e);
+    for (size_t n = 0; n < i->below.len / sizeof(uint64_t); n++)
+        below_add(c, j, id_at(i->below, n) & ~ID_GROUP);
+    return errors.len ? "image of a job with half an error" : NULL;
+}
+
+static char *dup_counted(struct core *c, struct str s)
+{
+    account(c, (int64_t)s.len);
+    return mem_dup(s.p, s.len);
+}
+
+/* The list that it goes to. */
+static struct list *give_run(struct core *c, struct job *j,
+                             const struct record_job_image *i)
+{
+    struct run *run = job_run(c, j);
+
+    run->body = i->body;
+    run->place = i->place;
+    if (i->place >= c->next_place)
+        c->next_place = i->place + 1;
+    run->shield_ms = i->shield_ms;
+    run->grace_ms = i->grace_ms;
+    run->asked = i->asked;
+    run->verdict = i->verdict;
+    run->cancelled = i->cancelled;
+    run->cancelled_first = i->cancelled_first;
+    run->asked_late = i->asked_late;
+    run->child_failed = i->child_failed;
+    run->child_cancelled = i->child_cancelled;
+    run->errors_below = i->run_errors_below;
+    run->is_ready = i->is_ready;
+    run->started_ms = i->started_ms;
+    if (i->is_ready) {
+        run->ready = dup_counted(c, i->ready);
+        run->ready_len = (uint32_t)i->ready.len;
+    }
+    if (i->state == JOB_DELIVERING ||
+        (i->state == JOB_JOINING && i->verdict == VERDICT_OK)) {
+        run->result = dup_counted(c, i->result);
+        run->result_len = (uint32_t)i->result.len;
+    }
+    if (i->state == JOB_JOINING)
+        return &c->joining;
+    if (i->state == JOB_DELIVERING)
+        return &c->delivering;
+    run->session = session_get(c, i->session);
+    run->session->seen_ms = max_i64(run->session->seen_ms, i->started_ms);
+    return &run->session->held;
+}
+
+static void enter_running(struct core *c, struct job *j,
+                          const struct record_job_image *i)
+{
+    job_enter(c, j, (enum job_state)i->state, give_run(c, j, i));
+    if (attaches(j)) {
+        group_active(c, j->group, +1);
+        attach_all(c, j, i->below);
+    }
+    attempt_arm(c, j);
+    if (j->u.run->session)
+        session_arm(c, j->u.run->session);
+}
+
+static void enter_finished(struct core *c, struct job *j,
+                           const struct record_job_image *i)
+{
+    struct end *end = job_make_end(c, j);
+
+    end->outcome = i->outcome;
+    end->body_done = i->body_done;
+    end->ended_ms = i->ended_ms;
+    end->started_ms = i->started_ms;
+    if (i->outcome == OUTCOME_OK) {
+        end->result = mem_dup(i->result.p, i->result.len);
+        end->result_len = (uint32_t)i->result.len;
+    }
+    job_enter(c, j, JOB_FINISHED, &j->group->finished);
+    job_set_end(c, j, end, i->dead);
+}
+
+static void enter(struct core *c, struct job *j,
+                  const struct record_job_image *i)
+{
+    struct queue *q = j->queue;
+
+    switch ((enum job_state)i->state) {
+    case JOB_DELAYED:
+        job_enter(c, j, JOB_DELAYED, &q->delayed);
+        job_arm_queued(c, j);
+        return;
+    case JOB_READY:
+        job_enter(c, j, JOB_READY, &q->restored[j->priority]);
+        job_arm_queued(c, j);
+        return;
+    case JOB_RUNNING:
+    case JOB_CANCELLING:
+    case JOB_JOINING:
+    case JOB_DELIVERING:
+        enter_running(c, j, i);
+        return;
+    case JOB_FINISHED:
+        enter_finished(c, j, i);
+        return;
+    case JOB_PARKED:
+    case JOB_STATES_COUNT:
+        break;
+    }
+    BUG("not the state of an image"); /* possible() has looked */
+}
+
+static bool possible(const struct record_job_image *i, const struct group *g)
+{
+    if (i->state >= JOB_STATES_COUNT || i->submitted_ms < 0)
+        return false;
+    switch ((enum job_state)i->state) {
+    case JOB_DELAYED:
+        return !g->ended && !i->dead && i->job.not_before_ms > 0;
+    case JOB_READY:
+        return !g->ended && !i->dead;
+    case JOB_RUNNING:
+        return !g->ended && !i->dead && i->session && i->attempt > 0 &&
+               i->asked == CAUSE_NONE;
+    case JOB_CANCELLING:
+        return !g->ended && !i->dead && i->session && i->attempt > 0 &&
+               i->asked > CAUSE_NONE && i->asked < CAUSES_COUNT;
+    case JOB_JOINING:
+    case JOB_DELIVERING:
+        return !g->ended && !i->dead && i->attempt > 0 &&
+               i->asked < CAUSES_COUNT && i->verdict < VERDICT_COUNT &&
+               (i->state == JOB_JOINING || i->job.then.len > 0);
+    case JOB_FINISHED:
+        return i->outcome > OUTCOME_NONE && i->outcome < OUTCOMES_COUNT &&
+               (!i->dead || i->outcome == OUTCOME_FAILED) && i->ended_ms >= 0;
+    case JOB_PARKED:
+    case JOB_STATES_COUNT:
+        break;
+    }
+    return false;
+}
+
+const char *image_apply_job(struct core *c, const struct record *r)
+{
+    const struct record_job_image *i = &r->u.job_image;
+    struct job *j = find_job(c, (struct job_id){r->id});
+    struct group *g;
+    const char *wrong;
+
+    if (j) {
+        segment_move(c, &j->segment, c->segment);
+        return NULL;
+    }
+    if (i->job.queue >= c->queue_count || !c->queue_table[i->job.queue])
+        return NULL; /* as with jobs: removed with its oldest segment */
+    g = image_group(c, i->job.group);
+    if (!possible(i, g))
+        return "image of an impossible job";
+    wrong = job_make(c, r->id, &i->job, g, &j);
+    if (wrong)
+        return wrong;
+    c->imaged = true;
+    j->submitted_ms = i->submitted_ms;
+    j->attempt = i->attempt;
+    wrong = give_extra(c, j, i);
+    enter(c, j, i);
+    if (!g->id) {
+        g->members_total++;
+        if (i->state == JOB_FINISHED)
+            g->by_outcome[i->outcome]++;
+    }
+    return wrong;
+}
+
+/* ----------------------------------------------------------- apply: groups */
+
+static struct group *make_group(struct core *c, uint64_t id)
+{
+    struct group *g = mem_alloc(sizeof(*g));
+
+    group_init(g);
+    account(c, sizeof(*g));
+    g->id = g->node.hash = id;
+    map_insert(&c->groups, &g->node);
+    list_push_back(&c->all_groups, &g->link);
+    c->ngroups++;
+    segment_hold(c, &g->segment);
+    if (id >= c->next_id)
+        c->next_id = id + 1;
+    return g;
+}
+
+struct group *image_group(struct core *c, uint64_t id)
+{
+    struct group *g = find_group(c, (struct group_id){id});
+
+    if (g)
+        return g;
+    g = make_group(c, id);
+    g->unknown = true;
+    g->parent_id = UINT64_MAX; /* nobody */
+    c->imaged = true;
+    return g;
+}
+
+/* So many, which come later. */
+static void make_room(struct core *c, struct id_vector *v, uint64_t n)
+{
+    id_vector_clear(c, v);
+    if (n == 0)
+        return;
+    v->ids = mem_zalloc((size_t)n * sizeof(*v->ids));
+    v->len = v->cap = (size_t)n;
+    c->ids += (int64_t)n;
+    account(c, (int64_t)(v->cap * sizeof(*v->ids)));
+}
+
+static void enter_live(struct core *c, struct group *g)
+{
+    struct group *parent;
+    struct job *j;
+
+    if (g->parent_attempt) {
+        j = find_job(c, (struct job_id){g->parent_id});
+        if (j && attaches(j) && j->attempt == g->parent_attempt)
+            attach(g, j);
+        return;
+    }
+    parent = image_group(c, g->parent_id);
+    g->parent = parent;
+    list_push_back(&parent->groups, &g->sibling);
+    parent->live++;
+    parent->running++;
+    if (!parent->id)
+        parent->members_total++;
+}
+
+static void enter_ended(struct core *c, struct group *g)
+{
+    list_remove(&g->link);
+    list_push_back(&c->ended_groups, &g->link);
+    c->ngroups--;
+    c->nended++;
+    if (g->read)
+        list_push_back(&c->spent, &g->spent);
+    if (!g->parent_attempt && !g->parent_id)
+        group_root_knows(c, g);
+}
+
+static const char *give_key(struct core *c, struct group *g,
+                            const struct record_group *rg)
+{
+    struct key_scope scope = group_key_scope(rg);
+
+    if (rg->key.len == 0)
+        return NULL;
+    if (!key_is_free(c, scope, rg->key))
+        return "key of another group";
+    g->key = key_bind(c, scope, rg->key, g->id);
+    return NULL;
+}
+
+/* Room is made for all of them before they come. */
+static bool too_many_ids(const struct core *c,
+                         const struct record_group_image *i)
+{
+    /* Half of them may be forgotten, and those that the bound was lowered
+     * for are there. */
+    uint64_t most = (uint64_t)c->limits.members_max * 4 + IDS_ALWAYS;
+
+    return i->members > most || i->done > most;
+}
+
+static bool possible_group(struct core *c, const struct record *r,
+                           const struct group *before)
+{
+    const struct record_group_image *i = &r->u.group_image;
+    const struct record_group *rg = &i->group;
+    const struct group *parent = NULL;
+
+    if (r->id == 0 || (r->id & ID_GROUP) || rg->fail < 0 || rg->succeed < 0 ||
+        rg->width < -1 || rg->width == 0 || rg->keep_ms < 0 ||
+        rg->deadline_ms < -1 || rg->once.number || rg->of_body ||
+        i->cause >= CAUSES_COUNT || i->outcome >= OUTCOMES_COUNT ||
+        i->done_dropped < 0)
+        return false;
+    if (i->ended)
+        return i->outcome != OUTCOME_NONE && (!before || before->live == 0);
+    if (!rg->parent_is_job)
+        parent = find_group(c, (struct group_id){rg->parent});
+    return !parent || !parent->ended;
+}
+
+/* What it has, whatever was made up. */
+static void fill_group(struct core *c, struct group *g,
+                       const struct record_group_image *i)
+{
+    const struct record_group *rg = &i->group;
+
+    g->unknown = false;
+    g->image_segment = c->segment;
+    g->parent_id = rg->parent;
+    g->parent_attempt = rg->parent_is_job ? (uint32_t)rg->parent_attempt : 0;
+    g->fail = rg->fail;
+    g->succeed = rg->succeed;
+    g->width = rg->width;
+    g->deadline_ms = rg->deadline_ms;
+    g->keep_ms = rg->keep_ms;
+    g->depth = i->depth;
+    g->opened_ms = i->opened_ms;
+    g->ended_ms = i->ended_ms;
+    g->cancel_grace_ms = i->cancel_grace_ms;
+    for (int o = 0; o < OUTCOMES_COUNT; o++)
+        g->by_outcome[o] = i->by_outcome[o];
+    g->members_total = i->members_total;
+    g->done_dropped = i->done_dropped;
+    g->cause = i->cause;
+    g->outcome = i->outcome;
+    g->closed = i->closed;
+    g->ended = i->ended;
+    g->read = i->read;
+    g->failed_inside = i->failed_inside;
+    g->errors_below = i->errors_below;
+    if (rg->name.len)
+        g->name = mem_dup_text(rg->name.p, rg->name.len);
+    if (i->cause != CAUSE_NONE)
+        g->reason = mem_dup_text(i->reason.p, i->reason.len);
+    make_room(c, &g->members, i->members);
+    make_room(c, &g->done, i->done);
+    g->missing = i->members + i->done;
+}
+
+const char *image_apply_group(struct core *c, const struct record *r)
+{
+    const struct record_group_image *i = &r->u.group_image;
+    const struct record_group *rg = &i->group;
+    struct group *g = find_group(c, (struct group_id){r->id});
+
+    if (g && !g->unknown)
+        return NULL;
+    if (!possible_group(c, r, g))
+        return "image of an impossible group";
+    if (too_many_ids(c, i))
+        return "group of far more members than members-max allows";
+    if (!g)
+        g = make_group(c, r->id);
+    else
+        segment_move(c, &g->segment, c->segment);
+    c->imaged = true;
+    fill_group(c, g, i);
+    if (rg->session && !g->ended) {
+        g->owner = session_get(c, rg->session);
+        list_push_back(&g->owner->groups, &g->owned);
+    }
+    if (g->ended)
+        enter_ended(c, g);
+    else
+        enter_live(c, g);
+    if (g->cause != CAUSE_NONE && !g->ended)
+        list_push_back(&c->sweeps, &g->sweep);
+    group_arm(c, g);
+    return give_key(c, g, rg);
+}
+
+const char *image_apply_ids(struct core *c, const struct record *r)
+{
+    const struct record_group_ids *i = &r->u.group_ids;
+    struct group *g = find_group(c, (struct group_id){r->id});
+    struct id_vector *v;
+    size_t n = i->ids.len / sizeof(uint64_t);
+
+    if (!g || g->missing == 0)
+        return NULL; /* it was known before, or is not any more */
+    v = i->done ? &g->done : &g->members;
+    if (!ids_ok(i->ids) || i->at > v->len || n > v->len - i->at ||
+        n > g->missing)
+        return "members that a group cannot have";
+    memcpy(v->ids + i->at, i->ids.p, n * sizeof(uint64_t));
+    g->missing -= n;
+    return NULL;
+}
+
+/* --------------------------------------------------- the end of the replay */
+
+static bool job_after(const struct list *a, const struct list *b)
+{
+    return list_entry(a, struct job, link)->node.hash >
+           list_entry(b, struct job, link)->node.hash;
+}
+
+static bool ended_after(const struct job *a, const struct job *b)
+{
+    return a->u.end->ended_ms > b->u.end->ended_ms;
+}
+
+static bool finished_after(const struct list *a, const struct list *b)
+{
+    return ended_after(list_entry(a, struct job, link),
+                       list_entry(b, struct job, link));
+}
+
+static bool dead_after(const struct list *a, const struct list *b)
+{
+    return ended_after(list_entry(a, struct dead, all)->job,
+                       list_entry(b, struct dead, all)->job);
+}
+
+static bool dead_of_queue_after(const struct list *a, const struct list *b)
+{
+    return ended_after(list_entry(a, struct dead, of_queue)->job,
+                       list_entry(b, struct dead, of_queue)->job);
+}
+
+static bool delivery_after(const struct list *a, const struct list *b)
+{
+    return list_entry(a, struct job, link)->u.run->place >
+           list_entry(b, struct job, link)->u.run->place;
+}
+
+static bool group_after(const struct list *a, const struct list *b)
+{
+    return list_entry(a, struct group, link)->ended_ms >
+           list_entry(b, struct group, link)->ended_ms;
+}
+
+static bool spent_after(const struct list *a, const struct list *b)
+{
+    return list_entry(a, struct group, spent)->ended_ms >
+           list_entry(b, struct group, spent)->ended_ms;
+}
+
+static void settle_ready(struct core *c, struct queue *q, int priority)
+{
+    struct list *restored = &q->restored[priority];
+
+    if (list_empty(restored))
+        return;
+    q->ready_mask |= 1u << priority;
+    if (!q->settings.fair && list_empty(&q->turns[priority])) {
+        list_splice_front(&q->ready[priority], restored);
+        list_sort(&q->ready[priority], job_after);
+        return;
+    }
+    list_foreach_safe (it, restored) {
+        struct job *j = list_entry(it, struct job, link);
+
+        list_remove(it);
+        list_push_back(share_place(c, j, false), it);
+    }
+    list_sort(&q->ready[priority], job_after);
+    list_foreach (it, &q->turns[priority])
+        if (it != &q->plain_turn[priority])
+            list_sort(&list_entry(it, struct share, turn)->jobs, job_after);
+}
+
+/* Its image never came. Where nothing is wrong with the journal it was
+ * forgotten, with all its members. */
+static void settle_unknown(struct core *c, struct group *g)
+{
+    if (g->live > 0) { /* lost: what is in it goes on */
+        g->unknown = false;
+        g->missing = 0;
+        g->closed = true;
+        g->parent_attempt = 0;
+        g->parent_id = 0;
+        g->keep_ms = c->limits.queue_defaults.keep_ms;
+        g->opened_ms = c->now_ms;
+        enter_live(c, g);
+        return;
+    }
+    g->ended = true;
+    g->parent_id = UINT64_MAX;
+    enter_ended(c, g);
+    group_forget_now(c, g);
+}
+
+/* Was it forgotten while the job that it is under was not? Then that does not
+ * know it. */
+static bool is_forgotten_below(struct core *c, const struct group *g)
+{
+    struct job *j = g->parent_attempt && g->ended
+                        ? find_job(c, (struct job_id){g->parent_id})
+                        : NULL;
+    const struct below *below = j && j->extra ? j->extra->below : NULL;
+    size_t at;
+
+    if (!j || !below)
+        return j != NULL;
+    at = id_vector_after(&below->groups, g->id - 1);
+    return at == below->groups.len ||
+           below->groups.ids[at] != (g->id | ID_GROUP);
+}
+
+static void settle_group(struct core *c, struct group *g)
+{
+    if (g->unknown || g->missing || (!g->ended && !g->parent && !g->parent_job))
+        settle_unknown(c, g);
+    else if (is_forgotten_below(c, g))
+        group_forget_now(c, g);
+}
+
+/* How many members of those that it is told of are gone. */
+static void count_forgotten(struct core *c, struct group *g)
+{
+    if (!g->image_segment)
+        return;
+    g->forgotten = 0;
+    for (size_t n = 0; n < g->members.len; n++)
+        g->forgotten += !group_member_exists(c, g->members.ids[n]);
+}
+
+static uint32_t depth_of(const struct group *g)
+{
+    uint32_t depth = 0;
+
+    while (g->id) {
+        depth += g->parent ? 1 : 2;
+        g = g->parent ? g->parent : g->parent_job->group;
+    }
+    return depth;
+}
+
+static void count_active(const struct list *jobs)
+{
+    list_foreach (it, jobs)
+        for (struct group *g = list_entry(it, struct job, link)->group; g;
+             g = g->parent)
+            g->active++;
+}
+
+static void settle_groups(struct core *c)
+{
+    list_foreach_safe (it, &c->all_groups)
+        settle_group(c, list_entry(it, struct group, link));
+    list_foreach_safe (it, &c->ended_groups)
+        settle_group(c, list_entry(it, struct group, link));
+    list_foreach (it, &c->all_groups) {
+        struct group *g = list_entry(it, struct group, link);
+
+        count_forgotten(c, g);
+        g->depth = depth_of(g);
+        g->active = 0;
+    }
+    list_foreach (it, &c->ended_groups)
+        list_entry(it, struct group, link)->active = 0;
+    c->root.active = 0;
+    list_foreach (it, &c->all_sessions)
+        count_active(&list_entry(it, struct session, link)->held);
+    count_active(&c->joining);
+}
+
+void core_replay_end(struct core *c)
+{
+    ASSERT(!c->started);
+    if (!c->imaged)
+        return;
+    c->imaged = false;
+    settle_groups(c);
+    list_foreach (it, &c->queues) {
+        struct queue *q = list_entry(it, struct queue, link);
+
+        for (int p = 0; p < CORE_PRIORITIES; p++)
+            settle_ready(c, q, p);
+        list_sort(&q->dead, dead_of_queue_after);
+    }
+    list_sort(&c->delivering, delivery_after);
+    list_sort(&c->dead, dead_after);
+    list_sort(&c->root.finished, finished_after);
+    list_foreach (it, &c->all_groups)
+        list_sort(&list_entry(it, struct group, link)->finished,
+                  finished_after);
+    list_foreach (it, &c->ended_groups)
+        list_sort(&list_entry(it, struct group, link)->finished,
+                  finished_after);
+    list_sort(&c->ended_groups, group_after);
+    list_sort(&c->spent, spent_after);
+}

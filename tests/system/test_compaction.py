@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The journal is as long as what lives in it justifies."""
+
+import os
+
+from harness import pairs
+
+SEGMENT = 1 << 20
+ROUNDS = 60
+BATCH = 1000
+
+
+def journal_bytes(daemon):
+    """Of the segments, without spares."""
+    return sum(os.stat(os.path.join(root, name)).st_size
+               for root, _, names in os.walk(daemon.state)
+               for name in names if name.endswith(".yj"))
+
+
+def run_batch(client):
+    """Jobs that come, are done, and are forgotten."""
+    pipe = client.pipeline(transaction=False)
+    for _ in range(BATCH):
+        pipe.execute_command("SUBMIT", "short", "x" * 100, "KEEP", 0)
+    pipe.execute()
+    done = 0
+    while done < BATCH:
+        jobs = client.execute_command("FETCH", BATCH, 1000, "short")
+        pipe = client.pipeline(transaction=False)
+        for job in jobs:
+            pipe.execute_command("DONE", job[1], "")
+        pipe.execute()
+        done += len(jobs)
+
+
+def test_old_jobs_among_short_ones_hold_no_more_than_themselves(start):
+    daemon = start({"journal.segment-size": "1M",
+                    "limits.payload-max": "64K",
+                    "limits.result-max": "64K"})
+    with daemon.client() as client:
+        group = client.execute_command("GROUP", "OPEN", "DETACHED")
+        old = [client.execute_command("SUBMIT", "old", "y" * 500)
+               for _ in range(200)]
+        old += [client.execute_command("SUBMIT", "old", "y" * 500,
+                                       "GROUP", group) for _ in range(50)]
+        [[_, token, _, _, _]] = client.execute_command("FETCH", 1, 0, "old")
+        client.execute_command("FAIL", token, "exit:1", "no")
+        for _ in range(ROUNDS):
+            run_batch(client)
+        info = client.info()
+        # What was appended is many times what may be there.
+        assert info["store_bytes"] > 8 * SEGMENT
+        assert info["store_compacted_bytes"] > 0
+        assert (journal_bytes(daemon)
+                <= 2 * info["store_live_bytes"] + 2 * SEGMENT), info
+    daemon.kill()
+    daemon.start()
+    with daemon.client() as client:
+        dead = pairs(client.execute_command("RESULT", old[0]))
+        assert dead["outcome"] == "failed"
+        jobs = client.execute_command("FETCH", len(old), 0, "old")
+        assert [job[1].split(".")[0] for job in jobs] == old[1:]
+        assert all(job[3] == "y" * 500 for job in jobs)
+        state = pairs(client.execute_command("GROUP", "INFO", group))
+        assert (state["members"], state["running"]) == (50, 50)

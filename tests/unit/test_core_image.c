@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The laws of images: what is compacted is what it was, wherever in it the
+ * journal is cut. That of every state is seen in all other tests of the core,
+ * which compact what they leave (daemon_free); here is what comes in between.
+ */
+#include "daemon.h"
+
+/* Of the entries from *next on, compacts so many; those of the newest segment
+ * stay. */
+static void compact_some(struct daemon *d, size_t *next, size_t n)
+{
+    for (; n > 0 && d->entries[*next].segment < d->segment; n--, ++*next) {
+        size_t at = 0;
+        bool more = d->entries[*next].segment >= d->trimmed;
+
+        while (more) {
+            core_effects_reset(&d->effects);
+            more = core_compact(d->core, d->entries[*next].data,
+                                d->entries[*next].len,
+                                d->entries[*next].segment, &at, &d->effects);
+            daemon_keep(d);
+        }
+    }
+}
+
+/* A new segment, with the images of queues at its head. */
+static void next_segment(struct daemon *d)
+{
+    struct core_event tick = {.kind = EVENT_TICK};
+
+    daemon_next_segment(d);
+    daemon_step(d, &tick);
+}
+
+static int64_t in_group(struct daemon *d, uint64_t group, const char *key)
+{
+    return node_int(node_get(
+        group_ask(d, 3, EVENT_GROUP_INFO, group, 0, CORE_UNSET, 0), key));
+}
+
+static uint64_t open_detached(struct daemon *d)
+{
+    struct core_event ev = a_group();
+
+    return open_event(d, &ev);
+}
+
+/* A queue whose oldest job lies in the newest segment is still a queue. */
+START_TEST(images_keep_the_order_of_a_queue)
+{
+    struct daemon *d = daemon_new();
+    uint64_t ids[6];
+    size_t next = 0;
+
+    for (int i = 0; i < 3; i++)
+        ids[i] = submit(d, "q", 0);
+    next_segment(d);
+    for (int i = 3; i < 6; i++)
+        ids[i] = submit(d, "q", 0);
+    next_segment(d);
+    compact_some(d, &next, 4); /* of the first segment only */
+    ck_assert_uint_eq(d->trimmed, d->segment - 1);
+    daemon_crash(d);
+    for (int i = 0; i < 6; i++)
+        ck_assert_uint_eq(take(d).job.n, ids[i]);
+    daemon_free(d);
+}
+END_TEST
+
+/* One job that nobody takes, and any number that come and go. */
+START_TEST(an_old_job_holds_no_segment)
+{
+    struct daemon *d = daemon_new();
+    uint64_t old = submit(d, "old", 0);
+    size_t next = 0;
+
+    for (int i = 0; i < 50; i++) {
+        (void)submit(d, "q", 0);
+        ck_assert(is_ok(report(d, EVENT_DONE, take(d), "")));
+        next_segment(d);
+        compact_some(d, &next, SIZE_MAX);
+        ck_assert_uint_eq(d->trimmed, d->segment);
+    }
+    daemon_crash(d);
+    ck_assert_uint_eq(token_of(fetch_from(d, 9, 1, 0, "old"), 0).job.n, old);
+    daemon_free(d);
+}
+END_TEST
+
+/* The group is written, its member not yet, and that ends: a replay of what is
+ * left when both are meets the end before the member. */
+START_TEST(an_end_between_two_images_counts)
+{
+    struct daemon *d = daemon_new();
+    uint64_t g = open_detached(d), a, b;
+    size_t next = 0;
+    struct token t;
+
+    a = submit(d, "q", g);
+    b = submit(d, "q", g);
+    next_segment(d);
+    /* Up to the group, which is the first that is written again. */
+    for (size_t before = d->nentries; d->nentries == before;)
+        compact_some(d, &next, 1);
+    t = take(d);
+    ck_assert_uint_eq(t.job.n, a);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    compact_some(d, &next, SIZE_MAX);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    daemon_crash(d);
+    ck_assert_int_eq(in_group(d, g, "queued"), 1);
+    ck_assert_int_eq(in_group(d, g, "ok"), 1);
+    ck_assert_uint_eq(take(d).job.n, b);
+    daemon_free(d);
+}
+END_TEST
+
+/* The members of a large group are written in slices, and what comes meanwhile
+ * is not lost; until the last of them the segment before is needed. */
+START_TEST(a_group_goes_when_its_last_members_are_written)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event tick = {.kind = EVENT_TICK};
+    uint64_t g, ids[40];
+    size_t next = 0;
+
+    daemon_limits(d);
+    d->limits.queue_defaults.max_jobs = 100;
+    d->limits.step_work = 1; /* 8 ids in a slice */
+    daemon_start(d);
+    g = open_detached(d);
+    for (int i = 0; i < 39; i++)
+        ids[i] = submit(d, "q", g);
+    next_segment(d);
+    compact_some(d, &next, SIZE_MAX);
+    ck_assert_uint_lt(d->trimmed, d->segment);
+    daemon_crash(d); /* what is written of the group is passed over */
+    next = 0;
+    next_segment(d);
+    compact_some(d, &next, SIZE_MAX);
+    ids[39] = submit(d, "q", g);
+    for (int i = 0; i < 20; i++)
+        daemon_one(d, &tick);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    daemon_crash(d);
+    ck_assert_int_eq(in_group(d, g, "members"), 40);
+    for (int i = 0; i < 40; i++) {
+        struct token t = take(d);
+
+        ck_assert_uint_eq(t.job.n, ids[i]);
+        ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    }
+    ck_assert_int_eq(in_group(d, g, "ok"), 40);
+    daemon_free(d);
+}
+END_TEST
+
+/* Jobs that ask for the same share it, also after they were written again. */
+START_TEST(images_share_what_jobs_have_in_common)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    struct core_stats one, many;
+
+    d->limits.queue_defaults.max_jobs = 1000;
+    core_configure(d->core, &d->limits);
+    ev.u.submit.timeout_ms = 5000;
+    (void)submit_event(d, &ev);
+    core_stats(d->core, &one);
+    (void)submit_event(d, &ev);
+    core_stats(d->core, &many);
+    many.memory_bytes -= one.memory_bytes; /* of one more */
+    for (int i = 0; i < 98; i++)
+        (void)submit_event(d, &ev);
+    daemon_compact(d);
+    daemon_crash(d);
+    core_stats(d->core, &one);
+    ck_assert_int_eq(one.jobs, 100);
+    ck_assert_int_lt(one.memory_bytes, 101 * many.memory_bytes + 2048);
+    daemon_free(d);
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        images_keep_the_order_of_a_queue,
+        an_old_job_holds_no_segment,
+        an_end_between_two_images_counts,
+        a_group_goes_when_its_last_members_are_written,
+        images_share_what_jobs_have_in_common,
+    };
+    Suite *suite = suite_create("core_image");
+    TCase *images = tcase_create("images");
+    SRunner *runner;
+    int failed;
+
+    for (size_t i = 0; i < ARRAY_LEN(tests); i++)
+        tcase_add_test(images, tests[i]);
+    suite_add_tcase(suite, images);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? 1 : 0;
+}
