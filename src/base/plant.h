@@ -59,7 +59,8 @@
     X(ENDS_UNCOUNTED, "the end of a job whose image comes later is lost")      \
     X(MADE_UP, "a job goes with the segment of its group")                     \
     X(SLICE_FORGOTTEN,                                                         \
-      "a request between two slices ends the cancel of a group")
+      "a request between two slices ends the cancel of a group")               \
+    X(FULL_STARTS, "jobs start although the disk is full")
 
 enum plant {
     PLANT_NONE,

@@ -325,7 +325,8 @@ static void check_no_lost_wakeup(const struct core *c, const struct queue *q)
         ASSERT(q->door == DOOR_OPEN);
         ASSERT(c->disk_full || !queue_fits(q, run->result_len));
     }
-    if (q->paused || c->draining || drain_stops(q) || list_empty(&q->fetchers))
+    if (q->paused || c->draining || c->disk_full || drain_stops(q) ||
+        list_empty(&q->fetchers))
         return;
     ASSERT(q->ready_mask == 0);
     for (int p = 0; p < CORE_PRIORITIES; p++)
@@ -750,6 +751,7 @@ void core_free(struct core *c)
     map_clear(&c->lane_map);
     map_clear(&c->shares);
     heap_clear(&c->timers);
+    heap_clear(&c->waits);
     heap_clear(&c->keeps);
     mem_free(c->queue_table);
     mem_free(c->segment_live);

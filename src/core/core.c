@@ -212,8 +212,20 @@ struct group *find_group_or_reply(struct core *c, struct client_id client,
 
 static struct heap *timer_heap(struct core *c, const struct timer *t)
 {
-    return t->kind == TIMER_KEEP || t->kind == TIMER_FORGET ? &c->keeps
-                                                            : &c->timers;
+    switch ((enum timer_kind)t->kind) {
+    case TIMER_KEEP:
+    case TIMER_FORGET:
+        return &c->keeps;
+    case TIMER_WAITER:
+        return &c->waits;
+    case TIMER_QUEUED:
+    case TIMER_RUN:
+    case TIMER_GROUP:
+    case TIMER_SESSION:
+    case TIMER_LIMITER:
+        break;
+    }
+    return &c->timers;
 }
 
 void timer_set(struct core *c, struct timer *t, int64_t at_ms)
@@ -228,7 +240,8 @@ void timer_stop(struct core *c, struct timer *t)
 
 bool timer_due(const struct core *c, const struct timer *t)
 {
-    ASSERT(t->kind != TIMER_KEEP && t->kind != TIMER_FORGET);
+    ASSERT(t->kind != TIMER_KEEP && t->kind != TIMER_FORGET &&
+           t->kind != TIMER_WAITER);
     return heap_has(&t->node) && heap_at(&c->timers, &t->node) <= c->now_ms;
 }
 
@@ -277,13 +290,18 @@ static struct timer *timer_take(struct core *c, struct heap *heap)
 
 static int64_t timers_next(const struct core *c)
 {
-    return min_i64(heap_min_at(&c->timers), heap_min_at(&c->keeps));
+    int64_t silent = min_i64(heap_min_at(&c->waits), heap_min_at(&c->keeps));
+
+    return full_is_spent(c) ? silent : min_i64(silent, heap_min_at(&c->timers));
 }
 
+/* Without room for records time stands still but for what needs none. */
 static void tick(struct core *c)
 {
-    while (timers_next(c) <= c->now_ms && core_work(c)) {
-        struct timer *t = timer_take(c, &c->timers);
+    while (timers_next(c) <= c->now_ms && core_work_unrecorded(c)) {
+        bool waits = full_is_spent(c) ||
+                     heap_min_at(&c->waits) < heap_min_at(&c->timers);
+        struct timer *t = timer_take(c, waits ? &c->waits : &c->timers);
 
         timer_fire(c, t ? t : timer_take(c, &c->keeps));
     }
@@ -320,6 +338,11 @@ static void bounds_enforce(struct core *c)
 
 bool core_work(struct core *c)
 {
+    return !full_is_spent(c) && core_work_unrecorded(c);
+}
+
+bool core_work_unrecorded(struct core *c)
+{
     if (c->work <= 0 || buf_size(&c->out->records) > STEP_RECORDS ||
         c->out->values.len > STEP_VALUES)
         return false;
@@ -352,11 +375,11 @@ static bool queue_work_left(const struct core *c)
 static void work_queues(struct core *c)
 {
     c->work = c->limits.step_work;
-    while (!list_empty(&c->noticed) && core_work(c))
+    while (!list_empty(&c->noticed) && core_work_unrecorded(c))
         session_serve(
             c, list_entry(list_first(&c->noticed), struct session, noticed));
     /* What one of these does may be work for the others. */
-    while (queue_work_left(c) && core_work(c)) {
+    while (queue_work_left(c) && core_work_unrecorded(c)) {
         if (!list_empty(&c->left))
             line_unattended(
                 c, list_entry(list_first(&c->left), struct queue, left));
@@ -380,7 +403,7 @@ static void write_ids(struct core *c)
 static void work_rest(struct core *c)
 {
     c->work = c->limits.step_work;
-    while (!list_empty(&c->forgetting) && core_work(c))
+    while (!list_empty(&c->forgetting) && core_work_unrecorded(c))
         group_forget(
             c, list_entry(list_first(&c->forgetting), struct group, sweep));
     while (c->images_next < c->queue_count && core_work(c))
@@ -396,14 +419,20 @@ static void work_rest(struct core *c)
     write_ids(c);
 }
 
-static bool work_left(const struct core *c)
+static bool recording_left(const struct core *c)
 {
     return !list_empty(&c->run_sweeps) || !list_empty(&c->sweeps) ||
            !list_empty(&c->emptying) || !list_empty(&c->dead_purges) ||
-           !list_empty(&c->noticed) || queue_work_left(c) ||
-           !list_empty(&c->forgetting) || c->images_next < c->queue_count ||
+           c->images_next < c->queue_count ||
            c->limiter_images_next < c->limiter_count || once_images_left(c) ||
            !list_empty(&c->imaging);
+}
+
+static bool work_left(const struct core *c)
+{
+    return !list_empty(&c->noticed) || queue_work_left(c) ||
+           !list_empty(&c->forgetting) ||
+           (!full_is_spent(c) && recording_left(c));
 }
 
 int64_t core_next_ms(const struct core *c)
@@ -556,11 +585,15 @@ static void tell(struct core *c, const struct record *r)
 
 void core_record(struct core *c, const struct record *r)
 {
+    size_t before = buf_size(&c->out->records);
     const char *wrong;
 
-    if (buf_size(&c->out->records) == 0)
+    if (before == 0)
         effect_add(c->out, EFFECT_RECORD);
     record_encode(&c->out->records, r);
+    if (UNLIKELY(c->disk_full))
+        c->room -= (int64_t)(buf_size(&c->out->records) - before) +
+                   (before == 0 ? CORE_ENTRY_BYTES : 0);
     wrong = core_apply(c, r);
     if (wrong)
         BUG(wrong);
@@ -666,15 +699,6 @@ static void drain(struct core *c, bool on)
         }
         queue_wake(c, q);
     }
-}
-
-static void disk_full(struct core *c, bool on)
-{
-    c->disk_full = on;
-    if (on)
-        return;
-    list_foreach (it, &c->queues)
-        queue_wake(c, list_entry(it, struct queue, link));
 }
 
 static void unblock(struct core *c, struct client_id id)
@@ -831,7 +855,7 @@ static void dispatch(struct core *c, const struct core_event *ev)
         c->images_next = c->limiter_images_next = 0;
         return;
     case EVENT_DISK_FULL:
-        disk_full(c, ev->u.on);
+        full_set(c, ev->u.full.on, ev->u.full.room);
         return;
     case EVENT_DRAIN:
         drain(c, ev->u.on);
@@ -848,7 +872,8 @@ void core_step(struct core *c, const struct core_event *ev,
 {
     bool backlog = work_left(c);
 
-    ASSERT(c->started || ev->kind == EVENT_START);
+    ASSERT(c->started || ev->kind == EVENT_START ||
+           ev->kind == EVENT_DISK_FULL);
     c->out = out;
     c->now_ms = max_i64(c->now_ms, ev->now_ms);
     c->random = ev->random;
@@ -856,8 +881,9 @@ void core_step(struct core *c, const struct core_event *ev,
     if (PLANTED(SLICE_FORGOTTEN) && backlog && ev->client.n &&
         !list_empty(&c->sweeps))
         list_remove(list_first(&c->sweeps));
-    dispatch(c, ev);
-    if (work_left(c) && (!backlog || ev->kind == EVENT_TICK)) {
+    if (LIKELY(!c->disk_full) || full_allows(c, ev))
+        dispatch(c, ev);
+    if (c->started && work_left(c) && (!backlog || ev->kind == EVENT_TICK)) {
         work_cancels(c);
         work_queues(c);
         work_rest(c);
@@ -874,7 +900,8 @@ bool core_compact(struct core *c, const void *entry, size_t len,
     ASSERT(c->started);
     c->out = out;
     c->work = c->limits.step_work;
-    while (more && core_work(c))
+    /* Whoever asks for it has looked whether there is room. */
+    while (more && core_work_unrecorded(c))
         more = image_write_next(c, entry, len, segment, at);
     write_ids(c);
     segments_trim(c);
@@ -935,6 +962,7 @@ struct core *core_new(const struct core_limits *limits)
     c->images_next = c->limiter_images_next = UINT32_MAX;
     list_init(&c->outputs);
     heap_init(&c->timers);
+    heap_init(&c->waits);
     heap_init(&c->keeps);
     slabs_init(&c->slabs);
     group_init(&c->root);

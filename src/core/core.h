@@ -13,8 +13,8 @@
  * writer, cannot fail); core_replay runs apply alone.
  *
  * Order of calls: core_new, core_replay for every record entry of the store,
- * core_replay_end, one EVENT_START, then any events. Time must not go backward
- * between events.
+ * core_replay_end, EVENT_DISK_FULL if that is so, one EVENT_START, then any
+ * events. Time must not go backward between events.
  */
 #ifndef YOKE_CORE_H
 #define YOKE_CORE_H
@@ -76,6 +76,7 @@ struct scope_ref {
 #define CORE_RETRY_ON_MAX     512
 #define CORE_FACTOR_MIN       1000 /* of a back-off, in thousandths */
 #define CORE_FACTOR_MAX       100000
+#define CORE_ENTRY_BYTES      16 /* what the store adds to an entry, at most */
 #define CORE_PRIORITIES       10
 #define CORE_PRIORITY_DEFAULT 4
 
@@ -137,60 +138,85 @@ struct core_limits {
 /* The defaults of all limits; etc/yoked.ini is checked against them. */
 void core_limits_init(struct core_limits *limits);
 
+/*
+ * What an event does to the room of the store, which matters while the disk is
+ * full (EVENT_DISK_FULL):
+ *
+ *   NONE   it records nothing
+ *   FREES  it ends something, or leads to an end: it is done as long as the
+ *          reserve has room for it
+ *   GROWS  it is refused
+ *   SOME   it depends, and is decided where that is known: what is known
+ *          already is answered, a FETCH waits, the rest is refused
+ */
+enum core_room {
+    ROOM_NONE,
+    ROOM_FREES,
+    ROOM_GROWS,
+    ROOM_SOME,
+};
+
+/* Those from clients are answered with exactly one EFFECT_REPLY each, now or
+ * later, but for ALIVE, UNBLOCK and DISCONNECT; those from the daemon are not
+ * answered. */
+#define CORE_EVENTS(X)                                                         \
+    /* from clients */                                                         \
+    X(SUBMIT, SOME)                                                            \
+    X(STATUS, NONE)                                                            \
+    X(RESULT, NONE) /* wait_ms 0: RESULT, else WAIT; ready: WAIT READY */      \
+    X(CANCEL, FREES)                                                           \
+    X(RESCHEDULE, GROWS)                                                       \
+    X(RETRY, SOME)                                                             \
+    X(LOGS, NONE)                                                              \
+    X(JOBS, NONE)                                                              \
+    X(GROUP_OPEN, SOME)                                                        \
+    X(GROUP_CLOSE, FREES)                                                      \
+    X(GROUP_INFO, NONE) /* wait_ms CORE_UNSET: GROUP INFO, else GROUP WAIT */  \
+    X(GROUP_NEXT, SOME)                                                        \
+    X(GROUP_RESULTS, SOME)                                                     \
+    X(GROUP_TREE, NONE)                                                        \
+    X(GROUP_ERRORS, NONE)                                                      \
+    X(FETCH, SOME)                                                             \
+    X(DONE, FREES)                                                             \
+    X(FAIL, FREES)                                                             \
+    X(RELEASE, FREES)                                                          \
+    X(TOUCH, NONE)                                                             \
+    X(SHIELD, GROWS)                                                           \
+    X(UNSHIELD, FREES)                                                         \
+    X(LOG, NONE)                                                               \
+    X(READY, GROWS)                                                            \
+    X(QUEUE_LIST, NONE)                                                        \
+    X(QUEUE_INFO, NONE)                                                        \
+    X(QUEUE_SET, SOME)                                                         \
+    X(QUEUE_PAUSE, GROWS)                                                      \
+    X(QUEUE_CLOSE, GROWS) /* closed or open */                                 \
+    X(QUEUE_JOIN, NONE)                                                        \
+    X(QUEUE_PURGE, FREES)                                                      \
+    X(DEAD_LIST, NONE)                                                         \
+    X(DEAD_RETRY, SOME)                                                        \
+    X(DEAD_PURGE, FREES)                                                       \
+    X(LIMITER_SET, SOME)                                                       \
+    X(LIMITER_INFO, NONE)                                                      \
+    X(LIMITER_LIST, NONE)                                                      \
+    X(LIMITER_DELETE, FREES)                                                   \
+    X(SESSION, NONE) /* answers the id of the client's; makes one */           \
+    X(SESSION_RESUME, NONE)                                                    \
+    X(ALIVE, NONE)      /* the client sent something: renews its leases */     \
+    X(UNBLOCK, NONE)    /* the client sent something while it was blocked: the \
+                         * blocking command (not SUBMIT) is answered empty */  \
+    X(DISCONNECT, NONE) /* the client is gone; ends its waits */               \
+    /* from the daemon */                                                      \
+    X(START, NONE)     /* once, after replay */                                \
+    X(TICK, NONE)      /* core_next_ms() has come */                           \
+    X(SEGMENT, NONE)   /* records go to another segment from now on */         \
+    X(DISK_FULL, NONE) /* on or off; before START, too */                      \
+    X(DRAIN, NONE)     /* accept no submits, start no jobs */                  \
+    X(WATCH, NONE)     /* EFFECT_NEWS are wanted, and what they cost; or not */
+
 enum core_event_kind {
-    /* from clients: answered with exactly one EFFECT_REPLY each, now or later;
-     * ALIVE, UNBLOCK and DISCONNECT are not answered */
-    EVENT_SUBMIT,
-    EVENT_STATUS,
-    EVENT_RESULT, /* wait_ms 0: RESULT, else WAIT; ready: WAIT READY */
-    EVENT_CANCEL,
-    EVENT_RESCHEDULE,
-    EVENT_RETRY,
-    EVENT_LOGS,
-    EVENT_JOBS,
-    EVENT_GROUP_OPEN,
-    EVENT_GROUP_CLOSE,
-    EVENT_GROUP_INFO, /* wait_ms CORE_UNSET: GROUP INFO, else GROUP WAIT */
-    EVENT_GROUP_NEXT,
-    EVENT_GROUP_RESULTS,
-    EVENT_GROUP_TREE,
-    EVENT_GROUP_ERRORS,
-    EVENT_FETCH,
-    EVENT_DONE,
-    EVENT_FAIL,
-    EVENT_RELEASE,
-    EVENT_TOUCH,
-    EVENT_SHIELD,
-    EVENT_UNSHIELD,
-    EVENT_LOG,
-    EVENT_READY,
-    EVENT_QUEUE_LIST,
-    EVENT_QUEUE_INFO,
-    EVENT_QUEUE_SET,
-    EVENT_QUEUE_PAUSE,
-    EVENT_QUEUE_CLOSE, /* closed or open */
-    EVENT_QUEUE_JOIN,
-    EVENT_QUEUE_PURGE,
-    EVENT_DEAD_LIST,
-    EVENT_DEAD_RETRY,
-    EVENT_DEAD_PURGE,
-    EVENT_LIMITER_SET,
-    EVENT_LIMITER_INFO,
-    EVENT_LIMITER_LIST,
-    EVENT_LIMITER_DELETE,
-    EVENT_SESSION, /* answers the id of the client's session; makes one */
-    EVENT_SESSION_RESUME,
-    EVENT_ALIVE,      /* the client sent something: renews its leases */
-    EVENT_UNBLOCK,    /* the client sent something while it was blocked: the
-                       * blocking command (not SUBMIT) is answered empty */
-    EVENT_DISCONNECT, /* the client is gone; ends its waits */
-    /* from the daemon: not answered */
-    EVENT_START,     /* once, after replay */
-    EVENT_TICK,      /* core_next_ms() has come */
-    EVENT_SEGMENT,   /* records go to another segment from now on */
-    EVENT_DISK_FULL, /* on or off */
-    EVENT_DRAIN,     /* accept no submits, start no jobs */
-    EVENT_WATCH,     /* EFFECT_NEWS are wanted, and what they cost; or not */
+#define X(id, room) EVENT_##id,
+    CORE_EVENTS(X)
+#undef X
 };
 
 /* A request that is done once, however often its session asks for it (ONCE).
@@ -330,10 +356,17 @@ struct core_event {
         struct session_id session; /* SESSION_RESUME */
         enum core_disconnect disconnect;
         uint32_t segment; /* SEGMENT */
-        bool on;          /* DISK_FULL, DRAIN */
-        int64_t work;     /* WATCH: what the news of one fact takes of the work
-                           * of a step for each one whom it concerns; 0: nobody
-                           * is interested */
+        bool on;          /* DRAIN */
+        /* DISK_FULL: on, and so many bytes can still be recorded until the
+         * next one (frames of the store's included, CORE_ENTRY_BYTES each).
+         * Beyond that a step may go by what follows from one event. */
+        struct {
+            bool on;
+            int64_t room;
+        } full;
+        int64_t work; /* WATCH: what the news of one fact takes of the work
+                       * of a step for each one whom it concerns; 0: nobody
+                       * is interested */
     } u;
 };
 

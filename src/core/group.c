@@ -766,7 +766,7 @@ void group_forget_now(struct core *c, struct group *g)
 void group_forget(struct core *c, struct group *g)
 {
     while (!list_empty(&g->finished)) {
-        if (!core_work(c))
+        if (!core_work_unrecorded(c))
             return;
         job_forget(c, list_entry(list_first(&g->finished), struct job, link));
     }
@@ -895,7 +895,7 @@ static void write_page(struct core *c, struct group *g, struct client_id client,
     reply_end(c);
     /* A fact, for from now on its members make room for newer outcomes: those
      * would have to go instead after a restart. */
-    if (over && !g->read)
+    if (over && !g->read && !c->disk_full)
         record_simple(c, g, RECORD_GROUP_READ);
 }
 
@@ -976,6 +976,8 @@ static bool known(struct core *c, const struct core_event *ev)
 
     if (!k)
         return false;
+    if (o->once.number && !core_may_grow(c, ev->client))
+        return true;
     once_remember(c, &o->once, k->of | ID_GROUP);
     value_id(reply_begin(c, ev->client), 'g', k->of, 0);
     reply_end(c);

@@ -380,6 +380,8 @@ struct waiter {
     struct list keyed;           /* key->waiters */
     size_t submit_size;
     int64_t cursor, count;
+    bool anew;     /* FETCH: some of its queues were not there, and could not
+                    * be made: it is asked again when the disk has room */
     size_t nlinks; /* FETCH */
     struct fetch_link links[];
 };
@@ -403,13 +405,15 @@ struct core {
     struct session *asking;    /* volatile: whose numbered request was looked
                                 * at last; NULL: it is gone */
     struct group root;
-    struct heap timers; /* but for ... */
-    struct heap keeps;  /* ... TIMER_KEEP and TIMER_FORGET: a replay goes by
-                         * them, too */
+    /* Whose end may be recorded, and two kinds that nothing is recorded for:
+     * of the commands that wait (TIMER_WAITER), and of what is kept (TIMER_KEEP
+     * and TIMER_FORGET), which a replay goes by, too. */
+    struct heap timers, waits, keeps;
     struct slabs slabs; /* of jobs, what they have, and payloads */
     uint64_t next_id;
     bool started, disk_full, draining;
-    bool dropped;      /* the replay has dropped numbers of some session */
+    int64_t room; /* volatile: that can be recorded while the disk is full */
+    bool dropped; /* the replay has dropped numbers of some session */
     int64_t news_work; /* volatile: of EVENT_WATCH; 0: no EFFECT_NEWS */
     /* What goes on in slices; see core.c. */
     struct list run_sweeps;  /* runs whose groups are told of their fate */
@@ -484,8 +488,25 @@ struct group *find_group(struct core *c, struct group_id id);
 struct group *find_group_or_reply(struct core *c, struct client_id client,
                                   struct group_id id);
 
-/* May another unit of work be done in this step? Then it is counted. */
+/* May another unit of work be done in this step? Then it is counted. The second
+ * one is for work that records nothing, which goes on when the reserve of a
+ * full disk is used up. */
 bool core_work(struct core *c);
+bool core_work_unrecorded(struct core *c);
+
+/* full.c */
+#define DISK_FULL_TEXT "the journal cannot grow: the disk is full"
+void full_set(struct core *c, bool on, int64_t room);
+/* May this be done while the disk is full? False: answered. */
+bool full_allows(struct core *c, const struct core_event *ev);
+/* Nothing new is recorded while the disk is full. False: answered. */
+bool core_may_grow(struct core *c, struct client_id client);
+/* The reserve is used up: nothing is recorded but what one event leads to at
+ * once. */
+static inline bool full_is_spent(const struct core *c)
+{
+    return UNLIKELY(c->disk_full) && c->room <= 0;
+}
 
 /* It lies in this segment: the last, ... */
 void segment_hold(struct core *c, uint32_t *where);

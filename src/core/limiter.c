@@ -380,7 +380,7 @@ void limiter_write_image(struct core *c, uint32_t number)
 {
     const struct limiter *l = limiter_numbered(c, number);
 
-    if (l)
+    if (l && l->segment != c->segment)
         write_image(c, l);
 }
 
@@ -590,8 +590,11 @@ void limiter_set(struct core *c, const struct core_event *ev)
     fill_bucket(c, l, &to);
     /* The configuration says the same at each start. */
     if (!l || to.permits != l->permits || to.rate != l->rate ||
-        to.rate_ms != l->rate_ms)
+        to.rate_ms != l->rate_ms) {
+        if (!core_may_grow(c, ev->client))
+            return;
         limiter_record(c, id, name, &to);
+    }
     if (l)
         limiter_wake(c, l);
     reply_ok(c, ev->client);

@@ -201,7 +201,8 @@ void queue_write_image(struct core *c, uint32_t number)
 {
     const struct queue *q = c->queue_table[number];
 
-    if (q)
+    /* After a restart it may lie in the segment that is written to. */
+    if (q && q->segment != c->segment)
         write_image(c, q);
 }
 
@@ -241,6 +242,8 @@ struct queue *queue_get(struct core *c, struct client_id client,
                     "there are %u queues already (queues-max)", c->queue_count);
         return NULL;
     }
+    if (!core_may_grow(c, client))
+        return NULL;
     queue_record(c, c->queue_count, name, &c->limits.queue_defaults, false,
                  DOOR_OPEN);
     return queue_find(c, name);
@@ -278,7 +281,8 @@ struct job *queue_next(struct core *c, struct queue *q)
 {
     struct job *j;
 
-    if (q->paused || c->draining || UNLIKELY(drain_stops(q)))
+    if (q->paused || c->draining || UNLIKELY(drain_stops(q)) ||
+        (UNLIKELY(c->disk_full) && !PLANTED(FULL_STARTS)))
         return NULL;
     while ((j = first_job(c, q))) {
         struct group *full = NULL;
@@ -439,6 +443,8 @@ static bool known(struct core *c, struct client_id client,
 
     if (!k || !k->of)
         return false;
+    if (s->once.number && !core_may_grow(c, client))
+        return true;
     once_remember(c, &s->once, k->of);
     value_id(reply_begin(c, client), 'j', k->of, 0);
     reply_end(c);
@@ -457,11 +463,8 @@ static bool submit_allowed(struct core *c, struct client_id client,
                     "the daemon is shutting down");
         return false;
     }
-    if (UNLIKELY(c->disk_full)) {
-        reply_error(c, client, CORE_ERR_DISKFULL,
-                    "the journal cannot grow: the disk is full");
+    if (!core_may_grow(c, client))
         return false;
-    }
     if (UNLIKELY(c->memory + (int64_t)s->payload.len > c->limits.memory_max)) {
         reply_error(c, client, CORE_ERR_OOM,
                     "memory-max (%lld bytes) is reached",
@@ -656,7 +659,7 @@ static bool admit_one(struct core *c, struct queue *q)
 bool queue_attended(const struct core *c, const struct queue *q)
 {
     return !q->paused && !list_empty(&q->fetchers) && !c->draining &&
-           !drain_stops(q);
+           !c->disk_full && !drain_stops(q);
 }
 
 /* Give the worker that has waited longest what there is. What it is to look at
@@ -866,6 +869,8 @@ void queue_set(struct core *c, const struct core_event *ev)
         return;
     }
     /* The configuration says the same at each start. */
+    if (!settings_equal(&s, &q->settings) && !core_may_grow(c, ev->client))
+        return;
     if (!settings_equal(&s, &q->settings))
         queue_change(c, q, &s, q->paused, (enum door)q->door);
     reply_ok(c, ev->client);

@@ -69,11 +69,8 @@ bool scope_room_for_group(struct core *c, struct client_id client)
                     "the daemon is shutting down");
         return false;
     }
-    if (c->disk_full) {
-        reply_error(c, client, CORE_ERR_DISKFULL,
-                    "the journal cannot grow: the disk is full");
+    if (!core_may_grow(c, client))
         return false;
-    }
     if (c->memory > c->limits.memory_max) {
         reply_error(c, client, CORE_ERR_OOM,
                     "memory-max (%lld bytes) is reached",

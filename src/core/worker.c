@@ -489,17 +489,21 @@ static bool anything_for(struct core *c, const struct session *s, int64_t count,
 void worker_fetch(struct core *c, const struct core_event *ev)
 {
     struct queue *queues[CORE_QUEUES_PER_FETCH];
-    size_t n = ev->u.fetch.nqueues;
+    size_t n = 0;
     int64_t count = min_i64(ev->u.fetch.count, FETCH_MAX);
     struct session *s = session_of(c, ev->client);
     struct waiter *w;
 
-    ASSERT(n <= CORE_QUEUES_PER_FETCH);
+    ASSERT(ev->u.fetch.nqueues <= CORE_QUEUES_PER_FETCH);
     queues[0] = NULL;
     s->seen_ms = c->now_ms;
-    for (size_t i = 0; i < n; i++) {
-        queues[i] = queue_get(c, ev->client, ev->u.fetch.queues[i]);
-        if (!queues[i])
+    for (size_t i = 0; i < ev->u.fetch.nqueues; i++) {
+        struct str name = ev->u.fetch.queues[i];
+
+        if (c->disk_full && queue_name_ok(name) && !queue_find(c, name))
+            continue;
+        queues[n] = queue_get(c, ev->client, name);
+        if (!queues[n++])
             return;
     }
     if (ev->u.fetch.wait_ms == 0 && !anything_for(c, s, count, queues, n)) {
@@ -509,6 +513,7 @@ void worker_fetch(struct core *c, const struct core_event *ev)
     }
     w = waiter_new(c, ev->client, WAIT_FETCH, ev->u.fetch.wait_ms, n);
     w->count = count;
+    w->anew = n < ev->u.fetch.nqueues;
     for (size_t i = 0; i < n; i++) {
         w->links[i].waiter = w;
         w->links[i].queue = queues[i];

@@ -371,7 +371,7 @@ static void on_full(struct ledger *l, bool full)
 {
     (void)l;
     if (full)
-        log_warn("the disk is full: submits are refused");
+        log_warn("the disk is full: nothing new is accepted or started");
     else
         log_info("the disk has room again");
 }
@@ -1044,7 +1044,7 @@ void engine_progress(const struct engine *e, struct engine_progress *out)
         .turns = e->turns,
         .appended = s->appended,
         .durable = s->durable,
-        .commit_ms = e->commit_us
+        .commit_ms = e->commit_us && !s->held
                          ? (clock_us(CLOCK_MONOTONIC) - e->commit_us) / 1000
                          : 0,
         .clients = (int64_t)e->clients.count,

@@ -118,7 +118,8 @@ struct engine_progress {
     uint64_t turns;    /* of the loop, since the start */
     uint64_t appended; /* as in struct store */
     uint64_t durable;
-    int64_t commit_ms; /* age of the commit under way; 0: none */
+    int64_t commit_ms; /* age of the commit under way; 0: none, or it waits
+                        * for room on the disk */
     int64_t clients;   /* connections */
     int64_t running;   /* jobs started and not ended */
     int64_t queued;    /* jobs not started */

@@ -98,6 +98,7 @@ static void look(struct ledger *l)
 
     k->unlooked = 0;
     store_stats(l->store, &s);
+    k->spared = (int64_t)s.segment_bytes / 8;
     k->on = !k->damaged && s.first_segment < s.last_segment &&
             (int64_t)s.used_bytes >
                 live / 100 * k->percent + (int64_t)s.segment_bytes * 3 / 2;
@@ -129,7 +130,7 @@ static size_t append(struct ledger *l)
     if (rc)
         check_store(l); /* its own reason, if it has one */
     if (rc)
-        fail(l, rc, "no room for a record, even in the reserve");
+        fail(l, rc, "it did not take a record");
     l->batch_bytes += buf_size(records);
     return buf_size(records);
 }
@@ -186,17 +187,36 @@ static void step(struct ledger *l, struct core_event *ev)
         l->hooks->cut(l, cut);
 }
 
+static struct core_event news(struct ledger *l, enum core_event_kind kind)
+{
+    return (struct core_event){.kind = kind, .random = l->hooks->random(l)};
+}
+
+static void tell_full(struct ledger *l)
+{
+    const struct store *s = l->store;
+    uint64_t before = l->room;
+    struct core_event ev;
+
+    l->room = s->room;
+    if (l->full == s->full && (!s->full || s->room <= before))
+        return;
+    if (l->full != s->full)
+        l->hooks->full(l, s->full);
+    l->full = s->full;
+    ev = news(l, EVENT_DISK_FULL);
+    ev.u.full.on = s->full;
+    ev.u.full.room = (int64_t)s->room;
+    step(l, &ev);
+}
+
 void ledger_start(struct ledger *l, uint64_t random)
 {
     struct core_event ev = {.kind = EVENT_START, .random = random};
 
     l->segment = l->store->segment + 1; /* any: the core is to be told */
+    tell_full(l);
     step(l, &ev);
-}
-
-static struct core_event news(struct ledger *l, enum core_event_kind kind)
-{
-    return (struct core_event){.kind = kind, .random = l->hooks->random(l)};
 }
 
 static void tell_news(struct ledger *l, int64_t watched)
@@ -204,17 +224,11 @@ static void tell_news(struct ledger *l, int64_t watched)
     const struct store *s = l->store;
     struct core_event ev;
 
+    tell_full(l); /* before it writes images */
     if (l->segment != s->segment) {
         l->segment = s->segment;
         ev = news(l, EVENT_SEGMENT);
         ev.u.segment = s->segment;
-        step(l, &ev);
-    }
-    if (l->full != s->full) {
-        l->full = s->full;
-        l->hooks->full(l, s->full);
-        ev = news(l, EVENT_DISK_FULL);
-        ev.u.on = s->full;
         step(l, &ev);
     }
     if (l->watched != watched) {
@@ -230,7 +244,7 @@ void ledger_step(struct ledger *l, struct core_event *ev)
     const struct store *s = l->store;
     int64_t watched = l->hooks->watched(l);
 
-    if (UNLIKELY(l->segment != s->segment || l->full != s->full ||
+    if (UNLIKELY(l->segment != s->segment || l->full || s->full ||
                  l->watched != watched))
         tell_news(l, watched);
     step(l, ev);
@@ -256,21 +270,37 @@ static int compact_entry(void *arg, const void *data, size_t len,
     return 0;
 }
 
+/* So many bytes may be read now. On a full disk it frees room as nothing else
+ * does, and takes some first: a part of the reserve is spared for those who
+ * finish. */
+static int64_t compactable(const struct ledger *l)
+{
+    const struct ledger_compaction *k = &l->compaction;
+    int64_t bytes = k->on ? k->credit : 0;
+
+    if (UNLIKELY(l->store->full))
+        bytes = min_i64(bytes, (int64_t)l->store->room - k->spared);
+    return bytes;
+}
+
 static void compact(struct ledger *l)
 {
     struct ledger_compaction *k = &l->compaction;
     char text[STORE_TEXT_MAX];
-    size_t got, bytes;
+    int64_t bytes;
+    size_t got;
     int rc;
 
     if (k->unlooked > LOOK_BYTES)
         look(l);
-    if (!k->on || k->credit <= 0 || l->stepping)
+    if (l->stepping || compactable(l) <= 0)
         return;
     tell_news(l, l->watched);
-    bytes = k->credit < SLICE_BYTES ? (size_t)k->credit : SLICE_BYTES;
+    bytes = min_i64(compactable(l), SLICE_BYTES);
+    if (bytes <= 0)
+        return;
     l->stepping = true;
-    rc = store_scan(l->store, bytes, compact_entry, l, &got, text);
+    rc = store_scan(l->store, (size_t)bytes, compact_entry, l, &got, text);
     l->stepping = false;
     k->credit -= (int64_t)got;
     if (got == 0)
@@ -399,5 +429,5 @@ bool ledger_has_work(const struct ledger *l)
     const struct store *s = l->store;
 
     return !s->busy && (s->durable < s->appended || !list_empty(&l->touched) ||
-                        (l->compaction.on && l->compaction.credit > 0));
+                        compactable(l) > 0);
 }

@@ -86,6 +86,7 @@ struct ledger {
     uint32_t trim_segment; /* ... this may be trimmed; 0: nothing */
     uint32_t segment;      /* as the core knows it */
     bool full;             /* likewise */
+    uint64_t room;         /* of the full disk, when that was last looked at */
     int64_t watched;       /* likewise */
     bool stepping;         /* the core or its effects are in use */
 
@@ -97,6 +98,7 @@ struct ledger {
         bool damaged;
         int64_t unlooked; /* bytes appended since that was looked at */
         int64_t credit;   /* bytes that may be read now */
+        int64_t spared;   /* bytes of the reserve of a full disk */
         uint64_t written; /* bytes so far */
     } compaction;
 

@@ -20,6 +20,8 @@
  *   4. Segments are trimmed oldest first, each one for good before the next:
  *      a crash leaves no gap in the numbers.
  *   5. After an error nothing is written any more.
+ *   6. An entry that has no place in a segment (the disk is full, and so is the
+ *      reserve) waits in memory, and every later one behind it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -103,6 +105,9 @@ struct journal {
     } tail;
     struct batch batches[2];
     struct batch *filling;
+    struct buf held;     /* entries without a place: u32 length, data */
+    uint64_t placed;     /* the last entry that has one */
+    bool writing;        /* a batch is with the writer */
     uint64_t barrier;    /* entries that are on the disk for sure before
                           * the next one is written */
     uint32_t trim_limit; /* segment of the last durable entry */
@@ -353,9 +358,26 @@ static void *writer_main(void *arg)
 
 /* -- The caller --------------------------------------------------------- */
 
+/* A part of a segment that is not told of: a step may record more than there
+ * was room for, and that should not have to wait in memory. */
+#define RESERVE_LAST 16
+
 static void update_full(struct journal *j)
 {
-    j->base.full = j->starved && j->tail.end > j->segment_bytes / 2;
+    uint64_t end = j->tail.end + j->segment_bytes / RESERVE_LAST;
+
+    j->base.held = buf_size(&j->held) > 0;
+    j->base.full =
+        j->base.held || (j->starved && j->tail.end > j->segment_bytes / 2);
+    j->base.room =
+        j->base.held || end > j->segment_bytes ? 0 : j->segment_bytes - end;
+}
+
+/* What waits for room is a commit that takes long. */
+static void update_busy(struct journal *j)
+{
+    j->base.busy =
+        j->writing || (buf_size(&j->held) > 0 && !j->filling->parts_len);
 }
 
 static void add_stats(struct store_stats *s, const struct outcome *o)
@@ -458,9 +480,9 @@ static int roll(struct journal *j)
     j->tail.header =
         (struct segment_header){.number = number,
                                 .epoch = j->dir.io->random(j->dir.io->arg),
-                                .first = j->base.appended + 1};
+                                .first = j->placed + 1};
     j->tail.end = SEGMENT_HEADER_BYTES;
-    j->barrier = j->base.appended;
+    j->barrier = j->placed;
     j->base.segment = number;
     p = add_part(j);
     p->opens = j->filling->opens = true;
@@ -469,34 +491,78 @@ static int roll(struct journal *j)
     return 0;
 }
 
-static int journal_append(struct store *s, const void *data, size_t len,
-                          uint64_t *pos)
+/* The next entry goes to a segment. */
+static int place(struct journal *j, const void *data, size_t len)
 {
-    struct journal *j = journal_of(s);
     uint64_t size = segment_frame_size(len);
     struct batch *b = j->filling;
 
-    ASSERT(j->ready && len >= 1 && len <= SEGMENT_ENTRY_MAX);
-    if (j->error)
-        return -EIO;
     if (UNLIKELY(j->tail.end + size > j->segment_bytes)) {
-        int rc = size > j->segment_bytes - SEGMENT_HEADER_BYTES ? -EMSGSIZE
-                                                                : roll(j);
+        int rc = roll(j);
+
         if (rc != 0)
             return rc;
     }
     if (b->parts_len == 0)
         (void)add_part(j);
-    ASSERT(s->appended - j->barrier <= UINT32_MAX);
-    segment_put_frame(&b->bytes, j->tail.header.epoch, s->appended + 1,
-                      (uint32_t)(s->appended - j->barrier), data, len);
+    ASSERT(j->placed - j->barrier <= UINT32_MAX);
+    segment_put_frame(&b->bytes, j->tail.header.epoch, j->placed + 1,
+                      (uint32_t)(j->placed - j->barrier), data, len);
     j->tail.end += size;
-    b->last = ++s->appended;
+    b->last = ++j->placed;
+    return 0;
+}
+
+static void hold(struct journal *j, const void *data, size_t len)
+{
+    uint32_t length = (uint32_t)len;
+
+    buf_append(&j->held, &length, sizeof(length));
+    buf_append(&j->held, data, len);
+}
+
+/* There may be room again for what waits in memory. */
+static void place_held(struct journal *j)
+{
+    uint32_t len;
+
+    while (buf_size(&j->held) > 0 && !j->error) {
+        memcpy(&len, buf_front(&j->held), sizeof(len));
+        if (place(j, buf_front(&j->held) + sizeof(len), len) != 0)
+            break;
+        buf_consume(&j->held, sizeof(len) + len);
+    }
+    if (buf_size(&j->held) == 0)
+        buf_shrink(&j->held, 0);
+    update_full(j);
+    update_busy(j);
+}
+
+static int journal_append(struct store *s, const void *data, size_t len,
+                          uint64_t *pos)
+{
+    struct journal *j = journal_of(s);
+    uint64_t size = segment_frame_size(len);
+    int rc = 0;
+
+    ASSERT(j->ready && len >= 1 && len <= SEGMENT_ENTRY_MAX);
+    if (j->error)
+        return -EIO;
+    if (size > j->segment_bytes - SEGMENT_HEADER_BYTES)
+        return -EMSGSIZE;
+    if (LIKELY(!s->held))
+        rc = place(j, data, len);
+    if (UNLIKELY(s->held || rc == -ENOSPC))
+        hold(j, data, len);
+    else if (UNLIKELY(rc != 0))
+        return rc;
+    *pos = ++s->appended;
     j->stats.entries++;
     j->stats.bytes += size;
-    if (UNLIKELY(j->starved))
+    if (UNLIKELY(j->starved)) {
         update_full(j);
-    *pos = s->appended;
+        update_busy(j);
+    }
     return 0;
 }
 
@@ -541,15 +607,16 @@ static void journal_commit(struct store *s)
     struct journal *j = journal_of(s);
     struct batch *b = j->filling;
 
-    if (s->busy || j->error || b->parts_len == 0)
+    if (j->writing || j->error || b->parts_len == 0)
         return;
     if (j->sync == STORE_SYNC_ALWAYS)
-        j->barrier = s->appended;
+        j->barrier = j->placed;
     if (commit_in_caller(j, b)) {
         commit_here(j, b);
+        update_busy(j);
         return;
     }
-    s->busy = true;
+    s->busy = j->writing = true;
     j->filling = b == &j->batches[0] ? &j->batches[1] : &j->batches[0];
     lock(j);
     j->job = b;
@@ -566,10 +633,11 @@ static void end_job(struct journal *j)
         j->filling == &j->batches[0] ? &j->batches[1] : &j->batches[0];
 
     ask_writer(j);
-    if (!j->base.busy || !j->job_ended)
+    if (!j->writing || !j->job_ended)
         return;
-    j->base.busy = false;
+    j->writing = false;
     batch_ended(j, b, &j->job_outcome);
+    update_busy(j);
 }
 
 static void journal_tick(struct store *s)
@@ -590,6 +658,8 @@ static void journal_tick(struct store *s)
     end_job(j);
     unlock(j);
     ask_keeper(j);
+    if (UNLIKELY(j->base.held))
+        place_held(j);
 }
 
 static int journal_error(const struct store *s, char text[STORE_TEXT_MAX])
@@ -694,6 +764,11 @@ static int settle_tail(struct journal *j, const struct segment_replay *r,
         to = j->segment_bytes;
     }
     rc = segment_cut(&j->dir, j->tail.fd, r->end, to);
+    if (rc == -ENOSPC && to > r->size) {
+        /* It stays as long as it is, and takes nothing more. */
+        rc = segment_cut(&j->dir, j->tail.fd, r->end, r->torn_end);
+        j->tail.end = j->segment_bytes;
+    }
     if (rc == 0)
         rc = io->fdatasync(io->arg, j->tail.fd);
     if (rc != 0)
@@ -726,7 +801,7 @@ static int replay_one(struct journal *j, struct segment_replay *r,
     j->tail.fd = fd;
     j->tail.header = *r->header;
     j->tail.end = r->end;
-    j->base.appended = r->header->first + r->entries - 1;
+    j->base.appended = j->placed = r->header->first + r->entries - 1;
     return settle_tail(j, r, text);
 }
 
@@ -813,6 +888,9 @@ static int journal_replay(struct store *s, store_replay_fn *fn, void *arg,
     if (rc != 0)
         return rc;
     j->ready = true;
+    /* Whether the disk is full decides what the first requests are answered. */
+    if (j->tail.end > j->segment_bytes / 2)
+        keeper_wait(&j->keeper);
     keeper_work(&j->keeper, false);
     ask_keeper(j);
     return 0;
@@ -832,10 +910,10 @@ static void stop_writer(struct journal *j)
 
 static void finish_commits(struct journal *j)
 {
-    while (!j->error && (j->base.busy || j->filling->parts_len)) {
+    while (!j->error && (j->writing || j->filling->parts_len)) {
         journal_commit(&j->base);
         lock(j);
-        while (j->base.busy && !j->job_ended)
+        while (j->writing && !j->job_ended)
             (void)pthread_cond_wait(&j->changed, &j->mutex);
         end_job(j);
         unlock(j);
@@ -862,6 +940,7 @@ static void journal_free(struct journal *j)
     scan_clear(&j->scan);
     for (size_t i = 0; i < ARRAY_LEN(j->batches); i++)
         batch_clear(j, &j->batches[i]);
+    buf_clear(&j->held);
     close_fd(j, j->tail.fd);
     close_fd(j, j->dir.fd);
     close_fd(j, j->lock_fd);

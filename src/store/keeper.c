@@ -259,15 +259,27 @@ void keeper_work(struct keeper *k, bool retry)
     unlock(k);
 }
 
+static void wait_for_spare(struct keeper *k)
+{
+    while (k->running && k->spare_fd < 0 && !k->state.starved &&
+           !k->state.error)
+        (void)pthread_cond_wait(&k->changed, &k->mutex); /* cannot fail */
+}
+
+void keeper_wait(struct keeper *k)
+{
+    lock(k);
+    wait_for_spare(k);
+    unlock(k);
+}
+
 int keeper_take(struct keeper *k, int *fd, uint32_t *number)
 {
     int rc = 0;
 
     keeper_work(k, false);
     lock(k);
-    while (k->running && k->spare_fd < 0 && !k->state.starved &&
-           !k->state.error)
-        (void)pthread_cond_wait(&k->changed, &k->mutex); /* cannot fail */
+    wait_for_spare(k);
     if (k->state.error) {
         rc = -EIO;
     } else if (k->spare_fd < 0) {

@@ -71,6 +71,9 @@ void keeper_work(struct keeper *k, bool retry);
  * is being made. -ENOSPC: there is none; -EIO: after a final error. */
 int keeper_take(struct keeper *k, int *fd, uint32_t *number);
 
+/* Until there is a spare, or it is known that none can be made. */
+void keeper_wait(struct keeper *k);
+
 /* No segment before that number is needed any more. */
 void keeper_trim(struct keeper *k, uint32_t segment);
 

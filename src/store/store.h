@@ -80,7 +80,11 @@ struct store {
     uint32_t segment;  /* where the next append goes, at the earliest */
     bool full;         /* no room to extend: refuse what is new, finish the
                         * rest (a reserve is kept for that) */
-    bool busy;         /* a commit is under way */
+    uint64_t room;     /* while full: bytes of entries and their frames (16
+                        * each) that the reserve has room for; a little more
+                        * is kept for the last one */
+    bool held;         /* entries wait for room, in memory */
+    bool busy;         /* a commit is under way, or waits for room */
     int fd;            /* readable when a commit has ended; -1: never */
 };
 
@@ -97,8 +101,9 @@ static inline int store_replay(struct store *s, store_replay_fn *fn, void *arg,
 
 /*
  * Append one entry (1 byte to 16 MiB); copies it. It is durable once
- * s->durable >= *pos. -ENOSPC: no room even in the reserve; -EMSGSIZE: it does
- * not fit in a segment; nothing changed. -EIO: the store has failed before
+ * s->durable >= *pos. When not even the reserve has room for it, it waits in
+ * memory, with all that follow, until the disk has (s->held). -EMSGSIZE: it
+ * does not fit in a segment; nothing changed. -EIO: the store has failed before
  * (see store_error).
  */
 static inline int store_append(struct store *s, const void *data, size_t len,
@@ -157,7 +162,8 @@ static inline void store_stats(const struct store *s, struct store_stats *out)
     s->ops->stats(s, out);
 }
 
-/* Commits what is appended, waits for it, and frees. NULL is allowed. */
+/* Commits what is appended, waits for it, and frees; what waits for room is
+ * lost. NULL is allowed. */
 static inline void store_close(struct store *s)
 {
     if (s)

@@ -436,6 +436,10 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
         ev->u.session.n = pick(f, f->sessions, f->nsessions);
         return true;
     case EVENT_DISK_FULL:
+        ev->client.n = 0;
+        ev->u.full.on = take(f) & 1;
+        ev->u.full.room = (int64_t)take(f) * 64;
+        return true;
     case EVENT_DRAIN:
         ev->client.n = 0;
         ev->u.on = take(f) & 1;

@@ -393,8 +393,9 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
                    (j->deadline_hit || j->timed_out ? (unsigned)TO_FAILED : 0);
         if (j->deadline_hit)
             return deadline;
-        if (j->timed_out)
-            return job_after_failure(m, j);
+        if (j->timed_out) /* its time may end in the step after its start */
+            return job_after_failure(m, j) |
+                   (j->started_last == m->now ? (unsigned)TO_CANCELLED : 0);
         return TO_CANCELLED |
                (retryable(j, j->class) ? job_after_failure(m, j) : TO_FAILED);
     case BODY_LOST:

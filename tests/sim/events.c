@@ -26,6 +26,8 @@ static bool group_of_key(struct model *m, const struct event_group_open *o,
         return false;
     if (n->v.kind == VALUE_ID && n->v.id == g->id)
         return true;
+    if (m->disk_full && o->once.number && node_is_error(n, CORE_ERR_DISKFULL))
+        return false; /* the number would have to be recorded */
     if (!g->ended ||
         (g->ended_at + g->keep > m->now && !rules_parent_is_gone(m, g)))
         violation("the key %s leads to group %llx, and another answer came",
@@ -303,6 +305,7 @@ static void event_fetch(struct model *m, struct model_client *c,
         /* one that nobody has used yet may come to be while it waits */
         if (q < 0)
             q = model_queue_get(m, ev->u.fetch.queues[i]);
+        c->request.anew |= m->disk_full && !m->queues[q].made;
         c->request.queues[c->request.nqueues++] = q;
     }
 }
@@ -387,6 +390,15 @@ static bool event_blocking(struct model *m, struct model_eyes *eyes,
     }
 }
 
+/* What would grow is refused as long as the disk is full, whatever else there
+ * is to say to it. */
+static bool needs_room(enum core_event_kind kind)
+{
+    return kind == EVENT_RESCHEDULE || kind == EVENT_READY ||
+           kind == EVENT_SHIELD || kind == EVENT_QUEUE_PAUSE ||
+           kind == EVENT_QUEUE_CLOSE;
+}
+
 void events_apply(struct model *m, struct model_eyes *eyes,
                   const struct core_event *ev, struct model_reply *replies,
                   size_t n)
@@ -398,9 +410,16 @@ void events_apply(struct model *m, struct model_eyes *eyes,
         return;
     }
     if (ev->kind == EVENT_DISK_FULL)
-        m->disk_full = ev->u.on;
+        m->disk_full = ev->u.full.on;
     else if (ev->kind == EVENT_DRAIN)
         m->draining = ev->u.on;
+    if (m->disk_full && needs_room(ev->kind)) {
+        if (!node_is_error(reply_now(replies, n, ev->client.n),
+                           CORE_ERR_DISKFULL))
+            violation("event %d was done although the disk is full",
+                      (int)ev->kind);
+        return;
+    }
     if (ev->client.n == 0 || once_event(m, ev, replies, n) ||
         event_blocking(m, eyes, ev, replies, n) ||
         queues_event(m, ev, replies, n) ||

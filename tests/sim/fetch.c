@@ -8,7 +8,7 @@ bool job_can_start(const struct model *m, const struct model_job *j,
                    bool strict)
 {
     return j->used && j->state == MODEL_QUEUED && !j->purging &&
-           !m->queues[j->queue].paused && !m->draining &&
+           !m->queues[j->queue].paused && !m->draining && !m->disk_full &&
            rules_group_has_room(m, j->group, strict) &&
            limits_allow(m, j, strict);
 }
@@ -181,7 +181,7 @@ bool reply_fetch(struct model *m, struct model_client *c,
     if (n->v.kind != VALUE_ARRAY)
         violation("FETCH did not answer an array");
     if (n->v.count == 0) {
-        if (r->until > m->now && !r->unblocked)
+        if (r->until > m->now && !r->unblocked && !(r->anew && !m->disk_full))
             violation("FETCH was answered empty before its time");
         r->idle = r->wait_ms == 0; /* else it came with its time */
         r->answered = true;

@@ -266,7 +266,7 @@ static void limiter_set(struct model *m, const struct core_event *ev,
                         const struct node *n)
 {
     int i = find(m, ev->u.limiter.name);
-    struct model_limiter *l;
+    struct model_limiter *l, before;
     bool new = i < 0;
 
     if (node_is_error(n, CORE_ERR_DISKFULL) && m->disk_full)
@@ -280,6 +280,7 @@ static void limiter_set(struct model *m, const struct core_event *ev,
     ASSERT(i >= 0 && ev->u.limiter.name.len < sizeof(l->name));
     l = &m->limiters[i];
     memcpy(l->name, ev->u.limiter.name.p, ev->u.limiter.name.len);
+    before = *l;
     if (new) {
         l->used = true;
         l->made++;
@@ -288,11 +289,16 @@ static void limiter_set(struct model *m, const struct core_event *ev,
     }
     if (ev->u.limiter.permits != CORE_UNSET)
         l->permits = ev->u.limiter.permits;
+    if (m->disk_full && (new || l->permits != before.permits))
+        violation("LIMITER SET changed something although the disk is full");
     if (ev->u.limiter.rate == CORE_UNSET)
         return;
     /* what is in a bucket of another size is open */
     l->rate = ev->u.limiter.rate;
     l->rate_ms = ev->u.limiter.rate_ms;
+    if (m->disk_full &&
+        (l->rate != before.rate || l->rate_ms != before.rate_ms))
+        violation("LIMITER SET changed a rate although the disk is full");
     l->level_lo = 0;
     l->level_hi = l->rate * l->rate_ms;
     l->filled_at = m->now;

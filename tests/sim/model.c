@@ -257,8 +257,8 @@ static void check_waiting(struct model *m, struct model_client *c)
         /* What is left of an earlier event may come after an empty answer. */
         if (r->answered && (!r->idle || m->since < m->step))
             break;
-        if (r->count > 0 && !m->disk_full &&
-            !(r->idle && fetch_is_crowded(m, r)) && job_for(m, r))
+        if (r->count > 0 && !(r->idle && fetch_is_crowded(m, r)) &&
+            job_for(m, r))
             violation("client %llu waits for a job although %llx could start",
                       (unsigned long long)c->id,
                       (unsigned long long)job_for(m, r));

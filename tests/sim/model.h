@@ -231,6 +231,8 @@ enum model_request_kind {
 struct model_request {
     enum model_request_kind kind;
     bool answered, idle, unblocked;
+    bool anew;     /* FETCH: it waits for queues that the full disk has no room
+                    * for, and may be answered empty when it has */
     int64_t until; /* when it must be answered at the latest */
     uint64_t step; /* FETCH: when it came */
     int64_t wait_ms, count, cursor;

@@ -21,7 +21,7 @@ static void queue_set(struct model *m, const struct core_event *ev,
                       const struct node *n)
 {
     const struct queue_settings *s = &ev->u.queue.settings;
-    struct queue_settings *to;
+    struct queue_settings *to, before;
 
     if (node_is_error(n, CORE_ERR_DISKFULL) && m->disk_full)
         return;
@@ -37,6 +37,7 @@ static void queue_set(struct model *m, const struct core_event *ev,
             ev->u.queue.paused;
         return;
     }
+    before = *to;
     set_if(&to->max_jobs, s->max_jobs);
     set_if(&to->max_bytes, s->max_bytes);
     set_if(&to->timeout_ms, s->timeout_ms);
@@ -49,6 +50,8 @@ static void queue_set(struct model *m, const struct core_event *ev,
         m->queues[model_queue_find(m, ev->u.queue.name)].fair_changed =
             ++m->seq;
     set_if(&to->fair, s->fair);
+    if (m->disk_full && memcmp(&before, to, sizeof(before)) != 0)
+        violation("QUEUE SET changed something although the disk is full");
 }
 
 bool queue_is_unfinished(const struct model *m, int queue)

@@ -294,6 +294,10 @@ bool reply_submit(struct model *m, struct model_client *c,
         r->answered = true;
         return true;
     }
+    if (node_is_error(n, CORE_ERR_DISKFULL) && m->disk_full && r->once.number) {
+        r->answered = true; /* a KEY may be known, but not the number */
+        return true;
+    }
     if (!r->unblocked && submit_key_leads(m, r, n)) {
         if (n->v.kind != VALUE_ID || n->v.id != m->jobs[key_find(m, r)].id)
             violation("the key %s leads to job %llx, and another answer came",

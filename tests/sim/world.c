@@ -499,11 +499,16 @@ static void step_told(struct world *w, const struct core_event *told)
     step_checked(w, &tick, &as);
 }
 
+/* The reserve has room for all that follows: what it is like without is looked
+ * at elsewhere. */
 void world_disk_full(struct world *w, bool full)
 {
-    struct core_event told = {.kind = EVENT_DISK_FULL, .u.on = full};
+    int64_t room = INT64_C(1) << 40;
+    struct core_event told = {.kind = EVENT_DISK_FULL,
+                              .u.full = {.on = full, .room = room}};
 
     w->late.base.full = full;
+    w->late.base.room = (uint64_t)room;
     step_told(w, &told);
 }
 

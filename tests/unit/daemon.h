@@ -120,16 +120,31 @@ static inline void daemon_step(struct daemon *d, struct core_event *ev)
     }
 }
 
+/* What a full disk has room for, unless a test says otherwise: all. */
+#define DAEMON_ROOM ((int64_t)1 << 30)
+
 /* A step without a client: START, DRAIN ... */
 static inline void daemon_tell(struct daemon *d, enum core_event_kind kind,
                                bool on)
 {
     struct core_event ev = {.kind = kind};
 
-    if (kind == EVENT_DISK_FULL || kind == EVENT_DRAIN)
+    if (kind == EVENT_DRAIN)
         ev.u.on = on;
+    if (kind == EVENT_DISK_FULL) {
+        ev.u.full.on = on;
+        ev.u.full.room = DAEMON_ROOM;
+    }
     if (kind == EVENT_WATCH)
         ev.u.work = on;
+    daemon_step(d, &ev);
+}
+
+static inline void daemon_full(struct daemon *d, int64_t room)
+{
+    struct core_event ev = {.kind = EVENT_DISK_FULL,
+                            .u.full = {.on = true, .room = room}};
+
     daemon_step(d, &ev);
 }
 

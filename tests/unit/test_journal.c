@@ -682,36 +682,114 @@ END_TEST
 
 /* -- Room ------------------------------------------------------------------ */
 
+static void make_room(struct world *w, bool trim)
+{
+    if (trim)
+        store_trim(w->s, 2);
+    else /* others do */
+        w->disk.room += 2 * SEGMENT;
+    store_tick(w->s);
+}
+
 START_TEST(a_full_disk_leaves_a_reserve_and_recovers)
 {
     struct world *w = world_new(1);
-    uint64_t at_full;
-    int rc;
+    uint64_t at_full, room;
 
     w->disk.room = 4 * SEGMENT + 100;
     MUST_EQ(world_open(w, 1), 0);
     while (!w->s->full)
         world_fill(w, 5, 5);
     MUST_EQ(w->s->segment, 4);
+    MUST(w->s->room > SEGMENT / 3 && w->s->room < SEGMENT / 2);
     at_full = w->s->appended;
-    while ((rc = world_append(w)) == 0)
-        world_commit(w);
-    MUST_EQ(rc, -ENOSPC);
+    while ((room = w->s->room) > 0) {
+        world_fill(w, 1, 1);
+        MUST(w->s->full && w->s->room < room);
+    }
     MUST(w->s->appended - at_full > 300); /* the reserve */
-    store_tick(w->s);
-    MUST(w->s->full);
+    world_fill(w, 30, 1);                 /* and some for a last step */
+    MUST(!w->s->held && w->s->segment == 4);
 
-    if (_i == 0) /* others make room */
-        w->disk.room += 2 * SEGMENT;
-    else
-        store_trim(w->s, 2);
-    store_tick(w->s);
+    make_room(w, _i == 0);
     MUST(!w->s->full);
     world_fill(w, 100, 10);
     at_full = w->s->durable;
     world_close(w);
     MUST_EQ(world_open(w, first_entry(w)), 0);
     MUST_EQ(w->replayed - 1, at_full);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(what_the_reserve_has_no_room_for_waits_and_is_not_lost)
+{
+    struct world *w = world_new(1);
+    uint64_t placed;
+
+    w->disk.room = 4 * SEGMENT + 100;
+    MUST_EQ(world_open(w, 1), 0);
+    while (!w->s->held) {
+        MUST_EQ(world_append(w), 0);
+        if (!w->s->held)
+            world_commit(w);
+    }
+    placed = w->s->durable;
+    MUST_EQ(w->s->appended, placed + 1);
+    for (int i = 0; i < 50; i++) {
+        MUST_EQ(world_append(w), 0);
+        store_commit(w->s);
+        store_tick(w->s);
+        MUST(w->s->held && w->s->full && w->s->room == 0);
+        MUST(w->s->busy && w->s->durable == placed);
+    }
+    MUST(store_error(w->s, w->text) == 0);
+
+    if (_i < 2) {
+        make_room(w, _i == 0);
+        MUST(!w->s->held && !w->s->full);
+        world_commit(w);
+        MUST_EQ(w->s->durable, placed + 51);
+        world_fill(w, 100, 10);
+        placed = w->s->durable;
+    }
+    world_close(w); /* without room none of that was said to be durable */
+    MUST_EQ(world_open(w, first_entry(w)), 0);
+    MUST_EQ(w->replayed - 1, placed);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(a_full_disk_is_known_after_a_restart)
+{
+    struct world *w = world_new(1);
+    uint64_t last, room;
+
+    w->disk.room = 4 * SEGMENT + 100;
+    MUST_EQ(world_open(w, 1), 0);
+    while (!w->s->full)
+        world_fill(w, 5, 5);
+    last = w->s->durable;
+    room = w->s->room;
+    world_close(w);
+    if (_i == 1) /* of which there is no room for one */
+        w->options.segment_bytes = 2 * SEGMENT;
+    MUST_EQ(world_open(w, 1), 0);
+    MUST_EQ(w->replayed - 1, last);
+    MUST(w->s->full);
+    MUST_EQ(w->s->room, _i == 1 ? 0 : room);
+    MUST_EQ(world_append(w), 0);
+    if (_i == 0) {
+        world_commit(w);
+    } else {
+        w->disk.room += 4 * SEGMENT;
+        store_tick(w->s);
+        world_commit(w);
+        MUST_EQ(w->s->segment, 5);
+    }
+    world_close(w);
+    MUST_EQ(world_open(w, 1), 0);
+    MUST_EQ(w->replayed - 1, last + 1);
     world_free(w);
 }
 END_TEST
@@ -1113,6 +1191,9 @@ static Suite *journal_suite(void)
     tcase_add_test(t, a_newer_format_and_a_damaged_header_are_refused);
     tcase_add_loop_test(t, a_failed_write_or_sync_is_final, 0, 12);
     tcase_add_loop_test(t, a_full_disk_leaves_a_reserve_and_recovers, 0, 2);
+    tcase_add_loop_test(
+        t, what_the_reserve_has_no_room_for_waits_and_is_not_lost, 0, 3);
+    tcase_add_loop_test(t, a_full_disk_is_known_after_a_restart, 0, 2);
     tcase_add_test(t, no_room_for_the_first_segment_is_said);
     tcase_add_test(t, a_scan_reads_all_segments_but_the_last_once_and_in_order);
     tcase_add_test(t, a_scan_tells_damage);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * full - what goes on while the disk is full: nothing new, and what frees room
+ * as long as the reserve lasts.
+ *
+ * The table of events says which is which. What happens by itself (timers,
+ * slices) ends something, and waits when the reserve is used up: core_work.
+ */
+#include "core/internal.h"
+
+/* Some of its queues can be made now. */
+static void ask_anew(struct core *c)
+{
+    list_foreach_safe (it, &c->all_clients) {
+        struct waiter *w = list_entry(it, struct client, link)->waiter;
+
+        if (w && w->anew)
+            waiter_give_up(c, w);
+    }
+}
+
+/* Nothing starts meanwhile, so what is attended now is not then, and the other
+ * way round. */
+void full_set(struct core *c, bool on, int64_t room)
+{
+    c->disk_full = on;
+    c->room = room;
+    if (!c->started)
+        return;
+    if (!on)
+        ask_anew(c);
+    list_foreach (it, &c->queues) {
+        struct queue *q = list_entry(it, struct queue, link);
+
+        if (!on)
+            queue_wake(c, q);
+        line_left(c, q);
+        line_attended(c, q);
+    }
+}
+
+bool core_may_grow(struct core *c, struct client_id client)
+{
+    if (LIKELY(!c->disk_full))
+        return true;
+    reply_error(c, client, CORE_ERR_DISKFULL, DISK_FULL_TEXT);
+    return false;
+}
+
+static const enum core_room rooms[] = {
+#define X(id, room) [EVENT_##id] = ROOM_##room,
+    CORE_EVENTS(X)
+#undef X
+};
+
+/* What of the event itself is recorded. */
+static size_t event_bytes(const struct core_event *ev)
+{
+    switch (ev->kind) {
+    case EVENT_DONE:
+        return ev->u.report.result.len;
+    case EVENT_FAIL:
+        return ev->u.report.class.len + ev->u.report.message.len +
+               ev->u.report.detail.len;
+    case EVENT_CANCEL:
+        return ev->u.cancel.reason.len;
+    default: /* nothing that the client chooses */
+        return 0;
+    }
+}
+
+bool full_allows(struct core *c, const struct core_event *ev)
+{
+    switch (rooms[ev->kind]) {
+    case ROOM_NONE:
+    case ROOM_SOME:
+        break;
+    case ROOM_GROWS:
+        return core_may_grow(c, ev->client);
+    case ROOM_FREES:
+        if (c->room > (int64_t)event_bytes(ev))
+            break;
+        reply_error(c, ev->client, CORE_ERR_DISKFULL,
+                    "not even the reserve of the journal has room for that; "
+                    "nothing was changed, ask again when the disk has room");
+        return false;
+    }
+    return true;
+}
