@@ -522,6 +522,9 @@ void yoke_work_free(struct yoke_work_list *w);
  * its jobs then. */
 int yoke_fetch(yoke *y, int64_t count, int64_t wait_ms, size_t nqueues,
                const char *const *queues, struct yoke_work_list **out);
+/* YOKE_ERR_DISKFULL, in answer to one of these three: the daemon's disk has no
+ * room for that, not even in the reserve for it. Nothing was changed, the job
+ * is still held: say it again after a second or so. */
 int yoke_done(yoke *y, const char *token, struct yoke_bytes result);
 int yoke_fail(yoke *y, const char *token, const char *class_name,
               const char *message, struct yoke_bytes detail);

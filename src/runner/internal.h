@@ -19,8 +19,19 @@
 
 TAILQ_HEAD(job_list, job);
 TAILQ_HEAD(request_list, request);
+TAILQ_HEAD(report_list, report);
 
 enum request_kind { REQUEST_FETCH, REQUEST_LOG, REQUEST_REPORT, REQUEST_QUIT };
+
+#define REPORT_WORDS 5
+
+/* The words of a report, with their bytes behind it. */
+struct report {
+    TAILQ_ENTRY(report) link;
+    bool last_resort; /* nothing else can be tried */
+    size_t argc;
+    struct yoke_bytes argv[REPORT_WORDS];
+};
 
 /* What was sent and is not answered yet. */
 struct request {
@@ -28,7 +39,7 @@ struct request {
     struct runner *runner;
     enum request_kind kind;
     size_t count;             /* FETCH: of jobs asked for */
-    bool last_resort;         /* REPORT: nothing else can be tried */
+    struct report *report;    /* REPORT */
     char token[YOKE_ID_SIZE]; /* LOG, REPORT */
 };
 
@@ -50,6 +61,10 @@ struct runner {
     unsigned unreached;       /* attempts to connect that failed in a row */
     struct yoke_bytes *fetch; /* room for the words of a FETCH */
 
+    /* Reports that the daemon had no room for on its disk: they are said again
+     * until it has. */
+    struct report_list kept;
+
     struct job_list held, running, ended;
     size_t nheld, nrunning;
     size_t *queue_running; /* for each queue of the settings */
@@ -69,6 +84,7 @@ struct runner {
     ev_timer retry;    /* connects again */
     ev_timer again_at; /* libyoke wants to be called */
     ev_timer pause;    /* no FETCH while it runs */
+    ev_timer repeat;   /* says again what was kept */
     ev_timer gather;   /* reports wait until it ends */
     ev_timer quit;     /* does not wait for ever for the leave */
     ev_signal signals[3];
@@ -83,8 +99,10 @@ static inline struct yoke_bytes request_bytes(const char *text)
 struct request *request_send(struct runner *r, enum request_kind kind,
                              size_t argc, const struct yoke_bytes *argv);
 void request_free(struct request *q);
-void request_report(struct runner *r, const char *token, size_t argc,
+void request_report(struct runner *r, size_t argc,
                     const struct yoke_bytes *argv, bool last_resort);
+/* Says what was kept, which is out of the list. */
+void request_repeat(struct runner *r, struct report *p);
 void request_done(struct runner *r, const char *token,
                   struct yoke_bytes result);
 void request_fail(struct runner *r, const char *token, const char *class_name,

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Jobs are fetched ahead when they are short on average: as many for each slot
  * as fit into SHORT_JOB_US, up to a most. */
@@ -42,18 +43,42 @@ void request_free(struct request *q)
             r->fetch_open = false;
     }
     TAILQ_REMOVE(&r->requests, q, link);
+    free(q->report);
     free(q);
 }
 
-void request_report(struct runner *r, const char *token, size_t argc,
+void request_repeat(struct runner *r, struct report *p)
+{
+    struct request *q = request_send(r, REQUEST_REPORT, p->argc, p->argv);
+
+    if (!q) {
+        free(p);
+        return;
+    }
+    q->report = p;
+    snprintf(q->token, sizeof(q->token), "%s", p->argv[1].data);
+}
+
+void request_report(struct runner *r, size_t argc,
                     const struct yoke_bytes *argv, bool last_resort)
 {
-    struct request *q = request_send(r, REQUEST_REPORT, argc, argv);
+    size_t size = sizeof(struct report);
+    struct report *p;
+    char *to;
 
-    if (q) {
-        snprintf(q->token, sizeof(q->token), "%s", token);
-        q->last_resort = last_resort;
+    for (size_t i = 0; i < argc; i++)
+        size += argv[i].len + 1;
+    p = memory_new(size);
+    p->last_resort = last_resort;
+    p->argc = argc;
+    to = (char *)(p + 1);
+    for (size_t i = 0; i < argc; i++) {
+        if (argv[i].len)
+            memcpy(to, argv[i].data, argv[i].len);
+        p->argv[i] = (struct yoke_bytes){.data = to, .len = argv[i].len};
+        to += argv[i].len + 1;
     }
+    request_repeat(r, p);
 }
 
 void request_fail(struct runner *r, const char *token, const char *class_name,
@@ -63,14 +88,15 @@ void request_fail(struct runner *r, const char *token, const char *class_name,
                                 request_bytes(class_name), request_bytes(text),
                                 detail};
 
-    request_report(r, token, detail.len > 0 ? 5 : 4, argv, last_resort);
+    request_report(r, detail.len > 0 ? REPORT_WORDS : REPORT_WORDS - 1, argv,
+                   last_resort);
 }
 
 void request_release(struct runner *r, const char *token)
 {
     struct yoke_bytes argv[] = {request_bytes("RELEASE"), request_bytes(token)};
 
-    request_report(r, token, 2, argv, true);
+    request_report(r, 2, argv, true);
 }
 
 void request_done(struct runner *r, const char *token, struct yoke_bytes result)
@@ -78,7 +104,7 @@ void request_done(struct runner *r, const char *token, struct yoke_bytes result)
     struct yoke_bytes argv[] = {request_bytes("DONE"), request_bytes(token),
                                 result};
 
-    request_report(r, token, result.len > 0 ? 3 : 2, argv, false);
+    request_report(r, result.len > 0 ? 3 : 2, argv, false);
 }
 
 void request_log(struct runner *r, const char *token, int stream,

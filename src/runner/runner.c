@@ -34,6 +34,8 @@
 #define QUIT_MS 2000
 /* After an error in answer to a FETCH. */
 #define FETCH_PAUSE_MS 1000
+/* Between attempts to say what the daemon's disk had no room for. */
+#define REPEAT_MS 1000
 /* Jobs that are made ready while they wait for a slot. */
 #define READY_MAX 8
 /* Turns of work before other events are looked at. */
@@ -287,16 +289,57 @@ static void take_work(struct runner *r, const struct yoke_value *reply)
     yoke_work_free(list);
 }
 
+/* What was done is not to be done again because there is no room to say so. */
+static void keep_report(struct runner *r, struct request *q)
+{
+    if (TAILQ_EMPTY(&r->kept))
+        message_warn("a report waits for room on the daemon's disk job=%s",
+                     q->token);
+    TAILQ_INSERT_TAIL(&r->kept, q->report, link);
+    q->report = NULL;
+    if (!ev_is_active(&r->repeat)) {
+        ev_timer_set(&r->repeat, REPEAT_MS / 1000., 0.);
+        ev_timer_start(r->host.loop, &r->repeat);
+    }
+}
+
+static void drop_reports(struct runner *r)
+{
+    struct report *p;
+
+    while ((p = TAILQ_FIRST(&r->kept))) {
+        TAILQ_REMOVE(&r->kept, p, link);
+        message_warn("a report was given up job=%s", p->argv[1].data);
+        free(p);
+    }
+}
+
+static void on_repeat(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct runner *r = timer->data;
+    struct report_list list = TAILQ_HEAD_INITIALIZER(list);
+    struct report *p;
+
+    (void)loop;
+    (void)events;
+    TAILQ_CONCAT(&list, &r->kept, link);
+    while ((p = TAILQ_FIRST(&list))) {
+        TAILQ_REMOVE(&list, p, link);
+        request_repeat(r, p);
+    }
+}
+
 /* The daemon refused a report. */
-static void report_refused(struct runner *r, const struct request *q,
-                           int status)
+static void report_refused(struct runner *r, struct request *q, int status)
 {
     char text[256];
 
     snprintf(text, sizeof(text), "%s", yoke_error_text(r->y));
-    if (status == YOKE_ERR_STALE || status == YOKE_ERR_NOJOB) {
+    if (status == YOKE_ERR_DISKFULL) {
+        keep_report(r, q);
+    } else if (status == YOKE_ERR_STALE || status == YOKE_ERR_NOJOB) {
         message_info("the attempt is no longer ours job=%s", q->token);
-    } else if (q->last_resort) {
+    } else if (q->report->last_resort) {
         message_error("a report was refused job=%s error=\"%s\"", q->token,
                       text);
     } else if (status == YOKE_ERR_TOOBIG) {
@@ -305,7 +348,7 @@ static void report_refused(struct runner *r, const struct request *q,
                                     request_bytes(q->token)};
 
         request_log(r, q->token, 2, note, sizeof(note) - 1);
-        request_report(r, q->token, 2, argv, true);
+        request_report(r, 2, argv, true);
     } else {
         request_fail(r, q->token, "lost", text, (struct yoke_bytes){0}, true);
     }
@@ -327,10 +370,13 @@ void runner_reply(yoke *y, int status, const struct yoke_value *reply,
     struct request copy = *q;
     struct job *j;
 
+    q->report = NULL; /* it is in the copy */
     request_free(q);
     r->answered = true;
-    if (y != r->y || (status < 0 && is_connection_error(status)))
+    if (y != r->y || (status < 0 && is_connection_error(status))) {
+        free(copy.report);
         return;
+    }
     switch (copy.kind) {
     case REQUEST_FETCH:
         if (status == 0) {
@@ -356,6 +402,7 @@ void runner_reply(yoke *y, int status, const struct yoke_value *reply,
         ev_break(r->host.loop, EVBREAK_ALL);
         break;
     }
+    free(copy.report);
 }
 
 /* -------------------------------------------------------------- connection */
@@ -391,6 +438,8 @@ static void drop_connection(struct runner *r)
     yoke_abandon(y);
     while ((q = TAILQ_FIRST(&r->requests)))
         request_free(q);
+    ev_timer_stop(r->host.loop, &r->repeat);
+    drop_reports(r);
     r->fetch_open = false;
     r->quit_sent = false;
 }
@@ -578,9 +627,20 @@ static void take_leave(struct runner *r)
     ev_timer_start(r->host.loop, &r->quit);
 }
 
+/* Not before the last report is answered: it may have to be said again. */
 static bool is_idle(const struct runner *r)
 {
-    return r->nheld + r->nrunning == 0 && TAILQ_EMPTY(&r->ended);
+    const struct request *q;
+
+    if (r->nheld + r->nrunning > 0 || !TAILQ_EMPTY(&r->ended) ||
+        !TAILQ_EMPTY(&r->kept))
+        return false;
+    TAILQ_FOREACH(q, &r->requests, link)
+    {
+        if (q->kind == REQUEST_REPORT)
+            return false;
+    }
+    return true;
 }
 
 /* Whether what was reported in this turn can wait for more. */
@@ -693,6 +753,8 @@ static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)
     message_info("stopping signal=%s running=%zu now=%s",
                  sigabbrev_np(signal->signum), r->nrunning,
                  r->stopping > 1 ? "yes" : "no");
+    if (r->stopping > 1)
+        drop_reports(r);
     stop_all(r, JOB_RETURNED, r->stopping > 1 ? 0 : r->settings->stop_grace_ms);
     if (r->stopping > 1 && is_idle(r))
         ev_break(loop, EVBREAK_ALL);
@@ -801,6 +863,8 @@ static void watchers_init(struct runner *r)
     ev_init(&r->again_at, on_again_at);
     r->again_at.data = r;
     ev_init(&r->pause, on_pause);
+    ev_init(&r->repeat, on_repeat);
+    r->repeat.data = r;
     ev_init(&r->gather, on_gather);
     r->gather.data = r;
     ev_init(&r->quit, on_quit);
@@ -867,6 +931,7 @@ int runner_main(const struct runner_options *options)
     size_t n = options->settings->nqueues;
 
     TAILQ_INIT(&r.requests);
+    TAILQ_INIT(&r.kept);
     TAILQ_INIT(&r.held);
     TAILQ_INIT(&r.running);
     TAILQ_INIT(&r.ended);

@@ -78,6 +78,123 @@ def test_a_full_disk_refuses_submits_and_lets_jobs_finish(start, small_disk):
             "RESULT", running))["outcome"] == "ok"
 
 
+def small(small_disk):
+    """Options of a daemon that a few jobs fill the disk of."""
+    return {"daemon.state-dir": os.path.join(small_disk, "state"),
+            "limits.payload-max": "256K",
+            "limits.result-max": "256K",
+            "journal.segment-size": "1M"}
+
+
+def fetched(client, queue, count):
+    """The tokens of so many jobs that run now."""
+    for _ in range(count):
+        client.execute_command("SUBMIT", queue, "x")
+    return [token for _, token, _, _, _ in
+            client.execute_command("FETCH", count, 0, queue)]
+
+
+def done(client, token, size):
+    """Reports a result; False when there is no room for it."""
+    try:
+        return client.execute_command("DONE", token, "r" * size) == "OK"
+    except redis.ResponseError as error:
+        assert str(error).startswith("DISKFULL"), error
+        return False
+
+
+def test_nothing_that_grows_eats_the_reserve(start, small_disk):
+    daemon = start(small(small_disk))
+    with daemon.client() as client:
+        [token] = fetched(client, "early", 1)
+        fill(small_disk)
+        jobs, _ = submit_until_refused(client)
+        for i in range(0, 20000, 100): # a megabyte of records, were they made
+            pipe = client.pipeline(transaction=False)
+            for k in range(i, i + 100):
+                pipe.execute_command("RESCHEDULE", jobs[0], "TIMEOUT", 10 + k)
+                pipe.execute_command("QUEUE", "SET", "mail", "GRACE",
+                                     20000 + k)
+                pipe.execute_command("FETCH", 1, 0, "mail")
+            answers = pipe.execute(raise_on_error=False)
+            assert {"empty" if a == [] else str(a)[:8] for a in answers} == {
+                "DISKFULL", "empty"}
+        assert done(client, token, 200000)
+        client.execute_command("CANCEL", jobs[0])
+        assert pairs(client.execute_command(
+            "RESULT", jobs[0]))["outcome"] == "cancelled"
+
+
+def test_results_beyond_the_reserve_are_refused_until_there_is_room(
+        start, small_disk):
+    daemon = start(small(small_disk))
+    with daemon.client() as client:
+        tokens = fetched(client, "early", 20)
+        ballast = fill(small_disk)
+        submit_until_refused(client)
+        said = [done(client, token, 100000) for token in tokens]
+        assert said[0] and not said[-1], said
+        assert client.ping()
+        # Room again: what was refused is said once more.
+        os.unlink(ballast)
+        for token in tokens:
+            until(lambda t=token: done(client, t, 100000), "it recovers")
+        for token in tokens:
+            assert len(pairs(client.execute_command(
+                "RESULT", token.split(".")[0]))["result"]) == 100000
+
+
+def test_a_restart_on_a_full_disk_keeps_what_was_acknowledged(
+        start, small_disk):
+    daemon = start(small(small_disk))
+    with daemon.client() as client:
+        tokens = fetched(client, "early", 20)
+        ballast = fill(small_disk)
+        jobs, _ = submit_until_refused(client)
+        acknowledged = [t for t in tokens if done(client, t, 100000)]
+    for _ in range(3): # each of them adds nothing
+        daemon.kill()
+        daemon.start()
+        with daemon.client() as client:
+            assert try_submit(client) is None
+            assert client.execute_command("FETCH", 1, 0, "mail") == []
+            for token in acknowledged:
+                assert pairs(client.execute_command(
+                    "RESULT", token.split(".")[0]))["outcome"] == "ok"
+    os.unlink(ballast)
+    with daemon.client() as client:
+        jobs.append(until(lambda: try_submit(client), "it recovers"))
+        known = {pairs(j)["id"] for j in client.execute_command(
+            "JOBS", "QUEUE", "mail", "COUNT", 10000)}
+        assert known == set(jobs)
+
+
+def test_the_runner_says_again_what_the_disk_had_no_room_for(
+        start, small_disk, directory):
+    daemon = start(small(small_disk), runner=True)
+    go, log = os.path.join(directory, "go"), os.path.join(directory, "runs")
+    job = daemon.json(
+        "submit", "-c", "--", "sh", "-c", "echo run >>%s; until [ -e %s ]; do "
+        "sleep 0.05; done; head -c 200000 /dev/zero | tr '\\0' x"
+        % (log, go))["id"]
+    until(lambda: os.path.exists(log), "the job runs")
+    with daemon.client() as client:
+        tokens = fetched(client, "early", 20)
+        ballast = fill(small_disk)
+        submit_until_refused(client)
+        while done(client, tokens.pop(), 100000):
+            pass
+        open(go, "w").close()
+        until(lambda: "waits for room" in daemon.log(), "it is refused")
+        os.unlink(ballast)
+        result = pairs(until(
+            lambda: client.execute_command("RESULT", job), "it is told"))
+        assert result["outcome"] == "ok", result
+        assert len(result["result"]) == 200000
+    with open(log) as file:
+        assert file.read() == "run\n" # once
+
+
 def try_submit(client):
     try:
         return client.execute_command("SUBMIT", "mail", "again")
