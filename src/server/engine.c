@@ -369,7 +369,9 @@ static void on_cut(struct ledger *l, struct client_id client)
 
 static void on_full(struct ledger *l, bool full)
 {
-    (void)l;
+    struct engine *e = engine_of_ledger(l);
+
+    e->room_again = !full;
     if (full)
         log_warn("the disk is full: nothing new is accepted or started");
     else
@@ -811,6 +813,11 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
     (void)events;
     ledger_second(&e->ledger);
     client_set_tidy(&e->clients);
+    if (UNLIKELY(e->room_again)) {
+        e->room_again = false;
+        if (e->options.room)
+            e->options.room(e->options.arg);
+    }
 }
 
 /* --- life --------------------------------------------------------------- */
@@ -954,6 +961,7 @@ void engine_configure(struct engine *e, const struct engine_options *options)
     now.version = e->options.version;
     now.shutdown = e->options.shutdown;
     now.settings = e->options.settings;
+    now.room = e->options.room;
     now.arg = e->options.arg;
     e->options = now;
     spread_options(e);

@@ -50,7 +50,9 @@ struct engine_options {
     void (*shutdown)(void *arg, bool drain);
     /* Calls `each` for every setting; NULL: CONFIG GET knows none. */
     void (*settings)(void *arg, engine_setting_fn *each, void *each_arg);
-    void *arg; /* for both */
+    /* The disk was full and has room again. May be NULL. */
+    void (*room)(void *arg);
+    void *arg; /* for these */
 };
 
 /* The defaults, those of doc/yoked.ini.5. */

@@ -59,6 +59,7 @@ struct engine {
     int64_t commit_us; /* likewise, of the turn whose commit is under way; 0 */
     int64_t tick_ms;   /* what tick_timer is set for */
     uint64_t turns;
+    bool room_again; /* after a full disk, and nobody was told yet */
     int64_t turn_us_last, turn_us_max;
     int64_t turn_us_minute, turn_us_window; /* max of the last full minute, of
                                              * the one that began at .. */

@@ -106,20 +106,6 @@ static void look(struct ledger *l)
         k->credit = 0;
 }
 
-void ledger_tick(struct ledger *l)
-{
-    store_tick(l->store);
-    check_store(l);
-}
-
-void ledger_second(struct ledger *l)
-{
-    ledger_tick(l);
-    look(l);
-    if (l->compaction.on && l->compaction.credit < IDLE_BYTES)
-        l->compaction.credit = IDLE_BYTES;
-}
-
 static size_t append(struct ledger *l)
 {
     const struct buf *records = &l->effects.records;
@@ -237,6 +223,23 @@ static void tell_news(struct ledger *l, int64_t watched)
         ev.u.work = watched;
         step(l, &ev);
     }
+}
+
+void ledger_tick(struct ledger *l)
+{
+    store_tick(l->store);
+    check_store(l);
+    /* Who waits for room need not ask whether there is. */
+    if (UNLIKELY(l->full != l->store->full) && !l->status)
+        tell_news(l, l->watched);
+}
+
+void ledger_second(struct ledger *l)
+{
+    ledger_tick(l);
+    look(l);
+    if (l->compaction.on && l->compaction.credit < IDLE_BYTES)
+        l->compaction.credit = IDLE_BYTES;
 }
 
 void ledger_step(struct ledger *l, struct core_event *ev)

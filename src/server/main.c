@@ -77,6 +77,7 @@ struct daemon {
     ev_timer pulse;
     int64_t watchdog_ms;
     uint64_t fed_turns;
+    bool unset; /* some queue or limiter of the configuration is */
 };
 
 /* -------------------------------------------------------- configuration */
@@ -432,19 +433,33 @@ static void set_queues_and_limiters(struct daemon *d)
 {
     char text[STORE_TEXT_MAX];
 
+    d->unset = false;
     for (size_t i = 0; i < d->conf.nqueues; i++) {
         const struct conf_queue *q = &d->conf.queues[i];
 
-        if (engine_queue_set(d->engine, q->name, &q->settings, text) < 0)
-            log_error("queue is not set: %s queue=%s", text, q->name);
+        if (engine_queue_set(d->engine, q->name, &q->settings, text) == 0)
+            continue;
+        log_error("queue is not set: %s queue=%s", text, q->name);
+        d->unset = true;
     }
     for (size_t i = 0; i < d->conf.nlimiters; i++) {
         const struct conf_limiter *l = &d->conf.limiters[i];
 
         if (engine_limiter_set(d->engine, l->name, l->permits, l->rate.n,
-                               l->rate.ms, text) < 0)
-            log_error("limiter is not set: %s limiter=%s", text, l->name);
+                               l->rate.ms, text) == 0)
+            continue;
+        log_error("limiter is not set: %s limiter=%s", text, l->name);
+        d->unset = true;
     }
+}
+
+/* A full disk may have had no room for them. */
+static void room_again(void *arg)
+{
+    struct daemon *d = arg;
+
+    if (d->unset)
+        set_queues_and_limiters(d);
 }
 
 /* The listeners stay until the next start, so the password must, too. */
@@ -722,6 +737,7 @@ static int start_engine(struct daemon *d)
     d->options.version = PACKAGE_VERSION;
     d->options.shutdown = asked_to_stop;
     d->options.settings = each_setting;
+    d->options.room = room_again;
     d->options.arg = d;
     d->engine = engine_new(&d->options);
     rc = engine_replay(d->engine, replay_goes_on, d, text);

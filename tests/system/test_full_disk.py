@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import redis
 
-from harness import YOKED, pairs, until
+from harness import YOKED, encode, pairs, until
 
 MEGABYTES = 16
 
@@ -167,6 +167,44 @@ def test_a_restart_on_a_full_disk_keeps_what_was_acknowledged(
         known = {pairs(j)["id"] for j in client.execute_command(
             "JOBS", "QUEUE", "mail", "COUNT", 10000)}
         assert known == set(jobs)
+
+
+def test_a_disk_full_of_what_was_cancelled_makes_room_by_itself(
+        start, small_disk):
+    daemon = start(small(small_disk))
+    with daemon.client() as client:
+        jobs, _ = submit_until_refused(client)
+        kept = jobs[::8] # some in each segment
+        for job in set(jobs) - set(kept):
+            assert client.execute_command("CANCEL", job) == "OK"
+        kept += [until(lambda: try_submit(client), "it recovers")
+                 for _ in range(20)]
+    daemon.kill()
+    daemon.start()
+    with daemon.client() as client:
+        known = {pairs(j)["id"] for j in client.execute_command(
+            "JOBS", "QUEUE", "mail", "STATE", "ready", "COUNT", 10000)}
+        assert known == set(kept)
+
+
+def test_who_waits_for_room_need_not_ask(start, small_disk):
+    daemon = start(small(small_disk))
+    with daemon.client() as client:
+        ballast = fill(small_disk)
+        jobs, _ = submit_until_refused(client)
+    daemon.configure("[queue late]\nmax-jobs = 7\n")
+    daemon.kill()
+    daemon.start()
+    assert "queue is not set" in daemon.log()
+    with daemon.raw() as worker:
+        worker.sendall(encode("FETCH", 1, 60000, "mail"))
+        os.unlink(ballast)
+        assert jobs[0].encode() in worker.recv(65536)
+    with daemon.client() as client:
+        until(lambda: "late" in client.execute_command("QUEUE", "LIST"),
+              "the configuration is in force")
+        assert pairs(client.execute_command(
+            "QUEUE", "INFO", "late"))["max_jobs"] == 7
 
 
 def test_the_runner_says_again_what_the_disk_had_no_room_for(
