@@ -27,6 +27,7 @@ struct fuzz {
     struct core_effects out;
     struct buf entries; /* u32 length and bytes, for each */
     int64_t now;
+    int64_t room; /* of a full disk; INT64_MAX: it is not */
     uint64_t random;
     bool waiting[CLIENTS + 1];
     struct token tokens[IDS];
@@ -113,6 +114,17 @@ static void check_news(const char *bytes, size_t len)
     ASSERT(at == len);
 }
 
+/* Nothing is recorded any more when the reserve of a full disk is used up. */
+static void check_room(struct fuzz *f, const struct core_event *ev, int64_t len)
+{
+    if (ev->kind == EVENT_DISK_FULL)
+        f->room = ev->u.full.on ? ev->u.full.room : INT64_MAX;
+    if (f->room == INT64_MAX || len == 0)
+        return;
+    ASSERT(f->room > 0);
+    f->room -= len + CORE_ENTRY_BYTES;
+}
+
 static void step(struct fuzz *f, struct core_event *ev)
 {
     uint32_t len;
@@ -123,6 +135,7 @@ static void step(struct fuzz *f, struct core_event *ev)
     core_step(f->core, ev, &f->out);
     core_check(f->core);
     len = (uint32_t)buf_size(&f->out.records);
+    check_room(f, ev, len);
     if (len) {
         buf_append(&f->entries, &len, sizeof(len));
         buf_append(&f->entries, buf_front(&f->out.records), len);
@@ -504,7 +517,8 @@ static void replay(struct fuzz *f)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct core_event ev = {.kind = EVENT_START};
-    struct fuzz f = {.data = data, .size = size, .now = START_MS};
+    struct fuzz f = {
+        .data = data, .size = size, .now = START_MS, .room = INT64_MAX};
 
     core_limits_init(&f.limits);
     f.limits.lease_ms = 1500;

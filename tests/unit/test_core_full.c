@@ -295,6 +295,48 @@ START_TEST(slices_wait_for_room_and_go_on)
 }
 END_TEST
 
+/* Owners and workers go, leases and times end, everybody asks. */
+START_TEST(without_room_nothing_is_recorded_whatever_happens)
+{
+    struct daemon *d = daemon_new();
+    struct core_event owned = a_group(), delayed = a_job("q"),
+                      timed = a_job("q");
+    struct core_event purge = a_setting(EVENT_QUEUE_PURGE);
+    uint64_t g, members[6];
+    struct token t[3];
+    size_t from;
+
+    owned.u.group_open.detached = false;
+    owned.u.group_open.timeout_ms = 5000;
+    g = open_event(d, &owned);
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        members[i] = submit(d, "q", g);
+    delayed.u.submit.delay_ms = 1000;
+    (void)submit_event(d, &delayed);
+    timed.u.submit.expires_ms = 1000;
+    (void)submit_event(d, &timed);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++)
+        t[i] = take(d);
+    daemon_full(d, 0);
+    from = d->nentries;
+    ck_assert(is_error(report(d, EVENT_DONE, t[0], ""), CORE_ERR_DISKFULL));
+    ck_assert(is_error(cancel_event(d, false, g, "x"), CORE_ERR_DISKFULL));
+    ck_assert(is_error(ask(d, 2, &purge), CORE_ERR_DISKFULL));
+    leave(d, 9, (enum core_disconnect)(_i % 3));
+    leave(d, 4, (enum core_disconnect)(_i / 3));
+    ck_assert_uint_eq(fetch_from(d, 8, 10, 0, "q")->v.count, 0);
+    daemon_pass(d, 600000);
+    ck_assert_uint_eq(d->nentries, from);
+    ck_assert_int_gt(core_next_ms(d->core), d->now);
+    room_again(d);
+    daemon_pass(d, 600000);
+    for (size_t i = 0; i < ARRAY_LEN(members); i++)
+        ck_assert(job(d, members[i]).outcome != VIEW_NONE);
+    ck_assert(group(d, g).ended_state);
+    daemon_free(d);
+}
+END_TEST
+
 /* As the ledger tells it at a start: the disk first. */
 START_TEST(a_start_on_a_full_disk_writes_no_image_twice)
 {
@@ -345,6 +387,8 @@ static Suite *full_suite(void)
     tcase_add_test(reserve,
                    without_room_the_times_of_records_wait_and_others_pass);
     tcase_add_test(reserve, slices_wait_for_room_and_go_on);
+    tcase_add_loop_test(
+        reserve, without_room_nothing_is_recorded_whatever_happens, 0, 9);
     tcase_add_test(reserve, a_start_on_a_full_disk_writes_no_image_twice);
     suite_add_tcase(suite, gate);
     suite_add_tcase(suite, reserve);
