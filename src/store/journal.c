@@ -101,7 +101,8 @@ struct journal {
     struct {
         int fd;
         struct segment_header header;
-        uint64_t end; /* where the next frame goes */
+        uint64_t end;   /* where the next frame goes */
+        bool has_after; /* it is known whether there is a segment after it */
     } tail;
     struct batch batches[2];
     struct batch *filling;
@@ -482,6 +483,7 @@ static int roll(struct journal *j)
                                 .epoch = j->dir.io->random(j->dir.io->arg),
                                 .first = j->placed + 1};
     j->tail.end = SEGMENT_HEADER_BYTES;
+    j->tail.has_after = false;
     j->barrier = j->placed;
     j->base.segment = number;
     p = add_part(j);
@@ -538,6 +540,17 @@ static void place_held(struct journal *j)
     update_busy(j);
 }
 
+/* A spare takes long to make, or to fail; the reserve is not to be used up by
+ * then. */
+static void look_after(struct journal *j)
+{
+    if (LIKELY(j->tail.has_after || j->tail.end <= j->segment_bytes / 4 * 3))
+        return;
+    j->tail.has_after = true;
+    keeper_wait(&j->keeper);
+    ask_keeper(j);
+}
+
 static int journal_append(struct store *s, const void *data, size_t len,
                           uint64_t *pos)
 {
@@ -552,6 +565,7 @@ static int journal_append(struct store *s, const void *data, size_t len,
         return -EMSGSIZE;
     if (LIKELY(!s->held))
         rc = place(j, data, len);
+    look_after(j);
     if (UNLIKELY(s->held || rc == -ENOSPC))
         hold(j, data, len);
     else if (UNLIKELY(rc != 0))

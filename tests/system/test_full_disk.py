@@ -119,7 +119,7 @@ def test_nothing_that_grows_eats_the_reserve(start, small_disk):
             answers = pipe.execute(raise_on_error=False)
             assert {"empty" if a == [] else str(a)[:8] for a in answers} == {
                 "DISKFULL", "empty"}
-        assert done(client, token, 200000)
+        assert done(client, token, 100000)
         client.execute_command("CANCEL", jobs[0])
         assert pairs(client.execute_command(
             "RESULT", jobs[0]))["outcome"] == "cancelled"
@@ -132,8 +132,13 @@ def test_results_beyond_the_reserve_are_refused_until_there_is_room(
         tokens = fetched(client, "early", 20)
         ballast = fill(small_disk)
         submit_until_refused(client)
+        before = client.info("persistence")
         said = [done(client, token, 100000) for token in tokens]
         assert said[0] and not said[-1], said
+        after = client.info("persistence")
+        assert before["store_full"] == 1 and after["store_full"] == 1
+        assert before["store_room"] > after["store_room"] > 0
+        assert after["store_held"] == 0
         assert client.ping()
         # Room again: what was refused is said once more.
         os.unlink(ballast)
