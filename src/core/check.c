@@ -562,7 +562,7 @@ static uint64_t digest_extra(const struct extra *x)
     h = mix(h, x->errors_below);
     h = mix(h, (uint64_t)x->not_before_ms);
     h = mix(h, x->key ? x->key->node.hash : 0);
-    h = mix(h, x->needs ? x->needs->node.hash : 0);
+    h = mix(h, !x->needs ? 0 : needs_exist(x->needs) ? x->needs->node.hash : 1);
     h = mix_text(h, x->then);
     h = mix_text(h, x->name);
     h = mix_text(h, x->reason);

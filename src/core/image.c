@@ -438,7 +438,8 @@ static void enter(struct core *c, struct job *j,
 
 static bool possible(const struct record_job_image *i, const struct group *g)
 {
-    if (i->state >= JOB_STATES_COUNT || i->submitted_ms < 0)
+    if (i->state >= JOB_STATES_COUNT || i->submitted_ms < 0 ||
+        (i->state != JOB_FINISHED && needs_deleted(&i->job.needs)))
         return false;
     switch ((enum job_state)i->state) {
     case JOB_DELAYED:

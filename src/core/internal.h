@@ -394,6 +394,7 @@ struct core {
     struct map limiter_names, needs, lane_map, shares;
     struct limiter **limiter_table; /* by number, with gaps */
     uint32_t limiter_count;         /* of the table */
+    struct limiter *deleted_limiter; /* of images; NULL: none yet */
     int64_t nlimiters;
     struct list limiters, lanes, passing, outranked;
     int64_t last_turn;

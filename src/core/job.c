@@ -418,6 +418,8 @@ static const char *apply_job(struct core *c, const struct record *r)
 
     if (!once_ok(&rj->once))
         return "job asked for by nobody";
+    if (needs_deleted(&rj->needs))
+        return "job with limits that are gone";
     once_apply(c, &rj->once, r->id);
     /* Removed with its oldest segment: nothing of it is needed. */
     if (!q ||

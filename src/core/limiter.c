@@ -15,8 +15,10 @@
  */
 #include "core/internal.h"
 
-/* Bound of the table, whatever limiters-max says. */
+/* Bound of the table, whatever limiters-max says. In images the first number
+ * behind it stands for limiters that were deleted. */
 #define LIMITER_NUMBERS 65536u
+#define LIMITER_DELETED LIMITER_NUMBERS
 
 static struct str limiter_name(const struct limiter *l)
 {
@@ -146,6 +148,27 @@ static size_t needs_bytes(size_t len)
     return sizeof(struct needs) + len * sizeof(struct need);
 }
 
+/* Stands for all that images say were deleted. */
+static struct limiter *deleted_limiter(struct core *c)
+{
+    struct limiter *l = c->deleted_limiter;
+
+    if (l)
+        return l;
+    l = c->deleted_limiter = mem_zalloc(sizeof(*l));
+    l->id = LIMITER_DELETED;
+    l->refs = 1;
+    l->deleted = true;
+    list_init(&l->lines);
+    account(c, (int64_t)sizeof(*l));
+    return l;
+}
+
+bool needs_deleted(const struct record_needs *r)
+{
+    return r->len == 1 && r->list[0].limiter == LIMITER_DELETED;
+}
+
 struct needs *needs_get(struct core *c, const struct record_needs *r)
 {
     struct need list[CORE_LIMITS_MAX];
@@ -153,7 +176,9 @@ struct needs *needs_get(struct core *c, const struct record_needs *r)
     struct needs *s;
 
     for (size_t i = 0; i < r->len; i++) {
-        list[i].limiter = limiter_numbered(c, r->list[i].limiter);
+        list[i].limiter = needs_deleted(r)
+                              ? deleted_limiter(c)
+                              : limiter_numbered(c, r->list[i].limiter);
         list[i].n = r->list[i].n;
         if (!list[i].limiter || list[i].n < 1 ||
             (i > 0 && r->list[i].limiter <= r->list[i - 1].limiter))
@@ -228,6 +253,12 @@ bool needs_exist(const struct needs *s)
 void needs_write(const struct needs *s, struct record_needs *out)
 {
     out->len = (uint8_t)s->len;
+    if (!needs_exist(s)) { /* the number may be that of another one by now */
+        out->len = 1;
+        out->list[0].limiter = LIMITER_DELETED;
+        out->list[0].n = 1;
+        return;
+    }
     for (size_t i = 0; i < s->len; i++) {
         out->list[i].limiter = s->list[i].limiter->id;
         out->list[i].n = (uint32_t)s->list[i].n;
@@ -349,6 +380,8 @@ void limiters_clear(struct core *c)
         l->held = 0;
         limiter_put(c, l);
     }
+    if (c->deleted_limiter)
+        limiter_put(c, c->deleted_limiter);
     mem_free(c->limiter_table);
 }
 
@@ -389,7 +422,7 @@ void limiter_write_images(struct core *c, const struct record_needs *needs)
     for (size_t i = 0; i < needs->len; i++) {
         const struct limiter *l = limiter_numbered(c, needs->list[i].limiter);
 
-        if (l->segment != c->segment)
+        if (l && l->segment != c->segment)
             write_image(c, l);
     }
 }

@@ -138,6 +138,8 @@ void needs_use(struct needs *needs, int by);
 void needs_hold(struct core *c, struct needs *needs, int by);
 /* Are all of its limiters still there? */
 bool needs_exist(const struct needs *needs);
+/* Does an image say that they do not? Then only of a job that has ended. */
+bool needs_deleted(const struct record_needs *r);
 /* For a record of a job. */
 void needs_write(const struct needs *needs, struct record_needs *out);
 /* What a start of the job costs of limiters with a rate. */

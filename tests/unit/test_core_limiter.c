@@ -1070,6 +1070,30 @@ START_TEST(a_limiter_in_use_is_not_deleted)
 }
 END_TEST
 
+/* Its number is that of nobody, or of another limiter, when the job is written
+ * again. */
+START_TEST(a_dead_job_outlives_its_limiter)
+{
+    for (int taken = 0; taken < 2; taken++) {
+        struct daemon *d = daemon_new();
+        struct core_event ev = {.kind = EVENT_RETRY};
+
+        set_permits(d, "gpu", 1);
+        ev.u.job.id.n = limited(d, "q", "gpu");
+        ck_assert(is_ok(report(d, EVENT_FAIL, take(d), "")));
+        ck_assert(is_ok(limiter_ask(d, EVENT_LIMITER_DELETE, "gpu", 0, 0, 0)));
+        if (taken)
+            set_permits(d, "disk", 7);
+        daemon_compact(d);
+        daemon_crash(d);
+        ck_assert(is_error(ask(d, 1, &ev), CORE_ERR_NOLIMITER));
+        if (taken)
+            ck_assert_int_eq(figure(d, "disk", "held"), 0);
+        daemon_free(d);
+    }
+}
+END_TEST
+
 START_TEST(limiters_have_names_and_a_bound)
 {
     struct daemon *d = mem_zalloc(sizeof(*d));
@@ -1469,6 +1493,7 @@ int main(void)
     TEST(a_changed_rate_keeps_what_fits);
     TEST(limits_are_checked_when_a_job_is_submitted);
     TEST(a_limiter_in_use_is_not_deleted);
+    TEST(a_dead_job_outlives_its_limiter);
     TEST(limiters_have_names_and_a_bound);
     TEST(limits_are_kept_while_a_producer_waits);
     TEST(a_small_group_is_served_beside_a_crowd);
