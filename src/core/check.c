@@ -217,7 +217,8 @@ static void check_group(const struct core *c, const struct group *g)
     ASSERT(g->queued == t.queued && g->running == t.running + groups);
     ASSERT(g->live == t.queued + t.running + groups);
     ASSERT(g->active == t.active);
-    ASSERT(g->width == CORE_NONE || g->active <= g->width);
+    /* That a member made room may have been lost. */
+    ASSERT(g->width == CORE_NONE || g->active <= g->width || c->salvaged);
     ASSERT(g->read ? g->ended : !list_linked(&g->spent));
     if (g->ended) {
         ASSERT(g->live == 0 && !g->parent && !g->parent_job && !g->owner);
@@ -476,6 +477,40 @@ static uint64_t check_numbered(const struct core *c)
                     ->asked.segment
               : UINT32_MAX));
     return n;
+}
+
+struct each {
+    core_each_fn *fn;
+    void *arg;
+};
+
+static void each_job(const struct core *c, struct job *j, void *arg)
+{
+    const struct each *e = arg;
+
+    (void)c;
+    e->fn(e->arg, &(struct core_thing){
+                      .id = j->node.hash,
+                      .queue = {j->queue->name, j->queue->name_len},
+                      .state = job_state_name((enum job_state)j->state),
+                      .attempt = j->attempt});
+}
+
+void core_each(const struct core *c, core_each_fn *fn, void *arg)
+{
+    struct each e = {.fn = fn, .arg = arg};
+
+    list_foreach (it, &c->all_groups)
+        fn(arg,
+           &(struct core_thing){.is_group = true,
+                                .id = list_entry(it, struct group, link)->id,
+                                .state = "open"});
+    list_foreach (it, &c->ended_groups)
+        fn(arg,
+           &(struct core_thing){.is_group = true,
+                                .id = list_entry(it, struct group, link)->id,
+                                .state = "ended"});
+    walk_jobs(c, each_job, &e);
 }
 
 void core_check(const struct core *c)

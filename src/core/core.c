@@ -281,7 +281,7 @@ static struct timer *timer_take(struct core *c, struct heap *heap)
 {
     struct timer *t;
 
-    if (heap_min_at(heap) > c->now_ms)
+    if (!heap_min(heap) || heap_min_at(heap) > c->now_ms)
         return NULL;
     t = container_of(heap_min(heap), struct timer, node);
     timer_stop(c, t);
@@ -601,12 +601,51 @@ void core_record(struct core *c, const struct record *r)
         tell(c, r);
 }
 
-int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
-                char text[128])
+/* Did apply take it for one of a job that is over, of whose queue or group
+ * nothing is known? */
+static bool is_passed_over(struct core *c, const struct record *r)
+{
+    return (r->type == RECORD_JOB || r->type == RECORD_JOB_IMAGE) &&
+           !find_job(c, (struct job_id){r->id});
+}
+
+/* `left` NULL: what does not fit is an error. */
+static const char *replay(struct core *c, const char *entry, size_t len,
+                          core_left_fn *left, void *arg)
 {
     size_t at = 0;
 
+    while (at < len) {
+        struct core_left l = {.record = entry + at};
+        struct record r;
+
+        l.wrong = record_decode(entry, len, &at, &r);
+        if (!l.wrong && r.at_ms < 0)
+            l.wrong = "record from before 1970";
+        if (l.wrong)
+            return l.wrong;
+        c->now_ms = max_i64(c->now_ms, r.at_ms);
+        l.wrong = core_apply(c, &r);
+        if (LIKELY(!left) && l.wrong)
+            return l.wrong;
+        if (left && (l.wrong || is_passed_over(c, &r))) {
+            l.type = (uint8_t)r.type;
+            l.id = r.id;
+            l.len = (size_t)(entry + at - (const char *)l.record);
+            left(arg, &l);
+        }
+    }
+    return NULL;
+}
+
+int core_salvage(struct core *c, const void *entry, size_t len,
+                 uint32_t segment, core_left_fn *left, void *arg,
+                 char text[128])
+{
+    const char *wrong;
+
     ASSERT(!c->started);
+    c->salvaged = c->salvaged || left;
     if (segment < c->segment || segment - c->segment > SEGMENTS_MAX) {
         if (text)
             (void)snprintf(text, 128, "segment %u after segment %u", segment,
@@ -614,25 +653,21 @@ int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
         return -EBADMSG;
     }
     segment_set(c, segment);
-    while (at < len) {
-        struct record r;
-        const char *wrong = record_decode(entry, len, &at, &r);
-
-        if (!wrong && r.at_ms < 0)
-            wrong = "record from before 1970";
-        if (!wrong) {
-            c->now_ms = max_i64(c->now_ms, r.at_ms);
-            wrong = core_apply(c, &r);
-        }
-        if (wrong) {
-            if (text)
-                (void)snprintf(text, 128, "%s", wrong);
-            return -EBADMSG;
-        }
+    wrong = replay(c, entry, len, left, arg);
+    if (wrong) {
+        if (text)
+            (void)snprintf(text, 128, "%s", wrong);
+        return -EBADMSG;
     }
     forget_due(c);
     (void)retain_enforce(c); /* the rest with what comes */
     return 0;
+}
+
+int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
+                char text[128])
+{
+    return core_salvage(c, entry, len, segment, NULL, NULL, text);
 }
 
 /* -------------------------------------------------------------------- step */
@@ -649,6 +684,20 @@ static void settle_groups(struct core *c)
             continue;
         group_settle(c, g);
         it = c->all_groups.next; /* its parents may have ended, too */
+    }
+}
+
+/* Nor a job that waits for groups which are not there: those were lost. */
+static void settle_joining(struct core *c)
+{
+    for (struct list *it = c->joining.next; it != &c->joining;) {
+        struct job *j = list_entry(it, struct job, link);
+
+        it = it->next;
+        if (j->u.run->live_groups > 0)
+            continue;
+        attempt_child_ended(c, j);
+        it = c->joining.next; /* others may have ended with it */
     }
 }
 
@@ -675,6 +724,7 @@ static void start(struct core *c)
     }
     list_foreach (it, &c->joining)
         attempt_sweep_begin(c, list_entry(it, struct job, link)->u.run);
+    settle_joining(c);
     settle_groups(c);
     deliver_start(c);
     list_foreach (it, &c->queues)
@@ -907,6 +957,23 @@ bool core_compact(struct core *c, const void *entry, size_t len,
     segments_trim(c);
     c->out = NULL;
     return more;
+}
+
+void core_image(struct core *c, bool is_group, uint64_t id,
+                struct core_effects *out)
+{
+    ASSERT(c->started);
+    c->out = out;
+    c->work = c->limits.step_work;
+    image_write(c, is_group, id, c->segment - 1);
+    write_ids(c);
+    segments_trim(c);
+    c->out = NULL;
+}
+
+int64_t core_now_ms(const struct core *c)
+{
+    return c->now_ms;
 }
 
 bool core_blocked(const struct core *c, struct client_id client)

@@ -418,6 +418,25 @@ void core_configure(struct core *c, const struct core_limits *limits);
 int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
                 char text[128]);
 
+/* A record that says what cannot be, or a job that is not known although it
+ * was whole, for its queue is not (`wrong` NULL): in a journal that was not
+ * damaged such a job has ended. Lent until return. */
+struct core_left {
+    const char *wrong;
+    uint8_t type;
+    uint64_t id; /* of the job, group, ... that it is about */
+    const void *record;
+    size_t len;
+};
+typedef void core_left_fn(void *arg, const struct core_left *left);
+
+/* As core_replay, of a journal that has lost entries: what does not fit any
+ * more is told and left out. -EBADMSG: not written by a version that this
+ * program knows. */
+int core_salvage(struct core *c, const void *entry, size_t len,
+                 uint32_t segment, core_left_fn *left, void *arg,
+                 char text[128]);
+
 /* All was replayed; before EVENT_START. */
 void core_replay_end(struct core *c);
 
@@ -434,8 +453,28 @@ void core_step(struct core *c, const struct core_event *ev,
 bool core_compact(struct core *c, const void *entry, size_t len,
                   uint32_t segment, size_t *at, struct core_effects *out);
 
+/* The image of one job or group that lies in an older segment; the rest of what
+ * a group owns follows with EVENT_TICK. For those who write everything again,
+ * wherever it came from. */
+void core_image(struct core *c, bool is_group, uint64_t id,
+                struct core_effects *out);
+
+/* Every group, then every job, in any order. Lent until return. */
+struct core_thing {
+    bool is_group;
+    uint64_t id;
+    const char *state;
+    struct str queue; /* of a job */
+    uint32_t attempt; /* likewise */
+};
+typedef void core_each_fn(void *arg, const struct core_thing *thing);
+void core_each(const struct core *c, core_each_fn *fn, void *arg);
+
 /* What images of everything would take, about, in bytes. */
 int64_t core_live_bytes(const struct core *c);
+
+/* The time of the last record or event. */
+int64_t core_now_ms(const struct core *c);
 
 /* When EVENT_TICK is due: Unix ms; INT64_MAX: never; in the past: at once. */
 int64_t core_next_ms(const struct core *c);

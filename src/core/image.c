@@ -239,6 +239,18 @@ static void write_group(struct core *c, struct group *g)
         segment_move(c, &g->segment, g->image_segment);
 }
 
+void image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment)
+{
+    struct job *j = is_group ? NULL : find_job(c, (struct job_id){id});
+    struct group *g =
+        is_group && id ? find_group(c, (struct group_id){id}) : NULL;
+
+    if (j && j->segment <= segment)
+        write_job(c, j);
+    if (g && g->segment <= segment && !list_linked(&g->imaging))
+        write_group(c, g);
+}
+
 bool image_write_next(struct core *c, const char *entry, size_t len,
                       uint32_t segment, size_t *at)
 {
@@ -247,17 +259,10 @@ bool image_write_next(struct core *c, const char *entry, size_t len,
 
     if (!record_peek(entry, len, at, &type, &id))
         return false;
-    if (type == RECORD_JOB || type == RECORD_JOB_IMAGE) {
-        struct job *j = find_job(c, (struct job_id){id});
-
-        if (j && j->segment <= segment)
-            write_job(c, j);
-    } else if ((type == RECORD_GROUP || type == RECORD_GROUP_IMAGE) && id) {
-        struct group *g = find_group(c, (struct group_id){id});
-
-        if (g && g->segment <= segment && !list_linked(&g->imaging))
-            write_group(c, g);
-    }
+    if (type == RECORD_JOB || type == RECORD_JOB_IMAGE)
+        image_write(c, false, id, segment);
+    else if (type == RECORD_GROUP || type == RECORD_GROUP_IMAGE)
+        image_write(c, true, id, segment);
     return *at < len;
 }
 
@@ -795,6 +800,8 @@ static void settle_unknown(struct core *c, struct group *g)
         enter_live(c, g);
         return;
     }
+    list_remove(&g->owned);
+    g->owner = NULL;
     g->ended = true;
     g->parent_id = UINT64_MAX;
     enter_ended(c, g);
@@ -879,7 +886,7 @@ static void settle_groups(struct core *c)
 void core_replay_end(struct core *c)
 {
     ASSERT(!c->started);
-    if (!c->imaged)
+    if (!c->imaged && !c->salvaged)
         return;
     c->imaged = false;
     settle_groups(c);

@@ -392,8 +392,8 @@ struct core {
     struct queue **queue_table;
     uint32_t queue_count;
     struct map limiter_names, needs, lane_map, shares;
-    struct limiter **limiter_table; /* by number, with gaps */
-    uint32_t limiter_count;         /* of the table */
+    struct limiter **limiter_table;  /* by number, with gaps */
+    uint32_t limiter_count;          /* of the table */
     struct limiter *deleted_limiter; /* of images; NULL: none yet */
     int64_t nlimiters;
     struct list limiters, lanes, passing, outranked;
@@ -437,6 +437,7 @@ struct core {
     struct list spent;   /* ended groups, in the order of being read */
     struct list imaging; /* groups; see image.c */
     struct buf scratch;  /* for what an image is put together from */
+    bool salvaged;       /* core_salvage: what cannot be may be */
     bool imaged;         /* an image made something known in this replay */
     int64_t ids;         /* in all vectors */
     uint64_t next_place; /* of a result that waits to be delivered */
@@ -605,6 +606,11 @@ static inline bool image_under_way(const struct group *g)
 {
     return g->missing > 0 || list_linked(&g->imaging);
 }
+
+/* The image of a job or a group, if there is one and all of it lies in that
+ * segment or before; of a group the rest follows with write_ids. */
+void image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment);
+
 /* The record at *at of an entry in that segment: if what it made known lives
  * and its image lies nowhere else, it is written again. false: it was the last.
  */

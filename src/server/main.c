@@ -16,6 +16,7 @@
 #include "server/conf.h"
 #include "server/engine.h"
 #include "server/listener.h"
+#include "server/offline.h"
 #include "server/service.h"
 #include "store/store.h"
 
@@ -743,6 +744,11 @@ static int start_engine(struct daemon *d)
     rc = engine_replay(d->engine, replay_goes_on, d, text);
     if (rc < 0) {
         log_error("cannot read the journal: %s", text);
+        if (rc == -EBADMSG)
+            log_error("nothing was changed: yoked --verify-journal says what "
+                      "is damaged and what is whole, yoked --repair keeps "
+                      "that dir=%s/journal",
+                      d->conf.state_dir);
         return rc;
     }
     store_stats(d->store, &stats);
@@ -825,22 +831,28 @@ static int run(struct daemon *d)
 
 static void print_help(void)
 {
-    printf("Usage: yoked [OPTION]...\n"
-           "The daemon of the yoke job queue. It stays in the foreground.\n"
-           "\n"
-           "  -c, --config FILE        read FILE instead of\n"
-           "                           " DEFAULT_FILE "\n"
-           "  -o, --option SECTION.KEY=VALUE\n"
-           "                           this setting, whatever the file says\n"
-           "      --check-config       say what is wrong with the "
-           "configuration\n"
-           "      --version            print the version\n"
-           "      --help               print this\n"
-           "\n"
-           "SIGTERM stops (twice: at once), SIGHUP reads the configuration "
-           "again.\n"
-           "Exit status: 0 stopped as asked, 1 failed, 2 wrong command line "
-           "or\nconfiguration.\n");
+    printf(
+        "Usage: yoked [OPTION]...\n"
+        "The daemon of the yoke job queue. It stays in the foreground.\n"
+        "\n"
+        "  -c, --config FILE        read FILE instead of\n"
+        "                           " DEFAULT_FILE "\n"
+        "  -o, --option SECTION.KEY=VALUE\n"
+        "                           this setting, whatever the file says\n"
+        "      --check-config       say what is wrong with the "
+        "configuration\n"
+        "      --verify-journal DIR say what is damaged in a journal, and\n"
+        "                           what it holds\n"
+        "      --list-jobs          each group and job of it, too\n"
+        "      --repair DIR         keep what is whole of a damaged journal;\n"
+        "                           the old one stays beside it\n"
+        "      --version            print the version\n"
+        "      --help               print this\n"
+        "\n"
+        "SIGTERM stops (twice: at once), SIGHUP reads the configuration "
+        "again.\n"
+        "Exit status: 0 stopped as asked, 1 failed, 2 wrong command line "
+        "or\nconfiguration, 3 the journal is damaged.\n");
 }
 
 /* Standard descriptors that are closed would be taken by files of ours. */
@@ -870,17 +882,28 @@ static void reset_signals(void)
 
 int main(int argc, char **argv)
 {
-    enum { OPTION_CHECK = 256, OPTION_VERSION, OPTION_HELP };
+    enum {
+        OPTION_CHECK = 256,
+        OPTION_VERIFY,
+        OPTION_LIST,
+        OPTION_REPAIR,
+        OPTION_VERSION,
+        OPTION_HELP
+    };
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
         {"option", required_argument, NULL, 'o'},
         {"check-config", no_argument, NULL, OPTION_CHECK},
+        {"verify-journal", required_argument, NULL, OPTION_VERIFY},
+        {"list-jobs", no_argument, NULL, OPTION_LIST},
+        {"repair", required_argument, NULL, OPTION_REPAIR},
         {"version", no_argument, NULL, OPTION_VERSION},
         {"help", no_argument, NULL, OPTION_HELP},
         {NULL, 0, NULL, 0},
     };
     static struct daemon d;
-    bool check = false;
+    const char *verify = NULL, *repair = NULL;
+    bool check = false, list = false;
     int option;
 
     fill_standard_files();
@@ -899,6 +922,15 @@ int main(int argc, char **argv)
         case OPTION_CHECK:
             check = true;
             break;
+        case OPTION_VERIFY:
+            verify = optarg;
+            break;
+        case OPTION_LIST:
+            list = true;
+            break;
+        case OPTION_REPAIR:
+            repair = optarg;
+            break;
         case OPTION_VERSION:
             printf("yoked %s\n", PACKAGE_VERSION);
             return EXIT_SUCCESS;
@@ -914,6 +946,15 @@ int main(int argc, char **argv)
         fprintf(stderr, "yoked: '%s' is not an option. Try 'yoked --help'.\n",
                 argv[optind]);
         return EXIT_USAGE;
+    }
+    if ((verify && repair) || (list && !verify)) {
+        fprintf(stderr, "yoked: --repair goes alone, --list-jobs with "
+                        "--verify-journal. Try 'yoked --help'.\n");
+        return EXIT_USAGE;
+    }
+    if (verify || repair) {
+        umask(077);
+        return verify ? offline_verify(verify, list) : offline_repair(repair);
     }
     if (!d.file && access(DEFAULT_FILE, F_OK) == 0)
         d.file = DEFAULT_FILE;

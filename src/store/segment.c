@@ -442,6 +442,65 @@ static int search(const struct store_io *io, int fd,
     return rc;
 }
 
+bool segment_frame_at(const char *bytes, size_t len, size_t at, uint64_t epoch,
+                      struct segment_frame *out)
+{
+    size_t n;
+
+    if (len < SEGMENT_FRAME_BYTES || at >= len - SEGMENT_FRAME_BYTES)
+        return false;
+    n = get32(bytes + at + 8);
+    if (n == 0 || n > SEGMENT_ENTRY_MAX || n > len - at - SEGMENT_FRAME_BYTES ||
+        get32(bytes + at + 12) > len / SEGMENT_FRAME_BYTES)
+        return false;
+    out->at = at;
+    out->len = n;
+    out->sequence = get64(bytes + at) - frame_hash(bytes + at, n, epoch);
+    return true;
+}
+
+bool segment_find(const char *bytes, size_t len, const struct segment_range *r,
+                  struct segment_frame *out)
+{
+    uint64_t hashed = 0;
+
+    for (size_t at = r->from; at < len && hashed <= SEARCH_HASH_BYTES; at++) {
+        if (!segment_frame_at(bytes, len, at, r->epoch, out))
+            continue;
+        if (out->sequence >= r->low && out->sequence <= r->high)
+            return true;
+        hashed += out->len;
+    }
+    return false;
+}
+
+static bool header_is_whole(const char *block)
+{
+    return memcmp(block, MAGIC, 8) == 0 &&
+           get32(block + 8) <= SEGMENT_VERSION &&
+           get64(block + CHECK_AT) == XXH3_64bits(block, CHECK_AT);
+}
+
+bool segment_guess_header(char block[SEGMENT_HEADER_BYTES],
+                          struct segment_header *h, bool *sure)
+{
+    bool whole = header_is_whole(block);
+
+    /* One wrong bit can be found: a tenth of a second at most. */
+    for (size_t bit = 0; bit < 8 * SEGMENT_HEADER_BYTES && !whole; bit++) {
+        block[bit / 8] ^= (char)(1 << bit % 8);
+        whole = header_is_whole(block);
+        if (!whole)
+            block[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    *h = (struct segment_header){.number = get32(block + 12),
+                                 .epoch = get64(block + 16),
+                                 .first = get64(block + 24)};
+    *sure = whole;
+    return whole || memcmp(block, MAGIC, 8) != 0 ||
+           get32(block + 8) <= SEGMENT_VERSION;
+}
+
 static int damage(const char *path, const struct segment_replay *r,
                   const char *why, char text[STORE_TEXT_MAX])
 {

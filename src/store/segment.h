@@ -102,6 +102,33 @@ void segment_rewind(struct segment_replay *r);
 /* The next entry. 1: it was delivered; 0: no valid one is here; or -errno. */
 int segment_next(const struct segment_dir *d, int fd, struct segment_replay *r);
 
+struct segment_frame {
+    size_t at, len; /* offset; of its data */
+    uint64_t sequence;
+};
+
+/* What would be a frame there, if its sequence number can be right: it is any
+ * number where there is none. */
+bool segment_frame_at(const char *bytes, size_t len, size_t at, uint64_t epoch,
+                      struct segment_frame *out);
+
+/* Where frames are looked for, and which. */
+struct segment_range {
+    uint64_t epoch;
+    uint64_t low, high; /* sequence numbers that they may have */
+    size_t from;        /* offset */
+};
+
+/* The first frame from r->from on in that part of a file; false: there is none,
+ * or the search became too long. */
+bool segment_find(const char *bytes, size_t len, const struct segment_range *r,
+                  struct segment_frame *out);
+
+/* What a header that is not valid may have said; one wrong bit is made good,
+ * then it is *sure. false: it seems to be of a newer format. */
+bool segment_guess_header(char block[SEGMENT_HEADER_BYTES],
+                          struct segment_header *h, bool *sure);
+
 /* Zeros from `from` to `to`, synced. */
 int segment_cut(const struct segment_dir *d, int fd, uint64_t from,
                 uint64_t to);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * fuzz_record - any bytes as the entries of a store: they are refused, or give
- * a state that holds all invariants and can be run.
+ * a state that holds all invariants and can be run; and so does what is left
+ * of them without the records that are refused.
  *
  * The input is a row of entries, each behind its length (2 bytes, little
  * endian; the last one takes what is left).
@@ -34,14 +35,19 @@ static void run(struct core *c)
     core_effects_clear(&out);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void left(void *arg, const struct core_left *l)
 {
-    struct core_limits limits;
-    struct core *c;
-    int status = 0;
+    ASSERT(l->len > 0);
+    ++*(size_t *)arg;
+}
 
-    core_limits_init(&limits);
-    c = core_new(&limits);
+/* Each entry, as a daemon that starts takes them, or with what does not fit
+ * left out. */
+static int take(struct core *c, const uint8_t *data, size_t size, bool salvages)
+{
+    int status = 0;
+    size_t n = 0;
+
     while (size > 2 && status == 0) {
         size_t len = (size_t)data[0] | (size_t)data[1] << 8;
         char text[128] = "";
@@ -50,15 +56,30 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size -= 2;
         if (len > size)
             len = size;
-        status = core_replay(c, data, len, 1, text);
+        status = salvages ? core_salvage(c, data, len, 1, left, &n, text)
+                          : core_replay(c, data, len, 1, text);
         ASSERT(status == 0 || (status == -EBADMSG && text[0] != '\0'));
         data += len;
         size -= len;
     }
-    if (status == 0) {
-        core_check(c);
-        run(c);
+    return status;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct core_limits limits;
+
+    core_limits_init(&limits);
+    for (int salvages = 0; salvages < 2; salvages++) {
+        struct core *c = core_new(&limits);
+
+        if (take(c, data, size, salvages) == 0) {
+            core_replay_end(c);
+            if (!salvages)
+                core_check(c);
+            run(c);
+        }
+        core_free(c);
     }
-    core_free(c);
     return 0;
 }

@@ -226,9 +226,119 @@ static inline void daemon_compact(struct daemon *d)
     ck_assert(n == 0 || d->trimmed == d->segment);
 }
 
+static inline void daemon_left(void *arg, const struct core_left *left)
+{
+    ck_assert_uint_gt(left->len, 0);
+    ++*(size_t *)arg;
+}
+
+static inline void daemon_never(void *arg, const struct core_left *left)
+{
+    ck_assert_ptr_null(arg);
+    ck_abort_msg("%s", left->wrong ? left->wrong : "passed over");
+}
+
+/* One step of a core beside d->core; what it records is replayed at once,
+ * unless `again` is NULL. */
+static inline void daemon_beside(struct daemon *d, struct core *c,
+                                 struct core *again, struct core_event *ev)
+{
+    ev->now_ms = core_now_ms(c);
+    core_effects_reset(&d->effects);
+    core_step(c, ev, &d->effects);
+    if (again && buf_size(&d->effects.records))
+        ck_assert_int_eq(core_salvage(again, buf_front(&d->effects.records),
+                                      buf_size(&d->effects.records),
+                                      ev->u.segment, daemon_never, NULL, NULL),
+                         0);
+}
+
+struct daemon_thing {
+    struct core_thing list[DAEMON_ENTRIES];
+    size_t len;
+};
+
+static inline void daemon_note(void *arg, const struct core_thing *thing)
+{
+    struct daemon_thing *t = arg;
+
+    ck_assert_uint_lt(t->len, DAEMON_ENTRIES);
+    t->list[t->len++] = *thing;
+}
+
+/* Of the entries from `from` to `to` nothing is known: what is left can be
+ * taken, can be run, and written anew it says the same. */
+static inline void daemon_without(struct daemon *d, size_t from, size_t to)
+{
+    struct core_event start = {.kind = EVENT_START},
+                      tick = {.kind = EVENT_TICK};
+    struct core_event segment = {.kind = EVENT_SEGMENT,
+                                 .u.segment = d->segment + 1};
+    struct daemon_thing *things = mem_zalloc(sizeof(*things));
+    struct core_limits limits = d->limits;
+    struct core *c, *again;
+    size_t left = 0;
+
+    limits.groups_max = limits.members_max = limits.queues_max = 1 << 20;
+    limits.memory_max = limits.retain_bytes = INT64_C(1) << 40;
+    limits.retain_jobs = 1 << 20;
+    c = core_new(&limits);
+    again = core_new(&limits);
+    for (size_t i = 0; i < d->nentries; i++)
+        if (d->entries[i].segment >= d->trimmed && (i < from || i >= to))
+            ck_assert_int_eq(
+                core_salvage(c, d->entries[i].data, d->entries[i].len,
+                             d->entries[i].segment, daemon_left, &left, NULL),
+                0);
+    core_replay_end(c);
+    daemon_beside(d, c, NULL, &start);
+    core_check(c);
+    while (core_next_ms(c) <= core_now_ms(c))
+        daemon_beside(d, c, NULL, &tick);
+    core_check(c);
+    daemon_beside(d, c, again, &segment);
+    tick.u.segment = segment.u.segment;
+    while (core_next_ms(c) <= core_now_ms(c))
+        daemon_beside(d, c, again, &tick);
+    core_each(c, daemon_note, things);
+    for (size_t i = 0; i < things->len; i++) {
+        core_effects_reset(&d->effects);
+        core_image(c, things->list[i].is_group, things->list[i].id,
+                   &d->effects);
+        if (buf_size(&d->effects.records))
+            ck_assert_int_eq(core_salvage(again, buf_front(&d->effects.records),
+                                          buf_size(&d->effects.records),
+                                          segment.u.segment, daemon_never, NULL,
+                                          NULL),
+                             0);
+        while (core_next_ms(c) <= core_now_ms(c))
+            daemon_beside(d, c, again, &tick);
+    }
+    core_replay_end(again);
+    core_check(again);
+    ck_assert_uint_eq(core_digest(again), core_digest(c));
+    core_free(c);
+    core_free(again);
+    mem_free(things);
+}
+
+/* Nothing, one entry, or some, anywhere. */
+static inline void daemon_damage(struct daemon *d)
+{
+    size_t n = d->nentries < 200 ? 32 : 4;
+
+    daemon_without(d, 0, 0);
+    for (size_t i = 0; i < n; i++) {
+        size_t from = d->nentries * i / n;
+
+        daemon_without(d, from, from + 1 + i % 3 * i);
+    }
+}
+
 static inline void daemon_free(struct daemon *d)
 {
     daemon_crash(d);
+    daemon_damage(d);
     daemon_compact(d);
     daemon_crash(d);
     core_free(d->core);

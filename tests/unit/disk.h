@@ -456,7 +456,7 @@ static uint64_t disk_random(void *arg)
 /* The power comes back. Sectors and names that were not synced are old or new
  * as chance decides. `torn` false: only the process has died, all that it
  * wrote is there. */
-static void disk_restart(struct disk *d, bool torn)
+static inline void disk_restart(struct disk *d, bool torn)
 {
     for (size_t i = 0; i < d->ops_len; i++)
         if (!torn || chance(&d->seed) % 2)
@@ -496,7 +496,7 @@ static struct content *disk_file(struct disk *d, const char *name)
     return n ? &d->inodes[n->inode].now : NULL;
 }
 
-static size_t disk_names(struct disk *d, const char *prefix)
+static inline size_t disk_names(struct disk *d, const char *prefix)
 {
     size_t count = 0;
 

@@ -1,0 +1,701 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "server/offline.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "core/core.h"
+#include "store/salvage.h"
+#include "store/store.h"
+#include "wire/id.h"
+
+#define EXIT_DAMAGED 3
+#define NO_BOUND     (INT64_MAX / 1024) /* may be added to, and multiplied */
+#define COMMIT_BYTES ((size_t)1 << 20)
+#define UNFINISHED   "unfinished"
+
+/* ------------------------------------------------------------- what is told */
+
+static int complain(const char *path, const char *what)
+{
+    fprintf(stderr, "yoked: %s: %s\n", path, what);
+    return EXIT_FAILURE;
+}
+
+static void print_time(int64_t ms)
+{
+    time_t seconds = (time_t)(ms / 1000);
+    char text[32];
+    struct tm tm;
+
+    (void)gmtime_r(&seconds, &tm);
+    (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+    printf("%s.%03dZ", text, (int)(ms % 1000));
+}
+
+/* Everything that is read of a journal, and what is said of it on the way. */
+struct reading {
+    struct salvage salvage;
+    struct core *core;
+    FILE *left_out; /* NULL: only told */
+    uint64_t entry; /* that the core is looking at */
+    uint64_t refused, passed_over, missing;
+    bool hole; /* not told yet, for the time of the entry after it is to come */
+    uint64_t from, to;
+    int64_t after_ms;
+    char text[STORE_TEXT_MAX];
+};
+
+static void print_id(char kind, uint64_t n)
+{
+    char text[ID_TEXT_MAX];
+    size_t len = id_format(text, (struct id){.kind = kind, .n = n});
+
+    printf("%.*s", (int)len, text);
+}
+
+static void left_out(void *arg, const struct core_left *left)
+{
+    struct reading *r = arg;
+    const unsigned char *p = left->record;
+
+    /* A whole journal has records of jobs that have ended since. */
+    if (!left->wrong && r->salvage.damages == 0)
+        return;
+    r->refused += left->wrong != NULL;
+    r->passed_over += left->wrong == NULL;
+    printf("left-out entry %" PRIu64 " record %u id ", r->entry,
+           (unsigned)left->type);
+    print_id(ID_JOB, left->id);
+    printf(": %s\n", left->wrong ? left->wrong
+                                 : "job whose queue was lost, or that ended");
+    if (!r->left_out)
+        return;
+    fprintf(r->left_out, "%" PRIu64 " ", r->entry);
+    for (size_t i = 0; i < left->len; i++)
+        fprintf(r->left_out, "%02x", p[i]);
+    fprintf(r->left_out, "\n");
+}
+
+static void end_hole(struct reading *r, bool more)
+{
+    if (!r->hole)
+        return;
+    r->hole = false;
+    printf("missing entries %" PRIu64 " to %" PRIu64 " after ", r->from, r->to);
+    print_time(r->after_ms);
+    if (more) {
+        printf(" before ");
+        print_time(core_now_ms(r->core));
+    }
+    printf("\n");
+}
+
+static int take_entry(void *arg, const void *data, size_t len, uint32_t segment,
+                      uint64_t sequence)
+{
+    struct reading *r = arg;
+    char wrong[128] = "";
+    int rc;
+
+    r->entry = sequence;
+    rc = core_salvage(r->core, data, len, segment, left_out, r, wrong);
+    if (rc != 0)
+        (void)snprintf(r->text, sizeof(r->text), "entry %" PRIu64 ": %s",
+                       sequence, wrong);
+    end_hole(r, true);
+    return rc;
+}
+
+static void tell_damage(void *arg, const struct salvage_damage *d)
+{
+    (void)arg;
+    printf("damage %s offset %" PRIu64 " to %" PRIu64 " entry %" PRIu64
+           ": %s\n",
+           d->file, d->offset, d->to, d->entry, d->text);
+}
+
+static void tell_hole(void *arg, uint64_t first, uint64_t last)
+{
+    struct reading *r = arg;
+
+    end_hole(r, false);
+    r->missing += last - first + 1;
+    r->from = first;
+    r->to = last;
+    r->after_ms = core_now_ms(r->core);
+    r->hole = true;
+}
+
+static void print_counts(const struct reading *r)
+{
+    const struct salvage *s = &r->salvage;
+    struct core_stats n;
+
+    core_stats(r->core, &n);
+    printf("segments %" PRIu32 "\nfirst-segment %" PRIu32
+           "\nlast-segment %" PRIu32 "\nentries %" PRIu64
+           "\nfirst-entry %" PRIu64 "\nlast-entry %" PRIu64 "\nbytes %" PRIu64
+           "\ntorn-bytes %" PRIu64 "\nmissing-entries %" PRIu64
+           "\nleft-out-records %" PRIu64 "\nlast-time ",
+           s->segments, s->first_segment, s->last_segment, s->entries, s->first,
+           s->last, s->bytes, s->torn_bytes, r->missing,
+           r->refused + r->passed_over);
+    print_time(core_now_ms(r->core));
+    printf("\nqueues %" PRId64 "\nlimiters %" PRId64 "\ngroups %" PRId64
+           "\nsessions %" PRId64 "\njobs %" PRId64 "\ndelayed %" PRId64
+           "\nready %" PRId64 "\nrunning %" PRId64 "\ncancelling %" PRId64
+           "\njoining %" PRId64 "\ndelivering %" PRId64 "\nfinished %" PRId64
+           "\ndead %" PRId64 "\n",
+           n.queues, n.limiters, n.groups, n.sessions, n.jobs, n.delayed,
+           n.ready + n.parked, n.running, n.cancelling, n.joining, n.delivering,
+           n.finished, n.dead);
+    if (s->open_end)
+        printf("doubt: what followed the damage at the end of the last "
+               "segment is not known\n");
+    if (s->damages)
+        printf(
+            "doubt: jobs may have started or ended in what is missing; those "
+            "shown as waiting or running may run once more\n");
+}
+
+/* ---------------------------------------------------------------- reading */
+
+static struct core *new_core(void)
+{
+    struct core_limits l;
+
+    /* Nothing is forgotten to make room. */
+    core_limits_init(&l);
+    l.payload_max = l.result_max = l.memory_max = l.retain_bytes = NO_BOUND;
+    l.queues_max = l.limiters_max = l.groups_max = l.members_max = NO_BOUND;
+    l.depth_max = l.retain_jobs = l.numbers_max = NO_BOUND;
+    return core_new(&l);
+}
+
+static void reading_init(struct reading *r, const char *dir, FILE *left_out_to)
+{
+    *r = (struct reading){.salvage = {.dir = dir,
+                                      .entry = take_entry,
+                                      .damage = tell_damage,
+                                      .hole = tell_hole},
+                          .core = new_core(),
+                          .left_out = left_out_to};
+    r->salvage.arg = r;
+}
+
+static int read_all(struct reading *r)
+{
+    int rc = salvage_read(&r->salvage, r->text);
+
+    end_hole(r, false);
+    if (rc == 0 && r->salvage.segments == 0) {
+        (void)snprintf(r->text, sizeof(r->text),
+                       "no journal: there is no file like 0000000001.yj");
+        rc = -ENOENT;
+    }
+    if (rc == 0)
+        core_replay_end(r->core);
+    return rc;
+}
+
+static bool is_damaged(const struct reading *r)
+{
+    return r->salvage.damages > 0 || r->refused > 0;
+}
+
+/* Holds off a daemon as long as the descriptor is open. -1: told why not. */
+static int lock(const char *dir, int flags, int how)
+{
+    char path[PATH_MAX + 16];
+    int fd;
+
+    (void)snprintf(path, sizeof(path), "%s/lock", dir);
+    fd = open(path, flags | O_CLOEXEC, 0600);
+    /* No daemon has ever had it: any will do, to hold nothing. */
+    if (fd < 0 && errno == ENOENT && !(flags & O_CREAT))
+        fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        (void)complain(path, strerror(errno));
+        return -1;
+    }
+    if (flock(fd, how | LOCK_NB) == 0)
+        return fd;
+    (void)complain(dir, errno == EWOULDBLOCK
+                            ? "in use: a daemon has the lock of this journal"
+                            : strerror(errno));
+    (void)close(fd); /* it holds nothing */
+    return -1;
+}
+
+static void list_one(void *arg, const struct core_thing *t)
+{
+    (void)arg;
+    printf("%s ", t->is_group ? "group" : "job");
+    print_id(t->is_group ? ID_GROUP : ID_JOB, t->id);
+    if (!t->is_group)
+        printf(" %.*s", (int)t->queue.len, t->queue.p);
+    printf(" %s", t->state);
+    if (!t->is_group)
+        printf(" %" PRIu32, t->attempt);
+    printf("\n");
+}
+
+static int say_all(const struct reading *r, bool jobs)
+{
+    if (jobs)
+        core_each(r->core, list_one, NULL);
+    print_counts(r);
+    printf("journal %s\n", is_damaged(r)           ? "damaged"
+                           : r->salvage.torn_bytes ? "whole, with a torn tail"
+                                                   : "whole");
+    if (fflush(stdout) != 0 || ferror(stdout))
+        return complain("standard output", strerror(errno));
+    return is_damaged(r) ? EXIT_DAMAGED : EXIT_SUCCESS;
+}
+
+int offline_verify(const char *dir, bool jobs)
+{
+    struct reading r;
+    int fd = lock(dir, O_RDONLY, LOCK_SH), status;
+
+    if (fd < 0)
+        return EXIT_FAILURE;
+    reading_init(&r, dir, NULL);
+    status = read_all(&r) == 0 ? say_all(&r, jobs) : complain(dir, r.text);
+    core_free(r.core);
+    (void)close(fd); /* only locked */
+    return status;
+}
+
+/* ---------------------------------------------------------------- writing */
+
+struct thing {
+    uint64_t id;
+    bool is_group;
+};
+
+struct writing {
+    struct core *core;
+    struct store *store;
+    struct core_effects effects;
+    uint32_t before;  /* the core counts on from the segments that were read */
+    uint32_t segment; /* that the core was told of; 0: none yet */
+    size_t unsynced;
+    struct thing *things;
+    size_t len, cap;
+    char text[STORE_TEXT_MAX];
+};
+
+static int commit(struct writing *w)
+{
+    int rc;
+
+    /* Room for another segment is made in between. */
+    for (int i = 0; i < 3 && w->store->durable != w->store->appended; i++) {
+        store_commit(w->store);
+        store_tick(w->store);
+    }
+    w->unsynced = 0;
+    rc = store_error(w->store, w->text);
+    if (rc == 0 && w->store->durable != w->store->appended) {
+        (void)snprintf(w->text, sizeof(w->text), "no room");
+        rc = -ENOSPC;
+    }
+    return rc;
+}
+
+static int append(struct writing *w)
+{
+    const struct buf *b = &w->effects.records;
+    uint64_t pos;
+    int rc;
+
+    /* What the start itself did lies in the images, too. */
+    if (buf_size(b) == 0 || w->segment == 0)
+        return 0;
+    rc = store_append(w->store, buf_front(b), buf_size(b), &pos);
+    if (rc != 0 && store_error(w->store, w->text) == 0)
+        (void)snprintf(w->text, sizeof(w->text), "an entry of %zu bytes: %s",
+                       buf_size(b), strerror(-rc));
+    w->unsynced += buf_size(b);
+    return rc == 0 && w->unsynced >= COMMIT_BYTES ? commit(w) : rc;
+}
+
+static int step(struct writing *w, enum core_event_kind kind)
+{
+    struct core_event ev = {.kind = kind, .now_ms = core_now_ms(w->core)};
+
+    if (kind == EVENT_SEGMENT)
+        ev.u.segment = w->before + w->segment;
+    core_effects_reset(&w->effects);
+    core_step(w->core, &ev, &w->effects);
+    return append(w);
+}
+
+/* What is due is done, as by the clock of the journal. */
+static int settle(struct writing *w)
+{
+    int rc = 0;
+
+    while (rc == 0 && core_next_ms(w->core) <= core_now_ms(w->core))
+        rc = step(w, EVENT_TICK);
+    return rc;
+}
+
+static int follow(struct writing *w)
+{
+    int rc = 0;
+
+    while (rc == 0 && w->segment != w->store->segment) {
+        w->segment = w->store->segment;
+        rc = step(w, EVENT_SEGMENT);
+        if (rc == 0)
+            rc = settle(w);
+    }
+    return rc;
+}
+
+static void note_thing(void *arg, const struct core_thing *t)
+{
+    struct writing *w = arg;
+
+    if (w->len == w->cap) {
+        w->cap = w->cap ? 2 * w->cap : 64;
+        w->things = mem_realloc(w->things, mem_mul(w->cap, sizeof(*w->things)));
+    }
+    w->things[w->len++] = (struct thing){.id = t->id, .is_group = t->is_group};
+}
+
+static int compare_things(const void *a, const void *b)
+{
+    const struct thing *x = a, *y = b;
+
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Jobs keep the order in which they came, groups come before their members. */
+static int write_images(struct writing *w)
+{
+    int rc = step(w, EVENT_START);
+
+    if (rc == 0)
+        rc = settle(w);
+    if (rc == 0)
+        rc = follow(w);
+    core_each(w->core, note_thing, w);
+    if (w->len)
+        qsort(w->things, w->len, sizeof(*w->things), compare_things);
+    for (size_t i = 0; i < w->len && rc == 0; i++) {
+        core_effects_reset(&w->effects);
+        core_image(w->core, w->things[i].is_group, w->things[i].id,
+                   &w->effects);
+        rc = append(w);
+        if (rc == 0)
+            rc = settle(w);
+        if (rc == 0)
+            rc = follow(w);
+    }
+    return rc == 0 ? commit(w) : rc;
+}
+
+static int refuse_all(void *arg, const void *data, size_t len, uint32_t segment)
+{
+    (void)arg, (void)data, (void)len, (void)segment;
+    return -EEXIST; /* it was made just now */
+}
+
+static int replay_one(void *arg, const void *data, size_t len, uint32_t segment)
+{
+    return core_replay(arg, data, len, segment, NULL);
+}
+
+static uint64_t segment_bytes(uint64_t largest)
+{
+    uint64_t bytes = 65536;
+
+    while (bytes < largest && bytes < (uint64_t)1 << 30)
+        bytes *= 2;
+    return largest ? bytes : 0;
+}
+
+static int open_journal(const char *dir, uint64_t largest, struct store **store,
+                        char text[STORE_TEXT_MAX])
+{
+    const struct store_journal_options o = {
+        .dir = dir,
+        .sync = STORE_SYNC_ALWAYS,
+        .segment_bytes = segment_bytes(largest),
+    };
+
+    return store_journal_open(&o, store, text);
+}
+
+/* All that the core knows, into a directory that is empty. */
+static int write_journal(struct reading *r, const char *dir)
+{
+    struct writing w = {.core = r->core, .before = r->salvage.segments};
+    int rc = open_journal(dir, r->salvage.largest, &w.store, w.text);
+
+    core_effects_init(&w.effects);
+    if (rc == 0)
+        rc = store_replay(w.store, refuse_all, NULL, w.text);
+    if (rc == 0)
+        rc = write_images(&w);
+    if (rc != 0)
+        (void)complain(dir, w.text);
+    store_close(w.store);
+    core_effects_clear(&w.effects);
+    mem_free(w.things);
+    return rc;
+}
+
+/* Does it say what the other one knows? */
+static int check_journal(const struct reading *r, const char *dir)
+{
+    char text[STORE_TEXT_MAX];
+    struct core *again = new_core();
+    struct store *store = NULL;
+    int rc = open_journal(dir, r->salvage.largest, &store, text);
+
+    if (rc == 0)
+        rc = store_replay(store, replay_one, again, text);
+    if (rc == 0) {
+        core_replay_end(again);
+        core_check(again);
+        if (core_digest(again) != core_digest(r->core)) {
+            (void)snprintf(text, sizeof(text),
+                           "it does not say what was salvaged");
+            rc = -EBADMSG;
+        }
+    }
+    if (rc != 0)
+        (void)complain(dir, text);
+    store_close(store);
+    core_free(again);
+    return rc;
+}
+
+/* --------------------------------------------------------------- directories
+ */
+
+struct names {
+    char dir[PATH_MAX];    /* without slashes at its end */
+    char parent[PATH_MAX]; /* where that lies */
+    char fresh[PATH_MAX + 16];
+    char aside[PATH_MAX + 64];
+    char unfinished[PATH_MAX + 32];
+    char left_out[PATH_MAX + 16];
+};
+
+static int name_all(struct names *n, const char *dir)
+{
+    size_t len = strlen(dir);
+    const char *slash;
+
+    while (len > 1 && dir[len - 1] == '/')
+        len--;
+    if (len == 0 || len >= PATH_MAX)
+        return complain(dir, strerror(ENAMETOOLONG));
+    (void)snprintf(n->dir, sizeof(n->dir), "%.*s", (int)len, dir);
+    slash = strrchr(n->dir, '/');
+    if (!slash)
+        (void)snprintf(n->parent, sizeof(n->parent), ".");
+    else
+        (void)snprintf(n->parent, sizeof(n->parent), "%.*s",
+                       (int)(slash - n->dir) + 1, n->dir);
+    (void)snprintf(n->fresh, sizeof(n->fresh), "%s.repairing", n->dir);
+    (void)snprintf(n->unfinished, sizeof(n->unfinished), "%s/" UNFINISHED,
+                   n->fresh);
+    (void)snprintf(n->left_out, sizeof(n->left_out), "%s/left-out", n->dir);
+    return 0;
+}
+
+static int sync_path(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 || fsync(fd) < 0 ? complain(path, strerror(errno)) : 0;
+
+    if (fd >= 0)
+        (void)close(fd); /* synced, or told */
+    return rc;
+}
+
+static bool exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+static int rename_path(const char *from, const char *to, const char *parent)
+{
+    if (rename(from, to) < 0)
+        return complain(from, strerror(errno));
+    return sync_path(parent);
+}
+
+/* A name that is free: DIR.damaged-TIME, and more if that is taken. */
+static void name_aside(struct names *n)
+{
+    time_t now = time(NULL);
+    char text[32];
+    struct tm tm;
+
+    (void)gmtime_r(&now, &tm);
+    (void)strftime(text, sizeof(text), "%Y%m%dT%H%M%SZ", &tm);
+    (void)snprintf(n->aside, sizeof(n->aside), "%s.damaged-%s", n->dir, text);
+    for (int i = 2; exists(n->aside); i++)
+        (void)snprintf(n->aside, sizeof(n->aside), "%s.damaged-%s.%d", n->dir,
+                       text, i);
+}
+
+static int set_aside(struct names *n, const char *from)
+{
+    name_aside(n);
+    if (rename_path(from, n->aside, n->parent))
+        return EXIT_FAILURE;
+    printf("aside %s\n", n->aside);
+    return 0;
+}
+
+/* With all that is in it; what says that it is not finished goes last. */
+static int remove_fresh(const struct names *n)
+{
+    DIR *dir = opendir(n->fresh);
+    struct dirent *entry;
+    int rc = dir ? 0 : complain(n->fresh, strerror(errno));
+
+    while (rc == 0 && (entry = readdir(dir))) {
+        if (entry->d_name[0] != '.' && strcmp(entry->d_name, UNFINISHED) != 0 &&
+            unlinkat(dirfd(dir), entry->d_name, 0) < 0)
+            rc = complain(n->fresh, strerror(errno));
+    }
+    if (dir)
+        (void)closedir(dir); /* only read */
+    if (rc == 0 && (unlink(n->unfinished) < 0 || rmdir(n->fresh) < 0))
+        rc = complain(n->fresh, strerror(errno));
+    return rc;
+}
+
+/* What an interrupted repair has left behind. */
+static int tidy(struct names *n)
+{
+    if (!exists(n->fresh) || rmdir(n->fresh) == 0)
+        return 0;
+    if (exists(n->unfinished))
+        return remove_fresh(n);
+    if (exists(n->dir)) /* all but the last rename was done, or none */
+        return set_aside(n, n->fresh);
+    return rename_path(n->fresh, n->dir, n->parent);
+}
+
+static int make_fresh(const struct names *n)
+{
+    struct stat st;
+    int fd;
+
+    if (stat(n->dir, &st) < 0)
+        return complain(n->dir, strerror(errno));
+    if (mkdir(n->fresh, 0700) < 0)
+        return complain(n->fresh, strerror(errno));
+    fd = open(n->unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return complain(n->unfinished, strerror(errno));
+    (void)close(fd); /* empty */
+    if (chown(n->fresh, st.st_uid, st.st_gid) < 0 ||
+        chmod(n->fresh, st.st_mode & 07777) < 0)
+        return complain(n->fresh, strerror(errno));
+    return sync_path(n->fresh);
+}
+
+/* The new one takes the name of the old one, which is never free. */
+static int put_in_place(struct names *n)
+{
+    if (unlink(n->unfinished) < 0)
+        return complain(n->unfinished, strerror(errno));
+    if (sync_path(n->fresh) || sync_path(n->dir))
+        return EXIT_FAILURE;
+    if (renameat2(AT_FDCWD, n->fresh, AT_FDCWD, n->dir, RENAME_EXCHANGE) == 0)
+        return sync_path(n->parent) ? EXIT_FAILURE : set_aside(n, n->fresh);
+    if (errno != EINVAL && errno != ENOSYS)
+        return complain(n->dir, strerror(errno));
+    /* The file system cannot. */
+    if (set_aside(n, n->dir))
+        return EXIT_FAILURE;
+    return rename_path(n->fresh, n->dir, n->parent);
+}
+
+static int write_left_out(const struct names *n, const char *data, size_t len)
+{
+    FILE *file = len ? fopen(n->left_out, "we") : NULL;
+    bool bad;
+
+    if (len == 0)
+        return 0;
+    if (!file)
+        return complain(n->left_out, strerror(errno));
+    bad = fwrite(data, 1, len, file) != len || fflush(file) != 0 ||
+          fsync(fileno(file)) < 0;
+    if (bad)
+        (void)complain(n->left_out, strerror(errno));
+    (void)fclose(file); /* it was flushed */
+    return bad;
+}
+
+static int replace(struct names *n, struct reading *r, const char *left,
+                   size_t len)
+{
+    if (make_fresh(n) || write_journal(r, n->fresh) ||
+        check_journal(r, n->fresh) || write_left_out(n, left, len) ||
+        put_in_place(n))
+        return EXIT_FAILURE;
+    printf("repaired %s\n", n->dir);
+    return EXIT_SUCCESS;
+}
+
+static int repair(struct names *n)
+{
+    char *left = NULL;
+    size_t len = 0;
+    FILE *file = open_memstream(&left, &len);
+    struct reading r;
+    int status;
+
+    mem_must(file != NULL);
+    reading_init(&r, n->dir, file);
+    status = read_all(&r) == 0 ? say_all(&r, false) : complain(n->dir, r.text);
+    mem_must(fclose(file) == 0);
+    if (status == EXIT_SUCCESS)
+        printf("nothing to repair\n");
+    else if (status == EXIT_DAMAGED)
+        status = replace(n, &r, left, len);
+    core_free(r.core);
+    free(left);
+    return status;
+}
+
+int offline_repair(const char *dir)
+{
+    static struct names n;
+    int fd, status;
+
+    if (name_all(&n, dir))
+        return EXIT_FAILURE;
+    if (!exists(n.dir) && exists(n.fresh) && tidy(&n))
+        return EXIT_FAILURE;
+    fd = lock(n.dir, O_RDWR | O_CREAT, LOCK_EX);
+    if (fd < 0)
+        return EXIT_FAILURE;
+    status = tidy(&n) ? EXIT_FAILURE : repair(&n);
+    (void)close(fd); /* only locked */
+    return status;
+}
