@@ -625,6 +625,10 @@ static const char *replay(struct core *c, const char *entry, size_t len,
         if (l.wrong)
             return l.wrong;
         c->now_ms = max_i64(c->now_ms, r.at_ms);
+        if (UNLIKELY(c->lost) && r.type == RECORD_JOB)
+            queue_make_up(c, r.u.job.queue);
+        if (UNLIKELY(c->lost) && r.type == RECORD_JOB_IMAGE)
+            queue_make_up(c, r.u.job_image.job.queue);
         l.wrong = core_apply(c, &r);
         if (LIKELY(!left) && l.wrong)
             return l.wrong;
@@ -662,6 +666,11 @@ int core_salvage(struct core *c, const void *entry, size_t len,
     forget_due(c);
     (void)retain_enforce(c); /* the rest with what comes */
     return 0;
+}
+
+void core_lost(struct core *c)
+{
+    c->lost = true;
 }
 
 int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,

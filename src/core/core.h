@@ -419,8 +419,8 @@ int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
                 char text[128]);
 
 /* A record that says what cannot be, or a job that is not known although it
- * was whole, for its queue is not (`wrong` NULL): in a journal that was not
- * damaged such a job has ended. Lent until return. */
+ * was whole (`wrong` NULL): its queue is not known or its group has ended.
+ * Lent until return. */
 struct core_left {
     const char *wrong;
     uint8_t type;
@@ -436,6 +436,10 @@ typedef void core_left_fn(void *arg, const struct core_left *left);
 int core_salvage(struct core *c, const void *entry, size_t len,
                  uint32_t segment, core_left_fn *left, void *arg,
                  char text[128]);
+
+/* Entries are missing here: a queue that is not known from now on was among
+ * them. It is made up, as `lost-` and its number, until its image comes. */
+void core_lost(struct core *c);
 
 /* All was replayed; before EVENT_START. */
 void core_replay_end(struct core *c);

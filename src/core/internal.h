@@ -207,6 +207,7 @@ struct queue {
     uint32_t segment;
     char *name;
     uint32_t name_len;
+    bool made_up; /* its image was lost */
     struct queue_settings settings;
     struct options *defaults; /* settings as options */
     bool paused;
@@ -437,6 +438,7 @@ struct core {
     struct list spent;   /* ended groups, in the order of being read */
     struct list imaging; /* groups; see image.c */
     struct buf scratch;  /* for what an image is put together from */
+    bool lost;           /* core_lost: what is not known may be made up */
     bool salvaged;       /* core_salvage: what cannot be may be */
     bool imaged;         /* an image made something known in this replay */
     int64_t ids;         /* in all vectors */
@@ -721,6 +723,9 @@ void queue_refuse_group(struct core *c, const struct group *g);
 /* Nothing waits for room, neither producers nor deliveries, and there is some
  * for that many bytes. */
 bool queue_has_room(const struct queue *q, size_t len);
+/* Whatever is known of it is its number, by its jobs: a name and the defaults
+ * until its image comes. */
+void queue_make_up(struct core *c, uint32_t id);
 /* The image of one queue, if there is a queue of that number: old segments can
  * be removed once the images of all queues lie in newer ones. */
 void queue_write_image(struct core *c, uint32_t number);

@@ -117,6 +117,39 @@ static bool settings_ok(const struct queue_settings *s)
            (s->fair == 0 || s->fair == 1);
 }
 
+static const char *lost_name(char to[32], uint32_t id)
+{
+    (void)snprintf(to, 32, "lost-%u", (unsigned)id);
+    return to;
+}
+
+void queue_make_up(struct core *c, uint32_t id)
+{
+    char name[32];
+    struct record r = {.type = RECORD_QUEUE,
+                       .at_ms = c->now_ms,
+                       .id = id,
+                       .u.queue = {.settings = c->limits.queue_defaults,
+                                   .name = str_from(lost_name(name, id))}};
+
+    if (id < c->queue_count && c->queue_table[id])
+        return;
+    if (!queue_apply(c, &r)) /* the name may be that of another one */
+        c->queue_table[id]->made_up = true;
+}
+
+/* Its image has come: that is its name. */
+static void rename_queue(struct core *c, struct queue *q, struct str name)
+{
+    map_remove(&c->queue_names, &q->node);
+    mem_free(q->name);
+    q->name = mem_dup_text(name.p, name.len);
+    q->name_len = (uint32_t)name.len;
+    q->node.hash = map_hash(name.p, name.len);
+    map_insert(&c->queue_names, &q->node);
+    q->made_up = false;
+}
+
 const char *queue_apply(struct core *c, const struct record *r)
 {
     const struct record_queue *rq = &r->u.queue;
@@ -126,6 +159,11 @@ const char *queue_apply(struct core *c, const struct record *r)
     if (!queue_name_ok(rq->name) || !settings_ok(&rq->settings) ||
         rq->door > DOOR_CLOSED_NOW)
         return "queue with impossible settings";
+    if (!q && r->id < c->queue_count && c->queue_table[r->id] &&
+        c->queue_table[r->id]->made_up) {
+        q = c->queue_table[r->id];
+        rename_queue(c, q, rq->name);
+    }
     if (!q) {
         if (r->id >= QUEUE_NUMBERS ||
             (r->id < c->queue_count && c->queue_table[r->id]))

@@ -75,8 +75,10 @@ static void left_out(void *arg, const struct core_left *left)
     printf("left-out entry %" PRIu64 " record %u id ", r->entry,
            (unsigned)left->type);
     print_id(ID_JOB, left->id);
-    printf(": %s\n", left->wrong ? left->wrong
-                                 : "job whose queue was lost, or that ended");
+    printf(": %s\n",
+           left->wrong
+               ? left->wrong
+               : "job of a queue that is not known, or a group that ended");
     if (!r->left_out)
         return;
     fprintf(r->left_out, "%" PRIu64 " ", r->entry);
@@ -117,7 +119,9 @@ static int take_entry(void *arg, const void *data, size_t len, uint32_t segment,
 
 static void tell_damage(void *arg, const struct salvage_damage *d)
 {
-    (void)arg;
+    struct reading *r = arg;
+
+    core_lost(r->core);
     printf("damage %s offset %" PRIu64 " to %" PRIu64 " entry %" PRIu64
            ": %s\n",
            d->file, d->offset, d->to, d->entry, d->text);

@@ -61,6 +61,8 @@ static int take(struct core *c, const uint8_t *data, size_t size, bool salvages)
         ASSERT(status == 0 || (status == -EBADMSG && text[0] != '\0'));
         data += len;
         size -= len;
+        if (salvages) /* anything may have been there */
+            core_lost(c);
     }
     return status;
 }

@@ -5,6 +5,7 @@ that."""
 import fcntl
 import os
 import random
+import shutil
 import subprocess
 
 import pytest
@@ -220,3 +221,55 @@ def test_a_second_repair_at_once_is_refused(small):
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert yoked("--repair", directory).returncode == 1
         assert yoked("--verify-journal", directory).returncode == 1
+
+
+def test_any_bit_flip_and_any_cut_is_told_and_costs_little(small, directory):
+    ids = set(fill(small, 40))
+    whole = journal(small)
+    copy = os.path.join(directory, "copy")
+    chance = random.Random(7)
+    [name] = segments(whole)
+    end = len(contents(whole)[name].rstrip(b"\0"))
+    for round in range(40):
+        shutil.copytree(whole, copy)
+        path = os.path.join(copy, name)
+        at = chance.randrange(end if round % 4 else 4096)
+        if round % 5 == 4:
+            os.truncate(path, at)
+        else:
+            with open(path, "r+b") as file:
+                file.seek(at)
+                byte = file.read(1)[0] ^ 1 << chance.randrange(8)
+                file.seek(at)
+                file.write(bytes([byte]))
+        told = yoked("--verify-journal", copy, "--list-jobs")
+        assert told.returncode in (0, 3), told
+        if told.returncode == 0:
+            assert counts(told)["torn-bytes"] > 0 or round % 5 == 4, at
+        known = listed(told, "job")
+        assert set(known) <= ids
+        assert round % 5 == 4 or len(known) >= len(ids) - 1, (at, told)
+        done = yoked("--repair", copy)
+        assert done.returncode == 0, done
+        told = yoked("--verify-journal", copy, "--list-jobs")
+        assert told.returncode == 0, told
+        assert listed(told, "job") == known
+        for left in os.listdir(directory):
+            if left.startswith("copy"):
+                shutil.rmtree(os.path.join(directory, left))
+
+
+def test_a_newer_journal_is_refused_and_stays(small):
+    fill(small, 20)
+    directory = journal(small)
+    path = os.path.join(directory, segments(directory)[0])
+    with open(path, "r+b") as file:
+        file.seek(8)
+        file.write(b"\7\0\0\0")
+        file.seek(100)
+        file.write(b"more")
+    before = contents(directory)
+    for option in "--verify-journal", "--repair":
+        done = yoked(option, directory)
+        assert done.returncode == 1 and "newer" in done.stderr
+    assert contents(directory) == before

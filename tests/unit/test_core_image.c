@@ -156,6 +156,44 @@ START_TEST(a_group_goes_when_its_last_members_are_written)
 }
 END_TEST
 
+static void must_be_in(void *arg, const struct core_thing *thing)
+{
+    const char *queue = arg;
+
+    ck_assert(str_eq(thing->queue, str_from(queue)));
+}
+
+/* Its jobs are known by its number alone; a later image has its name. */
+START_TEST(a_queue_whose_image_was_lost_is_made_up)
+{
+    struct daemon *d = daemon_new();
+
+    (void)submit(d, "q", 0);
+    (void)submit(d, "q", 0);
+    for (int segments = 0; segments < 2; segments++) {
+        struct core *c = core_new(&d->limits);
+        struct core_stats stats;
+        size_t left = 0;
+
+        core_lost(c); /* the first entry: the queue, and its first job */
+        for (size_t i = 1; i < d->nentries; i++)
+            ck_assert_int_eq(
+                core_salvage(c, d->entries[i].data, d->entries[i].len,
+                             d->entries[i].segment, daemon_left, &left, NULL),
+                0);
+        core_stats(c, &stats);
+        ck_assert_int_eq(stats.jobs, 1 + segments);
+        ck_assert_int_eq(stats.queues, 1);
+        core_each(c, must_be_in, segments ? "q" : "lost-0");
+        core_check(c);
+        core_free(c);
+        next_segment(d);
+        (void)submit(d, "q", 0);
+    }
+    daemon_free(d);
+}
+END_TEST
+
 /* Jobs that ask for the same share it, also after they were written again. */
 START_TEST(images_share_what_jobs_have_in_common)
 {
@@ -189,6 +227,7 @@ int main(void)
         an_old_job_holds_no_segment,
         an_end_between_two_images_counts,
         a_group_goes_when_its_last_members_are_written,
+        a_queue_whose_image_was_lost_is_made_up,
         images_share_what_jobs_have_in_common,
     };
     Suite *suite = suite_create("core_image");
