@@ -273,3 +273,34 @@ def test_a_newer_journal_is_refused_and_stays(small):
         done = yoked(option, directory)
         assert done.returncode == 1 and "newer" in done.stderr
     assert contents(directory) == before
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not there")
+@pytest.mark.parametrize("call", ["mkdir", "fsync", "unlink", "renameat2",
+                                  "rename"])
+def test_a_repair_killed_at_any_call_is_done_again(small, directory, call):
+    fill(small, 60)
+    damaged = journal(small)
+    smash(os.path.join(damaged, segments(damaged)[0]), 200000, 100, 1)
+    wanted = listed(verify(small, "--list-jobs"), "job")
+    killed = 0
+    for when in range(1, 40):
+        place = os.path.join(directory, "%s%d" % (call, when))
+        copy = os.path.join(place, "journal")
+        shutil.copytree(damaged, copy)
+        done = subprocess.run(
+            ["strace", "-qq", "-o", "/dev/null", "-e", "trace=" + call,
+             "-e", "inject=%s:signal=SIGKILL:when=%d" % (call, when),
+             YOKED, "--repair", copy],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
+        if done.returncode == 0:
+            break
+        killed += 1
+        assert yoked("--repair", copy).returncode == 0
+        told = yoked("--verify-journal", copy, "--list-jobs")
+        assert told.returncode == 0
+        assert listed(told, "job") == wanted
+        assert any(name.startswith("journal.damaged-")
+                   for name in os.listdir(place))
+        shutil.rmtree(place)
+    assert killed > 0
