@@ -126,6 +126,8 @@ struct core_limits {
     /* Units of work of each kind in one step; what is left is done in the
      * next. Not a setting: the tests lower it. */
     int64_t step_work;
+    /* Members of a group in one record of its image, likewise. */
+    int64_t image_ids;
     /* Numbers of requests (ONCE) that all sessions remember: 8 bytes each at
      * the head of every segment of the store. Not a setting: follows from the
      * size of a segment. */

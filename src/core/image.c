@@ -28,8 +28,7 @@
  */
 #include "core/internal.h"
 
-#define IDS_AT_ONCE 8 /* in one record, for each unit of a step's work */
-#define IDS_ALWAYS  (1u << 24) /* of a group, whatever members-max is by now */
+#define IDS_ALWAYS (1u << 24) /* of a group, whatever members-max is by now */
 
 /* ----------------------------------------------------------------- writing */
 
@@ -172,7 +171,7 @@ void image_write_ids(struct core *c, struct group *g)
     const struct id_vector *v = done ? &g->done : &g->members;
     uint64_t at = done ? g->imaged - g->members_then : g->imaged;
     uint64_t n = (done ? g->done_then : g->members_then) - at;
-    uint64_t most = IDS_AT_ONCE * (uint64_t)c->limits.step_work;
+    uint64_t most = (uint64_t)c->limits.image_ids;
 
     if (n > most)
         n = most;
@@ -791,7 +790,6 @@ static void settle_unknown(struct core *c, struct group *g)
 {
     if (g->live > 0) { /* lost: what is in it goes on */
         g->unknown = false;
-        g->missing = 0;
         g->closed = true;
         g->parent_attempt = 0;
         g->parent_id = 0;
@@ -825,9 +823,24 @@ static bool is_forgotten_below(struct core *c, const struct group *g)
            below->groups.ids[at] != (g->id | ID_GROUP);
 }
 
+static void drop_zeros(struct core *c, struct id_vector *v)
+{
+    size_t kept = 0;
+
+    for (size_t n = 0; n < v->len; n++)
+        if (v->ids[n])
+            v->ids[kept++] = v->ids[n];
+    id_vector_cut(c, v, kept);
+}
+
 static void settle_group(struct core *c, struct group *g)
 {
-    if (g->unknown || g->missing || (!g->ended && !g->parent && !g->parent_job))
+    if (g->missing) { /* they were lost: only damage does that */
+        drop_zeros(c, &g->members);
+        drop_zeros(c, &g->done);
+        g->missing = 0;
+    }
+    if (g->unknown || (!g->ended && !g->parent && !g->parent_job))
         settle_unknown(c, g);
     else if (is_forgotten_below(c, g))
         group_forget_now(c, g);

@@ -76,6 +76,12 @@ static void give_reader(struct client *c)
     c->reader = NULL;
 }
 
+/* Its command is not answered yet. */
+static bool is_waiting(const struct client *c)
+{
+    return c->wait == CLIENT_BLOCKED || c->wait == CLIENT_STUCK;
+}
+
 /* It waits for nothing of its own. */
 static bool is_ready(const struct client *c)
 {
@@ -104,7 +110,7 @@ static void watch_input(struct client *c)
 {
     bool want;
 
-    if (c->phase == CLIENT_OPEN && c->wait != CLIENT_RUNS)
+    if (c->phase == CLIENT_OPEN && is_waiting(c))
         /* To notice that it has hung up, as long as it sends little. */
         want = !c->eof && buf_size(&c->in) < CLIENT_INPUT_MAX;
     else if (c->phase == CLIENT_OPEN)
@@ -132,14 +138,16 @@ static bool take_requests(struct client *c, size_t *budget)
     const struct client_hooks *hooks = c->set->hooks;
 
     while (may_take(c)) {
-        const struct str *argv;
-        size_t argc;
-        enum resp_result result;
+        const struct str *argv = c->argv;
+        size_t argc = c->argc;
+        enum resp_result result = RESP_REQUEST;
 
         if (*budget == 0)
             return false;
-        resp_reader_limit(c->reader, c->args_max, c->bytes_max);
-        result = resp_reader_next(c->reader, &argv, &argc);
+        if (LIKELY(!argv)) {
+            resp_reader_limit(c->reader, c->args_max, c->bytes_max);
+            result = resp_reader_next(c->reader, &argv, &argc);
+        }
         if (result == RESP_MORE)
             return true;
         if (result != RESP_REQUEST) {
@@ -148,7 +156,12 @@ static bool take_requests(struct client *c, size_t *budget)
             return false;
         }
         --*budget;
+        c->argv = NULL;
         hooks->request(c, argv, argc);
+        if (UNLIKELY(c->wait == CLIENT_EARLY)) {
+            c->argv = argv; /* the reader keeps them until it is asked again */
+            c->argc = argc;
+        }
     }
     return false;
 }
@@ -179,7 +192,7 @@ static void settle(struct client *c)
     if (c->phase == CLIENT_OPEN && c->eof) {
         /* Nobody waits for a command that has not ended. What was sent whole
          * before the end is still served. */
-        if (c->wait != CLIENT_RUNS || !has_input(c)) {
+        if (is_waiting(c) || !has_input(c)) {
             tell_gone(c);
             client_end(c, false);
             return;

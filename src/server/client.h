@@ -46,6 +46,8 @@ enum client_wait {
     CLIENT_RUNS,
     CLIENT_BLOCKED, /* its command waits; further input ends the wait */
     CLIENT_STUCK,   /* its command waits; input is not looked at */
+    CLIENT_EARLY,   /* its request comes again when it is resumed; nothing is
+                     * read, not even that it has hung up */
 };
 
 struct client;
@@ -55,6 +57,7 @@ struct client_hooks {
     void (*received)(struct client *c);
     /* Bytes have come for a client that is BLOCKED: must end the wait. */
     void (*interrupt)(struct client *c);
+    /* It may set c->wait. */
     void (*request)(struct client *c, const struct str *argv, size_t argc);
     /* The stream is no RESP or beyond a limit: answer, then client_end. */
     void (*refused)(struct client *c, bool too_big, const char *text);
@@ -89,12 +92,14 @@ struct client {
     bool linger; /* ending: wait for the peer to see the last reply */
     bool told;   /* `gone` was called, or need not be */
     size_t args_max, bytes_max; /* of a request; the owner sets them */
-    struct resp_reader *reader; /* only while a request is half read */
-    struct buf in;              /* received and not yet parsed */
-    struct buf out;             /* replies; the owner appends */
-    uint64_t written;           /* bytes that have gone to the socket */
-    uint64_t released;          /* up to where `written` may come */
-    double last_active;         /* ev_now */
+    struct resp_reader *reader; /* only while a request is half read, or .. */
+    const struct str *argv;     /* .. came EARLY: this one; else NULL */
+    size_t argc;
+    struct buf in;      /* received and not yet parsed */
+    struct buf out;     /* replies; the owner appends */
+    uint64_t written;   /* bytes that have gone to the socket */
+    uint64_t released;  /* up to where `written` may come */
+    double last_active; /* ev_now */
     double ending_since;
 };
 

@@ -8,13 +8,14 @@
 #include "wire/id.h"
 #include "wire/utf8.h"
 
-#define READ   COMMAND_READ
-#define WRITE  COMMAND_WRITE
-#define BLOCK  COMMAND_BLOCK
-#define OPEN   COMMAND_OPEN
-#define LIVE   COMMAND_LIVE
-#define FAMILY COMMAND_FAMILY
-#define LISTEN COMMAND_LISTEN
+#define READ    COMMAND_READ
+#define WRITE   COMMAND_WRITE
+#define BLOCK   COMMAND_BLOCK
+#define OPEN    COMMAND_OPEN
+#define LIVE    COMMAND_LIVE
+#define FAMILY  COMMAND_FAMILY
+#define LISTEN  COMMAND_LISTEN
+#define LOADING COMMAND_LOADING
 
 const struct command_row command_rows[COMMAND_COUNT] = {
 #define COMMAND(id, name, min, max, flags, area, arguments, help) \
@@ -209,6 +210,8 @@ enum command_result command_run(struct command_call *call)
                    row->name);
         return COMMAND_ANSWERED;
     }
+    if (UNLIKELY(call->server->loading) && !(row->flags & COMMAND_LOADING))
+        return COMMAND_EARLY;
     call->server->calls[call->id]++;
     call->peer->last = call->id;
     return row->handler(call);

@@ -33,6 +33,7 @@ enum command_flag {
     COMMAND_LIVE = 16,
     COMMAND_FAMILY = 32,
     COMMAND_LISTEN = 64,
+    COMMAND_LOADING = 128,
 };
 
 enum command_id {
@@ -69,6 +70,7 @@ struct command_server {
     unsigned char password_digest[COMMAND_DIGEST_LEN];
     int64_t lease_ms;
     bool can_shutdown;
+    bool loading; /* the core is not there yet */
     uint64_t calls[COMMAND_COUNT];
     uint64_t wrong_passwords;
     struct str queues[CORE_QUEUES_PER_FETCH]; /* lent to the event */
@@ -83,11 +85,14 @@ struct command_server {
     void (*clients)(void *arg, const struct command_peer *peer,
                     struct buf *out);
     void (*settings)(void *arg, command_setting_fn *each, void *each_arg);
+    /* While loading: how much of it is done, in percent. */
+    int (*loaded)(void *arg);
 };
 
 enum command_result {
     COMMAND_ANSWERED, /* the answer is in `out` */
     COMMAND_STEP,     /* `event` is for the core, which answers */
+    COMMAND_EARLY,    /* not before the core is there; nothing was done */
     COMMAND_QUIT,     /* answered; the client says goodbye */
     COMMAND_ABUSE,    /* answered; close the connection */
     COMMAND_SHUTDOWN, /* answered; end the daemon */

@@ -21,7 +21,12 @@ enum command_result handle_ping(struct command_call *call)
     const struct command_peer *peer = call->peer;
     struct str text = call->argc > 1 ? call->argv[1] : STR("");
 
-    if (peer->proto == 2 && subscriber_count(&peer->subscriber) > 0) {
+    /* It is asked whether there is somebody to work for it. */
+    if (call->server->loading)
+        resp_error(call->out, CORE_ERR_LOADING,
+                   "yoked is replaying its journal: %d %%",
+                   call->server->loaded(call->server->arg));
+    else if (peer->proto == 2 && subscriber_count(&peer->subscriber) > 0) {
         resp_array(call->out, 2); /* it must look like a message */
         resp_text(call->out, "pong");
         resp_str(call->out, text);
@@ -348,14 +353,16 @@ static size_t count_members(const struct command_row *row)
 static void put_flags(struct buf *out, unsigned flags)
 {
     bool write = flags & COMMAND_WRITE, block = flags & COMMAND_BLOCK,
-         open = flags & COMMAND_OPEN;
+         open = flags & COMMAND_OPEN, loading = flags & COMMAND_LOADING;
 
-    resp_array(out, 1u + block + open);
+    resp_array(out, 1u + block + open + loading);
     resp_status(out, write ? "write" : "readonly");
     if (block)
         resp_status(out, "blocking");
     if (open)
         resp_status(out, "no_auth");
+    if (loading)
+        resp_status(out, "loading");
 }
 
 /* The ten elements of Redis' COMMAND INFO; no command here has keys. Members

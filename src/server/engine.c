@@ -29,6 +29,8 @@
 /* When telling events has taken that much of a turn, no more requests are taken
  * in it; about 10 ms. */
 #define TURN_WORK 20000
+/* Bytes that are replayed in a turn; some 2 ms. */
+#define LOAD_SLICE (1u << 20)
 /* A store that has nothing to say is asked at least that often (s). */
 #define SECOND    1.0
 #define WINDOW_US INT64_C(60000000)
@@ -423,6 +425,8 @@ static void tell_disconnect(struct engine *e, struct client_id client,
     struct core_event ev = {
         .kind = EVENT_DISCONNECT, .random = random_cheap(e), .client = client};
 
+    if (e->loading)
+        return; /* the core has heard of nobody yet */
     ev.u.disconnect = how;
     step(e, &ev);
 }
@@ -511,6 +515,9 @@ static void on_request(struct client *client, const struct str *argv,
         ask_core(e, c, &call);
         if (UNLIKELY(call.id == COMMAND_ID_hello))
             set_limits(e, c);
+        return;
+    case COMMAND_EARLY:
+        client->wait = CLIENT_EARLY;
         return;
     case COMMAND_ANSWERED:
         if (UNLIKELY(call.id == COMMAND_ID_auth))
@@ -671,7 +678,7 @@ static void commit(struct engine *e)
 static bool has_work(const struct engine *e)
 {
     return client_set_has_work(&e->clients) || !list_empty(&e->clients.dead) ||
-           ledger_has_work(&e->ledger);
+           ledger_has_work(&e->ledger) || (e->loading && !e->stopping);
 }
 
 static void set_tick(struct engine *e)
@@ -743,12 +750,58 @@ static void measure_turn(struct engine *e)
     }
 }
 
+/* The store is replayed. */
+static void start_core(struct engine *e)
+{
+    int fd = e->options.store->fd;
+
+    take_time(e); /* what was replayed may come from a moment ago */
+    ledger_start(&e->ledger, random_secret(e));
+    ev_io_set(&e->store_io, fd, EV_READ);
+    if (fd >= 0)
+        ev_io_start(e->options.loop, &e->store_io);
+    e->loading = e->server.loading = false;
+    e->turn_us_max = e->turn_us_window = 0;
+    list_foreach (it, &e->clients.all) {
+        struct client *c = list_entry(it, struct client, all);
+
+        if (c->wait == CLIENT_EARLY)
+            client_resume(c);
+    }
+}
+
+static void load(struct engine *e)
+{
+    char text[STORE_TEXT_MAX];
+    int rc = ledger_replay(&e->ledger, LOAD_SLICE, text);
+
+    if (rc > 0)
+        return;
+    if (rc == 0)
+        start_core(e);
+    else
+        ev_break(e->options.loop, EVBREAK_ALL);
+    e->options.loaded(e->options.arg, rc, text);
+}
+
+int engine_loaded(const struct engine *e)
+{
+    struct store_stats stats;
+
+    store_stats(e->options.store, &stats);
+    return stats.replay_size
+               ? (int)(stats.replay_done * 100 / stats.replay_size)
+               : 0;
+}
+
 /* The end of a turn: before the loop waits again. */
 static void on_prepare(struct ev_loop *loop, ev_prepare *w, int events)
 {
     struct engine *e = container_of(w, struct engine, prepare);
 
     (void)events;
+    if (UNLIKELY(e->loading && !e->stopping))
+        load(e);
     if (e->ledger.status)
         return;
     client_set_read(&e->clients);
@@ -757,7 +810,8 @@ static void on_prepare(struct ev_loop *loop, ev_prepare *w, int events)
     end_told_work(e);
     commit(e);
     client_set_reap(&e->clients);
-    set_tick(e);
+    if (LIKELY(!e->loading))
+        set_tick(e);
     if (UNLIKELY(e->drained != NULL))
         check_drained(e);
     if (UNLIKELY(e->stopping))
@@ -811,7 +865,8 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
 
     (void)loop;
     (void)events;
-    ledger_second(&e->ledger);
+    if (!e->loading)
+        ledger_second(&e->ledger);
     client_set_tidy(&e->clients);
     if (UNLIKELY(e->room_again)) {
         e->room_again = false;
@@ -834,6 +889,11 @@ void engine_options_init(struct engine_options *options)
         .version = "",
     };
     core_limits_init(&options->limits);
+}
+
+static int loaded(void *engine)
+{
+    return engine_loaded(engine);
 }
 
 static void settings(void *engine, command_setting_fn *each, void *each_arg)
@@ -861,7 +921,6 @@ static void spread_options(struct engine *e)
 static void start_watchers(struct engine *e)
 {
     struct ev_loop *loop = e->options.loop;
-    const struct store *s = e->options.store;
 
     ev_prepare_init(&e->prepare, on_prepare);
     ev_prepare_start(loop, &e->prepare);
@@ -872,9 +931,7 @@ static void start_watchers(struct engine *e)
     ev_timer_init(&e->tick_timer, on_tick, 0., 0.);
     ev_timer_init(&e->second_timer, on_second, SECOND, SECOND);
     ev_timer_start(loop, &e->second_timer);
-    ev_io_init(&e->store_io, on_store, s->fd, EV_READ);
-    if (s->fd >= 0)
-        ev_io_start(loop, &e->store_io);
+    ev_init(&e->store_io, on_store);
 }
 
 struct engine *engine_new(const struct engine_options *options)
@@ -891,6 +948,8 @@ struct engine *engine_new(const struct engine_options *options)
     e->server = (struct command_server){
         .version = options->version,
         .can_shutdown = options->shutdown != NULL,
+        .loading = true,
+        .loaded = loaded,
         .arg = e,
         .info = figures_info,
         .clients = figures_clients,
@@ -906,6 +965,8 @@ struct engine *engine_new(const struct engine_options *options)
                    (unsigned long long)random_secret(e) & 0xffffffff);
     take_time(e);
     e->started_ms = e->ledger.now_ms;
+    e->loading = true;
+    start_watchers(e);
     return e;
 }
 
@@ -938,20 +999,6 @@ void engine_free(struct engine *e)
     mem_free(e);
 }
 
-int engine_replay(struct engine *e,
-                  void (*progress)(void *arg, uint64_t entries), void *arg,
-                  char text[STORE_TEXT_MAX])
-{
-    int rc = ledger_replay(&e->ledger, progress, arg, text);
-
-    if (rc)
-        return rc;
-    take_time(e);
-    ledger_start(&e->ledger, random_secret(e));
-    start_watchers(e);
-    return e->ledger.status;
-}
-
 void engine_configure(struct engine *e, const struct engine_options *options)
 {
     struct engine_options now = *options;
@@ -959,6 +1006,7 @@ void engine_configure(struct engine *e, const struct engine_options *options)
     now.loop = e->options.loop;
     now.store = e->options.store;
     now.version = e->options.version;
+    now.loaded = e->options.loaded;
     now.shutdown = e->options.shutdown;
     now.settings = e->options.settings;
     now.room = e->options.room;
@@ -1049,6 +1097,8 @@ void engine_progress(const struct engine *e, struct engine_progress *out)
 
     core_stats(e->ledger.core, &stats);
     *out = (struct engine_progress){
+        .loading = e->loading,
+        .loaded = e->loading ? engine_loaded(e) : 100,
         .turns = e->turns,
         .appended = s->appended,
         .durable = s->durable,

@@ -9,10 +9,11 @@
  * Errors:    a store that has failed is final: nothing is acknowledged any
  *            more, the loop is broken, engine_status() is not 0.
  *
- * Order of calls: engine_new, engine_replay once, engine_queue_set and
- * engine_limiter_set for what is configured, then engine_accept / engine_adopt
- * at any time while the loop runs, engine_free after it has ended. The store is
- * closed by its owner after engine_free.
+ * Order of calls: engine_new, then engine_accept, engine_configure and
+ * engine_shutdown at any time while the loop runs. The loop replays the store,
+ * a slice in each turn; clients wait, but for what does not need the core.
+ * After options.loaded has told its end, all other functions, too. engine_free
+ * after the loop has ended. The store is closed by its owner after that.
  */
 #ifndef YOKE_ENGINE_H
 #define YOKE_ENGINE_H
@@ -45,6 +46,9 @@ struct engine_options {
     unsigned char password_digest[ENGINE_DIGEST_LEN]; /* SHA-256 of it */
     const char *version;                              /* lends for ever */
 
+    /* Once, from the loop: the store is replayed and the core has started, or,
+     * with -errno, cannot be; then the loop ends when this has returned. */
+    void (*loaded)(void *arg, int rc, const char *text);
     /* SHUTDOWN [DRAIN] was asked for and answered; calls engine_drain and
      * engine_shutdown as it sees fit. NULL: the command is refused. */
     void (*shutdown)(void *arg, bool drain);
@@ -58,19 +62,10 @@ struct engine_options {
 /* The defaults, those of doc/yoked.ini.5. */
 void engine_options_init(struct engine_options *options);
 
-/* Copies the options. */
+/* Copies the options. The loop must run next. */
 struct engine *engine_new(const struct engine_options *options);
 /* Closes all connections. NULL is allowed. */
 void engine_free(struct engine *e);
-
-/*
- * Replays the store into the core, then starts the core; returns when that is
- * done. `progress` (may be NULL) is called now and then with the number of
- * entries so far. 0, or -errno with a text for the administrator.
- */
-int engine_replay(struct engine *e,
-                  void (*progress)(void *arg, uint64_t entries), void *arg,
-                  char text[STORE_TEXT_MAX]);
 
 /* New bounds for what comes: reload. loop, store, version and the callbacks
  * stay as they were. */
@@ -111,12 +106,15 @@ void engine_drain(struct engine *e, void (*done)(void *arg), void *arg);
  * requests from now on. */
 void engine_shutdown(struct engine *e, int64_t most_ms);
 
-/* 0, or -errno after the store has failed. The reason has been logged. */
+/* 0, or -errno after the store has failed or could not be replayed. The reason
+ * has been logged, or told. */
 int engine_status(const struct engine *e);
 
 /* Proof of progress for a watchdog: feed it when `turns` moves and
  * `commit_ms` is not beyond patience. */
 struct engine_progress {
+    bool loading;      /* the store is being replayed */
+    int loaded;        /* how much of it, in percent */
     uint64_t turns;    /* of the loop, since the start */
     uint64_t appended; /* as in struct store */
     uint64_t durable;

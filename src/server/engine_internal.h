@@ -69,6 +69,7 @@ struct engine {
     uint64_t secret[RANDOM_WORDS]; /* from the kernel */
     unsigned secret_left;
 
+    bool loading; /* the store is being replayed, the core is not started */
     ev_prepare prepare;
     ev_check check;
     ev_idle idle;
@@ -84,6 +85,9 @@ struct engine {
 
 /* Bytes of messages that wait in the outputs of subscribers, at most. */
 size_t engine_unread_messages(struct engine *e);
+
+/* How much of the store has been replayed, in percent. */
+int engine_loaded(const struct engine *e);
 
 /* For command_server. */
 void figures_info(void *engine, const struct str *sections, size_t n,

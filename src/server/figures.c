@@ -100,6 +100,22 @@ static void info_memory(struct info *i, const struct core_stats *core)
     line(i, "unread_message_bytes", (int64_t)engine_unread_messages(i->engine));
 }
 
+/* The names are those of Redis, whose clients wait for it. */
+static void info_loading(struct info *i, const struct store_stats *stats)
+{
+    const struct engine *e = i->engine;
+    int64_t done = (int64_t)stats->replay_done;
+    int64_t left = (int64_t)stats->replay_size - done;
+    int64_t ms = e->ledger.now_ms - e->started_ms;
+
+    line(i, "loading_start_time", e->started_ms / 1000);
+    line(i, "loading_total_bytes", (int64_t)stats->replay_size);
+    line(i, "loading_loaded_bytes", done);
+    line(i, "loading_loaded_perc", engine_loaded(e));
+    line(i, "loading_eta_seconds", done > 0 ? left * ms / done / 1000 : 0);
+    line(i, "loading_entries", (int64_t)stats->replayed_entries);
+}
+
 static void info_persistence(struct info *i)
 {
     const struct ledger *l = &i->engine->ledger;
@@ -107,7 +123,9 @@ static void info_persistence(struct info *i)
     struct store_stats stats;
 
     store_stats(s, &stats);
-    line(i, "loading", 0);
+    line(i, "loading", i->engine->loading);
+    if (i->engine->loading)
+        info_loading(i, &stats);
     line(i, "store_appended", (int64_t)s->appended);
     line(i, "store_durable", (int64_t)s->durable);
     line(i, "store_full", s->full);

@@ -3,9 +3,6 @@
 
 #include "base/plant.h"
 
-/* Progress of a replay is told every so many entries. */
-#define PROGRESS_EVERY 65536
-
 /* The journal is to stay below twice what lives, and two segments. What is read
  * frees nothing as long as all of it lives; then as much is appended meanwhile
  * as a part of it, by the pace, and no more than what is left to the bound. */
@@ -38,9 +35,6 @@ void ledger_clear(struct ledger *l)
 
 struct replay {
     struct ledger *ledger;
-    void (*progress)(void *arg, uint64_t entries);
-    void *arg;
-    uint64_t entries;
     char text[128]; /* what the core did not understand */
 };
 
@@ -49,23 +43,23 @@ static int replay_entry(void *arg, const void *data, size_t len,
 {
     struct replay *r = arg;
 
-    if (++r->entries % PROGRESS_EVERY == 0 && r->progress)
-        r->progress(r->arg, r->entries);
+    r->ledger->replayed++;
     return core_replay(r->ledger->core, data, len, segment, r->text);
 }
 
-int ledger_replay(struct ledger *l,
-                  void (*progress)(void *arg, uint64_t entries), void *arg,
-                  char text[STORE_TEXT_MAX])
+int ledger_replay(struct ledger *l, uint64_t most, char text[STORE_TEXT_MAX])
 {
-    struct replay r = {.ledger = l, .progress = progress, .arg = arg};
-    int rc = store_replay(l->store, replay_entry, &r, text);
+    struct replay r = {.ledger = l};
+    int rc = store_replay_some(l->store, most, replay_entry, &r, text);
 
-    if (rc && r.text[0])
-        (void)snprintf(text, STORE_TEXT_MAX, "entry %llu: %s",
-                       (unsigned long long)r.entries, r.text);
     if (rc == 0)
         core_replay_end(l->core);
+    if (rc >= 0)
+        return rc;
+    if (r.text[0])
+        (void)snprintf(text, STORE_TEXT_MAX, "entry %llu: %s",
+                       (unsigned long long)l->replayed, r.text);
+    l->status = rc;
     return rc;
 }
 

@@ -24,9 +24,9 @@
  * it is read, for each byte that was appended so many, and the core writes
  * again what it still needs of it.
  *
- * Order of calls: ledger_init, ledger_replay once, ledger_start once, then
- * steps, commits and ledger_tick in any order, ledger_clear. What the core has
- * to know about the store (a new segment, no room) it hears before the next
+ * Order of calls: ledger_init, ledger_replay to its end, ledger_start once,
+ * then steps, commits and ledger_tick in any order, ledger_clear. What the core
+ * has to know about the store (a new segment, no room) it hears before the next
  * step.
  */
 #ifndef YOKE_LEDGER_H
@@ -77,8 +77,9 @@ struct ledger {
     struct core *core;
     struct store *store; /* lent */
     struct core_effects effects;
-    int64_t now_ms; /* of the next step; the owner sets it */
-    int status;     /* 0, or -errno after the store has failed */
+    int64_t now_ms;    /* of the next step; the owner sets it */
+    int status;        /* 0, or -errno after the store has failed */
+    uint64_t replayed; /* entries */
 
     struct list touched, flight;
     uint64_t flight_pos;   /* where the commit under way ends */
@@ -112,13 +113,11 @@ void ledger_init(struct ledger *l, const struct ledger_hooks *hooks,
 void ledger_clear(struct ledger *l);
 
 /*
- * Replays the store into the core. `progress` (may be NULL) is called now and
- * then with the number of entries so far. 0, or -errno with a text for the
- * administrator.
+ * Replays about `most` bytes of the store into the core. 1: there may be more,
+ * call again. 0: that was all. -errno: it is no use, with a text for the
+ * administrator; status says so, too.
  */
-int ledger_replay(struct ledger *l,
-                  void (*progress)(void *arg, uint64_t entries), void *arg,
-                  char text[STORE_TEXT_MAX]);
+int ledger_replay(struct ledger *l, uint64_t most, char text[STORE_TEXT_MAX]);
 
 /* The first step: EVENT_START with that chance, at now_ms. */
 void ledger_start(struct ledger *l, uint64_t random);

@@ -3,10 +3,14 @@
  * main - yoked: reads the settings, puts the parts together, and takes them
  * apart again.
  *
+ *     LOADING (the journal is replayed)
+ *        |
  *     RUNNING -> DRAINING (SHUTDOWN DRAIN: no new work, running jobs end)
  *        |          |
  *        +----------+-> STOPPING (the runner gives its jobs back and ends)
  *                          \-> the loop ends (engine_shutdown)
+ *
+ * LOADING has nothing to give back, and stops at once.
  */
 #include "config.h"
 
@@ -48,13 +52,19 @@
 #define LISTENERS_MAX    (CONF_LISTEN_MAX + 8)
 #define FILES_RESERVE    64 /* descriptors beside those of clients */
 #define PASSWORD_MAX     1024
-#define PULSE_MS         5000  /* between two lines of status */
+#define PULSE_MS         5000  /* between two lines of status, ... */
+#define PULSE_LOADING_MS 1000  /* ... while the journal is replayed */
 #define REPLAY_MS        60000 /* more time for the start, as it goes on */
 #define STOP_EXTRA_MS    5000  /* for the runner, beyond its stop-grace */
 #define FLUSH_MS         5000  /* for last replies */
 #define FLUSH_HURRIED_MS 500
 
-enum daemon_state { DAEMON_RUNNING, DAEMON_DRAINING, DAEMON_STOPPING };
+enum daemon_state {
+    DAEMON_LOADING,
+    DAEMON_RUNNING,
+    DAEMON_DRAINING,
+    DAEMON_STOPPING,
+};
 
 struct daemon {
     const char *file; /* NULL: there is none, all defaults */
@@ -376,16 +386,20 @@ static void nothing_runs(void *arg)
 
 static void stop(struct daemon *d)
 {
-    if (d->state == DAEMON_STOPPING)
+    enum daemon_state before = d->state;
+
+    if (before == DAEMON_STOPPING)
         return;
     log_info("stopping");
     service_stopping();
-    if (d->state == DAEMON_RUNNING)
+    if (before == DAEMON_RUNNING)
         engine_drain(d->engine, nothing_runs, NULL);
     d->state = DAEMON_STOPPING;
     for (size_t i = 0; i < d->nlisteners; i++)
         listener_stop(d->listeners[i]);
-    if (d->child)
+    if (before == DAEMON_LOADING)
+        engine_shutdown(d->engine, FLUSH_HURRIED_MS);
+    else if (d->child)
         child_stop(d->child, d->conf.runner_stop_grace_ms + STOP_EXTRA_MS,
                    flush_and_end, d);
     else
@@ -402,7 +416,7 @@ static void asked_to_stop(void *arg, bool drain)
 {
     struct daemon *d = arg;
 
-    if (!drain) {
+    if (!drain || d->state == DAEMON_LOADING) {
         stop(d);
     } else if (d->state == DAEMON_RUNNING) {
         log_info("draining");
@@ -499,7 +513,8 @@ static void reload(struct daemon *d)
     if (buf_size(&errors) == 0) {
         log_set_level(d->conf.log_level);
         engine_configure(d->engine, &d->options);
-        set_queues_and_limiters(d);
+        if (d->state != DAEMON_LOADING) /* else it is going to */
+            set_queues_and_limiters(d);
         log_info("reloaded");
     } else {
         tell_errors(&errors, true);
@@ -514,11 +529,16 @@ static void reload(struct daemon *d)
 
 static void on_hangup(struct ev_loop *loop, ev_signal *w, int events)
 {
+    const struct daemon *d = w->data;
+    bool ready = d->state != DAEMON_LOADING;
+
     (void)loop;
     (void)events;
-    service_reloading();
+    if (ready)
+        service_reloading();
     reload(w->data);
-    service_ready();
+    if (ready)
+        service_ready();
 }
 
 /* The watchdog is fed when the loop has turned and the store is not stuck;
@@ -536,15 +556,26 @@ static void on_pulse(struct ev_loop *loop, ev_timer *w, int events)
         d->fed_turns = p.turns;
         service_alive();
     }
+    if (p.loading) {
+        service_patience(REPLAY_MS);
+        service_status("replaying the journal: %d %%", p.loaded);
+        return;
+    }
     service_status("%lld running, %lld queued, %lld clients",
                    (long long)p.running, (long long)p.queued,
                    (long long)p.clients);
 }
 
+static void set_pulse(struct daemon *d, int64_t ms)
+{
+    if (d->watchdog_ms)
+        ms = min_i64(ms, max_i64(d->watchdog_ms / 3, 1));
+    d->pulse.repeat = (double)ms / 1000;
+    ev_timer_again(d->loop, &d->pulse);
+}
+
 static void start_watchers(struct daemon *d)
 {
-    int64_t pulse_ms = PULSE_MS;
-
     ev_signal_init(&d->term, on_stop, SIGTERM);
     ev_signal_init(&d->interrupt, on_stop, SIGINT);
     ev_signal_init(&d->hangup, on_hangup, SIGHUP);
@@ -553,10 +584,8 @@ static void start_watchers(struct daemon *d)
     ev_signal_start(d->loop, &d->interrupt);
     ev_signal_start(d->loop, &d->hangup);
     d->watchdog_ms = service_watchdog_ms();
-    if (d->watchdog_ms)
-        pulse_ms = min_i64(pulse_ms, max_i64(d->watchdog_ms / 3, 1));
-    ev_timer_init(&d->pulse, on_pulse, 0, (double)pulse_ms / 1000);
-    ev_timer_start(d->loop, &d->pulse);
+    ev_timer_init(&d->pulse, on_pulse, 0, 0);
+    set_pulse(d, PULSE_LOADING_MS);
 }
 
 /* ------------------------------------------------------------- starting */
@@ -713,20 +742,48 @@ static int open_listeners(struct daemon *d)
     return rc < 0 ? rc : listen_tcp(d);
 }
 
-static void replay_goes_on(void *arg, uint64_t entries)
+static void report_replay(const struct daemon *d)
 {
-    (void)arg;
-    service_patience(REPLAY_MS);
-    service_status("replaying the journal: %llu entries",
-                   (unsigned long long)entries);
+    struct store_stats stats;
+
+    store_stats(d->store, &stats);
+    if (stats.torn_bytes)
+        log_warn("the journal's torn tail was cut: bytes=%llu",
+                 (unsigned long long)stats.torn_bytes);
+    log_info("replayed entries=%llu bytes=%llu",
+             (unsigned long long)stats.replayed_entries,
+             (unsigned long long)stats.replayed_bytes);
 }
 
-static int start_engine(struct daemon *d)
+/* The journal has been replayed, or cannot be. */
+static void loaded(void *arg, int rc, const char *text)
 {
-    char text[STORE_TEXT_MAX];
-    struct store_stats stats;
-    int rc;
+    struct daemon *d = arg;
 
+    if (rc < 0) {
+        log_error("cannot read the journal: %s", text);
+        if (rc == -EBADMSG)
+            log_error("nothing was changed: yoked --verify-journal says what "
+                      "is damaged and what is whole, yoked --repair keeps "
+                      "that dir=%s/journal",
+                      d->conf.state_dir);
+        return;
+    }
+    report_replay(d);
+    if (engine_status(d->engine) < 0)
+        return; /* it failed at its first entry, and has said so */
+    d->state = DAEMON_RUNNING;
+    set_queues_and_limiters(d);
+    if (d->conf.runner_start)
+        start_runner(d);
+    set_pulse(d, PULSE_MS);
+    service_ready();
+    ev_feed_event(d->loop, &d->pulse, EV_TIMER); /* what is told at once */
+    log_info("ready version=%s", PACKAGE_VERSION);
+}
+
+static void start_engine(struct daemon *d)
+{
     d->options.loop = d->loop;
     d->options.store = d->store;
     d->options.clients_max = d->conf.clients_max;
@@ -736,30 +793,12 @@ static int start_engine(struct daemon *d)
     d->options.client_subscriptions_max = d->conf.client_subscriptions_max;
     d->options.patterns_max = d->conf.patterns_max;
     d->options.version = PACKAGE_VERSION;
+    d->options.loaded = loaded;
     d->options.shutdown = asked_to_stop;
     d->options.settings = each_setting;
     d->options.room = room_again;
     d->options.arg = d;
     d->engine = engine_new(&d->options);
-    rc = engine_replay(d->engine, replay_goes_on, d, text);
-    if (rc < 0) {
-        log_error("cannot read the journal: %s", text);
-        if (rc == -EBADMSG)
-            log_error("nothing was changed: yoked --verify-journal says what "
-                      "is damaged and what is whole, yoked --repair keeps "
-                      "that dir=%s/journal",
-                      d->conf.state_dir);
-        return rc;
-    }
-    store_stats(d->store, &stats);
-    if (stats.torn_bytes)
-        log_warn("the journal's torn tail was cut: bytes=%llu",
-                 (unsigned long long)stats.torn_bytes);
-    log_info("replayed entries=%llu bytes=%llu",
-             (unsigned long long)stats.replayed_entries,
-             (unsigned long long)stats.replayed_bytes);
-    set_queues_and_limiters(d);
-    return 0;
 }
 
 static int serve(struct daemon *d)
@@ -768,17 +807,12 @@ static int serve(struct daemon *d)
 
     if (rc == 0)
         rc = open_listeners(d);
-    if (rc == 0)
-        rc = start_engine(d);
     if (rc < 0)
         return rc;
-    if (d->conf.runner_start)
-        start_runner(d);
+    start_engine(d);
     for (size_t i = 0; i < d->nlisteners; i++)
         listener_start(d->listeners[i], d->loop, engine_accept, d->engine);
     start_watchers(d);
-    service_ready();
-    log_info("ready version=%s", PACKAGE_VERSION);
     (void)ev_run(d->loop, 0);
     return engine_status(d->engine);
 }

@@ -34,6 +34,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "store/keeper.h"
+#include "store/replay.h"
 #include "store/scan.h"
 #include "store/segment.h"
 #include "store/store.h"
@@ -97,7 +98,8 @@ struct journal {
     struct found used, spares; /* in the directory; until replay */
 
     /* The caller's. */
-    bool ready; /* replayed */
+    bool ready;            /* replayed */
+    struct replay *replay; /* under way; NULL: not */
     struct {
         int fd;
         struct segment_header header;
@@ -724,11 +726,6 @@ static void journal_stats(const struct store *s, struct store_stats *out)
 
 /* -- Replay ------------------------------------------------------------- */
 
-struct segment_file {
-    struct segment_header header;
-    uint64_t size;
-};
-
 static int compare_numbers(const void *a, const void *b)
 {
     uint32_t x, y;
@@ -736,32 +733,6 @@ static int compare_numbers(const void *a, const void *b)
     memcpy(&x, a, sizeof(x));
     memcpy(&y, b, sizeof(y));
     return (x > y) - (x < y);
-}
-
-/* All headers are read before the first entry is delivered: most of what can
- * be wrong with a directory is seen at once. */
-static int read_headers(struct journal *j, struct segment_file *all,
-                        char text[STORE_TEXT_MAX])
-{
-    for (size_t i = 0; i < j->used.len; i++) {
-        uint32_t number = j->used.numbers[i];
-        int rc;
-
-        if (i > 0 && number != j->used.numbers[i - 1] + 1) {
-            segment_say(text,
-                        "%s: segment %010" PRIu32 ".yj is missing: "
-                        "%010" PRIu32 ".yj follows %010" PRIu32 ".yj",
-                        j->dir.path, j->used.numbers[i - 1] + 1, number,
-                        j->used.numbers[i - 1]);
-            return -EBADMSG;
-        }
-        rc = segment_read_header(&j->dir, number, &all[i].header, &all[i].size,
-                                 text);
-        if (rc != 0)
-            return rc;
-        j->stats.disk_bytes += all[i].size;
-    }
-    return 0;
 }
 
 /* Cut off a torn tail, and let the file have its full size. What is in the
@@ -792,56 +763,48 @@ static int settle_tail(struct journal *j, const struct segment_replay *r,
     return rc;
 }
 
-static int replay_one(struct journal *j, struct segment_replay *r,
-                      char text[STORE_TEXT_MAX])
+static void count_replayed(struct journal *j)
 {
-    const struct store_io *io = j->dir.io;
-    char path[SEGMENT_PATH_MAX];
-    int fd, rc;
-
-    segment_path(&j->dir, SEGMENT_NAME_USED, r->header->number, path);
-    fd = io->open(io->arg, path, r->last ? O_RDWR : O_RDONLY, 0);
-    if (fd < 0) {
-        segment_say(text, "%s: %s", path, strerror(-fd));
-        return fd;
-    }
-    rc = segment_replay(&j->dir, fd, r, text);
-    j->stats.replayed_entries += r->entries;
-    j->stats.replayed_bytes += r->bytes;
-    if (rc != 0 || !r->last) {
-        (void)io->close(io->arg, fd); /* it was only read */
-        return rc;
-    }
-    j->tail.fd = fd;
-    j->tail.header = *r->header;
-    j->tail.end = r->end;
-    j->base.appended = j->placed = r->header->first + r->entries - 1;
-    return settle_tail(j, r, text);
+    j->stats.replayed_entries = j->replay->entries;
+    j->stats.replayed_bytes = j->replay->bytes;
+    j->stats.replay_size = j->replay->size;
+    j->stats.replay_done = replay_done(j->replay);
 }
 
-static int replay_all(struct journal *j, store_replay_fn *fn, void *arg,
-                      char text[STORE_TEXT_MAX])
+static void end_replay(struct journal *j)
 {
-    size_t len = j->used.len;
-    struct segment_file *all = mem_alloc(mem_mul(len, sizeof(*all)));
-    struct buf window;
-    int rc = read_headers(j, all, text);
+    if (j->replay)
+        replay_clear(j->replay);
+    mem_free(j->replay);
+    j->replay = NULL;
+}
 
-    buf_init(&window);
-    for (size_t i = 0; i < len && rc == 0; i++) {
-        struct segment_replay r = {
-            .header = &all[i].header,
-            .size = all[i].size,
-            .last = i + 1 == len,
-            .next = i + 1 == len ? 0 : all[i + 1].header.first,
-            .fn = fn,
-            .arg = arg,
-            .window = &window};
+/* 1: there is more. */
+static int replay_used(struct journal *j, uint64_t most, store_replay_fn *fn,
+                       void *arg, char text[STORE_TEXT_MAX])
+{
+    struct segment_replay *last;
+    int rc = 0;
 
-        rc = replay_one(j, &r, text);
+    if (!j->replay) {
+        j->replay = mem_alloc(sizeof(*j->replay));
+        rc =
+            replay_open(j->replay, &j->dir, j->used.numbers, j->used.len, text);
     }
-    buf_clear(&window);
-    mem_free(all);
+    if (rc == 0)
+        rc = replay_read(j->replay, most, fn, arg, text);
+    count_replayed(j);
+    if (rc != 0)
+        return rc;
+    last = &j->replay->segment;
+    j->tail.fd = j->replay->fd;
+    j->replay->fd = -1;
+    j->tail.header = *last->header;
+    j->tail.end = last->end;
+    j->base.appended = j->placed = last->header->first + last->entries - 1;
+    j->stats.disk_bytes = j->stats.replay_done = j->stats.replay_size;
+    rc = settle_tail(j, last, text);
+    end_replay(j);
     return rc;
 }
 
@@ -877,15 +840,15 @@ static int start_threads(struct journal *j, char text[STORE_TEXT_MAX])
     return rc;
 }
 
-static int journal_replay(struct store *s, store_replay_fn *fn, void *arg,
-                          char text[STORE_TEXT_MAX])
+static int journal_replay(struct store *s, uint64_t most, store_replay_fn *fn,
+                          void *arg, char text[STORE_TEXT_MAX])
 {
     struct journal *j = journal_of(s);
     int rc;
 
     ASSERT(!j->ready);
     text[0] = '\0';
-    rc = j->used.len ? replay_all(j, fn, arg, text) : 0;
+    rc = j->used.len ? replay_used(j, most, fn, arg, text) : 0;
     if (rc != 0)
         return rc;
     keeper_adopt(&j->keeper, j->spares.numbers, j->spares.len,
@@ -950,6 +913,7 @@ static void batch_clear(struct journal *j, struct batch *b)
 
 static void journal_free(struct journal *j)
 {
+    end_replay(j);
     keeper_clear(&j->keeper);
     scan_clear(&j->scan);
     for (size_t i = 0; i < ARRAY_LEN(j->batches); i++)

@@ -12,10 +12,11 @@ struct memory {
     uint64_t bytes;
 };
 
-static int memory_replay(struct store *s, store_replay_fn *fn, void *arg,
-                         char text[STORE_TEXT_MAX])
+static int memory_replay(struct store *s, uint64_t most, store_replay_fn *fn,
+                         void *arg, char text[STORE_TEXT_MAX])
 {
     (void)s;
+    (void)most;
     (void)fn;
     (void)arg;
     text[0] = '\0';

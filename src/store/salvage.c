@@ -267,7 +267,7 @@ static int replay(struct reading *r, struct file *f, int fd,
 
     expect(r, f->header.first);
     r->sequence = f->header.first;
-    rc = segment_replay(&r->dir, fd, &p, what);
+    rc = segment_replay(&r->dir, fd, &p, UINT64_MAX, what);
     if (r->stopped)
         return r->stopped;
     if (rc == 0 && !next)

@@ -587,22 +587,26 @@ int segment_next(const struct segment_dir *d, int fd, struct segment_replay *r)
 }
 
 int segment_replay(const struct segment_dir *d, int fd,
-                   struct segment_replay *r, char text[STORE_TEXT_MAX])
+                   struct segment_replay *r, uint64_t most,
+                   char text[STORE_TEXT_MAX])
 {
     char path[SEGMENT_PATH_MAX];
+    uint64_t from;
     int rc;
 
-    segment_path(d, SEGMENT_NAME_USED, r->header->number, path);
-    segment_rewind(r);
+    if (r->end == 0)
+        segment_rewind(r);
+    from = r->end;
     do {
         rc = segment_next(d, fd, r);
-    } while (rc > 0);
+    } while (rc > 0 && r->end - from < most);
+    if (rc > 0)
+        return 1;
+    segment_path(d, SEGMENT_NAME_USED, r->header->number, path);
     if (rc < 0) {
         segment_say(text, "%s: entry %" PRIu64 ": %s", path,
                     r->header->first + r->entries, strerror(-rc));
         return rc;
     }
-    rc = judge_tail(d->io, fd, r, path, text);
-    r->bytes = r->end - SEGMENT_HEADER_BYTES;
-    return rc;
+    return judge_tail(d->io, fd, r, path, text);
 }

@@ -85,17 +85,20 @@ struct segment_replay {
     void *arg;
     struct buf *window; /* scratch, reused from segment to segment */
     /* Results: */
-    uint64_t entries, bytes;
-    uint64_t end;      /* offset behind the last valid frame */
+    uint64_t entries;
+    uint64_t end;      /* offset behind the last valid frame; 0: not begun */
     uint64_t torn_end; /* last byte that is not zero behind it, + 1; or end */
 };
 
 /*
- * Read all frames in order. -EBADMSG: damage. A torn tail of the last segment
- * is no error: then torn_end > end, and segment_cut must follow.
+ * Read frames in order, about `most` bytes, at least one frame. 1: there may be
+ * more, call again with the same *r. 0: that was all. -EBADMSG: damage. A torn
+ * tail of the last segment is no error: then torn_end > end, and segment_cut
+ * must follow.
  */
 int segment_replay(const struct segment_dir *d, int fd,
-                   struct segment_replay *r, char text[STORE_TEXT_MAX]);
+                   struct segment_replay *r, uint64_t most,
+                   char text[STORE_TEXT_MAX]);
 
 /* Before the first of: the entries of that file from its beginning on. */
 void segment_rewind(struct segment_replay *r);

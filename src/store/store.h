@@ -9,7 +9,7 @@
  * Errors:    0 or -errno. A store never logs; what a human should read is
  *            returned as text.
  *
- * Order of calls: open, store_replay exactly once, then append / commit /
+ * Order of calls: open, store_replay to its end, then append / commit /
  * trim / tick in any order, then store_close.
  *
  * An entry is atomic: after a crash it is replayed whole or not at all, and
@@ -43,7 +43,9 @@ struct store_stats {
     uint32_t segments;   /* files in use, spares not included */
     uint32_t first_segment, last_segment;
     uint64_t replayed_entries, replayed_bytes;
-    uint64_t torn_bytes; /* cut off the tail at replay */
+    uint64_t replay_size, replay_done; /* bytes of files, zeros included: in
+                                        * all, and gone through */
+    uint64_t torn_bytes;               /* cut off the tail at replay */
     uint64_t used_bytes; /* from the oldest segment to the last entry */
     uint64_t segment_bytes;
     uint64_t scanned_bytes; /* by store_scan */
@@ -58,8 +60,8 @@ struct store;
 
 /* The contract; memory.c and journal.c fill it in. */
 struct store_ops {
-    int (*replay)(struct store *s, store_replay_fn *fn, void *arg,
-                  char text[STORE_TEXT_MAX]);
+    int (*replay)(struct store *s, uint64_t most, store_replay_fn *fn,
+                  void *arg, char text[STORE_TEXT_MAX]);
     int (*append)(struct store *s, const void *data, size_t len, uint64_t *pos);
     void (*commit)(struct store *s);
     int (*error)(const struct store *s, char text[STORE_TEXT_MAX]);
@@ -89,14 +91,29 @@ struct store {
 };
 
 /*
- * Replays every entry in order. 0: ready for appends; a torn tail has been cut
- * off (see torn_bytes). -EBADMSG: damage that is no torn tail; `text` says
- * where, nothing was changed. Other errors: `text` names the file.
+ * Replays the entries in order, about `most` bytes of them, at least one. 1:
+ * there may be more, call again; until then nothing but store_stats and
+ * store_close is allowed. 0: ready for appends; a torn tail has been cut off
+ * (see torn_bytes). -EBADMSG: damage that is no torn tail; `text` says where,
+ * nothing was changed. Other errors: `text` names the file.
  */
+static inline int store_replay_some(struct store *s, uint64_t most,
+                                    store_replay_fn *fn, void *arg,
+                                    char text[STORE_TEXT_MAX])
+{
+    return s->ops->replay(s, most, fn, arg, text);
+}
+
+/* Replays all of them. */
 static inline int store_replay(struct store *s, store_replay_fn *fn, void *arg,
                                char text[STORE_TEXT_MAX])
 {
-    return s->ops->replay(s, fn, arg, text);
+    int rc;
+
+    do
+        rc = store_replay_some(s, UINT64_MAX, fn, arg, text);
+    while (rc > 0);
+    return rc;
 }
 
 /*

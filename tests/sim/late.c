@@ -10,13 +10,13 @@ static struct late *late_of(const struct store *s)
     return container_of(s, struct late, base);
 }
 
-static int late_replay(struct store *s, store_replay_fn *fn, void *arg,
-                       char text[STORE_TEXT_MAX])
+static int late_replay(struct store *s, uint64_t most, store_replay_fn *fn,
+                       void *arg, char text[STORE_TEXT_MAX])
 {
     struct late *l = late_of(s);
 
     text[0] = '\0';
-    return l->hooks->replay(l->arg, fn, arg);
+    return l->hooks->replay(l->arg, most, fn, arg);
 }
 
 static int late_append(struct store *s, const void *data, size_t len,

@@ -14,7 +14,8 @@
 
 struct late_hooks {
     void (*appended)(void *arg, const void *data, size_t len);
-    int (*replay)(void *arg, store_replay_fn *fn, void *fn_arg);
+    /* As store_replay_some. */
+    int (*replay)(void *arg, uint64_t most, store_replay_fn *fn, void *fn_arg);
     void (*trimmed)(void *arg, uint32_t segment);
     /* As store_scan does; the bytes that were read. */
     size_t (*scan)(void *arg, size_t bytes, store_replay_fn *fn, void *fn_arg);

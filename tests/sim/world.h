@@ -95,6 +95,7 @@ struct world {
     struct world_entry *entries;
     size_t nentries, entries_cap;
     size_t first;     /* entries before it are not replayed any more */
+    size_t read;      /* entries before it are replayed already */
     uint32_t segment; /* as the core knows it */
     size_t segment_entries, segment_full; /* it rolls at so many entries */
     bool rolled;      /* in this step entries went to another segment, ... */

@@ -127,7 +127,8 @@ START_TEST(a_group_goes_when_its_last_members_are_written)
 
     daemon_limits(d);
     d->limits.queue_defaults.max_jobs = 100;
-    d->limits.step_work = 1; /* 8 ids in a slice */
+    d->limits.step_work = 1;
+    d->limits.image_ids = 8; /* in a slice */
     daemon_start(d);
     g = open_detached(d);
     for (int i = 0; i < 39; i++)
