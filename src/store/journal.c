@@ -531,8 +531,10 @@ static void place_held(struct journal *j)
     uint32_t len;
 
     while (buf_size(&j->held) > 0 && !j->error) {
-        memcpy(&len, buf_front(&j->held), sizeof(len));
-        if (place(j, buf_front(&j->held) + sizeof(len), len) != 0)
+        const char *front = j->held.data + j->held.head;
+
+        memcpy(&len, front, sizeof(len));
+        if (place(j, front + sizeof(len), len) != 0)
             break;
         buf_consume(&j->held, sizeof(len) + len);
     }
