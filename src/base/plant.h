@@ -55,7 +55,6 @@
     X(FAILED_HEARD, "replies leave although the store has failed")             \
     X(CIRCLE_STANDS, "full queues whose results wait for each other stand")    \
     X(IMAGE_SKIPPED, "compaction lets a delayed job go")                       \
-    X(IDS_UNHELD, "a segment goes before the members of a group are written")  \
     X(ENDS_UNCOUNTED, "the end of a job whose image comes later is lost")      \
     X(MADE_UP, "a job goes with the segment of its group")                     \
     X(SLICE_FORGOTTEN,                                                         \

@@ -234,8 +234,6 @@ static void write_group(struct core *c, struct group *g)
     list_push_back(&c->imaging, &g->imaging);
     if (g->members.len + g->done.len == 0)
         group_written(c, g);
-    else if (PLANTED(IDS_UNHELD))
-        segment_move(c, &g->segment, g->image_segment);
 }
 
 void image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment)

@@ -815,6 +815,8 @@ static void limits_choose(struct world *w)
 
 void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
 {
+    uint64_t often;
+
     memset(w, 0, sizeof(*w));
     w->seed = seed;
     w->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
@@ -831,9 +833,9 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     limits_choose(w);
     w->compact_random = seed * UINT64_C(0x9e3779b97f4a7c15);
     w->limits.image_ids = 1 + (int64_t)(compact_random(w) % 3);
+    often = compact_random(w) % 2 ? 10 : 60;
     if (compact_random(w) % 10 < 7)
-        w->compacts =
-            1 + (int)(compact_random(w) % (compact_random(w) % 2 ? 10 : 60));
+        w->compacts = 1 + (int)(compact_random(w) % often);
 
     arena_init(&w->arena, ARENA_BYTES);
     w->model = mem_alloc(sizeof(*w->model));

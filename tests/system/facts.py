@@ -360,7 +360,7 @@ class Load:
             if not self.holds(fact, rows, infos):
                 lost.append(fact)
                 first.setdefault(fact[0], n)
-            elif fact[0] in first and self.matters(fact):
+            elif fact[0] in first and self.matters(fact, rows):
                 raise Problem("a hole: %s is there, %s is not" % (
                     self.words(fact), self.words(lost[-1])))
         if lost and not self.tail:
@@ -383,10 +383,11 @@ class Load:
                 thing.holds.add(fact[1])
 
     @staticmethod
-    def matters(fact):
+    def matters(fact, rows):
         """A lost record can look as if it were there: a cancel of what has
-        ended anyway, what is forgotten. An accepted job cannot."""
-        return fact[1] == "submit"
+        ended anyway, what may have been forgotten. A job that is there
+        cannot."""
+        return fact[1] == "submit" and fact[2].name in rows
 
     @staticmethod
     def words(fact):
