@@ -30,6 +30,7 @@ static void walk_jobs(const struct core *c, job_fn *fn, void *arg)
 
         for (int p = 0; p < CORE_PRIORITIES; p++) {
             walk_list(c, &q->ready[p], fn, arg);
+            walk_list(c, &q->restored[p], fn, arg);
             list_foreach (ti, &q->turns[p])
                 if (ti != &q->plain_turn[p])
                     walk_list(c, &list_entry(ti, struct share, turn)->jobs, fn,

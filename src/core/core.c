@@ -643,6 +643,22 @@ static const char *replay(struct core *c, const char *entry, size_t len,
     return NULL;
 }
 
+/* Images of old outcomes come after newer ones. Which are the oldest is looked
+ * at when there are twice as many as may be, which is seldom. */
+static void retain_in_replay(struct core *c)
+{
+    if (!c->imaged) {
+        (void)retain_enforce(c); /* the rest with what comes */
+        return;
+    }
+    if (c->retained_jobs <= 2 * c->limits.retain_jobs &&
+        c->retained_bytes <= 2 * c->limits.retain_bytes)
+        return;
+    image_sort_outcomes(c);
+    while (retain_enforce(c))
+        continue;
+}
+
 int core_salvage(struct core *c, const void *entry, size_t len,
                  uint32_t segment, core_left_fn *left, void *arg,
                  char text[128])
@@ -665,7 +681,7 @@ int core_salvage(struct core *c, const void *entry, size_t len,
         return -EBADMSG;
     }
     forget_due(c);
-    (void)retain_enforce(c); /* the rest with what comes */
+    retain_in_replay(c);
     return 0;
 }
 

@@ -116,10 +116,10 @@ void group_root_forgets(struct group *root, enum outcome counted)
     root->by_outcome[counted]--;
 }
 
-void group_root_knows(struct core *c, const struct group *g)
+void group_root_knows(struct core *c, const struct group *g, int by)
 {
-    c->root.members_total++;
-    c->root.by_outcome[counted_as(g, (enum outcome)g->outcome)]++;
+    c->root.members_total += by;
+    c->root.by_outcome[counted_as(g, (enum outcome)g->outcome)] += by;
 }
 
 static void group_free(struct core *c, struct group *g)
@@ -129,7 +129,7 @@ static void group_free(struct core *c, struct group *g)
                                : find_group(c, (struct group_id){g->parent_id});
 
     if (parent == &c->root)
-        group_root_forgets(parent, counted_as(g, (enum outcome)g->outcome));
+        group_root_knows(c, g, -1);
     below_forgotten(c, g);
     list_remove(&g->link);
     list_remove(&g->sweep);

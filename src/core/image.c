@@ -573,7 +573,7 @@ static void enter_ended(struct core *c, struct group *g)
     if (g->read)
         list_push_back(&c->spent, &g->spent);
     if (!g->parent_attempt && !g->parent_id)
-        group_root_knows(c, g);
+        group_root_knows(c, g, +1);
 }
 
 static const char *give_key(struct core *c, struct group *g,
@@ -659,12 +659,54 @@ static void fill_group(struct core *c, struct group *g,
     g->missing = i->members + i->done;
 }
 
+/* A crash came before the last of its ids, and it was written once more: what
+ * the first image said is as if it had been made up. */
+static void begin_anew(struct core *c, struct group *g)
+{
+    list_remove(&g->sibling);
+    list_remove(&g->owned);
+    list_remove(&g->sweep);
+    list_remove(&g->spent);
+    g->owner = NULL;
+    if (g->parent) {
+        g->parent->live--;
+        g->parent->running--;
+        g->parent->members_total -= g->parent->id == 0;
+    }
+    if (g->parent_job)
+        g->parent_job->u.run->live_groups--;
+    g->parent = NULL;
+    g->parent_job = NULL;
+    timer_stop(c, &g->timer);
+    g->timer.kind = TIMER_GROUP;
+    if (g->ended) {
+        if (!g->parent_attempt && !g->parent_id)
+            group_root_knows(c, g, -1);
+        list_remove(&g->link);
+        list_push_back(&c->all_groups, &g->link);
+        c->ngroups++;
+        c->nended--;
+        g->ended = false;
+    }
+    key_release(c, g->key);
+    g->key = NULL;
+    mem_free(g->name);
+    mem_free(g->reason);
+    g->name = g->reason = NULL;
+    g->parent_attempt = 0;
+    g->parent_id = UINT64_MAX;
+    g->missing = 0;
+    g->unknown = true;
+}
+
 const char *image_apply_group(struct core *c, const struct record *r)
 {
     const struct record_group_image *i = &r->u.group_image;
     const struct record_group *rg = &i->group;
     struct group *g = find_group(c, (struct group_id){r->id});
 
+    if (g && g->missing)
+        begin_anew(c, g);
     if (g && !g->unknown)
         return NULL;
     if (!possible_group(c, r, g))
@@ -894,6 +936,15 @@ static void settle_groups(struct core *c)
     count_active(&c->joining);
 }
 
+void image_sort_outcomes(struct core *c)
+{
+    list_sort(&c->root.finished, finished_after);
+    list_sort(&c->spent, spent_after);
+    list_foreach (it, &c->spent)
+        list_sort(&list_entry(it, struct group, spent)->finished,
+                  finished_after);
+}
+
 void core_replay_end(struct core *c)
 {
     ASSERT(!c->started);
@@ -910,7 +961,7 @@ void core_replay_end(struct core *c)
     }
     list_sort(&c->delivering, delivery_after);
     list_sort(&c->dead, dead_after);
-    list_sort(&c->root.finished, finished_after);
+    image_sort_outcomes(c);
     list_foreach (it, &c->all_groups)
         list_sort(&list_entry(it, struct group, link)->finished,
                   finished_after);
@@ -918,5 +969,4 @@ void core_replay_end(struct core *c)
         list_sort(&list_entry(it, struct group, link)->finished,
                   finished_after);
     list_sort(&c->ended_groups, group_after);
-    list_sort(&c->spent, spent_after);
 }

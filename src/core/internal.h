@@ -613,6 +613,9 @@ static inline bool image_under_way(const struct group *g)
  * segment or before; of a group the rest follows with write_ids. */
 void image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment);
 
+/* In a replay: outcomes in the order in which they came about, as far as that
+ * matters for which of them go first. */
+void image_sort_outcomes(struct core *c);
 /* The record at *at of an entry in that segment: if what it made known lives
  * and its image lies nowhere else, it is written again. false: it was the last.
  */
@@ -890,8 +893,9 @@ void group_active(struct core *c, struct group *g, int64_t by);
 /* The root counts what is still known of its members: it outlives them all,
  * and the records of those that are not. */
 void group_root_forgets(struct group *root, enum outcome counted);
-/* A group of it that has ended is known again, by an image. */
-void group_root_knows(struct core *c, const struct group *g);
+/* A group of it that has ended is known by an image (+1), or by another one
+ * (-1). */
+void group_root_knows(struct core *c, const struct group *g, int by);
 /* By its id, with ID_GROUP or without. */
 bool group_member_exists(struct core *c, uint64_t id);
 /* A member was forgotten. */

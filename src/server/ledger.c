@@ -9,7 +9,8 @@
 #define COMPACT_PERCENT 170
 #define COMPACT_PACE    4
 #define LOOK_BYTES      65536      /* appended, before it is looked at again */
-#define SLICE_BYTES     (1 << 18)  /* read for one commit at most, */
+#define SLICE_BYTES     (1 << 18)  /* read for one commit, or more, */
+#define SLICE_BYTES_MAX (4 << 20)  /* but not more than this, */
 #define IDLE_BYTES      (16 << 20) /* and in a second in which nothing is done */
 
 /* --- life --------------------------------------------------------------- */
@@ -90,10 +91,11 @@ static void look(struct ledger *l)
     int64_t live = core_live_bytes(l->core);
     struct store_stats s;
 
+    k->rest -= k->unlooked;
     k->unlooked = 0;
     store_stats(l->store, &s);
     k->spared = (int64_t)s.segment_bytes / 8;
-    k->on = !k->damaged && s.first_segment < s.last_segment &&
+    k->on = !k->damaged && k->rest <= 0 && s.first_segment < s.last_segment &&
             (int64_t)s.used_bytes >
                 live / 100 * k->percent + (int64_t)s.segment_bytes * 3 / 2;
     if (!k->on)
@@ -280,6 +282,17 @@ static int64_t compactable(const struct ledger *l)
     return bytes;
 }
 
+/* All was read and is as short as it gets, whatever is thought to live: a
+ * quarter of that must come before it is looked at again. */
+static void rest(struct ledger *l)
+{
+    struct store_stats s;
+
+    store_stats(l->store, &s);
+    l->compaction.on = false;
+    l->compaction.rest = (int64_t)s.used_bytes / 4;
+}
+
 static void compact(struct ledger *l)
 {
     struct ledger_compaction *k = &l->compaction;
@@ -293,7 +306,11 @@ static void compact(struct ledger *l)
     if (l->stepping || compactable(l) <= 0)
         return;
     tell_news(l, l->watched);
-    bytes = min_i64(compactable(l), SLICE_BYTES);
+    /* As large as the commit that it goes with asks for. */
+    bytes = (int64_t)l->batch_bytes * k->pace;
+    if (bytes < SLICE_BYTES)
+        bytes = SLICE_BYTES;
+    bytes = min_i64(bytes, min_i64(compactable(l), SLICE_BYTES_MAX));
     if (bytes <= 0)
         return;
     l->stepping = true;
@@ -301,7 +318,7 @@ static void compact(struct ledger *l)
     l->stepping = false;
     k->credit -= (int64_t)got;
     if (got == 0)
-        k->on = false;
+        rest(l);
     if (rc == 0)
         return;
     k->on = false;

@@ -99,6 +99,7 @@ struct ledger {
         bool damaged;
         int64_t unlooked; /* bytes appended since that was looked at */
         int64_t credit;   /* bytes that may be read now */
+        int64_t rest;     /* bytes to be appended before it is on again */
         int64_t spared;   /* bytes of the reserve of a full disk */
         uint64_t written; /* bytes so far */
     } compaction;

@@ -114,7 +114,8 @@ struct journal {
     uint64_t barrier;    /* entries that are on the disk for sure before
                           * the next one is written */
     uint32_t trim_limit; /* segment of the last durable entry */
-    uint32_t trimmed;    /* no segment before that one is needed */
+    uint32_t trimmed;    /* no segment before that one is needed, ... */
+    uint64_t trim_pos;   /* ... once this is synced; 0: nothing waits */
     struct scan scan;
     bool starved;          /* no spare, and none can be made */
     uint64_t sync_us_mean; /* moving */
@@ -140,6 +141,7 @@ struct journal {
     int write_fd;             /* file of the last written frame */
     uint64_t written, synced; /* sequence numbers */
     uint64_t unsynced_bytes;
+    bool sync_wanted;            /* a trim waits for it */
     struct outcome sync_outcome; /* of syncs that belong to no batch */
 };
 
@@ -338,7 +340,9 @@ static void *writer_main(void *arg)
 
         if (j->job) {
             writer_job(j);
-        } else if (dirty && j->unsynced_bytes >= UNSYNCED_BYTES_MAX) {
+        } else if (dirty && (j->sync_wanted ||
+                             j->unsynced_bytes >= UNSYNCED_BYTES_MAX)) {
+            j->sync_wanted = false;
             sync_written(j);
             waiting = false;
         } else if (dirty && j->sync == STORE_SYNC_INTERVAL) {
@@ -658,6 +662,27 @@ static void end_job(struct journal *j)
     update_busy(j);
 }
 
+/* What replaces the segments may be in the cache only, where the policy lets it
+ * be durable so; then it would be lost with what it replaces. */
+static void trim_synced(struct journal *j)
+{
+    bool synced;
+
+    lock(j);
+    if (!j->running && !j->failed && j->synced < j->trim_pos)
+        sync_written(j);
+    synced = j->synced >= j->trim_pos;
+    if (!synced && !j->failed) {
+        j->sync_wanted = true;
+        ASSERT(pthread_cond_signal(&j->wake) == 0);
+    }
+    unlock(j);
+    if (!synced)
+        return; /* asked again with the next tick */
+    j->trim_pos = 0;
+    keeper_trim(&j->keeper, j->trimmed);
+}
+
 static void journal_tick(struct store *s)
 {
     struct journal *j = journal_of(s);
@@ -675,6 +700,8 @@ static void journal_tick(struct store *s)
         sync_written(j);
     end_job(j);
     unlock(j);
+    if (UNLIKELY(j->trim_pos) && !j->error)
+        trim_synced(j);
     ask_keeper(j);
     if (UNLIKELY(j->base.held))
         place_held(j);
@@ -697,8 +724,9 @@ static void journal_trim(struct store *s, uint32_t segment)
         segment = j->trim_limit;
     if (segment > j->trimmed)
         j->trimmed = segment;
+    j->trim_pos = s->durable;
     if (!j->error)
-        keeper_trim(&j->keeper, segment);
+        trim_synced(j);
     ask_keeper(j);
 }
 

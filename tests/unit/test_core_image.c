@@ -195,6 +195,91 @@ START_TEST(a_queue_whose_image_was_lost_is_made_up)
 }
 END_TEST
 
+/* A crash between an image and its members, and the same group written again,
+ * into the same segment, with one member more. */
+START_TEST(an_image_that_was_cut_off_is_replaced_by_the_next)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event tick = {.kind = EVENT_TICK};
+    size_t next = 0;
+    uint64_t g;
+
+    daemon_limits(d);
+    d->limits.queue_defaults.max_jobs = 100;
+    d->limits.step_work = 1;
+    d->limits.image_ids = 8;
+    daemon_start(d);
+    g = open_detached(d);
+    for (int i = 0; i < 39; i++)
+        (void)submit(d, "q", g);
+    next_segment(d);
+    compact_some(d, &next, SIZE_MAX);
+    for (int i = 0; i < _i; i++)
+        daemon_one(d, &tick); /* some of the members */
+    daemon_crash(d);
+    (void)submit(d, "q", g);
+    next = 0;
+    compact_some(d, &next, SIZE_MAX);
+    for (int i = 0; i < 20; i++)
+        daemon_one(d, &tick);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    daemon_crash(d);
+    ck_assert_int_eq(in_group(d, g, "members"), 40);
+    ck_assert_int_eq(in_group(d, g, "queued"), 40);
+    for (int i = 0; i < 40; i++)
+        ck_assert(is_ok(report(d, EVENT_DONE, take(d), "")));
+    ck_assert_int_eq(in_group(d, g, "ok"), 40);
+    daemon_free(d);
+}
+END_TEST
+
+/* Images of old outcomes lie behind newer ones: over the bound it is the old
+ * ones that go, in a replay, too. */
+START_TEST(a_replay_forgets_the_oldest_outcomes)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    uint64_t ids[30];
+    size_t next = 0;
+
+    daemon_limits(d);
+    d->limits.retain_jobs = 20;
+    daemon_start(d);
+    for (int i = 0; i < 30; i++) {
+        if (i == 10)
+            next_segment(d);
+        if (i == 20)
+            compact_some(d, &next, SIZE_MAX);
+        ids[i] = submit(d, "q", 0);
+        ck_assert(is_ok(report(d, EVENT_DONE, take(d), "")));
+        daemon_pass(d, 1);
+    }
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    daemon_crash(d);
+    for (int i = 0; i < 30; i++)
+        ck_assert_int_eq(job(d, ids[i]).found, i >= 10);
+    daemon_free(d);
+}
+END_TEST
+
+/* A start that was stopped, or met damage. */
+START_TEST(a_replay_that_is_given_up_leaves_nothing)
+{
+    struct daemon *d = daemon_new();
+    struct core *c = core_new(&d->limits);
+
+    (void)submit(d, "q", 0);
+    daemon_compact(d);
+    for (size_t i = 0; i < d->nentries; i++)
+        if (d->entries[i].segment >= d->trimmed)
+            ck_assert_int_eq(core_replay(c, d->entries[i].data,
+                                         d->entries[i].len,
+                                         d->entries[i].segment, NULL),
+                             0);
+    core_free(c);
+    daemon_free(d);
+}
+END_TEST
+
 /* Jobs that ask for the same share it, also after they were written again. */
 START_TEST(images_share_what_jobs_have_in_common)
 {
@@ -229,6 +314,8 @@ int main(void)
         an_end_between_two_images_counts,
         a_group_goes_when_its_last_members_are_written,
         a_queue_whose_image_was_lost_is_made_up,
+        a_replay_forgets_the_oldest_outcomes,
+        a_replay_that_is_given_up_leaves_nothing,
         images_share_what_jobs_have_in_common,
     };
     Suite *suite = suite_create("core_image");
@@ -238,6 +325,8 @@ int main(void)
 
     for (size_t i = 0; i < ARRAY_LEN(tests); i++)
         tcase_add_test(images, tests[i]);
+    tcase_add_loop_test(
+        images, an_image_that_was_cut_off_is_replaced_by_the_next, 0, 5);
     suite_add_tcase(suite, images);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

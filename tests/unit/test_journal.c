@@ -905,6 +905,33 @@ START_TEST(a_scan_reads_all_segments_but_the_last_once_and_in_order)
 }
 END_TEST
 
+/* With a policy that lets entries be durable before they are synced, what
+ * replaces a segment could be lost with the power: so the segment waits. */
+START_TEST(a_segment_is_kept_until_what_follows_is_synced)
+{
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct world *w = world_new(seed);
+        uint64_t appended;
+
+        w->options.sync = STORE_SYNC_NEVER;
+        MUST_EQ(world_open(w, 1), 0);
+        world_fill(w, 10, 10);
+        while (w->s->segment == 1)
+            MUST_EQ(world_append(w), 0);
+        world_fill(w, 50, 10);
+        appended = w->s->appended;
+        store_trim(w->s, 2);
+        MUST(!disk_file(&w->disk, segment_name(1)));
+        w->disk.power_off_at = 0;
+        world_close(w);
+        disk_restart(&w->disk, true);
+        MUST_EQ(world_open(w, first_entry(w)), 0);
+        MUST_EQ(w->replayed - 1, appended);
+        world_free(w);
+    }
+}
+END_TEST
+
 START_TEST(a_scan_tells_damage)
 {
     struct world *w = world_new(1);
@@ -1208,6 +1235,7 @@ static Suite *journal_suite(void)
     tcase_add_loop_test(t, a_full_disk_is_known_after_a_restart, 0, 2);
     tcase_add_test(t, no_room_for_the_first_segment_is_said);
     tcase_add_test(t, a_scan_reads_all_segments_but_the_last_once_and_in_order);
+    tcase_add_test(t, a_segment_is_kept_until_what_follows_is_synced);
     tcase_add_test(t, a_scan_tells_damage);
     tcase_add_test(t, trim_keeps_what_is_needed_and_no_number_comes_twice);
     tcase_add_test(t, a_segment_is_kept_until_what_follows_is_durable);
