@@ -177,15 +177,49 @@ struct key_scope group_key_scope(const struct record_group *rg)
     return key_scope_of_parent(&parent);
 }
 
+bool group_possible(uint64_t id, const struct record_group *rg)
+{
+    return id && !(id & ID_GROUP) && rg->fail >= 0 && rg->succeed >= 0 &&
+           rg->width >= -1 && rg->width != 0 && rg->keep_ms >= 0 &&
+           rg->deadline_ms >= -1;
+}
+
+struct group *group_make(struct core *c, uint64_t id)
+{
+    struct group *g = mem_alloc(sizeof(*g));
+
+    group_init(g);
+    account(c, sizeof(*g));
+    g->id = g->node.hash = id;
+    map_insert(&c->groups, &g->node);
+    list_push_back(&c->all_groups, &g->link);
+    c->ngroups++;
+    segment_hold(c, &g->segment);
+    if (id >= c->next_id)
+        c->next_id = id + 1;
+    return g;
+}
+
+void group_fill(struct group *g, const struct record_group *rg)
+{
+    g->parent_id = rg->parent;
+    g->parent_attempt = rg->parent_is_job ? (uint32_t)rg->parent_attempt : 0;
+    g->fail = rg->fail;
+    g->succeed = rg->succeed;
+    g->width = rg->width;
+    g->deadline_ms = rg->deadline_ms;
+    g->keep_ms = rg->keep_ms;
+    if (rg->name.len)
+        g->name = mem_dup_text(rg->name.p, rg->name.len);
+}
+
 static const char *apply_open(struct core *c, const struct record *r)
 {
     const struct record_group *rg = &r->u.group;
     struct group *parent = NULL, *g;
     struct job *parent_job = NULL;
 
-    if (r->id == 0 || (r->id & ID_GROUP) || rg->fail < 0 || rg->succeed < 0 ||
-        rg->width < -1 || rg->width == 0 || rg->keep_ms < 0 ||
-        rg->deadline_ms < -1 || (rg->of_body && !rg->parent_is_job) ||
+    if (!group_possible(r->id, rg) || (rg->of_body && !rg->parent_is_job) ||
         !once_ok(&rg->once))
         return "group with impossible options";
     once_apply(c, &rg->once, r->id | ID_GROUP);
@@ -211,22 +245,11 @@ static const char *apply_open(struct core *c, const struct record *r)
     }
     if (rg->key.len && !key_is_free(c, group_key_scope(rg), rg->key))
         return "key of another group";
-    g = mem_alloc(sizeof(*g));
-    group_init(g);
-    account(c, sizeof(*g));
-    g->id = g->node.hash = r->id;
+    g = group_make(c, r->id);
+    group_fill(g, rg);
     g->parent = parent;
     g->parent_job = parent_job;
-    g->parent_id = rg->parent;
-    g->parent_attempt = rg->parent_is_job ? (uint32_t)rg->parent_attempt : 0;
-    g->fail = rg->fail;
-    g->succeed = rg->succeed;
-    g->width = rg->width;
-    g->deadline_ms = rg->deadline_ms;
-    g->keep_ms = rg->keep_ms;
     g->opened_ms = r->at_ms;
-    if (rg->name.len)
-        g->name = mem_dup_text(rg->name.p, rg->name.len);
     if (rg->key.len)
         g->key = key_bind(c, group_key_scope(rg), rg->key, r->id);
     if (rg->session) {
@@ -249,12 +272,6 @@ static const char *apply_open(struct core *c, const struct record *r)
         if (parent->id)
             id_vector_push(c, &parent->members, r->id | ID_GROUP);
     }
-    map_insert(&c->groups, &g->node);
-    list_push_back(&c->all_groups, &g->link);
-    c->ngroups++;
-    segment_hold(c, &g->segment);
-    if (r->id >= c->next_id)
-        c->next_id = r->id + 1;
     group_arm(c, g);
     return NULL;
 }

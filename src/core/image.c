@@ -503,29 +503,13 @@ const char *image_apply_job(struct core *c, const struct record *r)
 
 /* ----------------------------------------------------------- apply: groups */
 
-static struct group *make_group(struct core *c, uint64_t id)
-{
-    struct group *g = mem_alloc(sizeof(*g));
-
-    group_init(g);
-    account(c, sizeof(*g));
-    g->id = g->node.hash = id;
-    map_insert(&c->groups, &g->node);
-    list_push_back(&c->all_groups, &g->link);
-    c->ngroups++;
-    segment_hold(c, &g->segment);
-    if (id >= c->next_id)
-        c->next_id = id + 1;
-    return g;
-}
-
 struct group *image_group(struct core *c, uint64_t id)
 {
     struct group *g = find_group(c, (struct group_id){id});
 
     if (g)
         return g;
-    g = make_group(c, id);
+    g = group_make(c, id);
     g->unknown = true;
     g->parent_id = UINT64_MAX; /* nobody */
     c->imaged = true;
@@ -607,9 +591,7 @@ static bool possible_group(struct core *c, const struct record *r,
     const struct record_group *rg = &i->group;
     const struct group *parent = NULL;
 
-    if (r->id == 0 || (r->id & ID_GROUP) || rg->fail < 0 || rg->succeed < 0 ||
-        rg->width < -1 || rg->width == 0 || rg->keep_ms < 0 ||
-        rg->deadline_ms < -1 || rg->once.number || rg->of_body ||
+    if (!group_possible(r->id, rg) || rg->once.number || rg->of_body ||
         i->cause >= CAUSES_COUNT || i->outcome >= OUTCOMES_COUNT ||
         i->done_dropped < 0)
         return false;
@@ -624,17 +606,9 @@ static bool possible_group(struct core *c, const struct record *r,
 static void fill_group(struct core *c, struct group *g,
                        const struct record_group_image *i)
 {
-    const struct record_group *rg = &i->group;
-
     g->unknown = false;
     g->image_segment = c->segment;
-    g->parent_id = rg->parent;
-    g->parent_attempt = rg->parent_is_job ? (uint32_t)rg->parent_attempt : 0;
-    g->fail = rg->fail;
-    g->succeed = rg->succeed;
-    g->width = rg->width;
-    g->deadline_ms = rg->deadline_ms;
-    g->keep_ms = rg->keep_ms;
+    group_fill(g, &i->group);
     g->depth = i->depth;
     g->opened_ms = i->opened_ms;
     g->ended_ms = i->ended_ms;
@@ -650,8 +624,6 @@ static void fill_group(struct core *c, struct group *g,
     g->read = i->read;
     g->failed_inside = i->failed_inside;
     g->errors_below = i->errors_below;
-    if (rg->name.len)
-        g->name = mem_dup_text(rg->name.p, rg->name.len);
     if (i->cause != CAUSE_NONE)
         g->reason = mem_dup_text(i->reason.p, i->reason.len);
     make_room(c, &g->members, i->members);
@@ -714,7 +686,7 @@ const char *image_apply_group(struct core *c, const struct record *r)
     if (too_many_ids(c, i))
         return "group of far more members than members-max allows";
     if (!g)
-        g = make_group(c, r->id);
+        g = group_make(c, r->id);
     else
         segment_move(c, &g->segment, c->segment);
     c->imaged = true;

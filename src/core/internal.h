@@ -863,6 +863,11 @@ void once_bound_sessions(struct core *c);
 
 const char *group_apply(struct core *c, const struct record *r);
 void group_init(struct group *g);
+/* For apply and images: a group that is open, known, and in nothing; what it
+ * was opened with; and whether it can have been. */
+struct group *group_make(struct core *c, uint64_t id);
+void group_fill(struct group *g, const struct record_group *rg);
+bool group_possible(uint64_t id, const struct record_group *rg);
 /* Where the KEY of a group is unique. */
 struct key_scope group_key_scope(const struct record_group *rg);
 void group_release(struct core *c, struct group *g); /* frees what it owns */
