@@ -39,6 +39,7 @@ void core_limits_init(struct core_limits *limits)
         .keep_max_ms = INT64_C(30) * 24 * 3600 * 1000,
         .step_work = STEP_WORK,
         .image_ids = 8192,
+        .image_max = 8 << 20,
         .numbers_max = 1 << 20,
         .detach = true,
         .shield_max_ms = 60000,

@@ -126,6 +126,9 @@ struct core_limits {
     /* Units of work of each kind in one step; what is left is done in the
      * next. Not a setting: the tests lower it. */
     int64_t step_work;
+    /* Bytes of the large parts of an image of a job: a larger one is not
+     * written. Not a setting: follows from the size of a segment. */
+    int64_t image_max;
     /* Members of a group in one record of its image, likewise. */
     int64_t image_ids;
     /* Numbers of requests (ONCE) that all sessions remember: 8 bytes each at

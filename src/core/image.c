@@ -127,6 +127,13 @@ static void take_end(const struct end *end, struct record_job_image *i)
     i->result = (struct str){end->result, end->result_len};
 }
 
+/* Bytes of what may be much. */
+static int64_t large_parts(const struct record_job_image *i)
+{
+    return (int64_t)(i->job.payload.len + i->errors.len + i->below.len +
+                     i->ready.len + i->result.len);
+}
+
 static void write_job(struct core *c, struct job *j)
 {
     struct record r = {
@@ -152,6 +159,10 @@ static void write_job(struct core *c, struct job *j)
         take_end(j->u.end, i);
     else if (!job_not_started(j))
         take_run(j->u.run, i);
+    /* No segment could take it: it stays where it is, and so does all behind
+     * it, for as long as it is there. */
+    if (large_parts(i) > c->limits.image_max)
+        return;
     if (PLANTED(IMAGE_SKIPPED) && j->state == JOB_DELAYED)
         segment_move(c, &j->segment, c->segment);
     else

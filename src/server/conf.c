@@ -569,6 +569,10 @@ int conf_read(struct conf *c, const char *name, struct str text,
         check_together(c, name, errors);
     /* At 8 bytes each they take an eighth of a segment. */
     c->limits.numbers_max = c->segment_size / 64;
+    /* With what else may be in the same entry, see STEP_RECORDS. */
+    c->limits.image_max = c->segment_size - (384 << 10);
+    if (c->limits.image_max > 15 << 20)
+        c->limits.image_max = 15 << 20;
     mem_free(r.named);
     mem_free(r.limiters);
     return buf_size(errors) == before ? 0 : -EINVAL;

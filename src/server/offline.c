@@ -181,7 +181,7 @@ static struct core *new_core(void)
     core_limits_init(&l);
     l.payload_max = l.result_max = l.memory_max = l.retain_bytes = NO_BOUND;
     l.queues_max = l.limiters_max = l.groups_max = l.members_max = NO_BOUND;
-    l.depth_max = l.retain_jobs = l.numbers_max = NO_BOUND;
+    l.depth_max = l.retain_jobs = l.numbers_max = l.image_max = NO_BOUND;
     return core_new(&l);
 }
 

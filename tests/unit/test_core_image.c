@@ -280,6 +280,35 @@ START_TEST(a_replay_that_is_given_up_leaves_nothing)
 }
 END_TEST
 
+/* An entry that no store takes would end the daemon, at each start anew. */
+START_TEST(a_job_too_large_for_an_image_stays_where_it_is)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    struct core_event fail;
+    static char detail[3000];
+    size_t next = 0;
+    uint64_t id;
+
+    d->limits.image_max = sizeof(detail);
+    core_configure(d->core, &d->limits);
+    ev.u.submit.retry = 2;
+    id = submit_event(d, &ev);
+    memset(detail, 'x', sizeof(detail));
+    fail = a_report(EVENT_FAIL, take(d), "exit:1");
+    fail.u.report.detail = (struct str){detail, sizeof(detail)};
+    ck_assert(is_ok(ask(d, 9, &fail)));
+    next_segment(d);
+    compact_some(d, &next, SIZE_MAX);
+    ck_assert_uint_lt(d->trimmed, d->segment);
+    daemon_crash(d);
+    ck_assert(job(d, id).found);
+    d->limits.image_max = 2 * sizeof(detail);
+    core_configure(d->core, &d->limits);
+    daemon_free(d); /* compacts it */
+}
+END_TEST
+
 /* Jobs that ask for the same share it, also after they were written again. */
 START_TEST(images_share_what_jobs_have_in_common)
 {
@@ -314,6 +343,7 @@ int main(void)
         an_end_between_two_images_counts,
         a_group_goes_when_its_last_members_are_written,
         a_queue_whose_image_was_lost_is_made_up,
+        a_job_too_large_for_an_image_stays_where_it_is,
         a_replay_forgets_the_oldest_outcomes,
         a_replay_that_is_given_up_leaves_nothing,
         images_share_what_jobs_have_in_common,
