@@ -90,14 +90,24 @@ static void look(struct ledger *l)
     struct ledger_compaction *k = &l->compaction;
     int64_t live = core_live_bytes(l->core);
     struct store_stats s;
+    bool over;
 
+    store_stats(l->store, &s);
+    over = s.first_segment < s.last_segment &&
+           (int64_t)s.used_bytes >
+               live / 100 * k->percent + (int64_t)s.segment_bytes;
     k->rest -= k->unlooked;
     k->unlooked = 0;
-    store_stats(l->store, &s);
     k->spared = (int64_t)s.segment_bytes / 8;
-    k->on = !k->damaged && k->rest <= 0 && s.first_segment < s.last_segment &&
-            (int64_t)s.used_bytes >
-                live / 100 * k->percent + (int64_t)s.segment_bytes * 3 / 2;
+    /* When all was written twice and that did not help it is as short as it
+     * gets, whatever is thought to live: a quarter more must come first. */
+    if (!over)
+        k->mark = k->written;
+    if (k->written - k->mark > 2 * s.used_bytes) {
+        k->rest = (int64_t)s.used_bytes / 4;
+        k->mark = k->written;
+    }
+    k->on = over && !k->damaged && k->rest <= 0;
     if (!k->on)
         k->credit = 0;
 }
@@ -282,17 +292,6 @@ static int64_t compactable(const struct ledger *l)
     return bytes;
 }
 
-/* All was read and is as short as it gets, whatever is thought to live: a
- * quarter of that must come before it is looked at again. */
-static void rest(struct ledger *l)
-{
-    struct store_stats s;
-
-    store_stats(l->store, &s);
-    l->compaction.on = false;
-    l->compaction.rest = (int64_t)s.used_bytes / 4;
-}
-
 static void compact(struct ledger *l)
 {
     struct ledger_compaction *k = &l->compaction;
@@ -318,7 +317,7 @@ static void compact(struct ledger *l)
     l->stepping = false;
     k->credit -= (int64_t)got;
     if (got == 0)
-        rest(l);
+        k->on = false;
     if (rc == 0)
         return;
     k->on = false;

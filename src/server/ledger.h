@@ -92,13 +92,14 @@ struct ledger {
     bool stepping;         /* the core or its effects are in use */
 
     struct ledger_compaction {
-        uint32_t percent; /* of what is live: more than this and a segment and
-                           * a half is too much */
+        uint32_t percent; /* of what is live: more than this and a
+                           * segment is too much */
         uint32_t pace;    /* bytes read for each that is appended */
         bool on;          /* there is too much */
         bool damaged;
         int64_t unlooked; /* bytes appended since that was looked at */
         int64_t credit;   /* bytes that may be read now */
+        uint64_t mark;    /* `written` when there was last not too much */
         int64_t rest;     /* bytes to be appended before it is on again */
         int64_t spared;   /* bytes of the reserve of a full disk */
         uint64_t written; /* bytes so far */

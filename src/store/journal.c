@@ -745,13 +745,16 @@ static int journal_scan(struct store *s, size_t bytes, store_replay_fn *fn,
 static void journal_stats(const struct store *s, struct store_stats *out)
 {
     const struct journal *j = container_of(s, const struct journal, base);
+    uint32_t first;
 
     *out = j->stats;
     out->last_segment = j->tail.header.number;
     out->segments = out->last_segment - out->first_segment + 1;
     out->segment_bytes = j->segment_bytes;
+    /* Those that are about to go are as good as gone. */
+    first = j->trimmed > out->first_segment ? j->trimmed : out->first_segment;
     out->used_bytes =
-        (uint64_t)(out->segments - 1) * j->segment_bytes + j->tail.end;
+        (uint64_t)(out->last_segment - first) * j->segment_bytes + j->tail.end;
 }
 
 /* -- Replay ------------------------------------------------------------- */
