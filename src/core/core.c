@@ -932,7 +932,7 @@ static void dispatch(struct core *c, const struct core_event *ev)
         c->images_next = c->limiter_images_next = 0;
         return;
     case EVENT_DISK_FULL:
-        full_set(c, ev->u.full.on, ev->u.full.room);
+        full_set(c, ev);
         return;
     case EVENT_DRAIN:
         drain(c, ev->u.on);

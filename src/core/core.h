@@ -367,6 +367,7 @@ struct core_event {
          * Beyond that a step may go by what follows from one event. */
         struct {
             bool on;
+            bool bounded; /* by disk-max, and not by the disk */
             int64_t room;
         } full;
         int64_t work; /* WATCH: what the news of one fact takes of the work

@@ -67,7 +67,7 @@ static const char *refusal(const struct core *c, const struct job *j,
         return "the daemon is shutting down";
     *code = CORE_ERR_DISKFULL;
     if (c->disk_full)
-        return DISK_FULL_TEXT;
+        return full_text(c);
     *code = CORE_ERR_OOM;
     if (c->memory + (int64_t)j->payload_len > c->limits.memory_max)
         return "memory-max is reached";

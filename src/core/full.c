@@ -19,12 +19,22 @@ static void ask_anew(struct core *c)
     }
 }
 
+const char *full_text(const struct core *c)
+{
+    return c->disk_bounded ? "the journal cannot grow: [journal] disk-max is "
+                             "reached"
+                           : "the journal cannot grow: the disk is full";
+}
+
 /* Nothing starts meanwhile, so what is attended now is not then, and the other
  * way round. */
-void full_set(struct core *c, bool on, int64_t room)
+void full_set(struct core *c, const struct core_event *ev)
 {
+    bool on = ev->u.full.on;
+
     c->disk_full = on;
-    c->room = room;
+    c->disk_bounded = ev->u.full.bounded;
+    c->room = ev->u.full.room;
     if (!c->started)
         return;
     if (!on)
@@ -43,7 +53,7 @@ bool core_may_grow(struct core *c, struct client_id client)
 {
     if (LIKELY(!c->disk_full))
         return true;
-    reply_error(c, client, CORE_ERR_DISKFULL, DISK_FULL_TEXT);
+    reply_error(c, client, CORE_ERR_DISKFULL, "%s", full_text(c));
     return false;
 }
 

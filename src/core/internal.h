@@ -414,6 +414,7 @@ struct core {
     struct slabs slabs; /* of jobs, what they have, and payloads */
     uint64_t next_id;
     bool started, disk_full, draining;
+    bool disk_bounded; /* volatile: while it is full: by disk-max */
     int64_t room; /* volatile: that can be recorded while the disk is full */
     bool dropped; /* the replay has dropped numbers of some session */
     int64_t news_work; /* volatile: of EVENT_WATCH; 0: no EFFECT_NEWS */
@@ -499,8 +500,8 @@ bool core_work(struct core *c);
 bool core_work_unrecorded(struct core *c);
 
 /* full.c */
-#define DISK_FULL_TEXT "the journal cannot grow: the disk is full"
-void full_set(struct core *c, bool on, int64_t room);
+const char *full_text(const struct core *c);
+void full_set(struct core *c, const struct core_event *ev);
 /* May this be done while the disk is full? False: answered. */
 bool full_allows(struct core *c, const struct core_event *ev);
 /* Nothing new is recorded while the disk is full. False: answered. */

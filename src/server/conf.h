@@ -41,6 +41,7 @@ enum conf_kind {
     CONF_TIME,    /* int64_t, milliseconds */
     CONF_TIME_OR, /* the same, or none: CORE_NONE */
     CONF_SIZE,    /* int64_t, bytes */
+    CONF_SIZE_OR, /* the same, or none: CORE_NONE */
     CONF_MODE,    /* int64_t, written in octal */
     CONF_YESNO,   /* bool */
     CONF_LEVEL,   /* enum log_level */
@@ -113,6 +114,10 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
     X("journal", "segment-size", segment_size, SIZE, "64M",                    \
       CONF_M, CONF_G, RESTART,                                                 \
       "Size of one file of the journal.")                                      \
+    X("journal", "disk-max", disk_max, SIZE_OR, "none",                        \
+      4 * CONF_M, 1024 * CONF_T, RELOAD,                                       \
+      "Most bytes of all its files; then it is as if the disk were full; "     \
+      "none: no bound. At least four times segment-size.")                     \
     X("limits", "payload-max", limits.payload_max, SIZE, "1M",                 \
       1, 8 * CONF_M, RELOAD,                                                   \
       "Most bytes of the payload of one job.")                                 \
@@ -277,7 +282,7 @@ struct conf {
     int64_t subscriptions_max, client_subscriptions_max, patterns_max;
     enum conf_store store;
     enum store_sync sync;
-    int64_t sync_interval_ms, segment_size;
+    int64_t sync_interval_ms, segment_size, disk_max;
     struct core_limits limits;
     bool runner_start;
     int64_t runner_stop_grace_ms; /* how long it may take to end */

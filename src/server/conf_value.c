@@ -62,12 +62,12 @@ static const struct unit *kind_units(enum conf_kind kind)
 {
     if (kind == CONF_TIME || kind == CONF_TIME_OR)
         return time_units;
-    return kind == CONF_SIZE ? size_units : NULL;
+    return kind == CONF_SIZE || kind == CONF_SIZE_OR ? size_units : NULL;
 }
 
 static bool may_be_none(enum conf_kind kind)
 {
-    return kind == CONF_TIME_OR || kind == CONF_INT_OR;
+    return kind == CONF_TIME_OR || kind == CONF_INT_OR || kind == CONF_SIZE_OR;
 }
 
 static int parse_number(enum conf_kind kind, const char *text, int64_t *out)
@@ -138,6 +138,7 @@ static const char *const *kind_words(enum conf_kind kind, size_t *count)
     case CONF_TIME:
     case CONF_TIME_OR:
     case CONF_SIZE:
+    case CONF_SIZE_OR:
     case CONF_MODE:
     case CONF_PATH:
     case CONF_NAME:
@@ -168,6 +169,7 @@ static unsigned get_choice(enum conf_kind kind, const void *at)
     case CONF_TIME:
     case CONF_TIME_OR:
     case CONF_SIZE:
+    case CONF_SIZE_OR:
     case CONF_MODE:
     case CONF_PATH:
     case CONF_NAME:
@@ -413,6 +415,7 @@ int conf_value_parse(const struct conf_setting *s, const char *text, void *at)
     case CONF_TIME:
     case CONF_TIME_OR:
     case CONF_SIZE:
+    case CONF_SIZE_OR:
     case CONF_MODE:
     case CONF_INT_OR:
         rc = parse_number(s->kind, text, &n);
@@ -459,6 +462,7 @@ void conf_value_format(const struct conf_setting *s, const void *at,
     case CONF_TIME:
     case CONF_TIME_OR:
     case CONF_SIZE:
+    case CONF_SIZE_OR:
     case CONF_MODE:
     case CONF_INT_OR:
         format_number(s->kind, *(const int64_t *)at, out);
@@ -505,6 +509,7 @@ void conf_value_expected(const struct conf_setting *s, struct buf *out)
         [CONF_TIME] = "a duration (ms, s, m, h, d)",
         [CONF_TIME_OR] = "none or a duration (ms, s, m, h, d)",
         [CONF_SIZE] = "a size (bytes, or K, M, G, T)",
+        [CONF_SIZE_OR] = "none or a size (bytes, or K, M, G, T)",
         [CONF_MODE] = "permissions in octal",
         [CONF_INT_OR] = "none or an integer",
     };
@@ -516,6 +521,7 @@ void conf_value_expected(const struct conf_setting *s, struct buf *out)
     case CONF_TIME:
     case CONF_TIME_OR:
     case CONF_SIZE:
+    case CONF_SIZE_OR:
     case CONF_MODE:
     case CONF_INT_OR:
         buf_printf(out, "%s from ", nouns[s->kind]);
@@ -583,6 +589,7 @@ const char *conf_value_noun(enum conf_kind kind)
     case CONF_TIME_OR:
         return "a duration";
     case CONF_SIZE:
+    case CONF_SIZE_OR:
         return "a size";
     case CONF_MODE:
         return "octal";

@@ -375,9 +375,11 @@ static void on_full(struct ledger *l, bool full)
 
     e->room_again = !full;
     if (full)
-        log_warn("the disk is full: nothing new is accepted or started");
+        log_warn("%s: nothing new is accepted or started",
+                 l->store->bounded ? "the journal has reached disk-max"
+                                   : "the disk is full");
     else
-        log_info("the disk has room again");
+        log_info("the journal has room again");
 }
 
 static uint64_t on_output_end(const struct ledger_reader *r)

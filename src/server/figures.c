@@ -134,6 +134,9 @@ static void info_persistence(struct info *i)
     line(i, "store_entries", (int64_t)stats.entries);
     line(i, "store_bytes", (int64_t)stats.bytes);
     line(i, "store_disk_bytes", (int64_t)stats.disk_bytes);
+    line(i, "store_disk_max",
+         stats.disk_max ? (int64_t)stats.disk_max : CORE_NONE);
+    line(i, "store_bounded", s->full && s->bounded);
     line(i, "store_segments", stats.segments);
     line(i, "store_first_segment", stats.first_segment);
     line(i, "store_last_segment", stats.last_segment);

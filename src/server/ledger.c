@@ -191,13 +191,16 @@ static void tell_full(struct ledger *l)
     struct core_event ev;
 
     l->room = s->room;
-    if (l->full == s->full && (!s->full || s->room <= before))
+    if (l->full == s->full &&
+        (!s->full || (s->room <= before && l->bounded == s->bounded)))
         return;
     if (l->full != s->full)
         l->hooks->full(l, s->full);
     l->full = s->full;
+    l->bounded = s->bounded;
     ev = news(l, EVENT_DISK_FULL);
     ev.u.full.on = s->full;
+    ev.u.full.bounded = s->bounded;
     ev.u.full.room = (int64_t)s->room;
     step(l, &ev);
 }

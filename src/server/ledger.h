@@ -86,7 +86,7 @@ struct ledger {
     uint64_t trim_pos;     /* when that is durable ... */
     uint32_t trim_segment; /* ... this may be trimmed; 0: nothing */
     uint32_t segment;      /* as the core knows it */
-    bool full;             /* likewise */
+    bool full, bounded;    /* likewise */
     uint64_t room;         /* of the full disk, when that was last looked at */
     int64_t watched;       /* likewise */
     bool stepping;         /* the core or its effects are in use */

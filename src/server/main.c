@@ -490,6 +490,11 @@ static void check_listeners(const struct daemon *d, const struct conf *wanted,
     }
 }
 
+static uint64_t disk_max(const struct daemon *d)
+{
+    return d->conf.disk_max == CORE_NONE ? 0 : (uint64_t)d->conf.disk_max;
+}
+
 /* All or nothing: a file with a mistake changes nothing. */
 static void reload(struct daemon *d)
 {
@@ -513,6 +518,7 @@ static void reload(struct daemon *d)
     if (buf_size(&errors) == 0) {
         log_set_level(d->conf.log_level);
         engine_configure(d->engine, &d->options);
+        store_bound(d->store, disk_max(d));
         if (d->state != DAEMON_LOADING) /* else it is going to */
             set_queues_and_limiters(d);
         log_info("reloaded");
@@ -606,6 +612,7 @@ static int open_store(struct daemon *d)
         .sync = d->conf.sync,
         .interval_ms = (uint32_t)d->conf.sync_interval_ms,
         .segment_bytes = (uint64_t)d->conf.segment_size,
+        .disk_max = disk_max(d),
         .threaded = true,
         /* A few dozen requests that wait for one sync: handing it to another
          * thread would take longer than the loop could gain by it. */

@@ -412,6 +412,7 @@ static void ask_keeper(struct journal *j)
     if (k.error)
         set_error(j, k.error, text);
     j->starved = k.starved;
+    j->base.bounded = k.bounded;
     j->stats.first_segment = k.first;
     j->stats.disk_bytes = k.disk_bytes;
     update_full(j);
@@ -728,6 +729,14 @@ static void journal_trim(struct store *s, uint32_t segment)
     if (!j->error)
         trim_synced(j);
     ask_keeper(j);
+}
+
+static void journal_bound(struct store *s, uint64_t disk_max)
+{
+    struct journal *j = journal_of(s);
+
+    j->stats.disk_max = disk_max;
+    keeper_bound(&j->keeper, disk_max);
 }
 
 static int journal_scan(struct store *s, size_t bytes, store_replay_fn *fn,
@@ -1048,6 +1057,7 @@ static const struct store_ops journal_ops = {
     .commit = journal_commit,
     .error = journal_error,
     .trim = journal_trim,
+    .bound = journal_bound,
     .scan = journal_scan,
     .tick = journal_tick,
     .stats = journal_stats,
@@ -1087,6 +1097,7 @@ int store_journal_open(const struct store_journal_options *options,
     };
     j->dir.path = j->path;
     keeper_init(&j->keeper, &j->dir, bytes, notify, j);
+    journal_bound(&j->base, options->disk_max);
     scan_init(&j->scan, &j->dir);
     ASSERT(pthread_mutex_init(&j->mutex, NULL) == 0);
     keeper_init_cond(&j->wake);

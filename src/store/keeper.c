@@ -76,22 +76,38 @@ static uint64_t file_size(const struct segment_dir *d, enum segment_name kind,
     return size < 0 ? 0 : (uint64_t)size;
 }
 
+static int remove_spare(struct keeper *k, uint32_t number)
+{
+    char path[SEGMENT_PATH_MAX];
+
+    segment_path(k->dir, SEGMENT_NAME_SPARE, number, path);
+    return k->dir->io->unlink(k->dir->io->arg, path);
+}
+
 static void make_spare(struct keeper *k)
 {
     uint32_t old = k->old, number = old ? old : ++k->numbers;
-    uint64_t before = 0;
+    uint64_t max = k->disk_max, disk_bytes = k->state.disk_bytes, before = 0;
+    bool beyond;
     int fd = -1, rc;
 
     unlock(k);
     if (old)
         before = file_size(k->dir, SEGMENT_NAME_SPARE, old);
-    rc = segment_make_spare(k->dir, number, k->segment_bytes, old == 0,
-                            is_stopping, k, &fd);
+    beyond = max > 0 && disk_bytes - before + k->segment_bytes > max;
+    if (!beyond)
+        rc = segment_make_spare(k->dir, number, k->segment_bytes, old == 0,
+                                is_stopping, k, &fd);
+    else
+        rc = old ? remove_spare(k, old) : -ENOSPC;
     lock(k);
+    if (beyond && old && rc != 0)
+        before = 0; /* it stays, and is met again at the next start */
     k->old = 0;
     k->state.disk_bytes -= before;
-    k->state.starved = rc != 0;
-    if (rc == 0) {
+    k->state.starved = beyond || rc != 0;
+    k->state.bounded = beyond;
+    if (!k->state.starved) {
         k->state.disk_bytes += k->segment_bytes;
         k->spare_fd = fd;
         k->spare = number;
@@ -155,7 +171,8 @@ static bool step(struct keeper *k, bool retry)
         make_spare(k);
         worked = !k->state.starved;
     }
-    if (k->state.error || k->state.starved != before.starved)
+    if (k->state.error || k->state.starved != before.starved ||
+        k->state.bounded != before.bounded)
         k->changed_fn(k->arg);
     return worked;
 }
@@ -222,9 +239,6 @@ void keeper_clear(struct keeper *k)
 void keeper_adopt(struct keeper *k, const uint32_t *spares, size_t len,
                   uint32_t first, uint64_t disk_bytes)
 {
-    const struct store_io *io = k->dir->io;
-    char path[SEGMENT_PATH_MAX];
-
     k->state.first = first;
     k->state.disk_bytes = disk_bytes;
     for (size_t i = 0; i < len; i++) {
@@ -235,8 +249,7 @@ void keeper_adopt(struct keeper *k, const uint32_t *spares, size_t len,
             k->state.disk_bytes +=
                 file_size(k->dir, SEGMENT_NAME_SPARE, spares[i]);
         } else {
-            segment_path(k->dir, SEGMENT_NAME_SPARE, spares[i], path);
-            (void)io->unlink(io->arg, path); /* what stays is met again */
+            (void)remove_spare(k, spares[i]); /* what stays is met again */
         }
     }
 }
@@ -303,6 +316,13 @@ void keeper_trim(struct keeper *k, uint32_t segment)
         ASSERT(pthread_cond_signal(&k->wake) == 0);
     unlock(k);
     keeper_work(k, false);
+}
+
+void keeper_bound(struct keeper *k, uint64_t disk_max)
+{
+    lock(k);
+    k->disk_max = disk_max; /* whoever starves tries again every second */
+    unlock(k);
 }
 
 void keeper_get_state(struct keeper *k, struct keeper_state *out,

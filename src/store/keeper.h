@@ -21,7 +21,8 @@
 #include "store/segment.h"
 
 struct keeper_state {
-    bool starved;   /* no spare, and the last attempt to make one failed */
+    bool starved;   /* no spare, and the last attempt to make one failed, */
+    bool bounded;   /* because it would be beyond the bound */
     uint32_t first; /* oldest segment */
     uint64_t disk_bytes;
     int error; /* final */
@@ -46,6 +47,7 @@ struct keeper {
     uint32_t old;     /* number of a used file to make one from; 0: none */
     uint32_t numbers; /* highest number given to a spare */
     uint32_t trim_to;
+    uint64_t disk_max; /* 0: no bound */
 };
 
 /* Lends dir and arg until keeper_clear. */
@@ -76,6 +78,10 @@ void keeper_wait(struct keeper *k);
 
 /* No segment before that number is needed any more. */
 void keeper_trim(struct keeper *k, uint32_t segment);
+
+/* No spare is made that lets the files take more bytes; 0: no bound. What is
+ * there already stays. */
+void keeper_bound(struct keeper *k, uint64_t disk_max);
 
 void keeper_get_state(struct keeper *k, struct keeper_state *out,
                       char text[STORE_TEXT_MAX]);

@@ -52,6 +52,12 @@ static void memory_trim(struct store *s, uint32_t segment)
     (void)segment;
 }
 
+static void memory_bound(struct store *s, uint64_t disk_max)
+{
+    (void)s;
+    (void)disk_max;
+}
+
 static int memory_scan(struct store *s, size_t bytes, store_replay_fn *fn,
                        void *arg, size_t *got, char text[STORE_TEXT_MAX])
 {
@@ -85,6 +91,7 @@ static const struct store_ops memory_ops = {
     .commit = memory_nothing,
     .error = memory_error,
     .trim = memory_trim,
+    .bound = memory_bound,
     .scan = memory_scan,
     .tick = memory_nothing,
     .stats = memory_stats,

@@ -40,6 +40,7 @@ struct store_stats {
     uint64_t sync_us_total; /* time spent in them */
     uint64_t sync_us_max;
     uint64_t disk_bytes; /* size of all files, spares included */
+    uint64_t disk_max;   /* its bound; 0: none */
     uint32_t segments;   /* files in use, spares not included */
     uint32_t first_segment, last_segment;
     uint64_t replayed_entries, replayed_bytes;
@@ -66,6 +67,7 @@ struct store_ops {
     void (*commit)(struct store *s);
     int (*error)(const struct store *s, char text[STORE_TEXT_MAX]);
     void (*trim)(struct store *s, uint32_t segment);
+    void (*bound)(struct store *s, uint64_t disk_max);
     int (*scan)(struct store *s, size_t bytes, store_replay_fn *fn, void *arg,
                 size_t *got, char text[STORE_TEXT_MAX]);
     void (*tick)(struct store *s);
@@ -82,6 +84,7 @@ struct store {
     uint32_t segment;  /* where the next append goes, at the earliest */
     bool full;         /* no room to extend: refuse what is new, finish the
                         * rest (a reserve is kept for that) */
+    bool bounded;      /* while full: what is reached is disk_max */
     uint64_t room;     /* while full: bytes of entries and their frames (16
                         * each) that the reserve has room for; a little more
                         * is kept for the last one */
@@ -161,6 +164,13 @@ static inline void store_trim(struct store *s, uint32_t segment)
     s->ops->trim(s, segment);
 }
 
+/* The files may take that many bytes together, as disk_max of the options;
+ * 0: no bound. */
+static inline void store_bound(struct store *s, uint64_t disk_max)
+{
+    s->ops->bound(s, disk_max);
+}
+
 /*
  * Reads on in the oldest segments, from where the last call ended: entries of
  * about so many bytes, for compaction. *got = their bytes; 0: all entries
@@ -221,7 +231,10 @@ struct store_journal_options {
     enum store_sync sync;
     uint32_t interval_ms;   /* for STORE_SYNC_INTERVAL */
     uint64_t segment_bytes; /* 64 KiB to 1 GiB; 0: 64 MiB */
-    bool threaded;          /* false: all in the caller (simulator) */
+    /* No file is made beyond so many bytes: then it is as if the disk were
+     * full. 0: no bound. */
+    uint64_t disk_max;
+    bool threaded; /* false: all in the caller (simulator) */
     /* A commit of up to so many bytes is written and synced by the caller
      * itself as long as the disk is fast, which costs less than waking the
      * helper. 0: never. Only with STORE_SYNC_ALWAYS and threads. */

@@ -106,6 +106,12 @@ static int late_scan(struct store *s, size_t bytes, store_replay_fn *fn,
     return 0;
 }
 
+static void late_bound(struct store *s, uint64_t disk_max)
+{
+    (void)s; /* a disk is full when the world says so */
+    (void)disk_max;
+}
+
 static void late_tick(struct store *s)
 {
     (void)s; /* late_end is what comes of it */
@@ -130,6 +136,7 @@ void late_init(struct late *l, const struct late_hooks *hooks, void *arg,
         .commit = late_commit,
         .error = late_error,
         .trim = late_trim,
+        .bound = late_bound,
         .scan = late_scan,
         .tick = late_tick,
         .stats = late_stats,

@@ -734,6 +734,90 @@ START_TEST(a_full_disk_leaves_a_reserve_and_recovers)
 }
 END_TEST
 
+static uint64_t disk_bytes(const struct world *w)
+{
+    struct store_stats stats;
+
+    store_stats(w->s, &stats);
+    return stats.disk_bytes;
+}
+
+START_TEST(a_journal_is_full_at_its_bound_and_recovers)
+{
+    struct world *w = world_new(1);
+
+    w->options.disk_max = 4 * SEGMENT + 100;
+    MUST_EQ(world_open(w, 1), 0);
+    while (!w->s->full) {
+        world_fill(w, 5, 5);
+        MUST(disk_bytes(w) <= w->options.disk_max);
+    }
+    MUST(w->s->bounded && w->s->segment == 4);
+    while (w->s->room > 0)
+        world_fill(w, 1, 1);
+    MUST(!w->s->held && disk_bytes(w) <= w->options.disk_max);
+    store_tick(w->s);
+    MUST(w->s->full);
+
+    if (_i == 0)
+        store_trim(w->s, 3);
+    else
+        store_bound(w->s, _i == 1 ? 6 * SEGMENT : 0);
+    store_tick(w->s);
+    MUST(!w->s->full);
+    world_fill(w, 300, 10);
+    MUST(disk_bytes(w) <= (_i == 0 ? 4 : 6) * SEGMENT);
+    world_close(w);
+    MUST_EQ(world_open(w, first_entry(w)), 0);
+    world_free(w);
+}
+END_TEST
+
+START_TEST(a_bound_that_is_lowered_removes_what_is_trimmed)
+{
+    struct world *w = world_new(1);
+
+    MUST_EQ(world_open(w, 1), 0);
+    while (w->s->segment < 7)
+        world_fill(w, 5, 5);
+    store_bound(w->s, 4 * SEGMENT);
+    for (uint32_t first = 2; first <= 6; first++) {
+        uint64_t before = disk_bytes(w);
+
+        store_trim(w->s, first);
+        store_tick(w->s);
+        world_fill(w, 1, 1);
+        MUST(disk_bytes(w) <= before);
+    }
+    MUST(!w->s->full);
+    while (w->s->segment < 12) {
+        world_fill(w, 5, 5);
+        store_trim(w->s, w->s->segment - 1);
+        store_tick(w->s);
+        MUST(disk_bytes(w) <= 4 * SEGMENT);
+    }
+    world_free(w);
+}
+END_TEST
+
+/* What fills the disk decides what is said of it. */
+START_TEST(a_full_disk_below_the_bound_is_not_the_bounds)
+{
+    struct world *w = world_new(1);
+
+    w->options.disk_max = 5 * SEGMENT;
+    w->disk.room = 3 * SEGMENT;
+    MUST_EQ(world_open(w, 1), 0);
+    while (!w->s->full)
+        world_fill(w, 5, 5);
+    MUST(!w->s->bounded);
+    store_bound(w->s, SEGMENT);
+    store_tick(w->s);
+    MUST(w->s->full && w->s->bounded);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(what_the_reserve_has_no_room_for_waits_and_is_not_lost)
 {
     struct world *w = world_new(1);
@@ -1230,6 +1314,9 @@ static Suite *journal_suite(void)
     tcase_add_test(t, a_newer_format_and_a_damaged_header_are_refused);
     tcase_add_loop_test(t, a_failed_write_or_sync_is_final, 0, 12);
     tcase_add_loop_test(t, a_full_disk_leaves_a_reserve_and_recovers, 0, 2);
+    tcase_add_loop_test(t, a_journal_is_full_at_its_bound_and_recovers, 0, 3);
+    tcase_add_test(t, a_bound_that_is_lowered_removes_what_is_trimmed);
+    tcase_add_test(t, a_full_disk_below_the_bound_is_not_the_bounds);
     tcase_add_loop_test(
         t, what_the_reserve_has_no_room_for_waits_and_is_not_lost, 0, 3);
     tcase_add_loop_test(t, a_full_disk_is_known_after_a_restart, 0, 2);
