@@ -217,7 +217,7 @@ static bool will_run_again(const struct core *c, const struct job *j,
 static void requeue(struct core *c, struct job *j,
                     const struct record_verdict *v)
 {
-    struct queue *q = j->queue;
+    struct queue *q = job_queue(j);
 
     core_record(c, &(struct record){.type = RECORD_REQUEUE,
                                     .at_ms = c->now_ms,

@@ -93,7 +93,7 @@ static void check_dead(const struct core *c)
         int64_t here = 0;
 
         list_foreach (it, &q->dead) {
-            ASSERT(list_entry(it, struct dead, of_queue)->job->queue == q);
+            ASSERT(job_queue(list_entry(it, struct dead, of_queue)->job) == q);
             here++;
         }
         ASSERT(here == q->ndead);
@@ -112,7 +112,7 @@ static void check_job(const struct core *c, struct job *j, void *arg)
     t->states[j->state]++;
     t->jobs++;
     t->payload += j->payload_len;
-    ASSERT((j->payload == NULL) == (j->state == JOB_FINISHED && !is_dead(j)));
+    ASSERT(j->state != JOB_FINISHED || is_dead(j) || j->payload_len == 0);
     ASSERT(!is_dead(j) ||
            (j->state == JOB_FINISHED && !j->extra->retried &&
             j->u.end->outcome == OUTCOME_FAILED && j->extra->dead->job == j));
@@ -238,7 +238,7 @@ static uint32_t check_share(const struct queue *q, const struct share *s, int p)
     list_foreach (it, &s->jobs) {
         const struct job *j = list_entry(it, struct job, link);
 
-        ASSERT(j->queue == q && j->priority == p && j->state == JOB_READY &&
+        ASSERT(job_queue(j) == q && j->priority == p && j->state == JOB_READY &&
                j->group == s->group);
     }
     return 1;
@@ -262,7 +262,8 @@ static void check_queue(const struct queue *q)
         list_foreach (it, &q->ready[p]) {
             const struct job *j = list_entry(it, struct job, link);
 
-            ASSERT(j->queue == q && j->priority == p && j->state == JOB_READY);
+            ASSERT(job_queue(j) == q && j->priority == p &&
+                   j->state == JOB_READY);
         }
     }
     list_foreach (it, &q->delayed)
@@ -350,7 +351,7 @@ static void check_lanes(const struct group *g)
         list_foreach (ji, &lane->jobs) {
             const struct job *j = list_entry(ji, struct job, link);
 
-            ASSERT(j->state == JOB_PARKED && j->queue == lane->queue);
+            ASSERT(j->state == JOB_PARKED && job_queue(j) == lane->queue);
             ASSERT(j->priority == lane->priority);
         }
         ASSERT(list_empty(&lane->jobs) || heap_has(&lane->open) || is_full(g));
@@ -368,7 +369,7 @@ static void check_limit_lane(const struct core *c, const struct lane *lane)
     list_foreach (it, &lane->jobs) {
         const struct job *j = list_entry(it, struct job, link);
 
-        ASSERT(j->state == JOB_PARKED && j->queue == lane->queue);
+        ASSERT(j->state == JOB_PARKED && job_queue(j) == lane->queue);
         ASSERT(j->priority == lane->priority && j->extra->lane == lane);
         ASSERT(j->extra->needs == lane->needs &&
                j->node.hash >= first->node.hash);
@@ -492,7 +493,7 @@ static void each_job(const struct core *c, struct job *j, void *arg)
     (void)c;
     e->fn(e->arg, &(struct core_thing){
                       .id = j->node.hash,
-                      .queue = {j->queue->name, j->queue->name_len},
+                      .queue = {job_queue(j)->name, job_queue(j)->name_len},
                       .state = job_state_name((enum job_state)j->state),
                       .attempt = j->attempt});
 }
@@ -638,12 +639,12 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
     (void)c;
     if (j->state == JOB_FINISHED)
         return; /* may have been forgotten meanwhile */
-    h = mix(h, j->queue->id);
+    h = mix(h, job_queue(j)->id);
     h = mix(h, j->group->id);
     h = mix(h, j->attempt);
     h = mix(h, j->priority);
     h = mix(h, (uint64_t)j->submitted_ms);
-    h = mix(h, map_hash(j->payload, j->payload_len));
+    h = mix(h, map_hash(job_payload(j).p, j->payload_len));
     /* One may also be there for who waits, which is volatile. */
     h = mix(h, digest_extra(j->extra ? j->extra : &nothing));
     h = mix(h, (uint64_t)j->options->timeout_ms);

@@ -19,10 +19,11 @@ void dead_add(struct core *c, struct job *j)
     struct dead *d = mem_alloc(sizeof(*d));
 
     d->job = j;
+    d->payload = j->u.payload;
     list_push_back(&c->dead, &d->all);
-    list_push_back(&j->queue->dead, &d->of_queue);
+    list_push_back(&job_queue(j)->dead, &d->of_queue);
     c->ndead++;
-    j->queue->ndead++;
+    job_queue(j)->ndead++;
     job_extra(c, j)->dead = d;
     account(c, sizeof(*d));
 }
@@ -36,7 +37,7 @@ void dead_remove(struct core *c, struct job *j)
     list_remove(&d->all);
     list_remove(&d->of_queue);
     c->ndead--;
-    j->queue->ndead--;
+    job_queue(j)->ndead--;
     j->extra->dead = NULL;
     account(c, -(int64_t)sizeof(*d));
     mem_free(d);
@@ -44,8 +45,9 @@ void dead_remove(struct core *c, struct job *j)
 
 int64_t dead_keep_ms(const struct core *c, const struct job *j)
 {
-    return max_i64(j->options->keep_ms, min_i64(j->queue->settings.dead_keep_ms,
-                                                c->limits.keep_max_ms));
+    return max_i64(
+        j->options->keep_ms,
+        min_i64(job_queue(j)->settings.dead_keep_ms, c->limits.keep_max_ms));
 }
 
 /* --------------------------------------------------------------- decisions */
@@ -72,10 +74,10 @@ static const char *refusal(const struct core *c, const struct job *j,
     if (c->memory + (int64_t)j->payload_len > c->limits.memory_max)
         return "memory-max is reached";
     *code = CORE_ERR_CLOSED;
-    if (j->queue->door != DOOR_OPEN)
+    if (job_queue(j)->door != DOOR_OPEN)
         return "its queue is closed";
     *code = CORE_ERR_QUEUEFULL;
-    if (!queue_has_room(j->queue, j->payload_len))
+    if (!queue_has_room(job_queue(j), j->payload_len))
         return "its queue is full";
     *code = CORE_ERR_NOLIMITER;
     if (j->extra->needs && !needs_exist(j->extra->needs))
@@ -91,14 +93,14 @@ static struct options options_again(const struct core *c, const struct job *j)
     if (o.deadline_ms != CORE_NONE && c->now_ms >= o.deadline_ms)
         o.deadline_ms = CORE_NONE;
     if (o.expires_ms != CORE_NONE)
-        o.expires_ms = c->now_ms + (o.expires_ms - j->submitted_ms);
+        o.expires_ms = c->now_ms + (o.expires_ms - (int64_t)j->submitted_ms);
     return o;
 }
 
 static uint64_t run_again(struct core *c, const struct job *j)
 {
     const struct extra *x = j->extra;
-    struct queue *q = j->queue;
+    struct queue *q = job_queue(j);
     bool own_options = j->options != q->defaults;
     struct record r = {
         .type = RECORD_JOB,
@@ -109,7 +111,7 @@ static uint64_t run_again(struct core *c, const struct job *j)
                   .priority = j->priority,
                   .own_options = own_options,
                   .name = x->name ? str_from(x->name) : (struct str){0},
-                  .payload = {j->payload, j->payload_len},
+                  .payload = job_payload(j),
                   .key = x->key ? (struct str){x->key->text, x->key->len}
                                 : (struct str){0},
                   .then = x->then ? str_from(x->then) : (struct str){0}},

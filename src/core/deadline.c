@@ -195,7 +195,7 @@ static void move_job(struct core *c, const struct core_event *ev)
     if (!j)
         return;
     if (expires != CORE_UNSET && expires != CORE_NONE)
-        expires += j->submitted_ms;
+        expires += (int64_t)j->submitted_ms;
     if (job_is_moved(ev, j, expires)) {
         reply_ok(c, ev->client);
         return;
@@ -217,7 +217,7 @@ static void move_job(struct core *c, const struct core_event *ev)
     } else if (j->extra && timer_due(c, &j->extra->timer)) {
         job_queued_timer(c, j->extra);
     } else {
-        queue_wake(c, j->queue);
+        queue_wake(c, job_queue(j));
     }
 }
 

@@ -180,7 +180,7 @@ void deliver_result(struct core *c, struct job *j, struct str result)
                                     .u.verdict = {.kind = VERDICT_OK,
                                                   .result = result,
                                                   .next = c->next_place}});
-    queue_wake(c, j->queue); /* it has left the bodies of its own queue */
+    queue_wake(c, job_queue(j)); /* it has left the bodies of its own queue */
     queue_wake(c, q);
 }
 
@@ -359,7 +359,7 @@ bool deliver_line_up(struct core *c, struct job *j)
     if (!q || run->feed)
         return q != NULL;
     list_push_back(&q->deliveries, &run->delivery);
-    run->feed = feed_of(c, j->queue, q);
+    run->feed = feed_of(c, job_queue(j), q);
     list_push_back(&run->feed->runs, &run->fed);
     return true;
 }

@@ -21,7 +21,7 @@ static bool purged(const struct queue *q, const struct job *j)
 
 bool drain_takes(struct core *c, struct job *j)
 {
-    struct queue *q = j->queue;
+    struct queue *q = job_queue(j);
 
     if (!list_linked(&q->emptying) || !purged(q, j))
         return false;

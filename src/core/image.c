@@ -140,15 +140,15 @@ static void write_job(struct core *c, struct job *j)
         .type = RECORD_JOB_IMAGE, .at_ms = c->now_ms, .id = j->node.hash};
     struct record_job_image *i = &r.u.job_image;
 
-    queue_anchor(c, j->queue);
+    queue_anchor(c, job_queue(j));
     i->state = j->state == JOB_PARKED ? JOB_READY : j->state;
-    i->submitted_ms = j->submitted_ms;
+    i->submitted_ms = (int64_t)j->submitted_ms;
     i->attempt = j->attempt;
-    i->job.queue = j->queue->id;
+    i->job.queue = job_queue(j)->id;
     i->job.group = j->group->id;
     i->job.priority = j->priority;
-    i->job.payload = (struct str){j->payload, j->payload_len};
-    i->job.own_options = !options_equal(j->options, j->queue->defaults);
+    i->job.payload = job_payload(j);
+    i->job.own_options = !options_equal(j->options, job_queue(j)->defaults);
     if (i->job.own_options)
         i->job.options = *j->options;
     if (j->extra)
@@ -422,7 +422,7 @@ static void enter_finished(struct core *c, struct job *j,
 static void enter(struct core *c, struct job *j,
                   const struct record_job_image *i)
 {
-    struct queue *q = j->queue;
+    struct queue *q = job_queue(j);
 
     switch ((enum job_state)i->state) {
     case JOB_DELAYED:
@@ -452,6 +452,7 @@ static void enter(struct core *c, struct job *j,
 static bool possible(const struct record_job_image *i, const struct group *g)
 {
     if (i->state >= JOB_STATES_COUNT || i->submitted_ms < 0 ||
+        (uint64_t)i->submitted_ms > SUBMITTED_MS_MAX ||
         (i->state != JOB_FINISHED && needs_deleted(&i->job.needs)))
         return false;
     switch ((enum job_state)i->state) {
@@ -500,7 +501,7 @@ const char *image_apply_job(struct core *c, const struct record *r)
     if (wrong)
         return wrong;
     c->imaged = true;
-    j->submitted_ms = i->submitted_ms;
+    j->submitted_ms = (uint64_t)i->submitted_ms & SUBMITTED_MS_MAX;
     j->attempt = i->attempt;
     wrong = give_extra(c, j, i);
     enter(c, j, i);

@@ -106,6 +106,7 @@ struct dead {
     struct list all;      /* core->dead, in order of end */
     struct list of_queue; /* queue->dead, likewise */
     struct job *job;
+    char *payload; /* as in struct job */
 };
 
 /* How an attempt's body ended. */
@@ -118,6 +119,7 @@ struct verdict {
 /* A running attempt. */
 struct run {
     struct job *job;
+    char *payload;           /* as in struct job */
     struct session *session; /* NULL once the body has ended */
     struct timer timer;      /* TIMER_RUN */
     uint8_t asked;           /* enum cause, first one; NONE: nobody asked it
@@ -172,26 +174,34 @@ struct end {
  *   JOINING              core->joining
  *   DELIVERING           core->delivering
  *   FINISHED             group->finished
- * One million of these are the memory of the daemon: look at the size.
+ * Millions of these are the memory of the daemon: look at the size.
  */
 struct job {
     struct map_node node; /* hash: the id */
     struct list link;
-    struct queue *queue;
     struct group *group;
-    struct options *options;
-    struct extra *extra; /* NULL: nothing special */
-    char *payload;       /* NULL once finished, unless it is dead */
+    struct options *options; /* they know the queue */
+    struct extra *extra;     /* NULL: nothing special */
     union {
-        struct run *run; /* RUNNING, CANCELLING, JOINING, DELIVERING */
-        struct end *end; /* FINISHED */
+        char *payload;   /* DELAYED, READY, PARKED */
+        struct run *run; /* RUNNING, CANCELLING, JOINING, DELIVERING; it has the
+                          * payload, and so has ... */
+        struct end *end; /* FINISHED: ... extra->dead, or nobody any more */
     } u;
-    int64_t submitted_ms;
+    uint64_t submitted_ms : 48; /* Unix; to the year 10889 */
+    uint8_t state, priority;
     uint32_t payload_len;
     uint32_t attempt; /* number of the last one begun */
     uint32_t segment; /* of the store: where its image lies */
-    uint8_t state, priority;
 };
+_Static_assert(sizeof(struct job) <= 88, "every queued job pays for this");
+
+#define SUBMITTED_MS_MAX ((UINT64_C(1) << 48) - 1)
+
+static inline struct queue *job_queue(const struct job *j)
+{
+    return j->options->queue;
+}
 
 /* Who may go in. */
 enum door {
@@ -550,6 +560,8 @@ void job_set_reason(struct core *c, struct extra *x, struct str reason);
 void job_park(struct core *c, struct job *j, struct group *full);
 /* Likewise, for want of permits: into the lane, which counts it already. */
 void job_park_in(struct core *c, struct job *j, struct lane *lane);
+/* Lent for as long as the job stays in its state. */
+struct str job_payload(const struct job *j);
 /* When the core itself goes: no counters, no records. */
 void job_free(struct core *c, struct job *j);
 /* Forget a finished job. */

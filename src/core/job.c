@@ -54,9 +54,23 @@ static bool holds_run(uint8_t state)
 
 /* ------------------------------------------------------------------ memory */
 
+/* What one of very many costs in a map besides itself: see map.h. */
+#define MAP_NODE_BYTES 6
+
+struct str job_payload(const struct job *j)
+{
+    const char *p = j->u.payload;
+
+    if (holds_run(j->state))
+        p = j->u.run->payload;
+    else if (j->state == JOB_FINISHED)
+        p = j->extra && j->extra->dead ? j->extra->dead->payload : NULL;
+    return (struct str){p, j->payload_len};
+}
+
 static int64_t job_bytes(const struct job *j)
 {
-    return (int64_t)(sizeof(*j) + 32 + j->payload_len);
+    return (int64_t)(sizeof(*j) + MAP_NODE_BYTES + j->payload_len);
 }
 
 struct extra *job_extra(struct core *c, struct job *j)
@@ -107,13 +121,16 @@ bool options_equal(const struct options *a, const struct options *b)
 }
 
 /* Who asks for the same as the one before shares it. */
-static struct options *options_share(struct core *c, const struct options *o)
+static struct options *options_share(struct core *c, struct queue *q,
+                                     const struct options *o)
 {
-    if (c->last_options && options_equal(c->last_options, o))
+    if (c->last_options && c->last_options->queue == q &&
+        options_equal(c->last_options, o))
         return c->last_options;
     if (c->last_options)
         options_release(c, c->last_options);
     c->last_options = options_copy(c, o);
+    c->last_options->queue = q;
     return c->last_options;
 }
 
@@ -166,9 +183,11 @@ static void extra_free(struct core *c, struct job *j)
     j->extra = NULL;
 }
 
+/* The payload is left to the job. */
 static void run_free(struct core *c, struct job *j)
 {
     struct run *run = j->u.run;
+    char *payload = run->payload;
 
     ASSERT(list_empty(&run->groups));
     timer_stop(c, &run->timer);
@@ -184,7 +203,7 @@ static void run_free(struct core *c, struct job *j)
     mem_free(run->ready);
     account(c, -(int64_t)sizeof(*run));
     slabs_free(&c->slabs, run, sizeof(*run));
-    j->u.run = NULL;
+    j->u.payload = payload;
 }
 
 /* ------------------------------------------------------------------- moves */
@@ -196,7 +215,7 @@ static bool holds_permits(enum job_state s)
 
 static void count(struct core *c, struct job *j, int64_t by)
 {
-    struct queue *q = j->queue;
+    struct queue *q = job_queue(j);
 
     c->state_counts[j->state] += by;
     q->counts[j->state] += by;
@@ -240,7 +259,7 @@ static void job_move(struct core *c, struct job *j, enum job_state to,
     else
         list_push_back(place, &j->link);
     if (from == JOB_READY || to == JOB_READY)
-        update_ready_mask(j->queue, j->priority);
+        update_ready_mask(job_queue(j), j->priority);
     if (j->extra && j->extra->needs &&
         holds_permits(from) != holds_permits(to) &&
         !(PLANTED(PERMIT_LOST) && to == JOB_READY))
@@ -265,16 +284,16 @@ static struct lane *lane_of(struct group *g, const struct job *j)
 
     list_foreach (it, &g->lanes) {
         lane = list_entry(it, struct lane, link);
-        if (lane->queue == j->queue && lane->priority == j->priority)
+        if (lane->queue == job_queue(j) && lane->priority == j->priority)
             return lane;
     }
     lane = mem_zalloc(sizeof(*lane));
     lane->group = g;
-    lane->queue = j->queue;
+    lane->queue = job_queue(j);
     lane->priority = j->priority;
     list_init(&lane->jobs);
     list_push_back(&g->lanes, &lane->link);
-    list_push_back(&j->queue->lanes, &lane->of_queue);
+    list_push_back(&job_queue(j)->lanes, &lane->of_queue);
     return lane;
 }
 
@@ -328,7 +347,7 @@ void job_delay(struct core *c, struct job *j, int64_t not_before_ms,
     if (j->state == JOB_PARKED)
         pass_through_ready(c, j);
     if (j->state == JOB_READY)
-        job_move(c, j, JOB_DELAYED, &j->queue->delayed, false);
+        job_move(c, j, JOB_DELAYED, &job_queue(j)->delayed, false);
 }
 
 static bool options_ok(const struct options *o)
@@ -361,14 +380,15 @@ const char *job_make(struct core *c, uint64_t id, const struct record_job *rj,
     }
     j = slabs_zalloc(&c->slabs, sizeof(*j));
     j->node.hash = id;
-    j->queue = q;
     j->group = g;
     j->priority = rj->priority;
     list_init(&j->link);
-    j->options = rj->own_options ? options_share(c, &rj->options) : q->defaults;
+    j->options =
+        rj->own_options ? options_share(c, q, &rj->options) : q->defaults;
     j->options->refs++;
     j->payload_len = (uint32_t)rj->payload.len;
-    j->payload = slabs_dup(&c->slabs, rj->payload.p, rj->payload.len);
+    if (rj->payload.len)
+        j->u.payload = slabs_dup(&c->slabs, rj->payload.p, rj->payload.len);
     if (rj->name.len) {
         job_extra(c, j)->name = mem_dup_text(rj->name.p, rj->name.len);
         account(c, (int64_t)strlen(j->extra->name));
@@ -416,6 +436,8 @@ static const char *apply_job(struct core *c, const struct record *r)
     struct job *j;
     const char *wrong;
 
+    if ((uint64_t)r->at_ms > SUBMITTED_MS_MAX)
+        return "job of an impossible time";
     if (!once_ok(&rj->once))
         return "job asked for by nobody";
     if (needs_deleted(&rj->needs))
@@ -433,7 +455,7 @@ static const char *apply_job(struct core *c, const struct record *r)
     wrong = job_make(c, r->id, rj, g, &j);
     if (wrong)
         return wrong;
-    j->submitted_ms = r->at_ms;
+    j->submitted_ms = (uint64_t)r->at_ms & SUBMITTED_MS_MAX;
     g->members_total++;
     if (g->id)
         id_vector_push(c, &g->members, r->id);
@@ -477,6 +499,7 @@ struct run *job_run(struct core *c, struct job *j)
     list_init(&run->delivery);
     list_init(&run->fed);
     account(c, sizeof(*run));
+    run->payload = j->u.payload;
     j->u.run = run;
     return run;
 }
@@ -716,7 +739,7 @@ static const char *apply_requeue(struct core *c, struct job *j,
     group_active(c, j->group, -1);
     x->not_before_ms = v->not_before_ms;
     if (v->not_before_ms)
-        job_move(c, j, JOB_DELAYED, &j->queue->delayed, false);
+        job_move(c, j, JOB_DELAYED, &job_queue(j)->delayed, false);
     else
         become_ready(c, j, true);
     job_arm_queued(c, j);
@@ -754,12 +777,12 @@ void job_count_retained(struct core *c, const struct job *j, int sign)
     c->retained_bytes += sign * job_retained_bytes(j);
 }
 
-static void payload_free(struct core *c, struct job *j)
+/* It is given, for it may be on its way from one of its places to another. */
+static void payload_free(struct core *c, struct job *j, char *payload)
 {
     account(c, -(int64_t)j->payload_len);
     c->payload_bytes -= j->payload_len;
-    slabs_free(&c->slabs, j->payload, j->payload_len);
-    j->payload = NULL;
+    slabs_free(&c->slabs, payload, j->payload_len);
     j->payload_len = 0;
 }
 
@@ -770,8 +793,8 @@ static const char *apply_clear(struct core *c, struct job *j,
         return "a job that is not dead leaves the dead";
     job_count_retained(c, j, -1);
     if (!PLANTED(DEAD_TWICE)) {
+        payload_free(c, j, j->extra->dead->payload);
         dead_remove(c, j);
-        payload_free(c, j);
     }
     j->extra->retried = PLANTED(RETRIED_UNTOLD) ? 0 : r->u.retried;
     job_count_retained(c, j, +1);
@@ -795,7 +818,7 @@ void job_set_end(struct core *c, struct job *j, struct end *end, bool dead)
     if (UNLIKELY(dead))
         dead_add(c, j);
     else
-        payload_free(c, j);
+        payload_free(c, j, j->u.payload);
     j->u.end = end;
     job_count_retained(c, j, +1);
     timer_set(c, &end->timer,
@@ -912,6 +935,7 @@ const char *job_apply(struct core *c, const struct record *r)
 
 void job_free(struct core *c, struct job *j)
 {
+    slabs_free(&c->slabs, (char *)job_payload(j).p, j->payload_len);
     if (holds_run(j->state)) {
         list_init(&j->u.run->groups);
         run_free(c, j);
@@ -922,7 +946,6 @@ void job_free(struct core *c, struct job *j)
     }
     extra_free(c, j);
     options_release(c, j->options);
-    slabs_free(&c->slabs, j->payload, j->payload_len);
     list_remove(&j->link);
     slabs_free(&c->slabs, j, sizeof(*j));
 }
@@ -941,7 +964,7 @@ void job_forget(struct core *c, struct job *j)
     timer_stop(c, &end->timer);
     account(c, -(int64_t)(sizeof(*end) + end->result_len) - job_bytes(j));
     c->payload_bytes -= j->payload_len;
-    slabs_free(&c->slabs, j->payload, j->payload_len);
+    slabs_free(&c->slabs, (char *)job_payload(j).p, j->payload_len);
     mem_free(end->result);
     slabs_free(&c->slabs, end, sizeof(*end));
     extra_free(c, j);
@@ -970,7 +993,7 @@ struct group *job_full_group(const struct job *j)
 /* After a record END: tell who waits, and let the scope act. */
 static void after_end(struct core *c, struct job *j, bool was_queued)
 {
-    struct queue *q = j->queue;
+    struct queue *q = job_queue(j);
     struct group *g = j->group;
 
     c->totals.ok += j->u.end->outcome == OUTCOME_OK;
@@ -1085,7 +1108,7 @@ void job_queued_timer(struct core *c, struct extra *x)
     if (j->state == JOB_DELAYED && c->now_ms >= x->not_before_ms)
         become_ready(c, j, false);
     job_arm_queued(c, j);
-    queue_wake(c, j->queue);
+    queue_wake(c, job_queue(j));
 }
 
 void job_keep_timer(struct core *c, struct end *end)

@@ -258,15 +258,15 @@ void lines_clear(struct core *c)
 static struct lane *lane_of(struct core *c, const struct job *j)
 {
     struct needs *needs = j->extra->needs;
-    struct group *g = j->queue->settings.fair ? j->group : NULL;
-    uint64_t hash = mix(mix(needs->node.hash, j->queue->id), j->priority);
+    struct group *g = job_queue(j)->settings.fair ? j->group : NULL;
+    uint64_t hash = mix(mix(needs->node.hash, job_queue(j)->id), j->priority);
     struct map_node *n;
     struct lane *lane;
 
     hash = mix(hash, g ? g->id + 1 : 0);
     for (n = map_find(&c->lane_map, hash); n; n = map_next(n)) {
         lane = container_of(n, struct lane, node);
-        if (lane->needs == needs && lane->queue == j->queue &&
+        if (lane->needs == needs && lane->queue == job_queue(j) &&
             lane->priority == j->priority && lane->group == g)
             return lane;
     }
@@ -275,13 +275,13 @@ static struct lane *lane_of(struct core *c, const struct job *j)
     lane->needs = needs;
     needs->refs++;
     lane->group = g;
-    lane->queue = j->queue;
+    lane->queue = job_queue(j);
     lane->priority = j->priority;
     list_init(&lane->jobs);
     heap_init(&lane->order);
     map_insert(&c->lane_map, &lane->node);
     list_push_back(&c->lanes, &lane->link);
-    list_push_back(&j->queue->lanes, &lane->of_queue);
+    list_push_back(&job_queue(j)->lanes, &lane->of_queue);
     account(c, (int64_t)(sizeof(*lane) + needs->len * sizeof(struct place)));
     return lane;
 }
@@ -377,7 +377,7 @@ static int64_t put_aside(const struct core *c, const struct line *line,
                          const struct job *j, int64_t turn, int64_t spare,
                          bool *outranked)
 {
-    bool own = line->queue == j->queue;
+    bool own = line->queue == job_queue(j);
     bool higher = own && higher_there(line, j->priority);
     const struct place *best = NULL;
     int64_t sum = 0;
@@ -421,7 +421,7 @@ static int64_t put_aside_in_all(const struct core *c, const struct limiter *l,
     list_foreach (it, &l->lines) {
         const struct line *line = list_entry(it, struct line, of_limiter);
 
-        if (line->queue == j->queue || queue_attended(c, line->queue))
+        if (line->queue == job_queue(j) || queue_attended(c, line->queue))
             most += line->reserved;
     }
     if (most <= spare)
@@ -430,7 +430,7 @@ static int64_t put_aside_in_all(const struct core *c, const struct limiter *l,
         struct line *line = list_entry(it, struct line, of_limiter);
         int64_t here;
 
-        if (line->queue != j->queue && !queue_attended(c, line->queue))
+        if (line->queue != job_queue(j) && !queue_attended(c, line->queue))
             continue;
         here = put_aside(c, line, j, turn, spare - sum, outranked);
         if (here > spare - sum)
@@ -524,7 +524,7 @@ bool line_admit(struct core *c, struct job *j, bool *put_off)
     lane = j->extra->lane;
     if (first_of(lane) != j)
         return false; /* another one of it has been refused before */
-    line = line_of(c, j->queue, r.by);
+    line = line_of(c, job_queue(j), r.by);
     wait_for(lane, line);
     if (r.kind == REFUSAL_PENDING) {
         line->deferred |= 1u << lane->priority;
@@ -534,7 +534,7 @@ bool line_admit(struct core *c, struct job *j, bool *put_off)
     limiter_wake_at(c, r.by, r.tokens);
     if (r.kind == REFUSAL_LATER) {
         r.by->stuck = true;
-        note_holders(c, r.by, j->queue);
+        note_holders(c, r.by, job_queue(j));
     }
     if (r.outranked && !list_linked(&r.by->outranked))
         list_push_back(&c->outranked, &r.by->outranked);

@@ -128,12 +128,13 @@ static void end(struct core *c, struct news *n)
 static void begin_job(struct core *c, struct news *n, const struct job *j,
                       const char *event)
 {
-    begin(c, n, j, j->queue, j->group);
+    begin(c, n, j, job_queue(j), j->group);
     field_text(n, "event", event);
     field_int(n, "time", c->now_ms);
     field_text(n, "kind", "job");
     field_id(n, "id", 'j', j->node.hash);
-    field_str(n, "queue", (struct str){j->queue->name, j->queue->name_len});
+    field_str(n, "queue",
+              (struct str){job_queue(j)->name, job_queue(j)->name_len});
     field_id(n, "group", 'g', j->group->id);
     field_text(n, "name", j->extra ? j->extra->name : NULL);
     field_int(n, "attempt", j->attempt);

@@ -179,6 +179,7 @@ const char *queue_apply(struct core *c, const struct record *r)
     q->paused = rq->paused;
     q->door = rq->door;
     defaults = (struct options){
+        .queue = q,
         .factor_milli = (uint32_t)rq->settings.factor_milli,
         .timeout_ms = rq->settings.timeout_ms,
         .deadline_ms = CORE_NONE,

@@ -18,6 +18,7 @@
 /* What a job was submitted with. Jobs that took the defaults of their queue
  * share one. */
 struct options {
+    struct queue *queue; /* of the core: where those jobs are; not on disk */
     uint32_t refs;
     uint32_t factor_milli;
     int64_t timeout_ms, deadline_ms, grace_ms, keep_ms; /* or CORE_NONE */

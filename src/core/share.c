@@ -14,7 +14,7 @@ static uint64_t share_hash(const struct job *j)
 {
     uint64_t h = j->group->id * UINT64_C(0x9e3779b97f4a7c15);
 
-    h = (h ^ j->queue->id) * UINT64_C(0xd6e8feb86659fd93);
+    h = (h ^ job_queue(j)->id) * UINT64_C(0xd6e8feb86659fd93);
     return (h ^ h >> 31) * 31 + j->priority;
 }
 
@@ -25,7 +25,7 @@ static struct share *share_find(const struct core *c, const struct job *j)
     for (; n; n = map_next(n)) {
         struct share *s = container_of(n, struct share, node);
 
-        if (s->group == j->group && s->queue == j->queue &&
+        if (s->group == j->group && s->queue == job_queue(j) &&
             s->priority == j->priority)
             return s;
     }
@@ -40,20 +40,20 @@ static struct share *share_get(struct core *c, struct job *j)
         return s;
     s = mem_zalloc(sizeof(*s));
     s->group = j->group;
-    s->queue = j->queue;
+    s->queue = job_queue(j);
     s->priority = j->priority;
     list_init(&s->turn);
     list_init(&s->jobs);
     s->node.hash = share_hash(j);
     map_insert(&c->shares, &s->node);
-    j->queue->nshares++;
+    job_queue(j)->nshares++;
     account(c, sizeof(*s));
     return s;
 }
 
 struct list *share_place(struct core *c, struct job *j, bool front)
 {
-    struct queue *q = j->queue;
+    struct queue *q = job_queue(j);
     int p = j->priority;
     struct share *s = NULL;
     struct list *turn = &q->plain_turn[p];
@@ -77,7 +77,7 @@ struct list *share_place(struct core *c, struct job *j, bool front)
 
 void share_left(struct core *c, const struct job *j)
 {
-    struct queue *q = j->queue;
+    struct queue *q = job_queue(j);
     struct share *s;
 
     if (list_empty(&q->ready[j->priority]))
@@ -114,7 +114,7 @@ struct job *share_first(const struct queue *q, int priority)
 
 void share_served(const struct job *j)
 {
-    struct list *turns = &j->queue->turns[j->priority];
+    struct list *turns = &job_queue(j)->turns[j->priority];
     struct list *turn = list_first(turns);
 
     if (LIKELY(!turn) || j->state != JOB_READY || PLANTED(TURN_KEPT))

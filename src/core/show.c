@@ -98,7 +98,7 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     field(b, "id");
     value_id(b, 'j', j->node.hash, 0);
     field(b, "queue");
-    value_str(b, (struct str){j->queue->name, j->queue->name_len});
+    value_str(b, (struct str){job_queue(j)->name, job_queue(j)->name_len});
     field_group(b, "group", j->group->id);
     field_text(b, "name", j->extra ? j->extra->name : NULL);
     field_text(b, "state", job_state_name((enum job_state)j->state));
@@ -106,7 +106,7 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
                finished ? outcome_name((enum outcome)j->u.end->outcome) : NULL);
     field_int(b, "priority", j->priority);
     field_int(b, "attempt", j->attempt);
-    field_int(b, "submitted", j->submitted_ms);
+    field_int(b, "submitted", (int64_t)j->submitted_ms);
     field_opt(b, "started", job_started(j));
     field_opt(b, "ended", finished ? j->u.end->ended_ms : CORE_NONE);
     /* After the end its group may be gone, and with it what was inherited. */
@@ -167,7 +167,7 @@ void show_outcome_errors(struct core *c, struct buf *b, const struct job *j,
     field_text(b, "kind", "job");
     field_text(b, "name", j->extra ? j->extra->name : NULL);
     field(b, "queue");
-    value_str(b, (struct str){j->queue->name, j->queue->name_len});
+    value_str(b, (struct str){job_queue(j)->name, job_queue(j)->name_len});
     field_text(b, "outcome",
                end ? outcome_name((enum outcome)end->outcome) : NULL);
     field(b, "result");
@@ -182,7 +182,7 @@ void show_outcome_errors(struct core *c, struct buf *b, const struct job *j,
     else
         value_null(b);
     field_int(b, "attempts", j->attempt);
-    field_int(b, "submitted", j->submitted_ms);
+    field_int(b, "submitted", (int64_t)j->submitted_ms);
     field_opt(b, "started", job_started(j));
     field_opt(b, "ended", end ? end->ended_ms : CORE_NONE);
     field(b, "retried");
@@ -299,7 +299,7 @@ static void list_job(struct listing *l, const struct job *j)
 {
     const struct core_event *ev = l->ev;
 
-    if (!(l->states & (1u << j->state)) || !queue_wanted(l, j->queue) ||
+    if (!(l->states & (1u << j->state)) || !queue_wanted(l, job_queue(j)) ||
         (ev->u.jobs.has_group && j->group->id != ev->u.jobs.group.n))
         return;
     show_job(l->c, l->b, j);

@@ -391,8 +391,8 @@ static void show_work(const struct core *c, struct buf *b, const struct job *j)
     value_array(b, 5);
     value_str(b, STR("job"));
     value_id(b, 'j', j->node.hash, j->attempt);
-    value_str(b, (struct str){j->queue->name, j->queue->name_len});
-    value_str(b, (struct str){j->payload, j->payload_len});
+    value_str(b, (struct str){job_queue(j)->name, job_queue(j)->name_len});
+    value_str(b, job_payload(j));
     value_map(b, 7);
     value_str(b, STR("attempt"));
     value_int(b, j->attempt);
