@@ -150,6 +150,8 @@ static void info_persistence(struct info *i)
     line(i, "store_live_bytes", core_live_bytes(l->core));
     line(i, "store_compacting", l->compaction.on);
     line(i, "store_scanned_bytes", (int64_t)stats.scanned_bytes);
+    line(i, "store_reads", (int64_t)stats.reads);
+    line(i, "store_read_bytes", (int64_t)stats.read_bytes);
     line(i, "store_compacted_bytes", (int64_t)l->compaction.written);
 }
 

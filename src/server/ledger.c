@@ -40,12 +40,12 @@ struct replay {
 };
 
 static int replay_entry(void *arg, const void *data, size_t len,
-                        uint32_t segment)
+                        struct store_place place)
 {
     struct replay *r = arg;
 
     r->ledger->replayed++;
-    return core_replay(r->ledger->core, data, len, segment, r->text);
+    return core_replay(r->ledger->core, data, len, place.segment, r->text);
 }
 
 int ledger_replay(struct ledger *l, uint64_t most, char text[STORE_TEXT_MAX])
@@ -265,7 +265,7 @@ void ledger_step(struct ledger *l, struct core_event *ev)
 /* --- compaction --------------------------------------------------------- */
 
 static int compact_entry(void *arg, const void *data, size_t len,
-                         uint32_t segment)
+                         struct store_place place)
 {
     struct ledger *l = arg;
     struct client_id nobody;
@@ -274,7 +274,8 @@ static int compact_entry(void *arg, const void *data, size_t len,
 
     while (more && !l->status) {
         core_effects_reset(&l->effects);
-        more = core_compact(l->core, data, len, segment, &at, &l->effects);
+        more =
+            core_compact(l->core, data, len, place.segment, &at, &l->effects);
         if (buf_size(&l->effects.records) > 0)
             l->compaction.written += append(l);
         carry_out(l, &nobody);

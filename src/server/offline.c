@@ -411,15 +411,17 @@ static int write_images(struct writing *w)
     return rc == 0 ? commit(w) : rc;
 }
 
-static int refuse_all(void *arg, const void *data, size_t len, uint32_t segment)
+static int refuse_all(void *arg, const void *data, size_t len,
+                      struct store_place place)
 {
-    (void)arg, (void)data, (void)len, (void)segment;
+    (void)arg, (void)data, (void)len, (void)place;
     return -EEXIST; /* it was made just now */
 }
 
-static int replay_one(void *arg, const void *data, size_t len, uint32_t segment)
+static int replay_one(void *arg, const void *data, size_t len,
+                      struct store_place place)
 {
-    return core_replay(arg, data, len, segment, NULL);
+    return core_replay(arg, data, len, place.segment, NULL);
 }
 
 static uint64_t segment_bytes(uint64_t largest)

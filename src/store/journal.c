@@ -7,7 +7,8 @@
  *   the filling batch      write, sync, then says    trims dead segments
  *   commit: hands over     so through the eventfd
  *
- * Without threads the caller does all three, in the same functions.
+ * A fourth, the reader, reads single entries again. Without threads the caller
+ * does all of it, in the same functions.
  *
  * Invariants:
  *   1. At most one batch is being written. Its frames are on the disk before
@@ -34,6 +35,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "store/keeper.h"
+#include "store/reader.h"
 #include "store/replay.h"
 #include "store/scan.h"
 #include "store/segment.h"
@@ -117,13 +119,17 @@ struct journal {
     uint32_t trimmed;    /* no segment before that one is needed, ... */
     uint64_t trim_pos;   /* ... once this is synced; 0: nothing waits */
     struct scan scan;
-    bool starved;          /* no spare, and none can be made */
-    uint64_t sync_us_mean; /* moving */
+    struct store_place end; /* entries before it are in the files */
+    struct buf unwritten;   /* asked for, and not before it: struct
+                             * store_place, in the order of asking */
+    bool starved;           /* no spare, and none can be made */
+    uint64_t sync_us_mean;  /* moving */
     int error;
     char text[STORE_TEXT_MAX];
     struct store_stats stats;
 
-    struct keeper keeper; /* has a mutex of its own */
+    struct keeper keeper; /* these two have mutexes of their own */
+    struct reader reader;
 
     /* Shared with the writer, under the mutex. */
     pthread_mutex_t mutex;
@@ -415,6 +421,7 @@ static void ask_keeper(struct journal *j)
     j->base.bounded = k.bounded;
     j->stats.first_segment = k.first;
     j->stats.disk_bytes = k.disk_bytes;
+    reader_get_stats(&j->reader, &j->stats.reads, &j->stats.read_bytes);
     update_full(j);
 }
 
@@ -437,18 +444,45 @@ static void batch_reset(struct batch *b)
     b->opens = false;
 }
 
+/* What was asked for may be in the files by now. */
+static void ask_reader(struct journal *j)
+{
+    size_t kept = 0, len = j->unwritten.len;
+
+    for (size_t at = 0; at < len; at += sizeof(struct store_place)) {
+        struct store_place place;
+
+        memcpy(&place, j->unwritten.data + at, sizeof(place));
+        if (store_place_before(place, j->end)) {
+            reader_ask(&j->reader, place);
+            continue;
+        }
+        memcpy(j->unwritten.data + kept, &place, sizeof(place));
+        kept += sizeof(place);
+    }
+    j->unwritten.len = kept;
+}
+
 /* A batch has been written. */
 static void batch_ended(struct journal *j, struct batch *b,
                         const struct outcome *o)
 {
+    const struct part *last;
+
     add_stats(&j->stats, o);
     if (o->syncs > 0)
         j->sync_us_mean = (j->sync_us_mean * 7 + o->sync_us / o->syncs) / 8;
     if (o->error || j->error)
         return;
     j->base.durable = b->last;
-    j->trim_limit = b->parts[b->parts_len - 1].header.number;
+    last = &b->parts[b->parts_len - 1];
+    j->trim_limit = last->header.number;
+    j->end = (struct store_place){
+        last->header.number,
+        (uint32_t)(last->offset + (b->bytes.len - last->start))};
     batch_reset(b);
+    if (UNLIKELY(j->unwritten.len))
+        ask_reader(j);
 }
 
 static struct part *add_part(struct journal *j)
@@ -517,6 +551,8 @@ static int place(struct journal *j, const void *data, size_t len)
     ASSERT(j->placed - j->barrier <= UINT32_MAX);
     segment_put_frame(&b->bytes, j->tail.header.epoch, j->placed + 1,
                       (uint32_t)(j->placed - j->barrier), data, len);
+    j->base.place =
+        (struct store_place){j->tail.header.number, (uint32_t)j->tail.end};
     j->tail.end += size;
     b->last = ++j->placed;
     return 0;
@@ -575,10 +611,12 @@ static int journal_append(struct store *s, const void *data, size_t len,
     if (LIKELY(!s->held))
         rc = place(j, data, len);
     look_after(j);
-    if (UNLIKELY(s->held || rc == -ENOSPC))
+    if (UNLIKELY(s->held || rc == -ENOSPC)) {
         hold(j, data, len);
-    else if (UNLIKELY(rc != 0))
+        s->place = (struct store_place){0};
+    } else if (UNLIKELY(rc != 0)) {
         return rc;
+    }
     *pos = ++s->appended;
     j->stats.entries++;
     j->stats.bytes += size;
@@ -695,6 +733,7 @@ static void journal_tick(struct store *s)
     if (s->fd >= 0 && read(s->fd, &count, sizeof(count)) < 0)
         count = 0;
     keeper_work(&j->keeper, true);
+    reader_work(&j->reader);
     lock(j);
     if (!j->running && j->sync == STORE_SYNC_INTERVAL && !j->failed &&
         j->written > j->synced)
@@ -749,6 +788,22 @@ static int journal_scan(struct store *s, size_t bytes, store_replay_fn *fn,
 
     j->stats.scanned_bytes += *got;
     return rc;
+}
+
+static void journal_read(struct store *s, struct store_place place)
+{
+    struct journal *j = journal_of(s);
+
+    ASSERT(j->ready && place.offset > 0);
+    if (store_place_before(place, j->end))
+        reader_ask(&j->reader, place);
+    else
+        buf_append(&j->unwritten, &place, sizeof(place));
+}
+
+static bool journal_take(struct store *s, struct store_answer *out)
+{
+    return reader_take(&journal_of(s)->reader, out);
 }
 
 static void journal_stats(const struct store *s, struct store_stats *out)
@@ -874,6 +929,8 @@ static int start_threads(struct journal *j, char text[STORE_TEXT_MAX])
     int rc = keeper_start(&j->keeper);
 
     if (rc == 0)
+        rc = reader_start(&j->reader);
+    if (rc == 0)
         rc = keeper_start_thread(&j->writer, writer_main, j);
     j->running = rc == 0;
     if (rc != 0)
@@ -902,6 +959,7 @@ static int journal_replay(struct store *s, uint64_t most, store_replay_fn *fn,
     s->segment = j->trim_limit = j->tail.header.number;
     j->barrier = j->written = j->synced = s->appended;
     j->write_fd = j->tail.fd;
+    j->end = (struct store_place){j->tail.header.number, (uint32_t)j->tail.end};
     if (j->threaded)
         rc = start_threads(j, text);
     if (rc != 0)
@@ -957,10 +1015,12 @@ static void journal_free(struct journal *j)
 {
     end_replay(j);
     keeper_clear(&j->keeper);
+    reader_clear(&j->reader);
     scan_clear(&j->scan);
     for (size_t i = 0; i < ARRAY_LEN(j->batches); i++)
         batch_clear(j, &j->batches[i]);
     buf_clear(&j->held);
+    buf_clear(&j->unwritten);
     close_fd(j, j->tail.fd);
     close_fd(j, j->dir.fd);
     close_fd(j, j->lock_fd);
@@ -1059,6 +1119,8 @@ static const struct store_ops journal_ops = {
     .trim = journal_trim,
     .bound = journal_bound,
     .scan = journal_scan,
+    .read = journal_read,
+    .take = journal_take,
     .tick = journal_tick,
     .stats = journal_stats,
     .close = journal_close,
@@ -1098,6 +1160,7 @@ int store_journal_open(const struct store_journal_options *options,
     j->dir.path = j->path;
     keeper_init(&j->keeper, &j->dir, bytes, notify, j);
     journal_bound(&j->base, options->disk_max);
+    reader_init(&j->reader, &j->dir, notify, j);
     scan_init(&j->scan, &j->dir);
     ASSERT(pthread_mutex_init(&j->mutex, NULL) == 0);
     keeper_init_cond(&j->wake);

@@ -70,6 +70,20 @@ static int memory_scan(struct store *s, size_t bytes, store_replay_fn *fn,
     return 0;
 }
 
+static void memory_read(struct store *s, struct store_place place)
+{
+    (void)s;
+    (void)place;
+    BUG("the store that keeps nothing names no places");
+}
+
+static bool memory_take(struct store *s, struct store_answer *out)
+{
+    (void)s;
+    (void)out;
+    return false;
+}
+
 static void memory_stats(const struct store *s, struct store_stats *out)
 {
     const struct memory *m = container_of(s, const struct memory, base);
@@ -93,6 +107,8 @@ static const struct store_ops memory_ops = {
     .trim = memory_trim,
     .bound = memory_bound,
     .scan = memory_scan,
+    .read = memory_read,
+    .take = memory_take,
     .tick = memory_nothing,
     .stats = memory_stats,
     .close = memory_close,

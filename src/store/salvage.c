@@ -97,11 +97,12 @@ static int take(struct reading *r, const void *data, size_t len,
     return r->stopped;
 }
 
-static int take_next(void *arg, const void *data, size_t len, uint32_t segment)
+static int take_next(void *arg, const void *data, size_t len,
+                     struct store_place place)
 {
     struct reading *r = arg;
 
-    (void)segment;
+    (void)place;
     return take(r, data, len, r->sequence++);
 }
 

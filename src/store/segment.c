@@ -442,6 +442,30 @@ static int search(const struct store_io *io, int fd,
     return rc;
 }
 
+/* Which entry it should be is not known; how many can lie before it is. */
+int segment_check_frame(const char *bytes, size_t have,
+                        const struct segment_header *h, uint64_t offset,
+                        const char **data, size_t *len)
+{
+    size_t n;
+
+    *len = SEGMENT_FRAME_BYTES;
+    if (have < SEGMENT_FRAME_BYTES)
+        return -EAGAIN;
+    n = get32(bytes + 8);
+    if (n == 0 || n > SEGMENT_ENTRY_MAX)
+        return -EBADMSG;
+    *len = SEGMENT_FRAME_BYTES + n;
+    if (have < *len)
+        return -EAGAIN;
+    if (get64(bytes) - frame_hash(bytes, n, h->epoch) - h->first >
+        offset / SEGMENT_FRAME_BYTES)
+        return -EBADMSG;
+    *data = bytes + SEGMENT_FRAME_BYTES;
+    *len = n;
+    return 0;
+}
+
 bool segment_frame_at(const char *bytes, size_t len, size_t at, uint64_t epoch,
                       struct segment_frame *out)
 {
@@ -577,7 +601,8 @@ int segment_next(const struct segment_dir *d, int fd, struct segment_replay *r)
     if (get64(p) - frame_hash(p, len, r->header->epoch) !=
         r->header->first + r->entries)
         return 0;
-    rc = r->fn(r->arg, p + SEGMENT_FRAME_BYTES, len, r->header->number);
+    rc = r->fn(r->arg, p + SEGMENT_FRAME_BYTES, len,
+               (struct store_place){r->header->number, (uint32_t)r->end});
     if (rc != 0)
         return rc;
     buf_consume(r->window, SEGMENT_FRAME_BYTES + len);

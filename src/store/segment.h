@@ -105,6 +105,15 @@ void segment_rewind(struct segment_replay *r);
 /* The next entry. 1: it was delivered; 0: no valid one is here; or -errno. */
 int segment_next(const struct segment_dir *d, int fd, struct segment_replay *r);
 
+/*
+ * Is what lies at that offset of the segment a frame of it? `bytes` is what
+ * there is from there on. 0: its data is *len bytes at *data; -EAGAIN: it has
+ * *len bytes, which is more than there are; -EBADMSG: it is none.
+ */
+int segment_check_frame(const char *bytes, size_t have,
+                        const struct segment_header *h, uint64_t offset,
+                        const char **data, size_t *len);
+
 struct segment_frame {
     size_t at, len; /* offset; of its data */
     uint64_t sequence;

@@ -50,12 +50,36 @@ struct store_stats {
     uint64_t used_bytes; /* from the oldest segment to the last entry */
     uint64_t segment_bytes;
     uint64_t scanned_bytes; /* by store_scan */
+    uint64_t reads;         /* of single entries, by store_read, ... */
+    uint64_t read_bytes;    /* ... and what they were in all */
 };
+
+/* Where an entry lies: the offset of its frame in a segment. */
+struct store_place {
+    uint32_t segment;
+    uint32_t offset; /* 0: not known; store_read cannot be asked for it */
+};
+
+static inline bool store_place_before(struct store_place a,
+                                      struct store_place b)
+{
+    return a.segment < b.segment ||
+           (a.segment == b.segment && a.offset < b.offset);
+}
 
 /* One entry at replay. `data` is valid during the call only. Returns 0, or
  * -errno to stop the replay, which store_replay then returns. */
 typedef int store_replay_fn(void *arg, const void *data, size_t len,
-                            uint32_t segment);
+                            struct store_place place);
+
+/* What came of a store_read. */
+struct store_answer {
+    struct store_place place;
+    int error;        /* 0, or -errno: -EBADMSG is damage, -ENOENT a segment
+                       * that was trimmed meanwhile */
+    const char *data; /* of the entry, or a text that says what is wrong; */
+    size_t len;       /* lent until the next store_take or store_close */
+};
 
 struct store;
 
@@ -70,6 +94,8 @@ struct store_ops {
     void (*bound)(struct store *s, uint64_t disk_max);
     int (*scan)(struct store *s, size_t bytes, store_replay_fn *fn, void *arg,
                 size_t *got, char text[STORE_TEXT_MAX]);
+    void (*read)(struct store *s, struct store_place place);
+    bool (*take)(struct store *s, struct store_answer *out);
     void (*tick)(struct store *s);
     void (*stats)(const struct store *s, struct store_stats *out);
     void (*close)(struct store *s);
@@ -79,18 +105,21 @@ struct store_ops {
  * the store itself writes it, on the thread of the caller. */
 struct store {
     const struct store_ops *ops;
-    uint64_t appended; /* position after the last append */
-    uint64_t durable;  /* all entries up to here are durable */
-    uint32_t segment;  /* where the next append goes, at the earliest */
-    bool full;         /* no room to extend: refuse what is new, finish the
-                        * rest (a reserve is kept for that) */
-    bool bounded;      /* while full: what is reached is disk_max */
-    uint64_t room;     /* while full: bytes of entries and their frames (16
-                        * each) that the reserve has room for; a little more
-                        * is kept for the last one */
-    bool held;         /* entries wait for room, in memory */
-    bool busy;         /* a commit is under way, or waits for room */
-    int fd;            /* readable when a commit has ended; -1: never */
+    uint64_t appended;        /* position after the last append */
+    uint64_t durable;         /* all entries up to here are durable */
+    uint32_t segment;         /* where the next append goes, at the earliest */
+    struct store_place place; /* of the last append; offset 0: it waits for
+                               * room, or the store cannot read */
+    bool full;     /* no room to extend: refuse what is new, finish the
+                    * rest (a reserve is kept for that) */
+    bool bounded;  /* while full: what is reached is disk_max */
+    uint64_t room; /* while full: bytes of entries and their frames (16
+                    * each) that the reserve has room for; a little more
+                    * is kept for the last one */
+    bool held;     /* entries wait for room, in memory */
+    bool busy;     /* a commit is under way, or waits for room */
+    int fd;        /* readable when a commit or a read has ended; -1:
+                    * never */
 };
 
 /*
@@ -182,6 +211,22 @@ static inline int store_scan(struct store *s, size_t bytes, store_replay_fn *fn,
                              void *arg, size_t *got, char text[STORE_TEXT_MAX])
 {
     return s->ops->scan(s, bytes, fn, arg, got, text);
+}
+
+/*
+ * Asks for the entry at a place that s->place or a replay has named, durable or
+ * not. It is answered some time after it is on the disk, not before the next
+ * store_tick. What is trimmed meanwhile may be answered as damaged, too.
+ */
+static inline void store_read(struct store *s, struct store_place place)
+{
+    s->ops->read(s, place);
+}
+
+/* An answer that has come; false: none. */
+static inline bool store_take(struct store *s, struct store_answer *out)
+{
+    return s->ops->take(s, out);
 }
 
 static inline void store_stats(const struct store *s, struct store_stats *out)

@@ -30,6 +30,7 @@ static int late_append(struct store *s, const void *data, size_t len,
     if (l->journal && store_append(l->journal, data, len, &there) != 0)
         violation("the journal did not take an entry");
     *pos = ++s->appended;
+    s->place = l->journal ? l->journal->place : l->hooks->place(l->arg);
     l->hooks->appended(l->arg, data, len);
     return 0;
 }
@@ -112,6 +113,71 @@ static void late_bound(struct store *s, uint64_t disk_max)
     (void)disk_max;
 }
 
+static void late_read(struct store *s, struct store_place place)
+{
+    buf_append(&late_of(s)->asked, &place, sizeof(place));
+}
+
+/* What is not written yet is not answered: then it is written, too early for
+ * the one who is told of commits late, and as late as the disk may be. */
+static void read_journal(struct late *l, struct store_place place,
+                         struct store_answer *out)
+{
+    store_read(l->journal, place);
+    store_tick(l->journal);
+    while (!store_take(l->journal, out)) {
+        store_commit(l->journal);
+        store_tick(l->journal);
+    }
+}
+
+static void read_entry(struct late *l, struct store_place place,
+                       struct store_answer *out)
+{
+    static const char text[] = "this was trimmed";
+    struct str entry = {text, sizeof(text) - 1};
+
+    *out = (struct store_answer){.place = place};
+    if (!l->hooks->find(l->arg, place, &entry))
+        out->error = -ENOENT;
+    out->data = entry.p;
+    out->len = entry.len;
+}
+
+static bool late_take(struct store *s, struct store_answer *out)
+{
+    static const char text[] = "the test has damaged this";
+    struct late *l = late_of(s);
+    struct store_place place;
+
+    if (!l->answers || l->failed)
+        return false;
+    l->answers = false;
+    memcpy(&place, buf_front(&l->asked), sizeof(place));
+    buf_consume(&l->asked, sizeof(place));
+    if (l->damaged)
+        *out = (struct store_answer){.place = place,
+                                     .error = -EBADMSG,
+                                     .data = text,
+                                     .len = sizeof(text) - 1};
+    else if (l->journal)
+        read_journal(l, place, out);
+    else
+        read_entry(l, place, out);
+    return true;
+}
+
+void late_answer(struct late *l, bool damaged)
+{
+    l->answers = late_asked(l) > 0;
+    l->damaged = damaged;
+}
+
+size_t late_asked(const struct late *l)
+{
+    return buf_size(&l->asked) / sizeof(struct store_place);
+}
+
 static void late_tick(struct store *s)
 {
     (void)s; /* late_end is what comes of it */
@@ -124,7 +190,12 @@ static void late_stats(const struct store *s, struct store_stats *out)
 
 static void late_close(struct store *s)
 {
-    (void)s; /* the world's */
+    (void)s; /* the world's, which calls late_clear */
+}
+
+void late_clear(struct late *l)
+{
+    buf_clear(&l->asked);
 }
 
 void late_init(struct late *l, const struct late_hooks *hooks, void *arg,
@@ -138,6 +209,8 @@ void late_init(struct late *l, const struct late_hooks *hooks, void *arg,
         .trim = late_trim,
         .bound = late_bound,
         .scan = late_scan,
+        .read = late_read,
+        .take = late_take,
         .tick = late_tick,
         .stats = late_stats,
         .close = late_close,

@@ -2,18 +2,23 @@
 /*
  * late - a store whose commits end when the world says so, and that can fail.
  *
- * Knows:     positions, which here count entries; the commit under way; the
- *            journal behind it, if there is one.
- * Never:     what is in an entry. The world keeps them, and replays them.
+ * Knows:     positions, which here count entries; the commit under way; what is
+ *            asked for and not read yet; the journal behind it, if there is
+ * one. Never:     what is in an entry. The world keeps them, and replays them.
  * Errors:    as a store: after late_fail nothing is appended or made durable.
  */
 #ifndef SIM_LATE_H
 #define SIM_LATE_H
 
+#include "base/buf.h"
 #include "store/store.h"
 
 struct late_hooks {
     void (*appended)(void *arg, const void *data, size_t len);
+    /* Where that entry lies; without a journal. */
+    struct store_place (*place)(void *arg);
+    /* The entry there; false: it was trimmed. Without a journal. */
+    bool (*find)(void *arg, struct store_place place, struct str *entry);
     /* As store_replay_some. */
     int (*replay)(void *arg, uint64_t most, store_replay_fn *fn, void *fn_arg);
     void (*trimmed)(void *arg, uint32_t segment);
@@ -31,6 +36,9 @@ struct late {
     bool ahead;  /* the journal syncs as a commit begins, and it is heard late;
                   * else as it ends, and it is heard at once */
     bool failed; /* for good */
+    struct buf asked; /* struct store_place, in the order of asking */
+    bool answers;     /* the first of them may be answered now ... */
+    bool damaged;     /* ... and is damaged */
 };
 
 /* A store with `entries` durable entries. Lends everything. */
@@ -38,6 +46,12 @@ void late_init(struct late *l, const struct late_hooks *hooks, void *arg,
                struct store *journal, uint64_t entries, uint32_t segment);
 /* The commit under way, if any, has ended. */
 void late_end(struct late *l);
+/* It is closed; another one may be made. */
+void late_clear(struct late *l);
+/* The first read, if any, has ended; or it has found damage. */
+void late_answer(struct late *l, bool damaged);
+/* So many are asked for and not answered. */
+size_t late_asked(const struct late *l);
 /* Every append and commit from now on fails, the one under way, too. */
 void late_fail(struct late *l);
 

@@ -75,11 +75,35 @@ static void entry_append(void *world, const void *data, size_t len)
     w->entries[w->nentries++] = (struct world_entry){
         .data = mem_dup(data, len),
         .len = len,
-        .segment = w->segment,
+        .place = w->late.base.place,
         .says_nothing_new = w->compacting,
         .digest = w->uncertain ? core_digest(w->core) : 0,
     };
     hash(w, data, len);
+}
+
+/* The next one; its number is as good as an offset. */
+static struct store_place entry_place(void *world)
+{
+    const struct world *w = world;
+
+    return (struct store_place){w->segment, (uint32_t)w->nentries + 1};
+}
+
+static bool entry_find(void *world, struct store_place place, struct str *entry)
+{
+    const struct world *w = world;
+    const struct world_entry *e;
+
+    if (place.offset == 0 || place.offset > w->nentries)
+        violation("an entry is asked for that never was");
+    if (place.offset <= w->first)
+        return false;
+    e = &w->entries[place.offset - 1];
+    if (e->place.segment != place.segment)
+        violation("entry %u is asked for where it is not", place.offset - 1);
+    *entry = (struct str){e->data, e->len};
+    return true;
 }
 
 static struct core *replay(struct world *w, size_t first, size_t n)
@@ -89,7 +113,7 @@ static struct core *replay(struct world *w, size_t first, size_t n)
 
     for (size_t i = first; i < n; i++)
         if (core_replay(c, w->entries[i].data, w->entries[i].len,
-                        w->entries[i].segment, text) != 0)
+                        w->entries[i].place.segment, text) != 0)
             violation("entry %zu does not replay: %s", i, text);
     core_replay_end(c);
     w->replayed += n - first;
@@ -104,7 +128,7 @@ static void entries_trim(void *world, uint32_t segment)
     size_t before = w->first, first = w->first, durable = w->late.base.durable;
     struct core *c, *then;
 
-    while (first < w->nentries && w->entries[first].segment < segment)
+    while (first < w->nentries && w->entries[first].place.segment < segment)
         first++;
     if (!w->journal) /* there a crash shows which files are gone */
         w->first = first;
@@ -567,7 +591,7 @@ static int entries_replay(void *world, uint64_t most, store_replay_fn *fn,
 
         if (bytes >= most)
             return 1;
-        rc = fn(arg, e->data, e->len, e->segment);
+        rc = fn(arg, e->data, e->len, e->place);
         if (rc != 0)
             return rc;
         bytes += e->len;
@@ -582,15 +606,15 @@ static size_t entries_scan(void *world, size_t bytes, store_replay_fn *fn,
 {
     struct world *w = world;
     size_t durable = w->late.base.durable, got = 0;
-    uint32_t end = durable ? w->entries[durable - 1].segment : 0;
+    uint32_t end = durable ? w->entries[durable - 1].place.segment : 0;
 
     if (w->scanned < w->first)
         w->scanned = w->first;
     while (got < bytes && w->scanned < durable &&
-           w->entries[w->scanned].segment < end) {
+           w->entries[w->scanned].place.segment < end) {
         const struct world_entry e = w->entries[w->scanned++];
 
-        (void)fn(arg, e.data, e.len, e.segment);
+        (void)fn(arg, e.data, e.len, e.place);
         got += e.len;
     }
     return got;
@@ -599,6 +623,8 @@ static size_t entries_scan(void *world, size_t bytes, store_replay_fn *fn,
 static const struct late_hooks late_hooks = {
     .scan = entries_scan,
     .appended = entry_append,
+    .place = entry_place,
+    .find = entry_find,
     .replay = entries_replay,
     .trimmed = entries_trim,
 };
@@ -609,6 +635,7 @@ static void ledger_open(struct world *w)
     char text[STORE_TEXT_MAX];
     int rc;
 
+    late_clear(&w->late);
     late_init(&w->late, &late_hooks, w, w->store, w->nentries, w->segment);
     ledger_init(&w->ledger, &ledger_hooks, &w->limits, &w->late.base);
     w->core = w->eyes.core = w->ledger.core;
@@ -633,13 +660,12 @@ struct replay_arg {
 };
 
 static int replay_check(void *arg, const void *data, size_t len,
-                        uint32_t segment)
+                        struct store_place place)
 {
     struct replay_arg *r = arg;
     struct world *w = r->w;
     const struct world_entry *e;
 
-    (void)segment;   /* the core gets the one that was told at the append */
     if (!r->begun) { /* trimmed segments may be gone, or not yet */
         while (r->next < w->nentries &&
                (w->entries[r->next].len != len ||
@@ -653,6 +679,8 @@ static int replay_check(void *arg, const void *data, size_t len,
     e = &w->entries[r->next++];
     if (e->len != len || memcmp(e->data, data, len) != 0)
         violation("entry %zu came back from the journal changed", r->next - 1);
+    if (e->place.segment != place.segment || e->place.offset != place.offset)
+        violation("entry %zu lies elsewhere than was said", r->next - 1);
     return 0;
 }
 
@@ -752,7 +780,7 @@ void world_crash(struct world *w)
     if (w->journal)
         w->segment = w->store->segment;
     else if (w->nentries)
-        w->segment = w->entries[w->nentries - 1].segment;
+        w->segment = w->entries[w->nentries - 1].place.segment;
     w->segment_full = w->nentries + w->segment_entries;
     ledger_clear(&w->ledger);
     ledger_open(w);
@@ -861,6 +889,7 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
 void world_clear(struct world *w)
 {
     ledger_clear(&w->ledger);
+    late_clear(&w->late);
     buf_clear(&w->eyes.records);
     arena_clear(&w->arena);
     mem_free(w->model);

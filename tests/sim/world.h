@@ -28,7 +28,7 @@
 struct world_entry {
     char *data;
     size_t len;
-    uint32_t segment;
+    struct store_place place;
     bool says_nothing_new; /* it came from compaction */
     uint64_t digest;       /* of the core after it; kept when a crash is near */
 };

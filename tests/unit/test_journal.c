@@ -53,7 +53,7 @@ static void entry_fill(uint64_t n, uint64_t life, char out[120])
 }
 
 static int check_entry(void *arg, const void *data, size_t len,
-                       uint32_t segment)
+                       struct store_place place)
 {
     struct world *w = arg;
     char want[120];
@@ -62,8 +62,8 @@ static int check_entry(void *arg, const void *data, size_t len,
     entry_fill(n, life, want);
     MUST_EQ(len, entry_len(n, life));
     MUST(memcmp(data, want, len) == 0);
-    MUST(segment >= w->segment);
-    w->segment = segment;
+    MUST(place.segment >= w->segment);
+    w->segment = place.segment;
     return 0;
 }
 
@@ -221,11 +221,11 @@ START_TEST(an_uncommitted_entry_is_not_durable_and_close_commits_it)
 END_TEST
 
 static int refuse_third(void *arg, const void *data, size_t len,
-                        uint32_t segment)
+                        struct store_place place)
 {
     (void)data;
     (void)len;
-    (void)segment;
+    (void)place;
     return ++*(int *)arg == 3 ? -ERANGE : 0;
 }
 
@@ -350,11 +350,12 @@ static void live(struct world *w, uint64_t *seed, uint64_t *trimmed)
     }
 }
 
-static int find_first(void *arg, const void *data, size_t len, uint32_t segment)
+static int find_first(void *arg, const void *data, size_t len,
+                      struct store_place place)
 {
     (void)data;
     (void)len;
-    (void)segment;
+    (void)place;
     ++*(uint64_t *)arg;
     return 0;
 }
@@ -479,11 +480,12 @@ static size_t step(size_t bit, bool every)
 }
 
 static int check_original(void *arg, const void *data, size_t len,
-                          uint32_t segment)
+                          struct store_place place)
 {
     struct original *o = arg;
 
-    MUST_EQ(segment, 1);
+    MUST_EQ(place.segment, 1);
+    MUST_EQ(place.offset, o->at);
     o->at += SEGMENT_FRAME_BYTES;
     MUST(memcmp(data, o->file.data + o->at, len) == 0);
     o->at += len;

@@ -34,9 +34,10 @@ static void entry_fill(const struct world *w, uint64_t n, char *to)
         to[i] = (char)mix(n * 100000 + i);
 }
 
-static int no_entry(void *arg, const void *data, size_t len, uint32_t segment)
+static int no_entry(void *arg, const void *data, size_t len,
+                    struct store_place place)
 {
-    (void)arg, (void)data, (void)len, (void)segment;
+    (void)arg, (void)data, (void)len, (void)place;
     ck_abort_msg("an entry in a new journal");
 }
 

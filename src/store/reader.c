@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "store/reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+
+#include "base/mem.h"
+#include "store/keeper.h"
+
+/* Read at once: who asks for one job mostly asks for those behind it, too. */
+#define WINDOW_BYTES ((size_t)64 << 10)
+#define RETRY_MS     1000
+/* Buffers that grew beyond this are given back. */
+#define KEEP_BYTES ((size_t)1 << 20)
+
+/* In `answered`, in front of the bytes. */
+struct answer {
+    struct store_place place;
+    int error;
+    uint32_t len;
+};
+
+static void lock(struct reader *r)
+{
+    ASSERT(pthread_mutex_lock(&r->mutex) == 0);
+}
+
+static void unlock(struct reader *r)
+{
+    ASSERT(pthread_mutex_unlock(&r->mutex) == 0);
+}
+
+/* -- One entry; without the mutex --------------------------------------- */
+
+static void close_segment(struct reader *r)
+{
+    if (r->fd >= 0) /* it was only read */
+        (void)r->dir->io->close(r->dir->io->arg, r->fd);
+    r->fd = -1;
+}
+
+static int open_segment(struct reader *r, uint32_t number,
+                        char text[STORE_TEXT_MAX])
+{
+    const struct store_io *io = r->dir->io;
+    char path[SEGMENT_PATH_MAX];
+    uint64_t size;
+    int rc;
+
+    if (r->fd >= 0 && r->header.number == number)
+        return 0;
+    close_segment(r);
+    buf_reset(&r->window);
+    rc = segment_read_header(r->dir, number, &r->header, &size, text);
+    if (rc != 0)
+        return rc;
+    segment_path(r->dir, SEGMENT_NAME_USED, number, path);
+    r->fd = io->open(io->arg, path, O_RDONLY, 0);
+    if (r->fd >= 0)
+        return 0;
+    segment_say(text, "%s: %s", path, strerror(-r->fd));
+    return r->fd;
+}
+
+/* The window begins there and has that many bytes, or ends with the file. */
+static int fill(struct reader *r, uint64_t offset, size_t len)
+{
+    const struct store_io *io = r->dir->io;
+    int64_t n = 1;
+
+    if (len < WINDOW_BYTES)
+        len = WINDOW_BYTES;
+    buf_reset(&r->window);
+    buf_shrink(&r->window, KEEP_BYTES);
+    r->window_at = offset;
+    while (r->window.len < len && n > 0) {
+        size_t have = r->window.len;
+
+        n = io->pread(io->arg, r->fd, buf_reserve(&r->window, len - have),
+                      len - have, (int64_t)(offset + have));
+        if (n < 0)
+            return (int)n;
+        r->window.len += (size_t)n;
+    }
+    return 0;
+}
+
+/* Is there a whole frame in the window? -EAGAIN: more must be read for it,
+ * *len bytes from its beginning on. */
+static int look(const struct reader *r, uint64_t offset, const char **data,
+                size_t *len)
+{
+    uint64_t at = offset - r->window_at;
+
+    *len = WINDOW_BYTES;
+    if (offset < r->window_at || at >= r->window.len)
+        return -EAGAIN;
+    return segment_check_frame(r->window.data + at, r->window.len - (size_t)at,
+                               &r->header, offset, data, len);
+}
+
+/* What was read before the frame was written, or is not whole, is read again:
+ * but once. */
+static int find_frame(struct reader *r, uint64_t offset, const char **data,
+                      size_t *len)
+{
+    int rc = look(r, offset, data, len);
+
+    for (int tries = 0; rc != 0 && tries < 2; tries++) {
+        rc = fill(r, offset, *len);
+        if (rc != 0)
+            return rc;
+        rc = look(r, offset, data, len);
+        if (rc != -EAGAIN)
+            break;
+    }
+    return rc == -EAGAIN ? -EBADMSG : rc;
+}
+
+static int read_entry(struct reader *r, struct store_place place,
+                      const char **data, size_t *len, char text[STORE_TEXT_MAX])
+{
+    char path[SEGMENT_PATH_MAX];
+    int rc = open_segment(r, place.segment, text);
+
+    if (rc != 0)
+        return rc;
+    rc = find_frame(r, place.offset, data, len);
+    if (rc == 0)
+        return 0;
+    close_segment(r); /* it may have become another file */
+    segment_path(r->dir, SEGMENT_NAME_USED, place.segment, path);
+    segment_say(text, "%s: offset %" PRIu32 ": %s", path, place.offset,
+                rc == -EBADMSG ? "this frame is not valid" : strerror(-rc));
+    return rc;
+}
+
+static bool is_short_of(int error)
+{
+    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
+/* False: not now. */
+static bool answer_one(struct reader *r, struct store_place place)
+{
+    char text[STORE_TEXT_MAX] = "";
+    const char *data;
+    size_t len;
+    int rc = read_entry(r, place, &data, &len, text);
+    bool first;
+
+    if (is_short_of(rc))
+        return false;
+    if (rc != 0) {
+        data = text;
+        len = strlen(text);
+    }
+    lock(r);
+    first = r->answered.len == 0;
+    buf_append(
+        &r->answered,
+        &(struct answer){.place = place, .error = rc, .len = (uint32_t)len},
+        sizeof(struct answer));
+    buf_append(&r->answered, data, len);
+    r->reads++;
+    r->bytes += rc == 0 ? len : 0;
+    unlock(r);
+    if (first)
+        r->changed_fn(r->arg);
+    return true;
+}
+
+/* All that was asked for so far. False: some of it, not now. */
+static bool answer_all(struct reader *r)
+{
+    while (buf_size(&r->at_work) > 0) {
+        struct store_place place;
+
+        memcpy(&place, buf_front(&r->at_work), sizeof(place));
+        if (!answer_one(r, place))
+            return false;
+        buf_consume(&r->at_work, sizeof(place));
+    }
+    return true;
+}
+
+static void swap(struct buf *a, struct buf *b)
+{
+    struct buf c = *a;
+
+    *a = *b;
+    *b = c;
+}
+
+static void *reader_main(void *arg)
+{
+    struct reader *r = arg;
+    struct timespec due;
+
+    lock(r);
+    while (!r->stopping) {
+        bool done;
+
+        if (buf_size(&r->at_work) == 0)
+            swap(&r->at_work, &r->asked);
+        if (buf_size(&r->at_work) == 0) {
+            (void)pthread_cond_wait(&r->wake, &r->mutex); /* cannot fail */
+            continue;
+        }
+        unlock(r);
+        done = answer_all(r);
+        lock(r);
+        if (done || r->stopping)
+            continue;
+        keeper_after_ms(&due, RETRY_MS);
+        (void)pthread_cond_timedwait(&r->wake, &r->mutex, &due);
+    }
+    unlock(r);
+    return NULL;
+}
+
+/* -- Calls -------------------------------------------------------------- */
+
+void reader_init(struct reader *r, const struct segment_dir *dir,
+                 void (*changed_fn)(void *arg), void *arg)
+{
+    *r = (struct reader){
+        .dir = dir, .changed_fn = changed_fn, .arg = arg, .fd = -1};
+    ASSERT(pthread_mutex_init(&r->mutex, NULL) == 0);
+    keeper_init_cond(&r->wake);
+}
+
+void reader_clear(struct reader *r)
+{
+    if (r->running) {
+        lock(r);
+        r->stopping = true;
+        ASSERT(pthread_cond_signal(&r->wake) == 0);
+        unlock(r);
+        ASSERT(pthread_join(r->thread, NULL) == 0);
+        r->running = false;
+    }
+    close_segment(r);
+    buf_clear(&r->asked);
+    buf_clear(&r->answered);
+    buf_clear(&r->taken);
+    buf_clear(&r->at_work);
+    buf_clear(&r->window);
+    (void)pthread_mutex_destroy(&r->mutex); /* nobody holds it */
+    (void)pthread_cond_destroy(&r->wake);
+}
+
+int reader_start(struct reader *r)
+{
+    int rc = keeper_start_thread(&r->thread, reader_main, r);
+
+    r->running = rc == 0;
+    return rc;
+}
+
+void reader_work(struct reader *r)
+{
+    if (r->running)
+        return;
+    if (buf_size(&r->at_work) == 0)
+        swap(&r->at_work, &r->asked);
+    (void)answer_all(r); /* the rest with the next call */
+}
+
+void reader_ask(struct reader *r, struct store_place place)
+{
+    lock(r);
+    buf_append(&r->asked, &place, sizeof(place));
+    ASSERT(pthread_cond_signal(&r->wake) == 0);
+    unlock(r);
+}
+
+bool reader_take(struct reader *r, struct store_answer *out)
+{
+    struct answer a;
+
+    buf_consume(&r->taken, r->given);
+    r->given = 0;
+    if (buf_size(&r->taken) == 0) {
+        buf_shrink(&r->taken, KEEP_BYTES);
+        lock(r);
+        swap(&r->taken, &r->answered);
+        unlock(r);
+    }
+    if (buf_size(&r->taken) == 0)
+        return false;
+    memcpy(&a, buf_front(&r->taken), sizeof(a));
+    *out = (struct store_answer){.place = a.place,
+                                 .error = a.error,
+                                 .data = buf_front(&r->taken) + sizeof(a),
+                                 .len = a.len};
+    r->given = sizeof(a) + a.len;
+    return true;
+}
+
+void reader_get_stats(struct reader *r, uint64_t *reads, uint64_t *bytes)
+{
+    lock(r);
+    *reads = r->reads;
+    *bytes = r->bytes;
+    unlock(r);
+}
