@@ -4,12 +4,18 @@
  * in batches, all in one thread, over one of two protocols.
  *
  *     cycle yoke|beanstalkd PORT JOBS PRODUCERS WORKERS DEPTH BATCH
+ *           [RATE WINDOW]
  *
  * Puts JOBS jobs of 100 bytes into an empty server on 127.0.0.1, at most DEPTH
  * unanswered per producer. Each worker asks for up to BATCH jobs, and reports
  * them all in one write together with its next request. Prints the seconds
  * between the first byte and the answer to the last job's report (the last put,
  * when there are no workers). Any answer that is not the expected one ends it.
+ *
+ * With RATE so many jobs are put each second, at their times and whether those
+ * before were answered or not (DEPTH means nothing then); it prints how long
+ * each was under way from the time at which it was due until a worker had it,
+ * for each WINDOW of so many seconds (latency.h).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -26,6 +32,7 @@
 #include "base/base.h"
 #include "base/buf.h"
 #include "base/mem.h"
+#include "latency.h"
 
 enum { PAYLOAD = 100, CONNECTIONS_MAX = 64, READ_MAX = 256 * 1024 };
 
@@ -53,10 +60,13 @@ struct bench {
     const struct protocol *protocol;
     size_t jobs, depth, batch;
     size_t sent, stored, finished;
+    bool paced;
+    struct latency latency; /* when it is */
     struct connection connections[CONNECTIONS_MAX];
     size_t count;
 };
 
+/* Begins with the number of the job. */
 static char payload[PAYLOAD];
 
 static _Noreturn void fail(const char *what, const char *text, size_t len)
@@ -80,6 +90,27 @@ static void answered(struct connection *c)
     if (c->awaited == 0)
         fail_text("unexpected", "an answer too many");
     c->awaited--;
+}
+
+static void number_payload(size_t n)
+{
+    for (int i = 10; i-- > 0; n /= 10)
+        payload[i] = (char)('0' + n % 10);
+}
+
+/* A worker has this job now. */
+static void arrived(struct bench *b, const char *job)
+{
+    size_t n = 0;
+
+    if (!b->paced)
+        return;
+    for (int i = 0; i < 10; i++)
+        n = n * 10 + (size_t)(job[i] - '0');
+    if (n >= b->sent)
+        fail_text("unexpected", "a job that was not put");
+    latency_note(&b->latency, n,
+                 latency_now_ns() - latency_due_ns(&b->latency, n));
 }
 
 /* ------------------------------------------------------------------- yoke */
@@ -110,7 +141,8 @@ static void yoke_finish(struct connection *c, const char *id, size_t len)
 /*
  * The reader's object functions see each value with its place: an id or an OK
  * stands alone, a token is the second string of an array in the answer of
- * FETCH. No object is made; the address of one of these stands for it.
+ * FETCH, a payload the fourth. No object is made; the address of one of these
+ * stands for it.
  */
 static char an_array, a_value;
 
@@ -128,6 +160,8 @@ static void *on_string(const redisReadTask *task, char *text, size_t len)
             c->bench->stored++;
     } else if (entry->parent && !entry->parent->parent && task->idx == 1) {
         c->bench->protocol->finish(c, text, len);
+    } else if (entry->parent && !entry->parent->parent && task->idx == 3) {
+        arrived(c->bench, text);
     }
     return &a_value;
 }
@@ -228,6 +262,7 @@ static size_t beanstalkd_answer(struct connection *c)
         if (buf_size(&c->in) < len + PAYLOAD + 2)
             return 0;
         c->bench->protocol->finish(c, id, strcspn(id, " "));
+        arrived(c->bench, front + len);
         answered(c);
         return len + PAYLOAD + 2;
     }
@@ -277,6 +312,13 @@ static void connection_open(struct bench *b, uint16_t port, bool worker)
         fail_errno("connect");
 }
 
+static void put(struct connection *c)
+{
+    number_payload(c->bench->sent++);
+    c->bench->protocol->put(c);
+    c->awaited++;
+}
+
 /* A worker asks again when it has all that it asked for; its reports go first
  * in the same write. A producer tops its pipeline up when half is left, so that
  * writes stay large. */
@@ -289,13 +331,10 @@ static void request(struct connection *c)
             b->protocol->take(c, b->batch);
         return;
     }
-    if (c->awaited > b->depth / 2)
+    if (b->paced || c->awaited > b->depth / 2)
         return;
-    while (c->awaited < b->depth && b->sent < b->jobs) {
-        b->protocol->put(c);
-        c->awaited++;
-        b->sent++;
-    }
+    while (c->awaited < b->depth && b->sent < b->jobs)
+        put(c);
 }
 
 static void flush(struct connection *c)
@@ -340,13 +379,52 @@ static void watch(int loop, struct connection *c, int how)
         fail_errno("epoll_ctl");
 }
 
+static void write_out(int loop, struct connection *c)
+{
+    bool writable = c->writable;
+
+    flush(c);
+    if (c->writable != writable)
+        watch(loop, c, EPOLL_CTL_MOD);
+}
+
+/* Puts what is due, on one producer after the other. */
+static void put_due(struct bench *b, int loop, size_t producers)
+{
+    int64_t now_ns = latency_now_ns();
+    size_t first = b->sent;
+
+    while (b->sent < b->jobs && latency_due_ns(&b->latency, b->sent) <= now_ns)
+        put(&b->connections[b->sent % producers]);
+    for (size_t i = first; i < b->sent && i < first + producers; i++)
+        write_out(loop, &b->connections[i % producers]);
+}
+
+/* Until the next job is due, when there is one. */
+static int wait_events(const struct bench *b, int loop,
+                       struct epoll_event *events)
+{
+    struct timespec t;
+    int64_t left_ns;
+
+    if (!b->paced || b->sent == b->jobs)
+        return epoll_wait(loop, events, CONNECTIONS_MAX, -1);
+    left_ns = latency_due_ns(&b->latency, b->sent) - latency_now_ns();
+    if (left_ns < 0)
+        left_ns = 0;
+    t = (struct timespec){.tv_sec = left_ns / 1000000000,
+                          .tv_nsec = left_ns % 1000000000};
+    return epoll_pwait2(loop, events, CONNECTIONS_MAX, &t, NULL);
+}
+
 static bool over(const struct bench *b, bool workers)
 {
     return (workers ? b->finished : b->stored) >= b->jobs;
 }
 
-static void run(struct bench *b, bool workers)
+static void run(struct bench *b, size_t producers)
 {
+    bool workers = b->count > producers;
     struct epoll_event events[CONNECTIONS_MAX];
     int loop = epoll_create1(EPOLL_CLOEXEC), n;
 
@@ -358,19 +436,18 @@ static void run(struct bench *b, bool workers)
         watch(loop, &b->connections[i], EPOLL_CTL_ADD);
     }
     while (!over(b, workers)) {
-        n = epoll_wait(loop, events, CONNECTIONS_MAX, -1);
+        n = wait_events(b, loop, events);
         if (n < 0 && errno != EINTR)
             fail_errno("epoll_wait");
         for (int i = 0; i < n; i++) {
             struct connection *c = events[i].data.ptr;
-            bool writable = c->writable;
 
             receive(c);
             request(c);
-            flush(c);
-            if (c->writable != writable)
-                watch(loop, c, EPOLL_CTL_MOD);
+            write_out(loop, c);
         }
+        if (b->paced)
+            put_due(b, loop, producers);
     }
     (void)close(loop);
 }
@@ -385,24 +462,16 @@ static size_t number(const char *text, size_t max)
     return (size_t)n;
 }
 
-static double now_s(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 int main(int argc, char **argv)
 {
     static struct bench b;
     size_t producers, workers;
     uint16_t port;
-    double began;
+    int64_t began_ns;
 
-    if (argc != 8)
+    if (argc != 8 && argc != 10)
         fail_text("usage", "cycle yoke|beanstalkd PORT JOBS PRODUCERS WORKERS "
-                           "DEPTH BATCH");
+                           "DEPTH BATCH [RATE WINDOW]");
     for (size_t i = 0; i < ARRAY_LEN(protocols); i++)
         if (strcmp(argv[1], protocols[i].name) == 0)
             b.protocol = &protocols[i];
@@ -420,8 +489,15 @@ int main(int argc, char **argv)
         connection_open(&b, port, false);
     for (size_t i = 0; i < workers; i++)
         connection_open(&b, port, true);
-    began = now_s();
-    run(&b, workers > 0);
-    printf("%.6f\n", now_s() - began);
+    b.paced = argc == 10;
+    if (b.paced)
+        latency_start(&b.latency, (int64_t)number(argv[8], 10000000), b.jobs,
+                      (int64_t)number(argv[9], 100000));
+    began_ns = latency_now_ns();
+    run(&b, producers);
+    if (b.paced)
+        latency_print(&b.latency);
+    else
+        printf("%.6f\n", (double)(latency_now_ns() - began_ns) / 1e9);
     return 0;
 }
