@@ -40,6 +40,7 @@ void core_limits_init(struct core_limits *limits)
         .step_work = STEP_WORK,
         .image_ids = 8192,
         .image_max = 8 << 20,
+        .image_errors = 64 << 10,
         .numbers_max = 1 << 20,
         .detach = true,
         .shield_max_ms = 60000,
@@ -394,9 +395,12 @@ static void work_queues(struct core *c)
     }
 }
 
-/* Of the members of groups whose images have begun. */
-static void write_ids(struct core *c)
+/* Of the members of groups, and the errors of jobs, whose images have begun. */
+static void write_rest(struct core *c)
 {
+    while (!list_empty(&c->imaging_jobs) && core_work(c))
+        image_errors_write(
+            c, list_entry(list_first(&c->imaging_jobs), struct imaging, link));
     while (!list_empty(&c->imaging) && core_work(c))
         image_write_ids(
             c, list_entry(list_first(&c->imaging), struct group, imaging));
@@ -418,7 +422,7 @@ static void work_rest(struct core *c)
         c->limiter_images_next = UINT32_MAX;
     while (once_images_left(c) && core_work(c))
         once_write_image(c);
-    write_ids(c);
+    write_rest(c);
 }
 
 static bool recording_left(const struct core *c)
@@ -427,7 +431,7 @@ static bool recording_left(const struct core *c)
            !list_empty(&c->emptying) || !list_empty(&c->dead_purges) ||
            c->images_next < c->queue_count ||
            c->limiter_images_next < c->limiter_count || once_images_left(c) ||
-           !list_empty(&c->imaging);
+           !list_empty(&c->imaging) || !list_empty(&c->imaging_jobs);
 }
 
 static bool work_left(const struct core *c)
@@ -543,6 +547,8 @@ const char *core_apply(struct core *c, const struct record *r)
         return image_apply_group(c, r);
     case RECORD_GROUP_IDS:
         return image_apply_ids(c, r);
+    case RECORD_JOB_ERRORS:
+        return image_errors_apply(c, r);
     }
     BUG("unknown record");
 }
@@ -580,6 +586,7 @@ static void tell(struct core *c, const struct record *r)
     case RECORD_JOB_IMAGE:
     case RECORD_GROUP_IMAGE:
     case RECORD_GROUP_IDS:
+    case RECORD_JOB_ERRORS:
         return;
     }
     BUG("unknown record");
@@ -980,7 +987,7 @@ bool core_compact(struct core *c, const void *entry, size_t len,
     /* Whoever asks for it has looked whether there is room. */
     while (more && core_work_unrecorded(c))
         more = image_write_next(c, entry, len, segment, at);
-    write_ids(c);
+    write_rest(c);
     segments_trim(c);
     c->out = NULL;
     return more;
@@ -993,7 +1000,7 @@ void core_image(struct core *c, bool is_group, uint64_t id,
     c->out = out;
     c->work = c->limits.step_work;
     image_write(c, is_group, id, c->segment - 1);
-    write_ids(c);
+    write_rest(c);
     segments_trim(c);
     c->out = NULL;
 }
@@ -1052,6 +1059,7 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->forgetting);
     list_init(&c->spent);
     list_init(&c->imaging);
+    list_init(&c->imaging_jobs);
     buf_init(&c->scratch);
     c->images_next = c->limiter_images_next = UINT32_MAX;
     list_init(&c->outputs);

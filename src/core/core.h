@@ -131,6 +131,9 @@ struct core_limits {
     int64_t image_max;
     /* Members of a group in one record of its image, likewise. */
     int64_t image_ids;
+    /* Bytes of errors in the image of a job, or one record of those that are
+     * too many for it. */
+    int64_t image_errors;
     /* Numbers of requests (ONCE) that all sessions remember: 8 bytes each at
      * the head of every segment of the store. Not a setting: follows from the
      * size of a segment. */

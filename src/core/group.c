@@ -429,6 +429,7 @@ const char *group_apply(struct core *c, const struct record *r)
     case RECORD_JOB_IMAGE:
     case RECORD_GROUP_IMAGE:
     case RECORD_GROUP_IDS:
+    case RECORD_JOB_ERRORS:
     case RECORD_JOB:
     case RECORD_START:
     case RECORD_ASK:

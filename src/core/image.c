@@ -8,7 +8,8 @@
  * image replaces all records before it; to who knows its entity already it says
  * nothing new. What a group owns is too much for one record: its members, and
  * the order of their ends, follow in records of so many ids each, and until the
- * last of them is written the segment before is held.
+ * last of them is written the segment before is held. So do the errors of a job
+ * that has many (image_errors.c).
  *
  * So a replay may meet a member before its group, whose image lies further on:
  *
@@ -35,21 +36,6 @@
 static struct str scratch_part(const struct core *c, size_t from, size_t to)
 {
     return (struct str){c->scratch.data + from, to - from};
-}
-
-static void collect_errors(struct core *c, const struct extra *x)
-{
-    for (uint32_t n = 0; n < x->nerrors; n++) {
-        const struct job_error *e = &x->errors[n];
-
-        record_put_error(&c->scratch,
-                         &(struct record_error){.class = e->class,
-                                                .message = e->message,
-                                                .detail = e->detail,
-                                                .attempt = e->attempt,
-                                                .body_done = e->body_done,
-                                                .at_ms = e->at_ms});
-    }
 }
 
 static void collect_below(struct core *c, const struct below *below)
@@ -87,7 +73,7 @@ static void take_extra(struct core *c, const struct extra *x,
     if (x->needs)
         needs_write(x->needs, &i->job.needs);
     buf_reset(&c->scratch);
-    collect_errors(c, x);
+    image_errors_take(c, x, i);
     errors = c->scratch.len;
     if (x->below)
         collect_below(c, x->below);
@@ -161,12 +147,15 @@ static void write_job(struct core *c, struct job *j)
         take_run(j->u.run, i);
     /* No segment could take it: it stays where it is, and so does all behind
      * it, for as long as it is there. */
-    if (large_parts(i) > c->limits.image_max)
+    if (large_parts(i) > c->limits.image_max ||
+        (i->apart && !image_errors_fit(c, j->extra)))
         return;
     if (PLANTED(IMAGE_SKIPPED) && j->state == JOB_DELAYED)
         segment_move(c, &j->segment, c->segment);
     else
         core_record(c, &r);
+    if (i->apart)
+        image_errors_await(c, j, i->apart);
 }
 
 /* All of it is written: what was before is not needed any more. */
@@ -253,7 +242,7 @@ void image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment)
     struct group *g =
         is_group && id ? find_group(c, (struct group_id){id}) : NULL;
 
-    if (j && j->segment <= segment)
+    if (j && j->segment <= segment && !(j->extra && j->extra->imaging))
         write_job(c, j);
     if (g && g->segment <= segment && !list_linked(&g->imaging))
         write_group(c, g);
@@ -338,6 +327,8 @@ static const char *give_extra(struct core *c, struct job *j,
         job_set_reason(c, job_extra(c, j), i->reason);
     while (record_get_error(&errors, &e))
         job_add_error(c, j, &e);
+    if (i->apart)
+        image_errors_await(c, j, i->apart);
     for (size_t n = 0; n < i->below.len / sizeof(uint64_t); n++)
         below_add(c, j, id_at(i->below, n) & ~ID_GROUP);
     return errors.len ? "image of a job with half an error" : NULL;
@@ -488,8 +479,11 @@ const char *image_apply_job(struct core *c, const struct record *r)
     struct group *g;
     const char *wrong;
 
+    if (j && j->extra && j->extra->imaging)
+        return image_errors_fill(c, j, 0, i->errors);
     if (j) {
-        segment_move(c, &j->segment, c->segment);
+        if (!i->apart)
+            segment_move(c, &j->segment, c->segment);
         return NULL;
     }
     if (i->job.queue >= c->queue_count || !c->queue_table[i->job.queue])
@@ -934,6 +928,10 @@ void core_replay_end(struct core *c)
     ASSERT(!c->started);
     if (!c->imaged && !c->salvaged)
         return;
+    while (!list_empty(&c->imaging_jobs)) /* lost: only damage does that */
+        image_errors_drop(
+            c, list_entry(list_first(&c->imaging_jobs), struct imaging, link)
+                   ->job->extra);
     c->imaged = false;
     settle_groups(c);
     list_foreach (it, &c->queues) {

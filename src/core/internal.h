@@ -74,15 +74,26 @@ struct extra {
     uint32_t losses;   /* lost attempts */
     bool errors_below; /* as in struct run, of the last attempt that is over */
     int64_t not_before_ms;
-    struct needs *needs;    /* NULL: none */
-    struct lane *lane;      /* volatile: parked in it for want of `needs` */
-    struct heap_node place; /* volatile: lane->order */
-    struct list waiters;    /* volatile: struct waiter.link */
-    struct output *output;  /* volatile */
-    struct key *key;        /* NULL: none, or it leads elsewhere */
-    struct dead *dead;      /* NULL: is not on the list of the dead */
-    struct below *below;    /* NULL: no group was opened under it */
-    uint64_t retried;       /* the job that was made of it; 0: none */
+    struct needs *needs;     /* NULL: none */
+    struct lane *lane;       /* volatile: parked in it for want of `needs` */
+    struct heap_node place;  /* volatile: lane->order */
+    struct list waiters;     /* volatile: struct waiter.link */
+    struct output *output;   /* volatile */
+    struct key *key;         /* NULL: none, or it leads elsewhere */
+    struct dead *dead;       /* NULL: is not on the list of the dead */
+    struct below *below;     /* NULL: no group was opened under it */
+    uint64_t retried;        /* the job that was made of it; 0: none */
+    struct imaging *imaging; /* volatile: see there; NULL: none */
+};
+
+/* Errors of a job that lie apart from its image, and are still to be written;
+ * in a replay, to be read. */
+struct imaging {
+    struct list link; /* core->imaging_jobs */
+    struct job *job;
+    uint32_t next, then; /* those from `next` on, before `then` */
+    uint32_t lost;       /* replay: of those before `next` */
+    uint32_t segment;    /* the image lies here */
 };
 
 /* Ids in order of arrival. */
@@ -445,15 +456,16 @@ struct core {
     struct list forgetting;  /* ended groups whose members are being freed */
     uint32_t images_next;    /* queues from this number on want an image */
     uint32_t limiter_images_next;
-    int64_t work;        /* left in this step */
-    struct list spent;   /* ended groups, in the order of being read */
-    struct list imaging; /* groups; see image.c */
-    struct buf scratch;  /* for what an image is put together from */
-    bool lost;           /* core_lost: what is not known may be made up */
-    bool salvaged;       /* core_salvage: what cannot be may be */
-    bool imaged;         /* an image made something known in this replay */
-    int64_t ids;         /* in all vectors */
-    uint64_t next_place; /* of a result that waits to be delivered */
+    int64_t work;             /* left in this step */
+    struct list spent;        /* ended groups, in the order of being read */
+    struct list imaging;      /* groups; see image.c */
+    struct list imaging_jobs; /* struct imaging.link */
+    struct buf scratch;       /* for what an image is put together from */
+    bool lost;                /* core_lost: what is not known may be made up */
+    bool salvaged;            /* core_salvage: what cannot be may be */
+    bool imaged;              /* an image made something known in this replay */
+    int64_t ids;              /* in all vectors */
+    uint64_t next_place;      /* of a result that waits to be delivered */
     struct options *last_options; /* that were a job's own; NULL: none yet */
     int64_t memory;               /* bytes */
     int64_t retained_jobs, retained_bytes; /* finished jobs */
@@ -636,6 +648,24 @@ bool image_write_next(struct core *c, const char *entry, size_t len,
                       uint32_t segment, size_t *at);
 /* Ids of large groups that are still to be written: some of them. */
 void image_write_ids(struct core *c, struct group *g);
+
+/* --------------------------------------------------------- image_errors.c */
+
+/* Into c->scratch, or, when they are too much for it, that they come apart. */
+void image_errors_take(struct core *c, const struct extra *x,
+                       struct record_job_image *i);
+/* Can each be written? */
+bool image_errors_fit(const struct core *c, const struct extra *x);
+/* The image was written, or read; so many errors follow. */
+void image_errors_await(struct core *c, struct job *j, uint32_t n);
+/* Some of them. */
+void image_errors_write(struct core *c, struct imaging *m);
+/* For apply: these come, the first of them in this place. */
+const char *image_errors_fill(struct core *c, struct job *j, uint32_t at,
+                              struct str errors);
+const char *image_errors_apply(struct core *c, const struct record *r);
+/* What is still to come does not. */
+void image_errors_drop(struct core *c, struct extra *x);
 
 /* -------------------------------------------------------------- attempt.c */
 

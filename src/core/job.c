@@ -178,6 +178,7 @@ static void extra_free(struct core *c, struct job *j)
     if (x->needs)
         needs_put(c, x->needs);
     below_free(c, x);
+    image_errors_drop(c, x);
     account(c, -(int64_t)sizeof(*x));
     slabs_free(&c->slabs, x, sizeof(*x));
     j->extra = NULL;
@@ -928,6 +929,7 @@ const char *job_apply(struct core *c, const struct record *r)
     case RECORD_JOB_IMAGE:
     case RECORD_GROUP_IMAGE:
     case RECORD_GROUP_IDS:
+    case RECORD_JOB_ERRORS:
         break;
     }
     BUG("not a record of a job");

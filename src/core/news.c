@@ -265,6 +265,7 @@ void news_of_job(struct core *c, const struct record *r)
     case RECORD_JOB_IMAGE:
     case RECORD_GROUP_IMAGE:
     case RECORD_GROUP_IDS:
+    case RECORD_JOB_ERRORS:
         BUG("not a record of a job");
     }
     end(c, &n);
@@ -340,6 +341,7 @@ void news_of_group(struct core *c, const struct record *r)
     case RECORD_JOB_IMAGE:
     case RECORD_GROUP_IMAGE:
     case RECORD_GROUP_IDS:
+    case RECORD_JOB_ERRORS:
         BUG("not a record of a group");
     }
     end(c, &n);

@@ -12,6 +12,8 @@
 
 #define HEAD_BYTES 5
 
+#define DAMAGED "record with damaged fields"
+
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "records are little endian; this machine would have to swap"
 #endif
@@ -500,23 +502,10 @@ static enum image_part image_part(uint8_t state)
     return PART_NONE; /* for apply to say */
 }
 
-/* The submitted part is last: what most jobs do not have is its end. */
-static void put_job_image(struct writer *w, const struct record_job_image *i)
+static void put_state(struct writer *w, const struct record_job_image *i)
 {
     enum image_part part = image_part(i->state);
 
-    put_u8(w, i->state);
-    put_u8(w, i->dead);
-    put_u8(w, i->errors_below);
-    put_i64(w, i->submitted_ms);
-    put_u32(w, i->attempt);
-    put_u32(w, i->failures);
-    put_u32(w, i->losses);
-    put_u64(w, i->next);
-    put_u64(w, i->retried);
-    put_str(w, i->reason);
-    put_str(w, i->errors);
-    put_str(w, i->below);
     if (part == PART_RUN)
         put_run(w, i);
     if (part == PART_END) {
@@ -528,13 +517,161 @@ static void put_job_image(struct writer *w, const struct record_job_image *i)
         put_i64(w, i->started_ms);
         put_str(w, i->result);
     }
-    put_job(w, &i->job);
+}
+
+static void get_state(struct reader *r, struct record_job_image *i)
+{
+    enum image_part part = image_part(i->state);
+
+    if (part == PART_RUN)
+        get_run(r, i);
+    if (part == PART_END) {
+        i->outcome = get_u8(r);
+        i->body_done = get_bool(r);
+        i->ended_ms = get_i64(r);
+    }
+    if (part != PART_NONE) {
+        i->started_ms = get_i64(r);
+        i->result = get_str(r);
+    }
+}
+
+/* What most jobs do not have is left out of their images, and so are the bytes
+ * that would say so: a bit for each. */
+enum image_has {
+    HAS_DEAD = 1 << 0,
+    HAS_ERRORS_BELOW = 1 << 1,
+    HAS_ATTEMPTS = 1 << 2,
+    HAS_DELAY = 1 << 3,
+    HAS_OPTIONS = 1 << 4,
+    HAS_NAME = 1 << 5,
+    HAS_KEY = 1 << 6,
+    HAS_THEN = 1 << 7,
+    HAS_NEEDS = 1 << 8,
+    HAS_NEXT = 1 << 9,
+    HAS_RETRIED = 1 << 10,
+    HAS_REASON = 1 << 11,
+    HAS_ERRORS = 1 << 12,
+    HAS_APART = 1 << 13,
+    HAS_BELOW = 1 << 14,
+    HAS_ALL = (1 << 15) - 1,
+};
+
+static uint32_t image_has(const struct record_job_image *i)
+{
+    uint32_t has = 0;
+
+    has |= i->dead ? HAS_DEAD : 0;
+    has |= i->errors_below ? HAS_ERRORS_BELOW : 0;
+    has |= i->attempt || i->failures || i->losses ? HAS_ATTEMPTS : 0;
+    has |= i->job.not_before_ms ? HAS_DELAY : 0;
+    has |= i->job.own_options ? HAS_OPTIONS : 0;
+    has |= i->job.name.len ? HAS_NAME : 0;
+    has |= i->job.key.len ? HAS_KEY : 0;
+    has |= i->job.then.len ? HAS_THEN : 0;
+    has |= i->job.needs.len ? HAS_NEEDS : 0;
+    has |= i->next ? HAS_NEXT : 0;
+    has |= i->retried ? HAS_RETRIED : 0;
+    has |= i->reason.len ? HAS_REASON : 0;
+    has |= i->errors.len ? HAS_ERRORS : 0;
+    has |= i->apart ? HAS_APART : 0;
+    has |= i->below.len ? HAS_BELOW : 0;
+    return has;
+}
+
+static void put_job_image(struct writer *w, const struct record_job_image *i)
+{
+    uint32_t has = image_has(i);
+
+    put_u32(w, has);
+    put_u8(w, i->state);
+    put_u8(w, i->job.priority);
+    put_u32(w, i->job.queue);
+    put_u64(w, i->job.group);
+    put_i64(w, i->submitted_ms);
+    put_str(w, i->job.payload);
+    put_state(w, i);
+    if (has & HAS_ATTEMPTS) {
+        put_u32(w, i->attempt);
+        put_u32(w, i->failures);
+        put_u32(w, i->losses);
+    }
+    if (has & HAS_DELAY)
+        put_i64(w, i->job.not_before_ms);
+    if (has & HAS_OPTIONS)
+        put_options(w, &i->job.options);
+    if (has & HAS_NAME)
+        put_str(w, i->job.name);
+    if (has & HAS_KEY)
+        put_str(w, i->job.key);
+    if (has & HAS_THEN)
+        put_str(w, i->job.then);
+    if (has & HAS_NEEDS)
+        put_needs(w, &i->job.needs);
+    if (has & HAS_NEXT)
+        put_u64(w, i->next);
+    if (has & HAS_RETRIED)
+        put_u64(w, i->retried);
+    if (has & HAS_REASON)
+        put_str(w, i->reason);
+    if (has & HAS_ERRORS)
+        put_str(w, i->errors);
+    if (has & HAS_APART)
+        put_u32(w, i->apart);
+    if (has & HAS_BELOW)
+        put_str(w, i->below);
 }
 
 static void get_job_image(struct reader *r, struct record_job_image *i)
 {
-    enum image_part part;
+    uint32_t has = get_u32(r);
 
+    if (has & ~(uint32_t)HAS_ALL) /* what it says cannot be guessed */
+        r->bad = true;
+    i->dead = has & HAS_DEAD;
+    i->errors_below = has & HAS_ERRORS_BELOW;
+    i->job.own_options = has & HAS_OPTIONS;
+    i->state = get_u8(r);
+    i->job.priority = get_u8(r);
+    i->job.queue = get_u32(r);
+    i->job.group = get_u64(r);
+    i->submitted_ms = get_i64(r);
+    i->job.payload = get_str(r);
+    get_state(r, i);
+    if (has & HAS_ATTEMPTS) {
+        i->attempt = get_u32(r);
+        i->failures = get_u32(r);
+        i->losses = get_u32(r);
+    }
+    if (has & HAS_DELAY)
+        i->job.not_before_ms = get_i64(r);
+    if (has & HAS_OPTIONS)
+        get_options(r, &i->job.options);
+    if (has & HAS_NAME)
+        i->job.name = get_str(r);
+    if (has & HAS_KEY)
+        i->job.key = get_str(r);
+    if (has & HAS_THEN)
+        i->job.then = get_str(r);
+    if (has & HAS_NEEDS)
+        get_needs(r, &i->job.needs);
+    if (has & HAS_NEXT)
+        i->next = get_u64(r);
+    if (has & HAS_RETRIED)
+        i->retried = get_u64(r);
+    if (has & HAS_REASON)
+        i->reason = get_str(r);
+    if (has & HAS_ERRORS)
+        i->errors = get_str(r);
+    if (has & HAS_APART)
+        i->apart = get_u32(r);
+    if (has & HAS_BELOW)
+        i->below = get_str(r);
+}
+
+/* The submitted part was last: what most jobs do not have is its end. */
+static void get_job_image_1(struct reader *r, struct record_job_image *i)
+{
     i->state = get_u8(r);
     i->dead = get_bool(r);
     i->errors_below = get_bool(r);
@@ -547,18 +684,7 @@ static void get_job_image(struct reader *r, struct record_job_image *i)
     i->reason = get_str(r);
     i->errors = get_str(r);
     i->below = get_str(r);
-    part = image_part(i->state);
-    if (part == PART_RUN)
-        get_run(r, i);
-    if (part == PART_END) {
-        i->outcome = get_u8(r);
-        i->body_done = get_bool(r);
-        i->ended_ms = get_i64(r);
-    }
-    if (part != PART_NONE) {
-        i->started_ms = get_i64(r);
-        i->result = get_str(r);
-    }
+    get_state(r, i);
     get_job(r, &i->job);
 }
 
@@ -647,6 +773,8 @@ static size_t strings_bytes(const struct record *r)
         i = &r->u.job_image;
         return job_strings_bytes(&i->job) + i->reason.len + i->errors.len +
                i->below.len + i->ready.len + i->result.len;
+    case RECORD_JOB_ERRORS:
+        return r->u.job_errors.errors.len;
     case RECORD_GROUP_IMAGE:
         return r->u.group_image.group.name.len +
                r->u.group_image.group.key.len + r->u.group_image.reason.len;
@@ -737,6 +865,10 @@ void record_encode(struct buf *to, const struct record *r)
     case RECORD_JOB_IMAGE:
         put_job_image(&w, &r->u.job_image);
         break;
+    case RECORD_JOB_ERRORS:
+        put_u32(&w, r->u.job_errors.at);
+        put_str(&w, r->u.job_errors.errors);
+        break;
     case RECORD_GROUP_IMAGE:
         put_group_image(&w, &r->u.group_image);
         break;
@@ -785,6 +917,7 @@ void record_encode(struct buf *to, const struct record *r)
 const char *record_decode(const char *bytes, size_t len, size_t *at,
                           struct record *out)
 {
+    size_t head = *at;
     struct reader r;
     uint32_t body;
 
@@ -800,6 +933,11 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
     *at += HEAD_BYTES + body;
     out->at_ms = get_i64(&r);
     out->id = get_u64(&r);
+    if (bytes[head] == RECORD_JOB_IMAGE_1) {
+        out->type = RECORD_JOB_IMAGE;
+        get_job_image_1(&r, &out->u.job_image);
+        return r.bad ? DAMAGED : NULL;
+    }
     switch (out->type) {
     case RECORD_QUEUE:
         out->u.queue.paused = get_bool(&r);
@@ -842,6 +980,10 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
     case RECORD_JOB_IMAGE:
         get_job_image(&r, &out->u.job_image);
         break;
+    case RECORD_JOB_ERRORS:
+        out->u.job_errors.at = get_u32(&r);
+        out->u.job_errors.errors = get_str(&r);
+        break;
     case RECORD_GROUP_IMAGE:
         get_group_image(&r, &out->u.group_image);
         break;
@@ -877,7 +1019,7 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
     default:
         return "record of an unknown type (written by a newer version?)";
     }
-    return r.bad ? "record with damaged fields" : NULL;
+    return r.bad ? DAMAGED : NULL;
 }
 
 bool record_peek(const char *bytes, size_t len, size_t *at, uint8_t *type,
@@ -892,6 +1034,8 @@ bool record_peek(const char *bytes, size_t len, size_t *at, uint8_t *type,
     if (body > len - *at - HEAD_BYTES || body < sizeof(int64_t) + sizeof(*id))
         return false;
     *type = (uint8_t)p[0];
+    if (*type == RECORD_JOB_IMAGE_1)
+        *type = RECORD_JOB_IMAGE;
     memcpy(id, p + HEAD_BYTES + sizeof(int64_t), sizeof(*id));
     *at += HEAD_BYTES + body;
     return true;

@@ -133,6 +133,7 @@ struct record_job_image {
     uint64_t next, retried;
     struct str reason;
     struct str errors; /* record_put_error */
+    uint32_t apart;    /* so many come in JOB_ERRORS instead */
     struct str below;  /* 8 bytes each: groups, with ID_GROUP */
     /* RUNNING, CANCELLING, JOINING, DELIVERING */
     uint64_t session; /* 0: its body has ended */
@@ -163,6 +164,11 @@ struct record_group_image {
     uint8_t cause, outcome;
     bool closed, ended, read, failed_inside, errors_below;
     struct str reason;
+};
+
+struct record_job_errors {
+    uint32_t at;       /* place of the first */
+    struct str errors; /* record_put_error */
 };
 
 struct record_group_ids {
@@ -201,6 +207,7 @@ struct record {
         struct record_limiter limiter;
         struct record_session session;
         struct record_job_image job_image;
+        struct record_job_errors job_errors;
         struct record_group_image group_image;
         struct record_group_ids group_ids;
     } u;

@@ -110,9 +110,13 @@ enum verdict_kind {
     X(READY, 40)       /* the running job announced itself */            \
     X(DELIVER, 41)     /* done, and the next queue has no room */        \
     X(SESSION, 50)     /* image: what its numbered requests led to */    \
-    X(JOB_IMAGE, 60)   /* all that is known of a job */                  \
-    X(GROUP_IMAGE, 61) /* ... of a group, but for its members: */        \
-    X(GROUP_IDS, 62)   /* some of them */
+    X(GROUP_IMAGE, 61) /* all of a group, but for its members: */        \
+    X(GROUP_IDS, 62)   /* some of them */                                \
+    X(JOB_IMAGE, 63)   /* all of a job, but for its errors if many: */   \
+    X(JOB_ERRORS, 64)  /* some of them */
+
+/* What JOB_IMAGE was at first. It is read as one, and not written. */
+#define RECORD_JOB_IMAGE_1 60
 
 enum record_type {
 #define X(id, number) RECORD_##id = number,

@@ -82,6 +82,10 @@ def work(client):
     run("SUBMIT", "fair", "fails and waits", "BACKOFF", 86400000,
         86400000)
     run("FAIL", fetch(client, "fair"), "exit:3", "once more")
+    run("SUBMIT", "fair", "many errors", "RETRY", 20, "BACKOFF", 0, 0)
+    for n in range(12):  # too many for one record
+        run("FAIL", fetch(client, "fair"), "exit:%d" % n, "large",
+            "%x" % n * 8000)
     run("SUBMIT", "ends", "released")
     run("RELEASE", fetch(client, "ends"))
     run("CANCEL", run("SUBMIT", "ends", "cancelled"), "REASON", "never")

@@ -861,6 +861,7 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     limits_choose(w);
     w->compact_random = seed * UINT64_C(0x9e3779b97f4a7c15);
     w->limits.image_ids = 1 + (int64_t)(compact_random(w) % 3);
+    w->limits.image_errors = (w->limits.image_ids - 1) * 60;
     often = compact_random(w) % 2 ? 10 : 60;
     if (compact_random(w) % 10 < 7)
         w->compacts = 1 + (int)(compact_random(w) % often);

@@ -60,6 +60,7 @@ static void daemon_limits(struct daemon *d)
 {
     core_limits_init(&d->limits);
     d->limits.queue_defaults.max_jobs = 10;
+    d->limits.image_errors = 70; /* one error, or two short ones */
 }
 
 /* What came of a step, but for its replies. */

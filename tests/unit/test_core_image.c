@@ -280,32 +280,141 @@ START_TEST(a_replay_that_is_given_up_leaves_nothing)
 }
 END_TEST
 
+static uint64_t submit_large(struct daemon *d, size_t len, int64_t retry)
+{
+    static char large[3000];
+    struct core_event ev = a_job("q");
+
+    memset(large, 'x', sizeof(large));
+    ev.u.submit.payload = (struct str){large, len};
+    ev.u.submit.retry = retry;
+    ev.u.submit.backoff_base_ms = ev.u.submit.backoff_cap_ms = 0;
+    return submit_event(d, &ev);
+}
+
 /* An entry that no store takes would end the daemon, at each start anew. */
 START_TEST(a_job_too_large_for_an_image_stays_where_it_is)
 {
     struct daemon *d = daemon_new();
-    struct core_event ev = a_job("q");
-    struct core_event fail;
-    static char detail[3000];
     size_t next = 0;
-    uint64_t id;
+    uint64_t id = submit_large(d, 3000, 1);
 
-    d->limits.image_max = sizeof(detail);
+    d->limits.image_max = 2999;
     core_configure(d->core, &d->limits);
-    ev.u.submit.retry = 2;
-    id = submit_event(d, &ev);
-    memset(detail, 'x', sizeof(detail));
-    fail = a_report(EVENT_FAIL, take(d), "exit:1");
-    fail.u.report.detail = (struct str){detail, sizeof(detail)};
-    ck_assert(is_ok(ask(d, 9, &fail)));
     next_segment(d);
     compact_some(d, &next, SIZE_MAX);
     ck_assert_uint_lt(d->trimmed, d->segment);
     daemon_crash(d);
     ck_assert(job(d, id).found);
-    d->limits.image_max = 2 * sizeof(detail);
+    d->limits.image_max = 3000;
     core_configure(d->core, &d->limits);
     daemon_free(d); /* compacts it */
+}
+END_TEST
+
+static void fail_one(struct daemon *d, size_t len)
+{
+    static char detail[3000];
+    struct core_event fail = a_report(EVENT_FAIL, take(d), "exit:1");
+
+    memset(detail, 'y', sizeof(detail));
+    fail.u.report.detail = (struct str){detail, len};
+    ck_assert(is_ok(ask(d, 9, &fail)));
+}
+
+static int64_t errors_of(struct daemon *d, uint64_t id)
+{
+    const struct node *n = node_get(result(d, 3, id, 0), "errors");
+    int64_t last = 0;
+
+    for (uint32_t i = 0; i < n->v.count; i++) {
+        int64_t attempt = node_int(node_get(&n->items[i], "attempt"));
+
+        ck_assert_int_gt(attempt, last); /* they are in their order */
+        last = attempt;
+    }
+    return n->v.count;
+}
+
+/* However large they are together, and whatever fails meanwhile. */
+START_TEST(a_job_of_many_errors_goes_in_parts)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event tick = {.kind = EVENT_TICK};
+    size_t next = 0;
+    uint64_t id;
+
+    daemon_limits(d);
+    d->limits.step_work = 1;
+    d->limits.image_max = 6200; /* of 90000 bytes in all */
+    d->limits.image_errors = 6100;
+    daemon_start(d);
+    id = submit_large(d, 10, 32);
+    for (int i = 0; i < 29; i++)
+        fail_one(d, 3000);
+    next_segment(d);
+    compact_some(d, &next, SIZE_MAX);
+    for (int i = 0; i < _i; i++)
+        daemon_one(d, &tick); /* some of the errors */
+    daemon_crash(d);
+    fail_one(d, 100);
+    next = 0;
+    next_segment(d);
+    compact_some(d, &next, SIZE_MAX);
+    for (int i = 0; i < _i % 7; i++)
+        daemon_one(d, &tick);
+    fail_one(d, 200);
+    for (int i = 0; i < 40; i++)
+        daemon_one(d, &tick);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    daemon_crash(d);
+    fail_one(d, 300);
+    ck_assert_int_eq(errors_of(d, id), 32);
+    daemon_free(d);
+}
+END_TEST
+
+/* What is whole of them is there, in its order. */
+START_TEST(a_job_that_lost_some_of_its_errors_has_the_others)
+{
+    struct daemon *d = daemon_new();
+    struct core_limits limits;
+    size_t first;
+    uint64_t id;
+
+    id = submit_large(d, 10, 10);
+    for (int i = 0; i < 10; i++)
+        fail_one(d, 1000);
+    first = d->nentries;
+    daemon_compact(d);
+    limits = d->limits;
+    for (size_t lost = first; lost < d->nentries; lost++) {
+        struct core *c = core_new(&limits);
+        struct core *before = d->core;
+        struct core_event start = {.kind = EVENT_START, .now_ms = d->now};
+        size_t left = 0;
+
+        for (size_t i = first; i < d->nentries; i++) {
+            if (i == lost)
+                core_lost(c);
+            else
+                ck_assert_int_eq(core_salvage(c, d->entries[i].data,
+                                              d->entries[i].len,
+                                              d->entries[i].segment,
+                                              daemon_left, &left, NULL),
+                                 0);
+        }
+        core_replay_end(c);
+        core_check(c);
+        core_effects_reset(&d->effects);
+        core_step(c, &start, &d->effects);
+        d->core = c;
+        if (job(d, id).found)
+            ck_assert_int_ge(errors_of(d, id), 8);
+        d->core = before;
+        core_free(c);
+    }
+    daemon_free(d);
 }
 END_TEST
 
@@ -344,6 +453,7 @@ int main(void)
         a_group_goes_when_its_last_members_are_written,
         a_queue_whose_image_was_lost_is_made_up,
         a_job_too_large_for_an_image_stays_where_it_is,
+        a_job_that_lost_some_of_its_errors_has_the_others,
         a_replay_forgets_the_oldest_outcomes,
         a_replay_that_is_given_up_leaves_nothing,
         images_share_what_jobs_have_in_common,
@@ -357,6 +467,7 @@ int main(void)
         tcase_add_test(images, tests[i]);
     tcase_add_loop_test(
         images, an_image_that_was_cut_off_is_replaced_by_the_next, 0, 5);
+    tcase_add_loop_test(images, a_job_of_many_errors_goes_in_parts, 0, 18);
     suite_add_tcase(suite, images);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
