@@ -68,7 +68,7 @@ void map_insert(struct map *m, struct map_node *n)
         m->cap = m->active = FIRST_BUCKETS;
         m->mask = FIRST_BUCKETS - 1;
     }
-    if (m->len >= m->active + m->active / 2)
+    if (m->len >= 2 * m->active)
         split_one(m);
     b = bucket_of(m, n->hash);
     n->next = m->buckets[b];

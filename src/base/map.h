@@ -5,7 +5,7 @@
  * Linear hashing: an insert splits at most one bucket, so a table of millions
  * never stops the loop to grow. The bucket of a node is the low bits of its
  * hash: keys that count up (ids) are their own hash and neighbours share cache
- * lines. Three nodes share two buckets: 5 bytes a node, for half a look more.
+ * lines. Two nodes share a bucket: 4 bytes a node, for half a look more.
  * Several nodes may have the same hash; the caller compares keys.
  *
  * There is no iteration: an order that depends on hashing must not be

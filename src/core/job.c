@@ -55,7 +55,7 @@ static bool holds_run(uint8_t state)
 /* ------------------------------------------------------------------ memory */
 
 /* What one of very many costs in a map besides itself: see map.h. */
-#define MAP_NODE_BYTES 6
+#define MAP_NODE_BYTES 4
 
 struct str job_payload(const struct job *j)
 {
