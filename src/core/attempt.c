@@ -341,8 +341,10 @@ void attempt_child_ended(struct core *c, struct job *j)
     /* The record is applied while its strings are read: keep them alive. */
     result = run->result;
     account(c, -(int64_t)run->result_len);
+    live_job(c, j, -1);
     run->result = NULL;
     run->result_len = 0;
+    live_job(c, j, +1);
     attempt_over(c, j, &v);
     mem_free(result);
 }

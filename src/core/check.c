@@ -61,7 +61,7 @@ static bool has_run(const struct job *j)
 
 struct tally {
     int64_t states[JOB_STATES_COUNT];
-    int64_t jobs, payload, retained, retained_bytes;
+    int64_t jobs, payload, retained, retained_bytes, live_bytes;
     uint64_t keys;
     int64_t dead;
 };
@@ -156,6 +156,7 @@ static void check_job(const struct core *c, struct job *j, void *arg)
         ASSERT(heap_has(&j->extra->timer.node));
     ASSERT(!j->extra || j->extra->job == j);
     check_key(j->extra ? j->extra->key : NULL, j->node.hash, &t->keys);
+    t->live_bytes += live_job_bytes(j);
 }
 
 struct group_tally {
@@ -547,14 +548,17 @@ void core_check(const struct core *c)
         check_group(c, g);
         check_lanes(g);
         check_key(g->key, g->id, &t.keys);
+        t.live_bytes += live_group_bytes(g);
     }
     list_foreach (it, &c->ended_groups) {
         const struct group *g = list_entry(it, struct group, link);
 
         check_group(c, g);
         check_key(g->key, g->id, &t.keys);
+        t.live_bytes += live_group_bytes(g);
     }
     ASSERT(t.keys == c->keys.len);
+    ASSERT(t.live_bytes == c->live_bytes);
     list_foreach (it, &c->lanes)
         check_limit_lane(c, list_entry(it, struct lane, link));
     list_foreach (it, &c->limiters)

@@ -1074,17 +1074,6 @@ struct core *core_new(const struct core_limits *limits)
     return c;
 }
 
-/* A record of a job or group without its strings. */
-#define LIVE_JOB_BYTES   96
-#define LIVE_GROUP_BYTES 256
-
-int64_t core_live_bytes(const struct core *c)
-{
-    return (int64_t)c->jobs.len * LIVE_JOB_BYTES + c->payload_bytes +
-           c->retained_bytes + (c->ngroups + c->nended) * LIVE_GROUP_BYTES +
-           (c->ids + c->numbers) * (int64_t)sizeof(uint64_t);
-}
-
 void core_configure(struct core *c, const struct core_limits *limits)
 {
     c->limits = *limits;

@@ -483,7 +483,7 @@ struct core_thing {
 typedef void core_each_fn(void *arg, const struct core_thing *thing);
 void core_each(const struct core *c, core_each_fn *fn, void *arg);
 
-/* What images of everything would take, about, in bytes. */
+/* What images of everything would take, in bytes, to a few percent. */
 int64_t core_live_bytes(const struct core *c);
 
 /* The time of the last record or event. */

@@ -110,6 +110,7 @@ static const char *apply_job(struct core *c, struct job *j,
 const char *deadline_apply(struct core *c, const struct record *r)
 {
     const struct record_times *t = &r->u.times;
+    const char *wrong;
     struct group *g;
     struct job *j;
 
@@ -118,7 +119,12 @@ const char *deadline_apply(struct core *c, const struct record *r)
         return "impossible times";
     if (r->type == RECORD_RESCHEDULE) {
         j = find_job(c, (struct job_id){r->id});
-        return j ? apply_job(c, j, r) : NULL; /* forgotten, as in job_apply */
+        if (!j)
+            return NULL; /* forgotten, as in job_apply */
+        live_job(c, j, -1);
+        wrong = apply_job(c, j, r);
+        live_job(c, j, +1);
+        return wrong;
     }
     g = find_group(c, (struct group_id){r->id});
     if (!g || g->unknown) /* forgotten, or its image comes */

@@ -195,8 +195,10 @@ static void enter(struct core *c, struct run *run, struct queue *q)
 
     /* The records are applied while their strings are read. */
     account(c, -(int64_t)run->result_len);
+    live_job(c, run->job, -1);
     run->result = NULL;
     run->result_len = 0;
+    live_job(c, run->job, +1);
     hand_over(c, run->job, q, result);
     mem_free((char *)result.p);
 }

@@ -28,6 +28,7 @@ void id_vector_push(struct core *c, struct id_vector *v, uint64_t id)
         v->ids = mem_realloc(v->ids, mem_mul(cap, sizeof(*v->ids)));
         v->cap = cap;
     }
+    c->vectors += v->len == 0;
     v->ids[v->len++] = id;
     c->ids++;
 }
@@ -35,12 +36,14 @@ void id_vector_push(struct core *c, struct id_vector *v, uint64_t id)
 void id_vector_cut(struct core *c, struct id_vector *v, size_t len)
 {
     c->ids -= (int64_t)(v->len - len);
+    c->vectors -= v->len > 0 && len == 0;
     v->len = len;
 }
 
 void id_vector_clear(struct core *c, struct id_vector *v)
 {
     c->ids -= (int64_t)v->len;
+    c->vectors -= v->len > 0;
     account(c, -(int64_t)(v->cap * sizeof(*v->ids)));
     mem_free(v->ids);
     *v = (struct id_vector){0};
@@ -138,6 +141,7 @@ static void group_free(struct core *c, struct group *g)
     c->nended--;
     map_remove(&c->groups, &g->node);
     segment_drop(c, g->segment);
+    live_group(c, g, -1);
     account(c, -(int64_t)sizeof(*g));
     group_release(c, g);
     mem_free(g);
@@ -195,6 +199,7 @@ struct group *group_make(struct core *c, uint64_t id)
     list_push_back(&c->all_groups, &g->link);
     c->ngroups++;
     segment_hold(c, &g->segment);
+    live_group(c, g, +1);
     if (id >= c->next_id)
         c->next_id = id + 1;
     return g;
@@ -246,12 +251,14 @@ static const char *apply_open(struct core *c, const struct record *r)
     if (rg->key.len && !key_is_free(c, group_key_scope(rg), rg->key))
         return "key of another group";
     g = group_make(c, r->id);
+    live_group(c, g, -1);
     group_fill(g, rg);
     g->parent = parent;
     g->parent_job = parent_job;
     g->opened_ms = r->at_ms;
     if (rg->key.len)
         g->key = key_bind(c, group_key_scope(rg), rg->key, r->id);
+    live_group(c, g, +1);
     if (rg->session) {
         g->owner = session_get(c, rg->session);
         list_push_back(&g->owner->groups, &g->owned);
@@ -284,7 +291,9 @@ static const char *apply_cancel(struct core *c, struct group *g,
         return "impossible cancel of a group";
     g->cause = r->u.ask.cause;
     g->cancel_grace_ms = r->u.ask.grace_ms;
+    live_group(c, g, -1);
     g->reason = mem_dup_text(r->u.ask.reason.p, r->u.ask.reason.len);
+    live_group(c, g, +1);
     g->sweep_next = 0;
     list_remove(&g->sweep);
     list_push_back(&c->sweeps, &g->sweep);

@@ -499,6 +499,7 @@ const char *image_apply_job(struct core *c, const struct record *r)
     j->attempt = i->attempt;
     wrong = give_extra(c, j, i);
     enter(c, j, i);
+    live_job(c, j, +1);
     if (!g->id) {
         g->members_total++;
         if (i->state == JOB_FINISHED)
@@ -531,6 +532,7 @@ static void make_room(struct core *c, struct id_vector *v, uint64_t n)
     v->ids = mem_zalloc((size_t)n * sizeof(*v->ids));
     v->len = v->cap = (size_t)n;
     c->ids += (int64_t)n;
+    c->vectors++;
     account(c, (int64_t)(v->cap * sizeof(*v->ids)));
 }
 
@@ -576,6 +578,7 @@ static const char *give_key(struct core *c, struct group *g,
     if (!key_is_free(c, scope, rg->key))
         return "key of another group";
     g->key = key_bind(c, scope, rg->key, g->id);
+    c->live_bytes += live_key_bytes(g->key);
     return NULL;
 }
 
@@ -666,11 +669,13 @@ static void begin_anew(struct core *c, struct group *g)
         c->nended--;
         g->ended = false;
     }
+    live_group(c, g, -1);
     key_release(c, g->key);
     g->key = NULL;
     mem_free(g->name);
     mem_free(g->reason);
     g->name = g->reason = NULL;
+    live_group(c, g, +1);
     g->parent_attempt = 0;
     g->parent_id = UINT64_MAX;
     g->missing = 0;
@@ -696,7 +701,9 @@ const char *image_apply_group(struct core *c, const struct record *r)
     else
         segment_move(c, &g->segment, c->segment);
     c->imaged = true;
+    live_group(c, g, -1);
     fill_group(c, g, i);
+    live_group(c, g, +1);
     if (rg->session && !g->ended) {
         g->owner = session_get(c, rg->session);
         list_push_back(&g->owner->groups, &g->owned);

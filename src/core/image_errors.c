@@ -14,45 +14,47 @@
  */
 #include "core/internal.h"
 
-/* As it lies in an image, without its texts. */
-#define ERROR_BYTES 25
-
-static int64_t error_bytes(const struct job_error *e)
+static struct record_error error_at(const struct extra *x, uint32_t n)
 {
-    return (int64_t)(ERROR_BYTES + e->class.len + e->message.len +
-                     e->detail.len);
+    const struct job_error *e = &x->errors[n];
+
+    return (struct record_error){.class = e->class,
+                                 .message = e->message,
+                                 .detail = e->detail,
+                                 .attempt = e->attempt,
+                                 .body_done = e->body_done,
+                                 .at_ms = e->at_ms};
 }
 
-static void collect(struct core *c, const struct job_error *e)
+static int64_t bytes_at(const struct extra *x, uint32_t n)
 {
-    record_put_error(&c->scratch,
-                     &(struct record_error){.class = e->class,
-                                            .message = e->message,
-                                            .detail = e->detail,
-                                            .attempt = e->attempt,
-                                            .body_done = e->body_done,
-                                            .at_ms = e->at_ms});
+    struct record_error e = error_at(x, n);
+
+    return record_error_bytes(&e);
+}
+
+static void collect(struct core *c, const struct extra *x, uint32_t n)
+{
+    struct record_error e = error_at(x, n);
+
+    record_put_error(&c->scratch, &e);
 }
 
 void image_errors_take(struct core *c, const struct extra *x,
                        struct record_job_image *i)
 {
-    int64_t bytes = 0;
-
-    for (uint32_t n = 0; n < x->nerrors; n++)
-        bytes += error_bytes(&x->errors[n]);
-    if (bytes > c->limits.image_errors) {
+    if (x->error_bytes > c->limits.image_errors) {
         i->apart = x->nerrors;
         return;
     }
     for (uint32_t n = 0; n < x->nerrors; n++)
-        collect(c, &x->errors[n]);
+        collect(c, x, n);
 }
 
 bool image_errors_fit(const struct core *c, const struct extra *x)
 {
     for (uint32_t n = 0; n < x->nerrors; n++)
-        if (error_bytes(&x->errors[n]) > c->limits.image_max)
+        if (bytes_at(x, n) > c->limits.image_max)
             return false;
     return true;
 }
@@ -84,6 +86,7 @@ void image_errors_drop(struct core *c, struct extra *x)
 void image_errors_write(struct core *c, struct imaging *m)
 {
     struct job *j = m->job;
+    const struct extra *x = j->extra;
     struct record r = {.type = RECORD_JOB_ERRORS,
                        .at_ms = c->now_ms,
                        .id = j->node.hash,
@@ -91,9 +94,9 @@ void image_errors_write(struct core *c, struct imaging *m)
 
     buf_reset(&c->scratch);
     do
-        collect(c, &j->extra->errors[m->next++]);
+        collect(c, x, m->next++);
     while (m->next < m->then &&
-           (int64_t)c->scratch.len + error_bytes(&j->extra->errors[m->next]) <=
+           (int64_t)c->scratch.len + bytes_at(x, m->next) <=
                c->limits.image_errors);
     r.u.job_errors.errors = (struct str){c->scratch.data, c->scratch.len};
     core_record(c, &r);
@@ -148,7 +151,9 @@ const char *image_errors_fill(struct core *c, struct job *j, uint32_t at,
         return NULL; /* they are there */
     if (j->state == JOB_FINISHED)
         job_count_retained(c, j, -1);
+    live_job(c, j, -1);
     wrong = fill(c, j, at, errors);
+    live_job(c, j, +1);
     if (j->state == JOB_FINISHED)
         job_count_retained(c, j, +1);
     return wrong;

@@ -70,8 +70,9 @@ struct extra {
     uint64_t next;      /* the job that its result became; 0: none */
     struct job_error *errors;
     uint32_t nerrors;
-    uint32_t failures; /* failed attempts */
-    uint32_t losses;   /* lost attempts */
+    int64_t error_bytes; /* as they lie in an image */
+    uint32_t failures;   /* failed attempts */
+    uint32_t losses;     /* lost attempts */
     bool errors_below; /* as in struct run, of the last attempt that is over */
     int64_t not_before_ms;
     struct needs *needs;     /* NULL: none */
@@ -464,7 +465,10 @@ struct core {
     bool lost;                /* core_lost: what is not known may be made up */
     bool salvaged;            /* core_salvage: what cannot be may be */
     bool imaged;              /* an image made something known in this replay */
-    int64_t ids;              /* in all vectors */
+    int64_t ids;              /* in all vectors; ... */
+    int64_t vectors;          /* those that are not empty */
+    int64_t live_bytes;       /* see live.c: of jobs and groups, ... */
+    int64_t name_bytes;       /* ... of the names of queues and limiters */
     uint64_t next_place;      /* of a result that waits to be delivered */
     struct options *last_options; /* that were a job's own; NULL: none yet */
     int64_t memory;               /* bytes */
@@ -666,6 +670,25 @@ const char *image_errors_fill(struct core *c, struct job *j, uint32_t at,
 const char *image_errors_apply(struct core *c, const struct record *r);
 /* What is still to come does not. */
 void image_errors_drop(struct core *c, struct extra *x);
+
+/* ----------------------------------------------------------------- live.c */
+
+/* Bytes of the image of one, with its frame. */
+int64_t live_job_bytes(const struct job *j);
+int64_t live_group_bytes(const struct group *g);
+/* ... that has options of its own, what they are more. */
+int64_t live_options_bytes(const struct options *o);
+/* ... and that has this key; NULL: none. */
+int64_t live_key_bytes(const struct key *k);
+/* Before it changes (-1), and after that (+1). */
+static inline void live_job(struct core *c, const struct job *j, int sign)
+{
+    c->live_bytes += sign * live_job_bytes(j);
+}
+static inline void live_group(struct core *c, const struct group *g, int sign)
+{
+    c->live_bytes += sign * live_group_bytes(g);
+}
 
 /* -------------------------------------------------------------- attempt.c */
 

@@ -124,6 +124,8 @@ bool options_equal(const struct options *a, const struct options *b)
 static struct options *options_share(struct core *c, struct queue *q,
                                      const struct options *o)
 {
+    if (options_equal(q->defaults, o))
+        return q->defaults;
     if (c->last_options && c->last_options->queue == q &&
         options_equal(c->last_options, o))
         return c->last_options;
@@ -467,6 +469,7 @@ static const char *apply_job(struct core *c, const struct record *r)
         job_enter(c, j, JOB_READY, share_place(c, j, false));
         q->ready_mask |= 1u << j->priority;
     }
+    live_job(c, j, +1);
     job_arm_queued(c, j);
     return NULL;
 }
@@ -613,6 +616,7 @@ void job_add_error(struct core *c, struct job *j, const struct record_error *v)
     x->errors =
         mem_realloc(x->errors, mem_mul(x->nerrors + 1, sizeof(*x->errors)));
     e = &x->errors[x->nerrors++];
+    x->error_bytes += record_error_bytes(v);
     *e = (struct job_error){
         .class = {text, v->class.len},
         .message = {text + v->class.len, v->message.len},
@@ -882,19 +886,9 @@ static const char *apply_end(struct core *c, struct job *j,
     return NULL;
 }
 
-const char *job_apply(struct core *c, const struct record *r)
+static const char *apply_known(struct core *c, struct job *j,
+                               const struct record *r)
 {
-    struct job *j;
-
-    if (r->type == RECORD_JOB)
-        return apply_job(c, r);
-    if (r->type == RECORD_JOB_IMAGE)
-        return image_apply_job(c, r);
-    if (r->type == RECORD_START)
-        limiter_spend(c, &r->u.start.spends, r->at_ms);
-    j = find_job(c, (struct job_id){r->id});
-    if (!j) /* forgotten, its oldest segment removed; or its image comes */
-        return r->type == RECORD_END ? count_unknown_end(c, r) : NULL;
     switch (r->type) {
     case RECORD_START:
         return apply_start(c, j, r);
@@ -935,6 +929,26 @@ const char *job_apply(struct core *c, const struct record *r)
     BUG("not a record of a job");
 }
 
+const char *job_apply(struct core *c, const struct record *r)
+{
+    const char *wrong;
+    struct job *j;
+
+    if (r->type == RECORD_JOB)
+        return apply_job(c, r);
+    if (r->type == RECORD_JOB_IMAGE)
+        return image_apply_job(c, r);
+    if (r->type == RECORD_START)
+        limiter_spend(c, &r->u.start.spends, r->at_ms);
+    j = find_job(c, (struct job_id){r->id});
+    if (!j) /* forgotten, its oldest segment removed; or its image comes */
+        return r->type == RECORD_END ? count_unknown_end(c, r) : NULL;
+    live_job(c, j, -1);
+    wrong = apply_known(c, j, r);
+    live_job(c, j, +1);
+    return wrong;
+}
+
 void job_free(struct core *c, struct job *j)
 {
     slabs_free(&c->slabs, (char *)job_payload(j).p, j->payload_len);
@@ -959,6 +973,7 @@ void job_forget(struct core *c, struct job *j)
 
     ASSERT(j->state == JOB_FINISHED);
     job_count_retained(c, j, -1);
+    live_job(c, j, -1);
     count(c, j, -1);
     if (!g->id)
         group_root_forgets(g, (enum outcome)end->outcome);

@@ -126,6 +126,7 @@ static void unbind(struct core *c, struct key *k)
     *holder(c, k) = NULL;
     if (j)
         job_count_retained(c, j, +1);
+    c->live_bytes -= live_key_bytes(k);
 }
 
 struct key *key_bind(struct core *c, struct key_scope scope, struct str text,

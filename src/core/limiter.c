@@ -309,6 +309,7 @@ static struct limiter *limiter_new(struct core *c, uint32_t id, struct str name)
     map_insert(&c->limiter_names, &l->node);
     list_push_back(&c->limiters, &l->link);
     account(c, (int64_t)(sizeof(*l) + l->name_len));
+    c->name_bytes += l->name_len;
     return l;
 }
 
@@ -355,6 +356,7 @@ static const char *apply_delete(struct core *c, const struct record *r)
         return "deletion of a limiter that is needed";
     c->limiter_table[l->id] = NULL;
     c->nlimiters--;
+    c->name_bytes -= l->name_len;
     map_remove(&c->limiter_names, &l->node);
     list_remove(&l->link);
     list_remove(&l->wake);

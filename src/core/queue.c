@@ -61,6 +61,7 @@ static struct queue *queue_new(struct core *c, uint32_t id, struct str name)
     c->queue_table[id] = q;
     q->name = mem_dup_text(name.p, name.len);
     q->name_len = (uint32_t)name.len;
+    c->name_bytes += q->name_len;
     for (size_t i = 0; i < CORE_PRIORITIES; i++) {
         list_init(&q->ready[i]);
         list_init(&q->restored[i]);
@@ -143,6 +144,7 @@ static void rename_queue(struct core *c, struct queue *q, struct str name)
 {
     map_remove(&c->queue_names, &q->node);
     mem_free(q->name);
+    c->name_bytes += (int64_t)name.len - q->name_len;
     q->name = mem_dup_text(name.p, name.len);
     q->name_len = (uint32_t)name.len;
     q->node.hash = map_hash(name.p, name.len);
@@ -198,8 +200,10 @@ const char *queue_apply(struct core *c, const struct record *r)
         struct options *before = q->defaults;
 
         q->defaults = options_copy(c, &defaults);
-        if (before)
+        if (before) { /* those who shared them have their own now */
+            c->live_bytes += (before->refs - 1) * live_options_bytes(before);
             options_release(c, before);
+        }
     }
     q->settings.retry_on = q->defaults->retry_on;
     return NULL;

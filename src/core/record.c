@@ -10,7 +10,8 @@
  */
 #include "core/internal.h"
 
-#define HEAD_BYTES 5
+#define HEAD_BYTES  5
+#define ERROR_BYTES 25 /* without its texts */
 
 #define DAMAGED "record with damaged fields"
 
@@ -1039,6 +1040,12 @@ bool record_peek(const char *bytes, size_t len, size_t *at, uint8_t *type,
     memcpy(id, p + HEAD_BYTES + sizeof(int64_t), sizeof(*id));
     *at += HEAD_BYTES + body;
     return true;
+}
+
+int64_t record_error_bytes(const struct record_error *e)
+{
+    return (int64_t)(ERROR_BYTES + e->class.len + e->message.len +
+                     e->detail.len);
 }
 
 void record_put_error(struct buf *to, const struct record_error *e)

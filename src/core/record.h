@@ -224,7 +224,8 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
 bool record_peek(const char *bytes, size_t len, size_t *at, uint8_t *type,
                  uint64_t *id);
 
-/* The errors of an image, one after the other. */
+/* The errors of an image, one after the other, and what each takes. */
+int64_t record_error_bytes(const struct record_error *e);
 void record_put_error(struct buf *to, const struct record_error *e);
 /* Takes the first from *errors; false: there is no whole one. */
 bool record_get_error(struct str *errors, struct record_error *out);

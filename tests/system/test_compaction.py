@@ -33,6 +33,36 @@ def run_batch(client):
         done += len(jobs)
 
 
+def fails_and_waits(client, detail):
+    """A job with an error that will be run again some day."""
+    job = client.execute_command("SUBMIT", "errors", "z", "RETRY", 9,
+                                 "BACKOFF", 86400000, 86400000)
+    [[_, token, _, _, _]] = client.execute_command("FETCH", 1, 0, "errors")
+    client.execute_command("FAIL", token, "exit:1", "no", detail)
+    return job
+
+
+def test_errors_of_jobs_that_go_on_live(start):
+    daemon = start({"journal.segment-size": "1M",
+                    "limits.payload-max": "64K",
+                    "limits.result-max": "64K"})
+    with daemon.client() as client:
+        jobs = [fails_and_waits(client, "d" * 8000) for _ in range(500)]
+        for _ in range(10):
+            run_batch(client)
+        info = client.info()
+        assert info["store_live_bytes"] > 500 * 8000
+        assert info["store_used_bytes"] <= (2 * info["store_live_bytes"]
+                                            + 2 * SEGMENT + SEGMENT // 4)
+        # It was long enough only now and then.
+        assert info["store_compacted_bytes"] < 3 * info["store_live_bytes"]
+    daemon.kill()
+    daemon.start()
+    with daemon.client() as client:
+        state = pairs(client.execute_command("STATUS", jobs[0]))
+        assert (state["state"], state["errors"]) == ("delayed", 1)
+
+
 def test_old_jobs_among_short_ones_hold_no_more_than_themselves(start):
     daemon = start({"journal.segment-size": "1M",
                     "limits.payload-max": "64K",

@@ -14,6 +14,7 @@
 
 #include "../sim/view.h"
 #include "base/mem.h"
+#include "core/record.h"
 
 #define DAEMON_REPLIES 4096
 #define DAEMON_ENTRIES 32768
@@ -197,11 +198,37 @@ static inline void daemon_crash(struct daemon *d)
     daemon_tell(d, EVENT_START, false);
 }
 
-/* What there is lies in a segment of its own afterwards, and all before is
- * gone. */
+/* Of the records in the entries from that one on, with a frame for each image.
+ * The heads of parts are not counted, where they are as small as here. */
+static inline int64_t daemon_bytes(const struct daemon *d, size_t from)
+{
+    int64_t bytes = 0;
+
+    for (size_t i = from; i < d->nentries; i++) {
+        struct record r;
+        size_t at = 0;
+
+        bytes += (int64_t)d->entries[i].len;
+        while (at < d->entries[i].len) {
+            ck_assert_ptr_null(
+                record_decode(d->entries[i].data, d->entries[i].len, &at, &r));
+            if (r.type == RECORD_JOB_IMAGE || r.type == RECORD_GROUP_IMAGE)
+                bytes += CORE_ENTRY_BYTES;
+            if (r.type == RECORD_JOB_ERRORS)
+                bytes -= 29;
+            if (r.type == RECORD_GROUP_IDS && r.u.group_ids.at > 0)
+                bytes -= 34;
+        }
+    }
+    return bytes;
+}
+
+/* What there is lies in a segment of its own afterwards, all before is gone,
+ * and that is as long as it was said to be. */
 static inline void daemon_compact(struct daemon *d)
 {
     struct core_event tick = {.kind = EVENT_TICK};
+    int64_t live = core_live_bytes(d->core), bytes;
     uint64_t before = core_digest(d->core);
     size_t n = d->nentries;
 
@@ -225,6 +252,9 @@ static inline void daemon_compact(struct daemon *d)
         daemon_one(d, &tick);
     }
     ck_assert(n == 0 || d->trimmed == d->segment);
+    bytes = daemon_bytes(d, n);
+    ck_assert_int_ge(live, bytes - bytes / 32);
+    ck_assert_int_le(live, bytes + bytes / 4 + 64);
 }
 
 static inline void daemon_left(void *arg, const struct core_left *left)

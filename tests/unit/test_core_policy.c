@@ -8,7 +8,7 @@
 
 #define MEMBERS  3
 #define FAIL_MAX (MEMBERS + 2) /* 0, 1 ... more than there are */
-#define OUTCOMES 27            /* 3 to the power of MEMBERS */
+#define ENDS     27            /* 3 to the power of MEMBERS */
 #define NEVER    (MEMBERS + 1)
 
 /* How a member ends, whether it was asked to or not. */
@@ -176,7 +176,7 @@ START_TEST(every_policy_does_what_its_two_numbers_say)
 
         for (c.cancelled_after = 0; c.cancelled_after <= NEVER;
              c.cancelled_after++)
-            for (int ends = 0; ends < OUTCOMES; ends++) {
+            for (int ends = 0; ends < ENDS; ends++) {
                 int rest = ends;
 
                 for (int i = 0; i < MEMBERS; i++, rest /= 3)
