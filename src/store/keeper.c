@@ -153,6 +153,8 @@ static void trim_one(struct keeper *k)
         k->state.error = sync_rc;
         segment_say(k->text, "%s: sync of the directory: %s", k->dir->path,
                     strerror(-sync_rc));
+        /* Who waits for a spare waits for this one, too. */
+        ASSERT(pthread_cond_broadcast(&k->changed) == 0);
     }
 }
 
