@@ -116,6 +116,7 @@ struct journal {
     uint64_t barrier;    /* entries that are on the disk for sure before
                           * the next one is written */
     uint32_t trim_limit; /* segment of the last durable entry */
+    uint32_t gone;       /* segments before that one go, or have */
     uint32_t trimmed;    /* no segment before that one is needed, ... */
     uint64_t trim_pos;   /* ... once this is synced; 0: nothing waits */
     struct scan scan;
@@ -409,6 +410,25 @@ static void set_error(struct journal *j, int error, const char *text)
     segment_say(j->text, "%s", text);
 }
 
+/* What is not needed any more goes, but for what is pinned. */
+static void let_go(struct journal *j)
+{
+    uint32_t to = j->trimmed < j->base.pinned ? j->trimmed : j->base.pinned;
+
+    if (to > j->gone)
+        j->gone = to;
+    keeper_trim(&j->keeper, to);
+}
+
+static void journal_pin(struct store *s, uint32_t segment)
+{
+    struct journal *j = journal_of(s);
+
+    s->pinned = segment;
+    if (j->trim_pos == 0 && !j->error)
+        let_go(j); /* else when that is synced */
+}
+
 static void ask_keeper(struct journal *j)
 {
     struct keeper_state k;
@@ -422,6 +442,8 @@ static void ask_keeper(struct journal *j)
     j->stats.first_segment = k.first;
     j->stats.disk_bytes = k.disk_bytes;
     reader_get_stats(&j->reader, &j->stats.reads, &j->stats.read_bytes);
+    if (UNLIKELY(k.starved && j->base.pinned < j->trimmed))
+        journal_pin(&j->base, STORE_UNPINNED);
     update_full(j);
 }
 
@@ -719,7 +741,7 @@ static void trim_synced(struct journal *j)
     if (!synced)
         return; /* asked again with the next tick */
     j->trim_pos = 0;
-    keeper_trim(&j->keeper, j->trimmed);
+    let_go(j);
 }
 
 static void journal_tick(struct store *s)
@@ -768,6 +790,18 @@ static void journal_trim(struct store *s, uint32_t segment)
     if (!j->error)
         trim_synced(j);
     ask_keeper(j);
+}
+
+static void journal_extent(const struct store *s, struct store_extent *out)
+{
+    const struct journal *j = container_of(s, const struct journal, base);
+    uint32_t first = j->stats.first_segment;
+
+    *out = (struct store_extent){.dir = j->dir.path,
+                                 .first = first > j->gone ? first : j->gone,
+                                 .last = j->trim_limit,
+                                 .end = j->end.offset,
+                                 .entry = s->durable};
 }
 
 static void journal_bound(struct store *s, uint64_t disk_max)
@@ -819,6 +853,8 @@ static void journal_stats(const struct store *s, struct store_stats *out)
     first = j->trimmed > out->first_segment ? j->trimmed : out->first_segment;
     out->used_bytes =
         (uint64_t)(out->last_segment - first) * j->segment_bytes + j->tail.end;
+    first = out->first_segment > s->pinned ? out->first_segment : s->pinned;
+    out->pinned = j->trimmed > first ? j->trimmed - first : 0;
 }
 
 /* -- Replay ------------------------------------------------------------- */
@@ -898,6 +934,7 @@ static int replay_used(struct journal *j, uint64_t most, store_replay_fn *fn,
     j->replay->fd = -1;
     j->tail.header = *last->header;
     j->tail.end = last->end;
+    j->end = (struct store_place){last->header->number, (uint32_t)last->end};
     j->base.appended = j->placed = last->header->first + last->entries - 1;
     j->stats.disk_bytes = j->stats.replay_done = j->stats.replay_size;
     rc = settle_tail(j, last, text);
@@ -919,6 +956,7 @@ static int start_empty(struct journal *j, char text[STORE_TEXT_MAX])
     }
     write_batch(j, j->filling, &o);
     segment_say(text, "%s", o.text);
+    j->end = (struct store_place){j->tail.header.number, SEGMENT_HEADER_BYTES};
     if (o.error == 0)
         batch_reset(j->filling);
     return o.error;
@@ -959,7 +997,6 @@ static int journal_replay(struct store *s, uint64_t most, store_replay_fn *fn,
     s->segment = j->trim_limit = j->tail.header.number;
     j->barrier = j->written = j->synced = s->appended;
     j->write_fd = j->tail.fd;
-    j->end = (struct store_place){j->tail.header.number, (uint32_t)j->tail.end};
     if (j->threaded)
         rc = start_threads(j, text);
     if (rc != 0)
@@ -1117,6 +1154,8 @@ static const struct store_ops journal_ops = {
     .commit = journal_commit,
     .error = journal_error,
     .trim = journal_trim,
+    .extent = journal_extent,
+    .pin = journal_pin,
     .bound = journal_bound,
     .scan = journal_scan,
     .read = journal_read,
@@ -1145,7 +1184,7 @@ int store_journal_open(const struct store_journal_options *options,
     }
     j = mem_zalloc(sizeof(*j));
     *j = (struct journal){
-        .base = {.ops = &journal_ops, .fd = -1},
+        .base = {.ops = &journal_ops, .pinned = STORE_UNPINNED, .fd = -1},
         .sync = options->sync,
         .interval_ms = options->interval_ms,
         .inline_bytes = options->inline_bytes,

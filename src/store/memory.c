@@ -52,6 +52,17 @@ static void memory_trim(struct store *s, uint32_t segment)
     (void)segment;
 }
 
+static void memory_extent(const struct store *s, struct store_extent *out)
+{
+    (void)s;
+    *out = (struct store_extent){.dir = NULL};
+}
+
+static void memory_pin(struct store *s, uint32_t segment)
+{
+    s->pinned = segment;
+}
+
 static void memory_bound(struct store *s, uint64_t disk_max)
 {
     (void)s;
@@ -105,6 +116,8 @@ static const struct store_ops memory_ops = {
     .commit = memory_nothing,
     .error = memory_error,
     .trim = memory_trim,
+    .extent = memory_extent,
+    .pin = memory_pin,
     .bound = memory_bound,
     .scan = memory_scan,
     .read = memory_read,
@@ -118,6 +131,9 @@ struct store *store_memory_open(void)
 {
     struct memory *m = mem_zalloc(sizeof(*m));
 
-    m->base = (struct store){.ops = &memory_ops, .segment = 1, .fd = -1};
+    m->base = (struct store){.ops = &memory_ops,
+                             .segment = 1,
+                             .pinned = STORE_UNPINNED,
+                             .fd = -1};
     return &m->base;
 }

@@ -42,6 +42,7 @@ struct store_stats {
     uint64_t disk_bytes; /* size of all files, spares included */
     uint64_t disk_max;   /* its bound; 0: none */
     uint32_t segments;   /* files in use, spares not included */
+    uint32_t pinned;     /* of these, not needed but pinned */
     uint32_t first_segment, last_segment;
     uint64_t replayed_entries, replayed_bytes;
     uint64_t replay_size, replay_done; /* bytes of files, zeros included: in
@@ -67,6 +68,16 @@ static inline bool store_place_before(struct store_place a,
            (a.segment == b.segment && a.offset < b.offset);
 }
 
+#define STORE_UNPINNED UINT32_MAX
+
+/* What is durable, as files: whole segments and a part of the last. */
+struct store_extent {
+    const char *dir;      /* lent by the store; NULL: there are no files */
+    uint32_t first, last; /* segments */
+    uint64_t end;         /* in the last: behind the last durable entry */
+    uint64_t entry;       /* its sequence number */
+};
+
 /* One entry at replay. `data` is valid during the call only. Returns 0, or
  * -errno to stop the replay, which store_replay then returns. */
 typedef int store_replay_fn(void *arg, const void *data, size_t len,
@@ -91,6 +102,8 @@ struct store_ops {
     void (*commit)(struct store *s);
     int (*error)(const struct store *s, char text[STORE_TEXT_MAX]);
     void (*trim)(struct store *s, uint32_t segment);
+    void (*extent)(const struct store *s, struct store_extent *out);
+    void (*pin)(struct store *s, uint32_t segment);
     void (*bound)(struct store *s, uint64_t disk_max);
     int (*scan)(struct store *s, size_t bytes, store_replay_fn *fn, void *arg,
                 size_t *got, char text[STORE_TEXT_MAX]);
@@ -110,16 +123,17 @@ struct store {
     uint32_t segment;         /* where the next append goes, at the earliest */
     struct store_place place; /* of the last append; offset 0: it waits for
                                * room, or the store cannot read */
-    bool full;     /* no room to extend: refuse what is new, finish the
-                    * rest (a reserve is kept for that) */
-    bool bounded;  /* while full: what is reached is disk_max */
-    uint64_t room; /* while full: bytes of entries and their frames (16
-                    * each) that the reserve has room for; a little more
-                    * is kept for the last one */
-    bool held;     /* entries wait for room, in memory */
-    bool busy;     /* a commit is under way, or waits for room */
-    int fd;        /* readable when a commit or a read has ended; -1:
-                    * never */
+    bool full;       /* no room to extend: refuse what is new, finish the
+                      * rest (a reserve is kept for that) */
+    bool bounded;    /* while full: what is reached is disk_max */
+    uint64_t room;   /* while full: bytes of entries and their frames (16
+                      * each) that the reserve has room for; a little more
+                      * is kept for the last one */
+    uint32_t pinned; /* segments from here on are not removed */
+    bool held;       /* entries wait for room, in memory */
+    bool busy;       /* a commit is under way, or waits for room */
+    int fd;          /* readable when a commit or a read has ended; -1:
+                      * never */
 };
 
 /*
@@ -191,6 +205,19 @@ static inline int store_error(const struct store *s, char text[STORE_TEXT_MAX])
 static inline void store_trim(struct store *s, uint32_t segment)
 {
     s->ops->trim(s, segment);
+}
+
+static inline void store_extent(const struct store *s, struct store_extent *out)
+{
+    s->ops->extent(s, out);
+}
+
+/* Segments from that one on stay although they are trimmed, until the next call
+ * or until there is no room for another segment: then s->pinned is
+ * STORE_UNPINNED again. */
+static inline void store_pin(struct store *s, uint32_t segment)
+{
+    s->ops->pin(s, segment);
 }
 
 /* The files may take that many bytes together, as disk_max of the options;

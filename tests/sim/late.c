@@ -107,6 +107,17 @@ static int late_scan(struct store *s, size_t bytes, store_replay_fn *fn,
     return 0;
 }
 
+static void late_extent(const struct store *s, struct store_extent *out)
+{
+    (void)s;
+    *out = (struct store_extent){.dir = NULL};
+}
+
+static void late_pin(struct store *s, uint32_t segment)
+{
+    s->pinned = segment;
+}
+
 static void late_bound(struct store *s, uint64_t disk_max)
 {
     (void)s; /* a disk is full when the world says so */
@@ -207,6 +218,8 @@ void late_init(struct late *l, const struct late_hooks *hooks, void *arg,
         .commit = late_commit,
         .error = late_error,
         .trim = late_trim,
+        .extent = late_extent,
+        .pin = late_pin,
         .bound = late_bound,
         .scan = late_scan,
         .read = late_read,
