@@ -54,11 +54,11 @@ layer core 'base/(base|mem|list|slab|heap|map|buf|pattern|plant|value)\.h|core/.
     'none'
 layer store '(base|store)/.*' 'xxhash\.h|hiredis/'
 layer server \
-    '(base|wire|server)/.*|core/core\.h|store/(store|salvage)\.h|config\.h' \
+    '(base|wire|server)/.*|core/core\.h|store/(copier|store|salvage)\.h|config\.h' \
     'ev\.h|ini\.h|hiredis/|openssl/|systemd/'
 layer client '(base|wire|client)/.*|config\.h' 'yoke\.h|hiredis/|openssl/'
 layer runner 'runner/.*|config\.h' 'yoke\.h|ev\.h|ini\.h'
-layer cli 'cli/.*|config\.h' 'yoke\.h|jansson\.h'
+layer cli 'cli/.*|config\.h' 'yoke\.h|jansson\.h|xxhash\.h'
 
 # The core asks the operating system nothing: not even the names of such
 # functions are there to be called.

@@ -145,6 +145,7 @@ int limiter_list_main(struct cli *c);
 int limiter_del_main(struct cli *c);
 int info_main(struct cli *c);
 int ping_main(struct cli *c);
+int backup_main(struct cli *c);
 
 extern const struct option_row submit_options[], run_options[], map_options[],
     wait_options[], result_options[], cancel_options[], reschedule_options[],

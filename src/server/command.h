@@ -63,6 +63,18 @@ void command_peer_clear(struct command_peer *peer);
 
 typedef void command_setting_fn(void *arg, const char *name, const char *value);
 
+enum command_result {
+    COMMAND_ANSWERED, /* the answer is in `out` */
+    COMMAND_STEP,     /* `event` is for the core, which answers */
+    COMMAND_EARLY,    /* not before the core is there; nothing was done */
+    COMMAND_LATER,    /* who was asked answers, and nothing else before */
+    COMMAND_QUIT,     /* answered; the client says goodbye */
+    COMMAND_ABUSE,    /* answered; close the connection */
+    COMMAND_SHUTDOWN, /* answered; end the daemon */
+};
+
+struct command_call;
+
 /* What commands need of the daemon. */
 struct command_server {
     const char *version;
@@ -87,15 +99,8 @@ struct command_server {
     void (*settings)(void *arg, command_setting_fn *each, void *each_arg);
     /* While loading: how much of it is done, in percent. */
     int (*loaded)(void *arg);
-};
-
-enum command_result {
-    COMMAND_ANSWERED, /* the answer is in `out` */
-    COMMAND_STEP,     /* `event` is for the core, which answers */
-    COMMAND_EARLY,    /* not before the core is there; nothing was done */
-    COMMAND_QUIT,     /* answered; the client says goodbye */
-    COMMAND_ABUSE,    /* answered; close the connection */
-    COMMAND_SHUTDOWN, /* answered; end the daemon */
+    /* BACKUP START, NEXT and STOP: ANSWERED or LATER. */
+    enum command_result (*backup)(void *arg, struct command_call *call);
 };
 
 /* One request on its way. */

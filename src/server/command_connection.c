@@ -234,6 +234,21 @@ enum command_result handle_session_resume(struct command_call *call)
     return COMMAND_STEP;
 }
 
+enum command_result handle_backup_start(struct command_call *call)
+{
+    return call->server->backup(call->server->arg, call);
+}
+
+enum command_result handle_backup_next(struct command_call *call)
+{
+    return call->server->backup(call->server->arg, call);
+}
+
+enum command_result handle_backup_stop(struct command_call *call)
+{
+    return call->server->backup(call->server->arg, call);
+}
+
 enum command_result handle_client_id(struct command_call *call)
 {
     resp_int(call->out, (int64_t)call->peer->id);

@@ -521,6 +521,9 @@ static void on_request(struct client *client, const struct str *argv,
     case COMMAND_EARLY:
         client->wait = CLIENT_EARLY;
         return;
+    case COMMAND_LATER:
+        client->wait = CLIENT_STUCK;
+        return;
     case COMMAND_ANSWERED:
         if (UNLIKELY(call.id == COMMAND_ID_auth))
             set_limits(e, c);
@@ -575,6 +578,7 @@ static void on_reap(struct client *client)
     struct engine *e = engine_of(client);
     uint32_t index = slot_of(id_of(c));
 
+    backup_stop(&e->backups, &c->backup);
     ledger_reader_clear(&c->reader);
     list_remove(&c->over);
     forget_told(e, c);
@@ -594,6 +598,41 @@ static const struct client_hooks hooks = {
     .gone = on_gone,
     .reap = on_reap,
 };
+
+/* --- backups -------------------------------------------------------------- */
+
+static enum command_result on_backup(void *engine, struct command_call *call)
+{
+    struct connection *c = container_of(call->peer, struct connection, peer);
+    struct engine *e = engine;
+    int proto = call->peer->proto;
+
+    if (call->id == COMMAND_ID_backup_next)
+        return backup_next(&e->backups, &c->backup, proto, call->out)
+                   ? COMMAND_ANSWERED
+                   : COMMAND_LATER;
+    if (call->id == COMMAND_ID_backup_start) {
+        backup_start(&e->backups, &c->backup, proto, call->out);
+    } else {
+        backup_stop(&e->backups, &c->backup);
+        resp_status(call->out, "OK");
+    }
+    return COMMAND_ANSWERED;
+}
+
+/* What a client waits for that has asked for a piece. */
+static void on_piece(struct backup *b)
+{
+    struct connection *c = container_of(b, struct connection, backup);
+    struct engine *e = engine_of(&c->client);
+
+    if (c->client.phase != CLIENT_OPEN)
+        return; /* it is reaped next */
+    backup_answer(&e->backups, b, c->peer.proto, &c->client.out);
+    client_resume(&c->client);
+    ledger_touch(&e->ledger, &c->reader);
+    check_output(e, c);
+}
 
 /* --- connections come ---------------------------------------------------- */
 
@@ -869,6 +908,7 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
     (void)events;
     if (!e->loading)
         ledger_second(&e->ledger);
+    backups_look(&e->backups);
     client_set_tidy(&e->clients);
     if (UNLIKELY(e->room_again)) {
         e->room_again = false;
@@ -956,7 +996,9 @@ struct engine *engine_new(const struct engine_options *options)
         .info = figures_info,
         .clients = figures_clients,
         .settings = settings,
+        .backup = on_backup,
     };
+    backups_init(&e->backups, options->loop, options->store, on_piece);
     subscriptions_init(&e->server.subscriptions);
     spread_options(e);
     e->seed[0] = random_secret(e);
@@ -985,6 +1027,7 @@ void engine_free(struct engine *e)
     client_set_reap(&e->clients);
     client_set_clear(&e->clients);
     subscriptions_clear(&e->server.subscriptions);
+    backups_clear(&e->backups);
     if (ev_is_active(&e->prepare)) {
         struct ev_loop *loop = e->options.loop;
 

@@ -8,6 +8,7 @@
 #include <ev.h>
 
 #include "base/list.h"
+#include "server/backup.h"
 #include "server/client.h"
 #include "server/command.h"
 #include "server/engine.h"
@@ -17,6 +18,7 @@ struct connection {
     struct client client;
     struct command_peer peer;
     struct ledger_reader reader; /* of `client.out` */
+    struct backup backup;
     struct list over;
     size_t told; /* at most that many bytes of its output are messages */
     bool adopted;
@@ -35,6 +37,7 @@ struct engine {
     struct engine_options options;
     struct ledger ledger;
     struct command_server server;
+    struct backups backups;
 
     struct client_set clients;
     struct slot *slots;

@@ -138,6 +138,8 @@ static void info_persistence(struct info *i)
          stats.disk_max ? (int64_t)stats.disk_max : CORE_NONE);
     line(i, "store_bounded", s->full && s->bounded);
     line(i, "store_segments", stats.segments);
+    line(i, "store_pinned_segments", stats.pinned);
+    line(i, "backups", (int64_t)i->engine->backups.count);
     line(i, "store_first_segment", stats.first_segment);
     line(i, "store_last_segment", stats.last_segment);
     line(i, "store_syncs", (int64_t)stats.syncs);

@@ -370,6 +370,25 @@ static int check_config(struct daemon *d)
     return bad ? EXIT_USAGE : EXIT_SUCCESS;
 }
 
+/* To where the settings say that the journal is. */
+static int restore_journal(struct daemon *d, const char *backup)
+{
+    char dir[PATH_MAX + 16];
+    struct buf errors;
+    int status = EXIT_USAGE;
+
+    buf_init(&errors);
+    if (load(d, &d->conf, &errors) < 0) {
+        tell_errors(&errors, false);
+    } else {
+        (void)snprintf(dir, sizeof(dir), "%s/journal", d->conf.state_dir);
+        status = offline_restore(backup, dir);
+        conf_clear(&d->conf);
+    }
+    buf_clear(&errors);
+    return status;
+}
+
 /* ------------------------------------------------------------- stopping */
 
 static void flush_and_end(void *arg)
@@ -633,7 +652,12 @@ static int open_store(struct daemon *d)
     rc = store_journal_open(&o, &d->store, text);
     if (rc < 0)
         log_error("cannot open the journal: %s", text);
-    return rc;
+    if (rc < 0 || !offline_unfinished(dir))
+        return rc;
+    log_error("cannot use the journal: a restore was broken off: restore it "
+              "again dir=%s",
+              dir);
+    return -EBUSY;
 }
 
 /* A descriptor for each client, if the system lets us. */
@@ -887,6 +911,8 @@ static void print_help(void)
         "      --list-jobs          each group and job of it, too\n"
         "      --repair DIR         keep what is whole of a damaged journal;\n"
         "                           the old one stays beside it\n"
+        "      --restore DIR        copy a backup to where the journal will\n"
+        "                           be; there must be none yet\n"
         "      --version            print the version\n"
         "      --help               print this\n"
         "\n"
@@ -928,6 +954,7 @@ int main(int argc, char **argv)
         OPTION_VERIFY,
         OPTION_LIST,
         OPTION_REPAIR,
+        OPTION_RESTORE,
         OPTION_VERSION,
         OPTION_HELP
     };
@@ -938,12 +965,13 @@ int main(int argc, char **argv)
         {"verify-journal", required_argument, NULL, OPTION_VERIFY},
         {"list-jobs", no_argument, NULL, OPTION_LIST},
         {"repair", required_argument, NULL, OPTION_REPAIR},
+        {"restore", required_argument, NULL, OPTION_RESTORE},
         {"version", no_argument, NULL, OPTION_VERSION},
         {"help", no_argument, NULL, OPTION_HELP},
         {NULL, 0, NULL, 0},
     };
     static struct daemon d;
-    const char *verify = NULL, *repair = NULL;
+    const char *verify = NULL, *repair = NULL, *restore = NULL;
     bool check = false, list = false;
     int option;
 
@@ -972,6 +1000,9 @@ int main(int argc, char **argv)
         case OPTION_REPAIR:
             repair = optarg;
             break;
+        case OPTION_RESTORE:
+            restore = optarg;
+            break;
         case OPTION_VERSION:
             printf("yoked %s\n", PACKAGE_VERSION);
             return EXIT_SUCCESS;
@@ -988,9 +1019,11 @@ int main(int argc, char **argv)
                 argv[optind]);
         return EXIT_USAGE;
     }
-    if ((verify && repair) || (list && !verify)) {
-        fprintf(stderr, "yoked: --repair goes alone, --list-jobs with "
-                        "--verify-journal. Try 'yoked --help'.\n");
+    if ((verify != NULL) + (repair != NULL) + (restore != NULL) + check > 1 ||
+        (list && !verify)) {
+        fprintf(stderr,
+                "yoked: --repair and --restore go alone, --list-jobs with "
+                "--verify-journal. Try 'yoked --help'.\n");
         return EXIT_USAGE;
     }
     if (verify || repair) {
@@ -1000,6 +1033,8 @@ int main(int argc, char **argv)
     if (!d.file && access(DEFAULT_FILE, F_OK) == 0)
         d.file = DEFAULT_FILE;
     umask(077);
+    if (restore)
+        return restore_journal(&d, restore);
     reset_signals();
     find_program(&d);
     make_runner_args(&d);

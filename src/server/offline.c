@@ -41,6 +41,29 @@ static void print_time(int64_t ms)
     printf("%s.%03dZ", text, (int)(ms % 1000));
 }
 
+/* What `yoke backup` has written down of a journal: the rest does not show that
+ * something is missing at either end. */
+struct facts {
+    bool there;
+    uint64_t first_segment, last_entry;
+};
+
+static void read_facts(const char *dir, struct facts *f)
+{
+    char path[PATH_MAX + 16], line[128];
+    FILE *file;
+
+    *f = (struct facts){.there = false};
+    (void)snprintf(path, sizeof(path), "%s/backup", dir);
+    file = fopen(path, "re");
+    while (file && fgets(line, sizeof(line), file)) {
+        (void)sscanf(line, "first-segment %" SCNu64, &f->first_segment);
+        f->there |= sscanf(line, "last-entry %" SCNu64, &f->last_entry) == 1;
+    }
+    if (file)
+        (void)fclose(file); /* only read */
+}
+
 /* Everything that is read of a journal, and what is said of it on the way. */
 struct reading {
     struct salvage salvage;
@@ -48,6 +71,8 @@ struct reading {
     FILE *left_out; /* NULL: only told */
     uint64_t entry; /* that the core is looking at */
     uint64_t refused, passed_over, missing;
+    struct facts facts;
+    bool beheaded; /* segments are missing before the first */
     bool hole; /* not told yet, for the time of the entry after it is to come */
     uint64_t from, to;
     int64_t after_ms;
@@ -194,12 +219,31 @@ static void reading_init(struct reading *r, const char *dir, FILE *left_out_to)
                           .core = new_core(),
                           .left_out = left_out_to};
     r->salvage.arg = r;
+    read_facts(dir, &r->facts);
+}
+
+static void compare_facts(struct reading *r)
+{
+    const struct salvage *s = &r->salvage;
+    const struct facts *f = &r->facts;
+
+    /* A daemon may have gone on with it. */
+    if (!f->there || s->last > f->last_entry)
+        return;
+    if (s->last < f->last_entry)
+        tell_hole(r, s->last + 1, f->last_entry);
+    r->beheaded = s->first_segment > f->first_segment;
+    if (r->beheaded)
+        printf("missing segments %" PRIu64 " to %" PRIu32 "\n",
+               f->first_segment, s->first_segment - 1);
 }
 
 static int read_all(struct reading *r)
 {
     int rc = salvage_read(&r->salvage, r->text);
 
+    if (rc == 0)
+        compare_facts(r);
     end_hole(r, false);
     if (rc == 0 && r->salvage.segments == 0) {
         (void)snprintf(r->text, sizeof(r->text),
@@ -213,7 +257,8 @@ static int read_all(struct reading *r)
 
 static bool is_damaged(const struct reading *r)
 {
-    return r->salvage.damages > 0 || r->refused > 0;
+    return r->salvage.damages > 0 || r->refused > 0 || r->missing > 0 ||
+           r->beheaded;
 }
 
 /* Holds off a daemon as long as the descriptor is open. -1: told why not. */
@@ -273,6 +318,8 @@ int offline_verify(const char *dir, bool jobs)
 
     if (fd < 0)
         return EXIT_FAILURE;
+    if (offline_unfinished(dir))
+        return complain(dir, "a backup or a restore was broken off in here");
     reading_init(&r, dir, NULL);
     status = read_all(&r) == 0 ? say_all(&r, jobs) : complain(dir, r.text);
     core_free(r.core);
@@ -573,20 +620,38 @@ static int set_aside(struct names *n, const char *from)
     return 0;
 }
 
+/* Calls `each` for the files of a directory until it is not 0; what it returns,
+ * and -1 with errno is told. */
+static int each_file(const char *path,
+                     int (*each)(void *arg, int fd, const char *name),
+                     void *arg)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    int rc = dir ? 0 : -1;
+
+    while (rc == 0 && (entry = readdir(dir))) {
+        if (entry->d_name[0] != '.')
+            rc = each(arg, dirfd(dir), entry->d_name);
+    }
+    if (rc < 0)
+        (void)complain(path, strerror(errno));
+    if (dir)
+        (void)closedir(dir); /* only read */
+    return rc;
+}
+
+static int remove_file(void *arg, int fd, const char *name)
+{
+    (void)arg;
+    return strcmp(name, UNFINISHED) == 0 ? 0 : unlinkat(fd, name, 0);
+}
+
 /* With all that is in it; what says that it is not finished goes last. */
 static int remove_fresh(const struct names *n)
 {
-    DIR *dir = opendir(n->fresh);
-    struct dirent *entry;
-    int rc = dir ? 0 : complain(n->fresh, strerror(errno));
+    int rc = each_file(n->fresh, remove_file, NULL);
 
-    while (rc == 0 && (entry = readdir(dir))) {
-        if (entry->d_name[0] != '.' && strcmp(entry->d_name, UNFINISHED) != 0 &&
-            unlinkat(dirfd(dir), entry->d_name, 0) < 0)
-            rc = complain(n->fresh, strerror(errno));
-    }
-    if (dir)
-        (void)closedir(dir); /* only read */
     if (rc == 0 && (unlink(n->unfinished) < 0 || rmdir(n->fresh) < 0))
         rc = complain(n->fresh, strerror(errno));
     return rc;
@@ -657,12 +722,29 @@ static int write_left_out(const struct names *n, const char *data, size_t len)
     return bad;
 }
 
+static int give_file(void *arg, int fd, const char *name)
+{
+    const struct stat *owner = arg;
+
+    return fchownat(fd, name, owner->st_uid, owner->st_gid, 0);
+}
+
+/* The daemon is to read it, whoever has repaired it. */
+static int give_fresh(const struct names *n)
+{
+    struct stat owner;
+
+    if (stat(n->dir, &owner) < 0)
+        return complain(n->dir, strerror(errno));
+    return each_file(n->fresh, give_file, &owner);
+}
+
 static int replace(struct names *n, struct reading *r, const char *left,
                    size_t len)
 {
     if (make_fresh(n) || write_journal(r, n->fresh) ||
         check_journal(r, n->fresh) || write_left_out(n, left, len) ||
-        put_in_place(n))
+        give_fresh(n) || put_in_place(n))
         return EXIT_FAILURE;
     printf("repaired %s\n", n->dir);
     return EXIT_SUCCESS;
@@ -703,5 +785,162 @@ int offline_repair(const char *dir)
         return EXIT_FAILURE;
     status = tidy(&n) ? EXIT_FAILURE : repair(&n);
     (void)close(fd); /* only locked */
+    return status;
+}
+
+/* ---------------------------------------------------------------- restoring
+ */
+
+bool offline_unfinished(const char *dir)
+{
+    char path[PATH_MAX + 32];
+
+    (void)snprintf(path, sizeof(path), "%s/" UNFINISHED, dir);
+    return exists(path);
+}
+
+static bool is_segment(const char *name)
+{
+    return strlen(name) == 13 && strspn(name, "0123456789") == 10 &&
+           strcmp(name + 10, ".yj") == 0;
+}
+
+static int find_segment(void *arg, int fd, const char *name)
+{
+    (void)arg;
+    (void)fd;
+    return is_segment(name);
+}
+
+static int remove_segment(void *arg, int fd, const char *name)
+{
+    (void)arg;
+    return is_segment(name) ? unlinkat(fd, name, 0) : 0;
+}
+
+struct restoring {
+    const char *dir;
+    struct stat owner;
+    char *block;
+};
+
+#define BLOCK_BYTES ((size_t)1 << 20)
+
+static int copy_bytes(struct restoring *r, int from, int to)
+{
+    ssize_t n;
+
+    while ((n = read(from, r->block, BLOCK_BYTES)) > 0) {
+        for (ssize_t done = 0, put; done < n; done += put) {
+            put = write(to, r->block + done, (size_t)(n - done));
+            if (put < 0)
+                return -1;
+        }
+    }
+    if (n < 0 || fchown(to, r->owner.st_uid, r->owner.st_gid) < 0)
+        return -1;
+    return fsync(to);
+}
+
+static int copy_segment(void *arg, int fd, const char *name)
+{
+    struct restoring *r = arg;
+    char path[PATH_MAX + 16];
+    int from, to, rc;
+
+    if (!is_segment(name))
+        return 0;
+    (void)snprintf(path, sizeof(path), "%s/%s", r->dir, name);
+    from = openat(fd, name, O_RDONLY | O_CLOEXEC);
+    if (from < 0)
+        return -1;
+    to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    rc = to < 0 ? -1 : copy_bytes(r, from, to);
+    if (rc < 0)
+        rc = complain(path, strerror(errno));
+    if (to >= 0)
+        (void)close(to); /* synced, or told */
+    (void)close(from);   /* only read */
+    return rc;
+}
+
+/* Is what was copied what the backup should be? Says what it holds. */
+static int read_again(const char *backup, const char *dir)
+{
+    struct reading r;
+    int status;
+
+    reading_init(&r, dir, NULL);
+    read_facts(backup, &r.facts);
+    status = read_all(&r) == 0 ? say_all(&r, false) : complain(dir, r.text);
+    core_free(r.core);
+    return status;
+}
+
+static int restore(const char *backup, struct restoring *r,
+                   const char *unfinished)
+{
+    int fd, rc;
+
+    if (!exists(unfinished) && each_file(r->dir, find_segment, NULL) != 0)
+        return complain(r->dir, "there is a journal already: move it away "
+                                "first, nothing is written over");
+    fd = open(unfinished, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return complain(unfinished, strerror(errno));
+    (void)close(fd); /* empty */
+    if (sync_path(r->dir) || each_file(r->dir, remove_segment, NULL))
+        return EXIT_FAILURE;
+    rc = each_file(backup, copy_segment, r) || sync_path(r->dir) ||
+         read_again(backup, r->dir);
+    if (rc != 0 && each_file(r->dir, remove_segment, NULL))
+        return EXIT_FAILURE;
+    if (unlink(unfinished) < 0)
+        return complain(unfinished, strerror(errno));
+    if (sync_path(r->dir) || rc != 0)
+        return complain(backup, "not restored");
+    printf("restored %s\n", r->dir);
+    return EXIT_SUCCESS;
+}
+
+/* The directory, and whose it is. */
+static int make_journal(struct restoring *r, const char *parent)
+{
+    bool made = (mkdir(parent, 0700) == 0 || errno == EEXIST) &&
+                mkdir(r->dir, 0700) == 0;
+
+    if ((!made && errno != EEXIST) ||
+        stat(made ? parent : r->dir, &r->owner) < 0 ||
+        (made && chown(r->dir, r->owner.st_uid, r->owner.st_gid) < 0))
+        return complain(r->dir, strerror(errno));
+    return 0;
+}
+
+int offline_restore(const char *backup, const char *dir)
+{
+    static struct names n;
+    char unfinished[PATH_MAX + 32];
+    struct restoring r = {.dir = n.dir};
+    int from, to, status = EXIT_FAILURE;
+
+    if (name_all(&n, dir))
+        return EXIT_FAILURE;
+    if (offline_unfinished(backup))
+        return complain(backup, "this backup is not finished");
+    from = lock(backup, O_RDONLY, LOCK_SH);
+    if (from < 0 || make_journal(&r, n.parent))
+        return EXIT_FAILURE;
+    to = lock(n.dir, O_RDWR | O_CREAT, LOCK_EX);
+    if (to < 0)
+        return EXIT_FAILURE;
+    (void)snprintf(unfinished, sizeof(unfinished), "%s/" UNFINISHED, n.dir);
+    r.block = mem_alloc(BLOCK_BYTES);
+    if (fchown(to, r.owner.st_uid, r.owner.st_gid) < 0)
+        (void)complain(n.dir, strerror(errno));
+    else
+        status = restore(backup, &r, unfinished);
+    mem_free(r.block);
+    (void)close(to);   /* only locked */
+    (void)close(from); /* likewise */
     return status;
 }

@@ -15,6 +15,10 @@
  *                    synced
  *     both names are exchanged
  *     DIR.repairing  renamed to DIR.damaged-TIME
+ *
+ * A journal is restored by copying a backup; a daemon does not start on one as
+ * long as there is a file `unfinished` in it, and what was written is read
+ * again before that goes.
  */
 #ifndef YOKE_OFFLINE_H
 #define YOKE_OFFLINE_H
@@ -26,5 +30,11 @@
 int offline_verify(const char *dir, bool jobs);
 /* 0: whole now, or it was; 1: not repaired, nothing changed. */
 int offline_repair(const char *dir);
+/* Copies `backup`, a directory that `yoke backup` has made, to `dir`, which has
+ * no journal yet; the files belong to whom `dir` belongs, and that, if it has
+ * to be made, to whom its parent belongs. 0, or 1: not restored. */
+int offline_restore(const char *backup, const char *dir);
+/* Has a repair or a restore been broken off in there? */
+bool offline_unfinished(const char *dir);
 
 #endif

@@ -275,6 +275,18 @@ def test_a_newer_journal_is_refused_and_stays(small):
     assert contents(directory) == before
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_what_root_has_repaired_is_the_daemons(small):
+    fill(small, 60)
+    directory = journal(small)
+    os.chown(directory, 12345, 54321)
+    smash(os.path.join(directory, segments(directory)[0]), 200000, 100, 1)
+    repaired(small)
+    for name in [""] + segments(directory) + ["lock"]:
+        st = os.stat(os.path.join(directory, name))
+        assert (st.st_uid, st.st_gid) == (12345, 54321), name
+
+
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not there")
 @pytest.mark.parametrize("call", ["mkdir", "fsync", "unlink", "renameat2",
                                   "rename"])
