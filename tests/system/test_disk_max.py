@@ -22,9 +22,14 @@ def bounded(start):
 
 def disk_bytes(daemon):
     """What the files of the journal take, by their sizes."""
-    journal = os.path.join(daemon.state, "journal")
-    return sum(os.path.getsize(os.path.join(journal, name))
-               for name in os.listdir(journal))
+    total = 0
+    with os.scandir(os.path.join(daemon.state, "journal")) as files:
+        for file in files:
+            try:
+                total += file.stat().st_size
+            except FileNotFoundError:
+                pass # it has gone meanwhile, or has another name
+    return total
 
 
 def submit(client):
