@@ -630,8 +630,9 @@ static void on_piece(struct backup *b)
         return; /* it is reaped next */
     backup_answer(&e->backups, b, c->peer.proto, &c->client.out);
     client_resume(&c->client);
+    /* One piece has a bound of its own, and nothing more is taken from who does
+     * not read it: output-max may be less. */
     ledger_touch(&e->ledger, &c->reader);
-    check_output(e, c);
 }
 
 /* --- connections come ---------------------------------------------------- */

@@ -269,6 +269,16 @@ def test_who_does_not_read_holds_up_nobody(start):
         assert unread < 3 << 20
 
 
+def test_a_piece_may_be_more_than_output_max(start):
+    daemon = start({"journal.segment-size": "4M", "limits.payload-max": "2M",
+                    "daemon.output-max": "2112K"})
+    with daemon.client() as client, binary(daemon) as copier:
+        submit(client, 1, 500000)
+        submit(client, 1, 2 << 20)
+        begin(copier)
+        assert max(len(data) for _, _, data in pieces(copier)) > 2112 << 10
+
+
 def test_a_daemon_that_dies_meanwhile_is_told(start, directory):
     daemon = start(SMALL)
     target = os.path.join(directory, "backup")

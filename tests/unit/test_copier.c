@@ -334,6 +334,53 @@ START_TEST(a_copy_of_what_is_damaged_says_so)
 }
 END_TEST
 
+START_TEST(a_copy_ends_where_it_should_or_says_so)
+{
+    struct world *w = world_new();
+    struct store_extent x;
+    struct copy *y;
+    uint32_t segments;
+    int wanted = -EBADMSG;
+
+    fill(w, 3);
+    append(w, 1000);
+    commit(w);
+    x = extent(w);
+    switch (_i) {
+    case 0:
+        x.end += 8; /* there are zeros */
+        break;
+    case 1:
+        x.end -= 8;
+        break;
+    case 2:
+        x.end = 2 * SEGMENT;
+        break;
+    case 3:
+        x.entry++;
+        break;
+    case 4:
+        x.last++; /* its header is looked for with the last one */
+        wanted = -ENOENT;
+        break;
+    case 5:
+        x.first = 7;
+        x.last = 8;
+        wanted = -ENOENT;
+        break;
+    default:
+        w->disk.fail_kind = _i == 6 ? CALL_OPEN : CALL_READ;
+        w->disk.fail_at = w->disk.count[w->disk.fail_kind] + (uint64_t)_i - 5;
+        w->disk.fail_with = wanted = -EIO;
+    }
+    y = copy_new(w->copier, &x);
+    MUST_EQ(take(w, y, &segments), wanted);
+    MUST(strlen(copy_piece(y)->text) > 0);
+    copy_free(y);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(a_copy_that_nobody_wants_goes_at_any_time)
 {
     struct world *w = world_new();
@@ -367,6 +414,7 @@ static Suite *copier_suite(void)
     tcase_add_test(t, a_pin_that_holds_nothing_back_stays_on_a_full_disk);
     tcase_add_loop_test(t, a_copy_is_what_was_durable_when_it_began, 0, 4);
     tcase_add_loop_test(t, a_copy_of_what_is_damaged_says_so, 0, 6);
+    tcase_add_loop_test(t, a_copy_ends_where_it_should_or_says_so, 0, 10);
     tcase_add_test(t, a_copy_that_nobody_wants_goes_at_any_time);
     suite_add_tcase(s, t);
     return s;
