@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/arguments.h"
 #include "server/child.h"
 #include "server/conf.h"
 #include "server/engine.h"
@@ -27,7 +28,6 @@
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <grp.h>
 #include <limits.h>
 #include <openssl/crypto.h>
@@ -39,16 +39,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef YOKE_SYSCONFDIR
-#define YOKE_SYSCONFDIR "/etc"
-#endif
 #ifndef YOKE_BINDIR
 #define YOKE_BINDIR "/usr/bin"
 #endif
 
-#define DEFAULT_FILE     YOKE_SYSCONFDIR "/yoke/yoked.ini"
-#define EXIT_USAGE       2 /* the command line or the configuration */
-#define OVERRIDES_MAX    24
 #define LISTENERS_MAX    (CONF_LISTEN_MAX + 8)
 #define FILES_RESERVE    64 /* descriptors beside those of clients */
 #define PASSWORD_MAX     1024
@@ -67,9 +61,7 @@ enum daemon_state {
 };
 
 struct daemon {
-    const char *file; /* NULL: there is none, all defaults */
-    const char *overrides[OVERRIDES_MAX];
-    size_t noverrides;
+    struct arguments args;
     struct conf conf; /* as in force */
 
     struct ev_loop *loop;
@@ -81,7 +73,7 @@ struct daemon {
     struct child *child; /* NULL: no runner of our own */
     struct client_id runner;
     char program[PATH_MAX]; /* yoke-runner; empty: not found */
-    const char *runner_args[2 * OVERRIDES_MAX + 4];
+    const char *runner_args[2 * ARGUMENTS_OVERRIDES_MAX + 4];
 
     enum daemon_state state;
     ev_signal term, interrupt, hangup;
@@ -112,7 +104,7 @@ static void tell_errors(const struct buf *errors, bool logged)
 
 static const char *file_name(const struct daemon *d)
 {
-    return d->file ? d->file : "defaults";
+    return d->args.file ? d->args.file : "defaults";
 }
 
 /* What the settings say about who may connect. */
@@ -134,7 +126,8 @@ static int load(struct daemon *d, struct conf *c, struct buf *errors)
     int rc;
 
     conf_init(c);
-    rc = conf_load(c, d->file, d->overrides, d->noverrides, errors);
+    rc = conf_load(c, d->args.file, d->args.overrides, d->args.noverrides,
+                   errors);
     if (rc == 0)
         check_access(d, c, errors);
     if (buf_size(errors) == 0)
@@ -254,15 +247,15 @@ static void make_runner_args(struct daemon *d)
     const char *value;
     size_t n = 0;
 
-    if (d->file) {
+    if (d->args.file) {
         d->runner_args[n++] = "-c";
-        d->runner_args[n++] = d->file;
+        d->runner_args[n++] = d->args.file;
     }
-    for (size_t i = 0; i < d->noverrides; i++) {
-        if (conf_split(d->overrides[i], section, key, &value) == 0 &&
+    for (size_t i = 0; i < d->args.noverrides; i++) {
+        if (conf_split(d->args.overrides[i], section, key, &value) == 0 &&
             conf_is_runners(section)) {
             d->runner_args[n++] = "-o";
-            d->runner_args[n++] = d->overrides[i];
+            d->runner_args[n++] = d->args.overrides[i];
         }
     }
     d->runner_args[n] = NULL;
@@ -894,34 +887,6 @@ static int run(struct daemon *d)
 
 /* ----------------------------------------------------------- the command */
 
-static void print_help(void)
-{
-    printf(
-        "Usage: yoked [OPTION]...\n"
-        "The daemon of the yoke job queue. It stays in the foreground.\n"
-        "\n"
-        "  -c, --config FILE        read FILE instead of\n"
-        "                           " DEFAULT_FILE "\n"
-        "  -o, --option SECTION.KEY=VALUE\n"
-        "                           this setting, whatever the file says\n"
-        "      --check-config       say what is wrong with the "
-        "configuration\n"
-        "      --verify-journal DIR say what is damaged in a journal, and\n"
-        "                           what it holds\n"
-        "      --list-jobs          each group and job of it, too\n"
-        "      --repair DIR         keep what is whole of a damaged journal;\n"
-        "                           the old one stays beside it\n"
-        "      --restore DIR        copy a backup to where the journal will\n"
-        "                           be; there must be none yet\n"
-        "      --version            print the version\n"
-        "      --help               print this\n"
-        "\n"
-        "SIGTERM stops (twice: at once), SIGHUP reads the configuration "
-        "again.\n"
-        "Exit status: 0 stopped as asked, 1 failed, 2 wrong command line "
-        "or\nconfiguration, 3 the journal is damaged.\n");
-}
-
 /* Standard descriptors that are closed would be taken by files of ours. */
 static void fill_standard_files(void)
 {
@@ -949,94 +914,27 @@ static void reset_signals(void)
 
 int main(int argc, char **argv)
 {
-    enum {
-        OPTION_CHECK = 256,
-        OPTION_VERIFY,
-        OPTION_LIST,
-        OPTION_REPAIR,
-        OPTION_RESTORE,
-        OPTION_VERSION,
-        OPTION_HELP
-    };
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"option", required_argument, NULL, 'o'},
-        {"check-config", no_argument, NULL, OPTION_CHECK},
-        {"verify-journal", required_argument, NULL, OPTION_VERIFY},
-        {"list-jobs", no_argument, NULL, OPTION_LIST},
-        {"repair", required_argument, NULL, OPTION_REPAIR},
-        {"restore", required_argument, NULL, OPTION_RESTORE},
-        {"version", no_argument, NULL, OPTION_VERSION},
-        {"help", no_argument, NULL, OPTION_HELP},
-        {NULL, 0, NULL, 0},
-    };
     static struct daemon d;
-    const char *verify = NULL, *repair = NULL, *restore = NULL;
-    bool check = false, list = false;
-    int option;
+    int status;
 
     fill_standard_files();
-    while ((option = getopt_long(argc, argv, "c:o:", options, NULL)) >= 0) {
-        switch (option) {
-        case 'c':
-            d.file = optarg;
-            break;
-        case 'o':
-            if (d.noverrides == OVERRIDES_MAX) {
-                fprintf(stderr, "yoked: at most %d times -o\n", OVERRIDES_MAX);
-                return EXIT_USAGE;
-            }
-            d.overrides[d.noverrides++] = optarg;
-            break;
-        case OPTION_CHECK:
-            check = true;
-            break;
-        case OPTION_VERIFY:
-            verify = optarg;
-            break;
-        case OPTION_LIST:
-            list = true;
-            break;
-        case OPTION_REPAIR:
-            repair = optarg;
-            break;
-        case OPTION_RESTORE:
-            restore = optarg;
-            break;
-        case OPTION_VERSION:
-            printf("yoked %s\n", PACKAGE_VERSION);
-            return EXIT_SUCCESS;
-        case OPTION_HELP:
-            print_help();
-            return EXIT_SUCCESS;
-        default:
-            fprintf(stderr, "Try 'yoked --help'.\n");
-            return EXIT_USAGE;
-        }
-    }
-    if (optind < argc) {
-        fprintf(stderr, "yoked: '%s' is not an option. Try 'yoked --help'.\n",
-                argv[optind]);
-        return EXIT_USAGE;
-    }
-    if ((verify != NULL) + (repair != NULL) + (restore != NULL) + check > 1 ||
-        (list && !verify)) {
-        fprintf(stderr,
-                "yoked: --repair and --restore go alone, --list-jobs with "
-                "--verify-journal. Try 'yoked --help'.\n");
-        return EXIT_USAGE;
-    }
-    if (verify || repair) {
-        umask(077);
-        return verify ? offline_verify(verify, list) : offline_repair(repair);
-    }
-    if (!d.file && access(DEFAULT_FILE, F_OK) == 0)
-        d.file = DEFAULT_FILE;
+    status = arguments_read(argc, argv, &d.args);
+    if (status >= 0)
+        return status;
     umask(077);
-    if (restore)
-        return restore_journal(&d, restore);
+    switch (d.args.task) {
+    case TASK_VERIFY:
+        return offline_verify(d.args.dir, d.args.list);
+    case TASK_REPAIR:
+        return offline_repair(d.args.dir);
+    case TASK_RESTORE:
+        return restore_journal(&d, d.args.dir);
+    case TASK_RUN:
+    case TASK_CHECK_CONFIG:
+        break;
+    }
     reset_signals();
     find_program(&d);
     make_runner_args(&d);
-    return check ? check_config(&d) : run(&d);
+    return d.args.task == TASK_RUN ? run(&d) : check_config(&d);
 }
