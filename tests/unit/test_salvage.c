@@ -18,6 +18,7 @@ struct world {
     /* of the last reading */
     bool got[ENTRIES + 1];
     uint64_t entries, missing, damages, last;
+    uint64_t wanted; /* entries, then no more */
     uint32_t segment;
     struct salvage salvage;
     char text[STORE_TEXT_MAX];
@@ -123,7 +124,7 @@ static void note_hole(void *arg, uint64_t first, uint64_t last)
     w->missing += last - first + 1;
 }
 
-static int read_world(struct world *w)
+static void reset(struct world *w)
 {
     memset(w->got, 0, sizeof(w->got));
     w->entries = w->missing = w->damages = w->last = 0;
@@ -134,6 +135,11 @@ static int read_world(struct world *w)
                                   .entry = take,
                                   .damage = note_damage,
                                   .hole = note_hole};
+}
+
+static int read_world(struct world *w)
+{
+    reset(w);
     return salvage_read(&w->salvage, w->text);
 }
 
@@ -391,6 +397,132 @@ START_TEST(what_cannot_be_read_is_damage)
 }
 END_TEST
 
+/* An error that says nothing of the journal ends the reading: a repair must not
+ * take for lost what could not be looked at. */
+START_TEST(an_error_that_is_no_damage_ends_the_reading)
+{
+    struct world *w = world_new(12, LONG);
+    const enum call kind = _i == 0 ? CALL_OPEN : CALL_READ;
+    const int with = _i == 0 ? -EMFILE : -EACCES;
+    uint64_t n = 0;
+    int rc;
+
+    disk_file(&w->disk, "0000000002.yj")->data[20000] ^= 1;
+    w->disk.fail_kind = kind;
+    w->disk.fail_with = with;
+    do {
+        w->disk.failed = false;
+        w->disk.count[kind] = 0;
+        w->disk.fail_at = ++n;
+        rc = read_world(w);
+        MUST_EQ(rc, w->disk.failed ? with : 0);
+        if (rc != 0)
+            MUST_SAY(strstr(w->text, strerror(-rc)), "%s", w->text);
+    } while (rc != 0);
+    MUST(n > 2 * w->salvage.segments);
+    MUST_EQ(w->entries, ENTRIES - 1);
+    world_free(w);
+}
+END_TEST
+
+static int refused_list(void *arg, const char *dir,
+                        void (*each)(void *each_arg, const char *name),
+                        void *each_arg)
+{
+    (void)arg, (void)dir, (void)each, (void)each_arg;
+    return -EACCES;
+}
+
+START_TEST(a_directory_that_cannot_be_read_is_no_empty_journal)
+{
+    struct world *w = world_new(13, LONG);
+    char *dir = mem_zalloc(5000);
+
+    w->io.list = refused_list;
+    MUST_EQ(read_world(w), -EACCES);
+    MUST(strstr(w->text, "/j") && strstr(w->text, strerror(EACCES)));
+    w->io.list = disk_list;
+    memset(dir, 'd', 4999);
+    w->salvage.dir = dir;
+    MUST_EQ(salvage_read(&w->salvage, w->text), -ENAMETOOLONG);
+    mem_free(dir);
+    world_free(w);
+}
+END_TEST
+
+static int take_some(void *arg, const void *data, size_t len, uint32_t segment,
+                     uint64_t sequence)
+{
+    struct world *w = arg;
+
+    (void)take(arg, data, len, segment, sequence);
+    return w->entries == w->wanted ? -ENOSPC : 0;
+}
+
+/* Of what is replayed, and of what is searched for. */
+START_TEST(a_reader_that_refuses_an_entry_gets_no_other)
+{
+    struct world *w = world_new(14, LONG);
+
+    memset(disk_file(&w->disk, "0000000002.yj")->data, 0, 16);
+    for (w->wanted = 1; w->wanted <= ENTRIES; w->wanted++) {
+        reset(w);
+        w->salvage.entry = take_some;
+        MUST_EQ(salvage_read(&w->salvage, w->text), -ENOSPC);
+        MUST_EQ(w->entries, w->wanted);
+        MUST_EQ(w->salvage.entries, w->wanted);
+    }
+    world_free(w);
+}
+END_TEST
+
+/* What comes next says where it began; or, if nothing does, its own number. */
+START_TEST(a_first_segment_without_a_header_is_read_too)
+{
+    struct world *w = world_new(15, _i == 0 ? LONG : 40);
+    struct content *c = disk_file(&w->disk, "0000000001.yj");
+
+    memset(c->data, 0, 8);
+    if (_i == 0)
+        memset(c->data + 24, 0x5a, 8); /* its first entry */
+    MUST_EQ(disk_names(&w->disk, "0") > 1, _i == 0);
+    MUST_EQ(read_world(w), 0);
+    check_sums(w);
+    MUST_EQ(w->entries, ENTRIES);
+    MUST_EQ(w->missing, 0);
+    MUST_EQ(w->damages, 1);
+    world_free(w);
+}
+END_TEST
+
+/* Its number was damaged, and both neighbours, which could tell, are. */
+START_TEST(an_entry_whose_number_cannot_be_is_not_believed)
+{
+    struct world *w = world_new(16, 40);
+    struct content *c = disk_file(&w->disk, "0000000001.yj");
+    size_t at = SEGMENT_HEADER_BYTES;
+
+    for (int n = 1; n <= 12; n++) {
+        uint32_t len;
+        uint64_t check;
+
+        memcpy(&len, c->data + at + 8, sizeof(len));
+        memcpy(&check, c->data + at, sizeof(check));
+        if (n == 11)
+            check += 16;
+        else if (n >= 10)
+            c->data[at + 16] ^= 0x10;
+        memcpy(c->data + at, &check, sizeof(check));
+        at += 16 + len;
+    }
+    MUST_EQ(read_world(w), 0);
+    check_sums(w);
+    MUST_EQ(w->missing, 3);
+    MUST_EQ(w->entries, ENTRIES - 3);
+    world_free(w);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -406,14 +538,27 @@ int main(void)
         a_torn_tail_is_no_damage,
         what_cannot_be_read_is_damage,
     };
+    const struct {
+        const TTest *test;
+        int times;
+    } refusals[] = {
+        {an_error_that_is_no_damage_ends_the_reading, 2},
+        {a_directory_that_cannot_be_read_is_no_empty_journal, 1},
+        {a_reader_that_refuses_an_entry_gets_no_other, 1},
+        {a_first_segment_without_a_header_is_read_too, 2},
+        {an_entry_whose_number_cannot_be_is_not_believed, 1},
+    };
     Suite *suite = suite_create("salvage");
-    TCase *laws = tcase_create("laws");
+    TCase *laws = tcase_create("laws"), *errors = tcase_create("errors");
     SRunner *runner;
     int failed;
 
     for (size_t i = 0; i < ARRAY_LEN(tests); i++)
         tcase_add_test(laws, tests[i]);
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
+        tcase_add_loop_test(errors, refusals[i].test, 0, refusals[i].times);
     tcase_set_timeout(laws, 60);
+    suite_add_tcase(suite, errors);
     suite_add_tcase(suite, laws);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
