@@ -61,7 +61,7 @@ static bool has_run(const struct job *j)
 
 struct tally {
     int64_t states[JOB_STATES_COUNT];
-    int64_t jobs, payload, retained, retained_bytes, live_bytes;
+    int64_t jobs, payload, retained, retained_bytes, live_bytes, option_bytes;
     uint64_t keys;
     int64_t dead;
 };
@@ -157,6 +157,7 @@ static void check_job(const struct core *c, struct job *j, void *arg)
     ASSERT(!j->extra || j->extra->job == j);
     check_key(j->extra ? j->extra->key : NULL, j->node.hash, &t->keys);
     t->live_bytes += live_job_bytes(j);
+    t->option_bytes += live_options_bytes(j->options);
 }
 
 struct group_tally {
@@ -559,13 +560,18 @@ void core_check(const struct core *c)
     }
     ASSERT(t.keys == c->keys.len);
     ASSERT(t.live_bytes == c->live_bytes);
+    ASSERT(t.option_bytes == c->option_bytes);
     list_foreach (it, &c->lanes)
         check_limit_lane(c, list_entry(it, struct lane, link));
     list_foreach (it, &c->limiters)
         check_limiter(c, list_entry(it, struct limiter, link));
     ASSERT(list_empty(&c->passing) && !c->serving);
-    for (size_t i = 0; i < c->segment_cap; i++)
+    for (size_t i = 0; i < c->segment_cap; i++) {
         held += c->segment_live[i];
+        t.live_bytes -= c->segment_bytes[i];
+        ASSERT(c->segment_live[i] > 0 || c->segment_bytes[i] == 0);
+    }
+    ASSERT(t.live_bytes == 0);
     ASSERT(held == c->segment_held);
     ASSERT(held == (uint64_t)(t.jobs + c->ngroups + c->nended + c->nlimiters) +
                        c->queue_names.len + check_numbered(c));
@@ -796,5 +802,6 @@ void core_free(struct core *c)
     heap_clear(&c->keeps);
     mem_free(c->queue_table);
     mem_free(c->segment_live);
+    mem_free(c->segment_bytes);
     mem_free(c);
 }

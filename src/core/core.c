@@ -398,10 +398,10 @@ static void work_queues(struct core *c)
 /* Of the members of groups, and the errors of jobs, whose images have begun. */
 static void write_rest(struct core *c)
 {
-    while (!list_empty(&c->imaging_jobs) && core_work(c))
+    while (!list_empty(&c->imaging_jobs) && image_may_go_on(c) && core_work(c))
         image_errors_write(
             c, list_entry(list_first(&c->imaging_jobs), struct imaging, link));
-    while (!list_empty(&c->imaging) && core_work(c))
+    while (!list_empty(&c->imaging) && image_may_go_on(c) && core_work(c))
         image_write_ids(
             c, list_entry(list_first(&c->imaging), struct group, imaging));
 }
@@ -431,7 +431,8 @@ static bool recording_left(const struct core *c)
            !list_empty(&c->emptying) || !list_empty(&c->dead_purges) ||
            c->images_next < c->queue_count ||
            c->limiter_images_next < c->limiter_count || once_images_left(c) ||
-           !list_empty(&c->imaging) || !list_empty(&c->imaging_jobs);
+           (image_may_go_on(c) &&
+            (!list_empty(&c->imaging) || !list_empty(&c->imaging_jobs)));
 }
 
 static bool work_left(const struct core *c)
@@ -463,6 +464,10 @@ static void segment_set(struct core *c, uint32_t segment)
             mem_realloc(c->segment_live, mem_mul(need, sizeof(uint32_t)));
         memset(c->segment_live + c->segment_cap, 0,
                (need - c->segment_cap) * sizeof(uint32_t));
+        c->segment_bytes =
+            mem_realloc(c->segment_bytes, mem_mul(need, sizeof(int64_t)));
+        memset(c->segment_bytes + c->segment_cap, 0,
+               (need - c->segment_cap) * sizeof(int64_t));
         c->segment_cap = need;
     }
     c->segment = segment;
@@ -484,9 +489,11 @@ void segment_drop(struct core *c, uint32_t where)
     c->segment_held--;
 }
 
-void segment_move(struct core *c, uint32_t *where, uint32_t to)
+void segment_move(struct core *c, uint32_t *where, uint32_t to, int64_t bytes)
 {
     segment_drop(c, *where);
+    c->segment_bytes[*where - c->first_segment] -= bytes;
+    c->segment_bytes[to - c->first_segment] += bytes;
     *where = to;
     c->segment_live[to - c->first_segment]++;
     c->segment_held++;
@@ -505,6 +512,9 @@ static void segments_trim(struct core *c)
     memmove(c->segment_live, c->segment_live + dead,
             (c->segment_cap - dead) * sizeof(uint32_t));
     memset(c->segment_live + c->segment_cap - dead, 0, dead * sizeof(uint32_t));
+    memmove(c->segment_bytes, c->segment_bytes + dead,
+            (c->segment_cap - dead) * sizeof(int64_t));
+    memset(c->segment_bytes + c->segment_cap - dead, 0, dead * sizeof(int64_t));
     c->first_segment += dead;
     effect_add(c->out, EFFECT_TRIM)->segment = c->first_segment;
 }
@@ -976,21 +986,21 @@ void core_step(struct core *c, const struct core_event *ev,
     c->out = NULL;
 }
 
-bool core_compact(struct core *c, const void *entry, size_t len,
-                  uint32_t segment, size_t *at, struct core_effects *out)
+enum core_compacted core_compact(struct core *c, const void *entry, size_t len,
+                                 uint32_t segment, size_t *at,
+                                 struct core_effects *out)
 {
-    bool more = true;
+    enum core_compacted done = CORE_COMPACT_MORE;
 
     ASSERT(c->started);
     c->out = out;
     c->work = c->limits.step_work;
-    /* Whoever asks for it has looked whether there is room. */
-    while (more && core_work_unrecorded(c))
-        more = image_write_next(c, entry, len, segment, at);
+    while (done == CORE_COMPACT_MORE && core_work_unrecorded(c))
+        done = image_write_next(c, entry, len, segment, at);
     write_rest(c);
     segments_trim(c);
     c->out = NULL;
-    return more;
+    return done;
 }
 
 void core_image(struct core *c, bool is_group, uint64_t id,
@@ -999,7 +1009,7 @@ void core_image(struct core *c, bool is_group, uint64_t id,
     ASSERT(c->started);
     c->out = out;
     c->work = c->limits.step_work;
-    image_write(c, is_group, id, c->segment - 1);
+    (void)image_write(c, is_group, id, c->segment - 1);
     write_rest(c);
     segments_trim(c);
     c->out = NULL;

@@ -372,6 +372,7 @@ struct core_event {
             bool on;
             bool bounded; /* by disk-max, and not by the disk */
             int64_t room;
+            int64_t spared; /* of it, for what is not compaction */
         } full;
         int64_t work; /* WATCH: what the news of one fact takes of the work
                        * of a step for each one whom it concerns; 0: nobody
@@ -459,12 +460,19 @@ void core_step(struct core *c, const struct core_event *ev,
 /*
  * Compaction. An entry of an old segment, whose number is below that of the
  * last EVENT_SEGMENT: of what it made known and is still there, images are
- * written, so that the segment can go. Begins at *at = 0; true: there is more,
- * call again with *at as it was left. Only records, and EFFECT_TRIM, come of
- * it.
+ * written, so that the segment can go. Begins at *at = 0; MORE: call again with
+ * *at as it was left. ROOM: likewise, but the disk is full, and what may be
+ * used of its reserve has no room for the next image. Only records, and
+ * EFFECT_TRIM, come of it.
  */
-bool core_compact(struct core *c, const void *entry, size_t len,
-                  uint32_t segment, size_t *at, struct core_effects *out);
+enum core_compacted {
+    CORE_COMPACTED,
+    CORE_COMPACT_MORE,
+    CORE_COMPACT_ROOM,
+};
+enum core_compacted core_compact(struct core *c, const void *entry, size_t len,
+                                 uint32_t segment, size_t *at,
+                                 struct core_effects *out);
 
 /* The image of one job or group that lies in an older segment; the rest of what
  * a group owns follows with EVENT_TICK. For those who write everything again,
@@ -485,6 +493,9 @@ void core_each(const struct core *c, core_each_fn *fn, void *arg);
 
 /* What images of everything would take, in bytes, to a few percent. */
 int64_t core_live_bytes(const struct core *c);
+/* Of that, what lies in the oldest segment, about: when it is written again
+ * that segment can go. */
+int64_t core_oldest_bytes(const struct core *c);
 
 /* The time of the last record or event. */
 int64_t core_now_ms(const struct core *c);

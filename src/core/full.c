@@ -35,6 +35,7 @@ void full_set(struct core *c, const struct core_event *ev)
     c->disk_full = on;
     c->disk_bounded = ev->u.full.bounded;
     c->room = ev->u.full.room;
+    c->spared = ev->u.full.spared;
     if (!c->started)
         return;
     if (!on)

@@ -151,7 +151,7 @@ static void write_job(struct core *c, struct job *j)
         (i->apart && !image_errors_fit(c, j->extra)))
         return;
     if (PLANTED(IMAGE_SKIPPED) && j->state == JOB_DELAYED)
-        segment_move(c, &j->segment, c->segment);
+        segment_move(c, &j->segment, c->segment, live_job_bytes(j));
     else
         core_record(c, &r);
     if (i->apart)
@@ -162,7 +162,7 @@ static void write_job(struct core *c, struct job *j)
 static void group_written(struct core *c, struct group *g)
 {
     list_remove(&g->imaging);
-    segment_move(c, &g->segment, g->image_segment);
+    segment_move(c, &g->segment, g->image_segment, live_group_bytes(g));
 }
 
 void image_write_ids(struct core *c, struct group *g)
@@ -236,31 +236,56 @@ static void write_group(struct core *c, struct group *g)
         group_written(c, g);
 }
 
-void image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment)
+/* Is it more than a full disk has room for, besides the rest of those that have
+ * begun? */
+static bool has_no_room(const struct core *c, int64_t bytes)
+{
+    if (LIKELY(!c->disk_full))
+        return false;
+    bytes += c->spared;
+    list_foreach (it, &c->imaging)
+        bytes += live_ids_bytes(list_entry(it, struct group, imaging));
+    list_foreach (it, &c->imaging_jobs)
+        bytes += list_entry(it, struct imaging, link)->job->extra->error_bytes;
+    return bytes > c->room;
+}
+
+bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment)
 {
     struct job *j = is_group ? NULL : find_job(c, (struct job_id){id});
     struct group *g =
         is_group && id ? find_group(c, (struct group_id){id}) : NULL;
 
-    if (j && j->segment <= segment && !(j->extra && j->extra->imaging))
+    if (j && j->segment <= segment && !(j->extra && j->extra->imaging)) {
+        if (has_no_room(c, live_job_bytes(j) + live_options_bytes(j->options)))
+            return false;
         write_job(c, j);
-    if (g && g->segment <= segment && !list_linked(&g->imaging))
+    }
+    if (g && g->segment <= segment && !list_linked(&g->imaging)) {
+        if (has_no_room(c, live_group_bytes(g) + live_ids_bytes(g)))
+            return false;
         write_group(c, g);
+    }
+    return true;
 }
 
-bool image_write_next(struct core *c, const char *entry, size_t len,
-                      uint32_t segment, size_t *at)
+enum core_compacted image_write_next(struct core *c, const char *entry,
+                                     size_t len, uint32_t segment, size_t *at)
 {
+    size_t before = *at;
+    bool is_job, is_group;
     uint8_t type;
     uint64_t id;
 
     if (!record_peek(entry, len, at, &type, &id))
-        return false;
-    if (type == RECORD_JOB || type == RECORD_JOB_IMAGE)
-        image_write(c, false, id, segment);
-    else if (type == RECORD_GROUP || type == RECORD_GROUP_IMAGE)
-        image_write(c, true, id, segment);
-    return *at < len;
+        return CORE_COMPACTED;
+    is_job = type == RECORD_JOB || type == RECORD_JOB_IMAGE;
+    is_group = type == RECORD_GROUP || type == RECORD_GROUP_IMAGE;
+    if ((is_job || is_group) && !image_write(c, is_group, id, segment)) {
+        *at = before;
+        return CORE_COMPACT_ROOM;
+    }
+    return *at < len ? CORE_COMPACT_MORE : CORE_COMPACTED;
 }
 
 /* ------------------------------------------------------------- apply: jobs */
@@ -483,7 +508,7 @@ const char *image_apply_job(struct core *c, const struct record *r)
         return image_errors_fill(c, j, 0, i->errors);
     if (j) {
         if (!i->apart)
-            segment_move(c, &j->segment, c->segment);
+            segment_move(c, &j->segment, c->segment, live_job_bytes(j));
         return NULL;
     }
     if (i->job.queue >= c->queue_count || !c->queue_table[i->job.queue])
@@ -577,8 +602,9 @@ static const char *give_key(struct core *c, struct group *g,
         return NULL;
     if (!key_is_free(c, scope, rg->key))
         return "key of another group";
+    live_group(c, g, -1);
     g->key = key_bind(c, scope, rg->key, g->id);
-    c->live_bytes += live_key_bytes(g->key);
+    live_group(c, g, +1);
     return NULL;
 }
 
@@ -699,7 +725,7 @@ const char *image_apply_group(struct core *c, const struct record *r)
     if (!g)
         g = group_make(c, r->id);
     else
-        segment_move(c, &g->segment, c->segment);
+        segment_move(c, &g->segment, c->segment, live_group_bytes(g));
     c->imaged = true;
     live_group(c, g, -1);
     fill_group(c, g, i);

@@ -102,7 +102,7 @@ void image_errors_write(struct core *c, struct imaging *m)
     core_record(c, &r);
     if (m->next < m->then)
         return;
-    segment_move(c, &j->segment, m->segment);
+    segment_move(c, &j->segment, m->segment, live_job_bytes(j));
     image_errors_drop(c, j->extra);
 }
 

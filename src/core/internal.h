@@ -437,8 +437,9 @@ struct core {
     uint64_t next_id;
     bool started, disk_full, draining;
     bool disk_bounded; /* volatile: while it is full: by disk-max */
-    int64_t room; /* volatile: that can be recorded while the disk is full */
-    bool dropped; /* the replay has dropped numbers of some session */
+    int64_t room;   /* volatile: that can be recorded while the disk is full */
+    int64_t spared; /* volatile: of it, for what is not an image */
+    bool dropped;   /* the replay has dropped numbers of some session */
     int64_t news_work; /* volatile: of EVENT_WATCH; 0: no EFFECT_NEWS */
     /* What goes on in slices; see core.c. */
     struct list run_sweeps;  /* runs whose groups are told of their fate */
@@ -468,6 +469,7 @@ struct core {
     int64_t ids;              /* in all vectors; ... */
     int64_t vectors;          /* those that are not empty */
     int64_t live_bytes;       /* see live.c: of jobs and groups, ... */
+    int64_t option_bytes;     /* ... of the options of jobs, ... */
     int64_t name_bytes;       /* ... of the names of queues and limiters */
     uint64_t next_place;      /* of a result that waits to be delivered */
     struct options *last_options; /* that were a job's own; NULL: none yet */
@@ -481,6 +483,7 @@ struct core {
     /* live entities whose image lies in a segment */
     uint32_t first_segment, segment;
     uint32_t *segment_live;
+    int64_t *segment_bytes; /* of c->live_bytes */
     size_t segment_cap;
     uint64_t segment_held;    /* sum of segment_live */
     struct core_stats totals; /* the counters that only grow */
@@ -541,8 +544,8 @@ static inline bool full_is_spent(const struct core *c)
 
 /* It lies in this segment: the last, ... */
 void segment_hold(struct core *c, uint32_t *where);
-/* ... or a later one than before. */
-void segment_move(struct core *c, uint32_t *where, uint32_t to);
+/* ... or a later one than before; its image has so many bytes. */
+void segment_move(struct core *c, uint32_t *where, uint32_t to, int64_t bytes);
 void segment_drop(struct core *c, uint32_t where);
 
 static inline void account(struct core *c, int64_t bytes)
@@ -639,17 +642,23 @@ static inline bool image_under_way(const struct group *g)
 }
 
 /* The image of a job or a group, if there is one and all of it lies in that
- * segment or before; of a group the rest follows with write_ids. */
-void image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment);
+ * segment or before; of a group the rest follows with write_rest. false: the
+ * disk is full, and has no room for it. */
+bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment);
+/* Has a full disk some for the rest of those that have begun? */
+static inline bool image_may_go_on(const struct core *c)
+{
+    return LIKELY(!c->disk_full) || c->room > c->spared;
+}
 
 /* In a replay: outcomes in the order in which they came about, as far as that
  * matters for which of them go first. */
 void image_sort_outcomes(struct core *c);
 /* The record at *at of an entry in that segment: if what it made known lives
- * and its image lies nowhere else, it is written again. false: it was the last.
- */
-bool image_write_next(struct core *c, const char *entry, size_t len,
-                      uint32_t segment, size_t *at);
+ * and its image lies nowhere else, it is written again. COMPACTED: it was the
+ * last. */
+enum core_compacted image_write_next(struct core *c, const char *entry,
+                                     size_t len, uint32_t segment, size_t *at);
 /* Ids of large groups that are still to be written: some of them. */
 void image_write_ids(struct core *c, struct group *g);
 
@@ -676,19 +685,27 @@ void image_errors_drop(struct core *c, struct extra *x);
 /* Bytes of the image of one, with its frame. */
 int64_t live_job_bytes(const struct job *j);
 int64_t live_group_bytes(const struct group *g);
-/* ... that has options of its own, what they are more. */
+/* ... and of its GROUP_IDS. */
+int64_t live_ids_bytes(const struct group *g);
+/* What a job with these has besides: 0 when its queue has them. */
 int64_t live_options_bytes(const struct options *o);
-/* ... and that has this key; NULL: none. */
-int64_t live_key_bytes(const struct key *k);
 /* Before it changes (-1), and after that (+1). */
+static inline void live_add(struct core *c, uint32_t segment, int64_t bytes)
+{
+    c->live_bytes += bytes;
+    c->segment_bytes[segment - c->first_segment] += bytes;
+}
 static inline void live_job(struct core *c, const struct job *j, int sign)
 {
-    c->live_bytes += sign * live_job_bytes(j);
+    live_add(c, j->segment, sign * live_job_bytes(j));
+    c->option_bytes += sign * live_options_bytes(j->options);
 }
 static inline void live_group(struct core *c, const struct group *g, int sign)
 {
-    c->live_bytes += sign * live_group_bytes(g);
+    live_add(c, g->segment, sign * live_group_bytes(g));
 }
+/* The queue of those who share these has others now. */
+void live_options_left(struct core *c, const struct options *o);
 
 /* -------------------------------------------------------------- attempt.c */
 

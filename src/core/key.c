@@ -92,41 +92,39 @@ void key_release(struct core *c, struct key *k)
     key_drop(c, k);
 }
 
-/* The member that points to the key: of the job or group it leads to, which
- * has ended; NULL: that goes on. */
-static struct key **holder(struct core *c, const struct key *k)
+/* What the key leads to. */
+static bool has_ended(struct core *c, const struct key *k)
 {
-    if (k->scope.kind == KEY_QUEUE) {
-        struct job *j = find_job(c, (struct job_id){k->of});
-
-        return j->state == JOB_FINISHED ? &j->extra->key : NULL;
-    }
-    {
-        struct group *g = find_group(c, (struct group_id){k->of});
-
-        return g->ended ? &g->key : NULL;
-    }
+    if (k->scope.kind == KEY_QUEUE)
+        return find_job(c, (struct job_id){k->of})->state == JOB_FINISHED;
+    return find_group(c, (struct group_id){k->of})->ended;
 }
 
 bool key_is_free(struct core *c, struct key_scope scope, struct str text)
 {
     const struct key *k = key_find(c, scope, text);
 
-    return text.len <= CORE_KEY_MAX && (!k || !k->of || holder(c, k));
+    return text.len <= CORE_KEY_MAX && (!k || !k->of || has_ended(c, k));
 }
 
 /* What has ended keeps its key no longer. */
 static void unbind(struct core *c, struct key *k)
 {
-    struct job *j =
-        k->scope.kind == KEY_QUEUE ? find_job(c, (struct job_id){k->of}) : NULL;
+    bool of_job = k->scope.kind == KEY_QUEUE;
+    struct job *j = of_job ? find_job(c, (struct job_id){k->of}) : NULL;
+    struct group *g = of_job ? NULL : find_group(c, (struct group_id){k->of});
 
-    if (j)
+    if (j) {
         job_count_retained(c, j, -1);
-    *holder(c, k) = NULL;
-    if (j)
+        live_job(c, j, -1);
+        j->extra->key = NULL;
+        live_job(c, j, +1);
         job_count_retained(c, j, +1);
-    c->live_bytes -= live_key_bytes(k);
+        return;
+    }
+    live_group(c, g, -1);
+    g->key = NULL;
+    live_group(c, g, +1);
 }
 
 struct key *key_bind(struct core *c, struct key_scope scope, struct str text,

@@ -26,20 +26,26 @@ static int64_t text_bytes(const char *text)
     return text ? (int64_t)(TEXT_BYTES + strlen(text)) : 0;
 }
 
-int64_t live_key_bytes(const struct key *k)
+static int64_t key_bytes(const struct key *k)
 {
     return k ? TEXT_BYTES + (int64_t)k->len : 0;
 }
 
 int64_t live_options_bytes(const struct options *o)
 {
-    return OPTIONS_BYTES + (int64_t)o->retry_on.len;
+    return o == o->queue->defaults ? 0
+                                   : OPTIONS_BYTES + (int64_t)o->retry_on.len;
+}
+
+void live_options_left(struct core *c, const struct options *o)
+{
+    c->option_bytes += (int64_t)o->refs * live_options_bytes(o);
 }
 
 static int64_t extra_bytes(const struct extra *x)
 {
     int64_t bytes = text_bytes(x->name) + text_bytes(x->reason) +
-                    text_bytes(x->then) + live_key_bytes(x->key);
+                    text_bytes(x->then) + key_bytes(x->key);
 
     bytes += x->not_before_ms ? (int64_t)sizeof(int64_t) : 0;
     bytes += x->next ? (int64_t)sizeof(uint64_t) : 0;
@@ -62,21 +68,44 @@ int64_t live_job_bytes(const struct job *j)
             RUN_BYTES + (int64_t)(j->u.run->result_len + j->u.run->ready_len);
     if (j->attempt || (x && (x->failures || x->losses)))
         bytes += ATTEMPT_BYTES;
-    if (j->options != j->options->queue->defaults)
-        bytes += live_options_bytes(j->options);
     return x ? bytes + extra_bytes(x) : bytes;
 }
 
 int64_t live_group_bytes(const struct group *g)
 {
     return CORE_ENTRY_BYTES + GROUP_BYTES + text_bytes(g->name) +
-           text_bytes(g->reason) + live_key_bytes(g->key);
+           text_bytes(g->reason) + key_bytes(g->key);
+}
+
+int64_t live_ids_bytes(const struct group *g)
+{
+    return (int64_t)(g->members.len + g->done.len) * (int64_t)sizeof(uint64_t);
 }
 
 int64_t core_live_bytes(const struct core *c)
 {
-    return c->live_bytes + c->name_bytes + c->ids * (int64_t)sizeof(uint64_t) +
-           c->vectors * IDS_BYTES + c->numbers * (int64_t)sizeof(uint64_t) +
+    return c->live_bytes + c->option_bytes + c->name_bytes +
+           c->ids * (int64_t)sizeof(uint64_t) + c->vectors * IDS_BYTES +
+           c->numbers * (int64_t)sizeof(uint64_t) +
            (int64_t)c->queue_names.len * QUEUE_BYTES +
            c->nlimiters * LIMITER_BYTES;
+}
+
+/* Options lie in all segments alike. */
+int64_t core_oldest_bytes(const struct core *c)
+{
+    int64_t bytes = c->segment_bytes[0];
+    const struct list *lists[] = {&c->all_groups, &c->ended_groups};
+
+    if (c->segment_held)
+        bytes +=
+            c->option_bytes / (int64_t)c->segment_held * c->segment_live[0];
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+        list_foreach (it, lists[i]) {
+            const struct group *g = list_entry(it, struct group, link);
+
+            if (g->segment == c->first_segment)
+                bytes += live_ids_bytes(g);
+        }
+    return bytes;
 }

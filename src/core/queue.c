@@ -201,7 +201,9 @@ const char *queue_apply(struct core *c, const struct record *r)
 
         q->defaults = options_copy(c, &defaults);
         if (before) { /* those who shared them have their own now */
-            c->live_bytes += (before->refs - 1) * live_options_bytes(before);
+            if (--before->refs > 0)
+                live_options_left(c, before);
+            before->refs++;
             options_release(c, before);
         }
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "server/ledger.h"
 
+#include <errno.h>
+
 #include "base/plant.h"
 
 /* The journal is to stay below twice what lives, and two segments. What is read
@@ -98,7 +100,7 @@ static void look(struct ledger *l)
                live / 100 * k->percent + (int64_t)s.segment_bytes;
     k->rest -= k->unlooked;
     k->unlooked = 0;
-    k->spared = (int64_t)s.segment_bytes / 8;
+    k->spared = (int64_t)s.segment_bytes / 16;
     /* When all was written twice and that did not help it is as short as it
      * gets, whatever is thought to live: a quarter more must come first. */
     if (!over)
@@ -107,7 +109,12 @@ static void look(struct ledger *l)
         k->rest = (int64_t)s.used_bytes / 4;
         k->mark = k->written;
     }
-    k->on = over && !k->damaged && k->rest <= 0;
+    /* Else it would be used up for nothing. If it has, a whole segment comes
+     * free for a part of one, however long the journal is. */
+    k->worth =
+        l->store->full && s.first_segment < s.last_segment &&
+        core_oldest_bytes(l->core) <= (int64_t)l->store->room - k->spared;
+    k->on = !k->damaged && ((over && k->rest <= 0) || k->worth);
     if (!k->on)
         k->credit = 0;
 }
@@ -196,12 +203,14 @@ static void tell_full(struct ledger *l)
         return;
     if (l->full != s->full)
         l->hooks->full(l, s->full);
+    look(l); /* what is spared, and whether that can change it */
     l->full = s->full;
     l->bounded = s->bounded;
     ev = news(l, EVENT_DISK_FULL);
     ev.u.full.on = s->full;
     ev.u.full.bounded = s->bounded;
     ev.u.full.room = (int64_t)s->room;
+    ev.u.full.spared = l->compaction.spared;
     step(l, &ev);
 }
 
@@ -270,30 +279,27 @@ static int compact_entry(void *arg, const void *data, size_t len,
     struct ledger *l = arg;
     struct client_id nobody;
     size_t at = 0;
-    bool more = true;
+    enum core_compacted done = CORE_COMPACT_MORE;
 
-    while (more && !l->status) {
+    while (done == CORE_COMPACT_MORE && !l->status) {
         core_effects_reset(&l->effects);
-        more =
+        done =
             core_compact(l->core, data, len, place.segment, &at, &l->effects);
         if (buf_size(&l->effects.records) > 0)
             l->compaction.written += append(l);
         carry_out(l, &nobody);
     }
-    return 0;
+    return done == CORE_COMPACT_ROOM ? -EAGAIN : 0; /* read again later */
 }
 
 /* So many bytes may be read now. On a full disk it frees room as nothing else
  * does, and takes some first: a part of the reserve is spared for those who
- * finish. */
+ * finish, and the core sees to that. */
 static int64_t compactable(const struct ledger *l)
 {
     const struct ledger_compaction *k = &l->compaction;
-    int64_t bytes = k->on ? k->credit : 0;
 
-    if (UNLIKELY(l->store->full))
-        bytes = min_i64(bytes, (int64_t)l->store->room - k->spared);
-    return bytes;
+    return k->on && LIKELY(!l->store->full || k->worth) ? k->credit : 0;
 }
 
 static void compact(struct ledger *l)
@@ -320,11 +326,10 @@ static void compact(struct ledger *l)
     rc = store_scan(l->store, (size_t)bytes, compact_entry, l, &got, text);
     l->stepping = false;
     k->credit -= (int64_t)got;
-    if (got == 0)
-        k->on = false;
-    if (rc == 0)
+    if (got == 0 || rc != 0)
+        k->on = k->worth = false; /* until that is looked at again */
+    if (rc == 0 || rc == -EAGAIN)
         return;
-    k->on = false;
     k->damaged = true;
     l->hooks->damaged(l, text);
 }

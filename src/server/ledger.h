@@ -102,6 +102,8 @@ struct ledger {
         uint64_t mark;    /* `written` when there was last not too much */
         int64_t rest;     /* bytes to be appended before it is on again */
         int64_t spared;   /* bytes of the reserve of a full disk */
+        bool worth;       /* ... that the rest of has room for what lives in
+                           * the oldest segment */
         uint64_t written; /* bytes so far */
     } compaction;
 

@@ -186,7 +186,7 @@ static void compact(struct world *w)
 
     ledger_commit(&w->ledger);
     w->ledger.now_ms = w->now;
-    w->ledger.compaction.on = true;
+    w->ledger.compaction.on = w->ledger.compaction.worth = true;
     w->ledger.compaction.credit = 1 + (int64_t)(compact_random(w) % 4000);
     w->compacting = true;
     ledger_commit(&w->ledger);

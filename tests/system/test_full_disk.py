@@ -192,6 +192,50 @@ def test_a_disk_full_of_what_was_cancelled_makes_room_by_itself(
         assert known == set(kept)
 
 
+def test_a_segment_that_is_nearly_empty_makes_room(start, small_disk):
+    """However much of the others lives."""
+    daemon = start(small(small_disk))
+    with daemon.client() as client:
+        jobs, _ = submit_until_refused(client)
+        kept = jobs[:1] + jobs[14:]
+        for job in set(jobs) - set(kept):
+            assert client.execute_command("CANCEL", job) == "OK"
+        before = client.info("persistence")
+        assert before["store_full"] == 1
+        assert before["store_used_bytes"] < 1.7 * before["store_live_bytes"]
+        kept.append(until(lambda: try_submit(client), "it recovers"))
+    daemon.kill()
+    daemon.start()
+    with daemon.client() as client:
+        known = {pairs(j)["id"] for j in client.execute_command(
+            "JOBS", "QUEUE", "mail", "STATE", "ready", "COUNT", 10000)}
+        assert known == set(kept)
+
+
+def uptime(client):
+    return client.info("server")["uptime_in_seconds"]
+
+
+def test_what_lives_is_not_written_again_for_nothing(start, small_disk):
+    daemon = start(small(small_disk))
+    with daemon.client() as client:
+        tokens = fetched(client, "early", 3)
+        jobs, _ = submit_until_refused(client)
+        # Longer than what lives by more than it may be, and all of the oldest
+        # segment lives.
+        for job in jobs[len(jobs) // 3:]:
+            assert client.execute_command("CANCEL", job) == "OK"
+        before = client.info("persistence")
+        assert before["store_full"] == 1
+        assert before["store_used_bytes"] > (1.7 * before["store_live_bytes"]
+                                             + (1 << 20))
+        began = uptime(client)
+        until(lambda: uptime(client) > began + 2, "it has had time for it")
+        assert client.info("persistence")["store_compacted_bytes"] == 0
+        said = [done(client, token, 10000) for token in tokens]
+        assert all(said), said
+
+
 def test_who_waits_for_room_need_not_ask(start, small_disk):
     daemon = start(small(small_disk))
     with daemon.client() as client:

@@ -240,7 +240,8 @@ static inline void daemon_compact(struct daemon *d)
 
         while (more) {
             core_effects_reset(&d->effects);
-            more = core_compact(d->core, d->entries[i].data, d->entries[i].len,
+            more = CORE_COMPACT_MORE ==
+                   core_compact(d->core, d->entries[i].data, d->entries[i].len,
                                 d->entries[i].segment, &at, &d->effects);
             daemon_keep(d);
         }

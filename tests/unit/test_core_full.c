@@ -371,6 +371,76 @@ START_TEST(a_start_on_a_full_disk_writes_no_image_twice)
 }
 END_TEST
 
+/* Of all entries there are now; those that have been are passed over. */
+static enum core_compacted compact_all(struct daemon *d)
+{
+    enum core_compacted done = CORE_COMPACTED;
+
+    for (size_t n = d->nentries, i = 0; i < n && done != CORE_COMPACT_ROOM;
+         i++) {
+        size_t at = 0;
+
+        do {
+            core_effects_reset(&d->effects);
+            done = core_compact(d->core, d->entries[i].data, d->entries[i].len,
+                                d->entries[i].segment, &at, &d->effects);
+            core_check(d->core);
+            daemon_keep(d);
+        } while (done == CORE_COMPACT_MORE);
+    }
+    return done;
+}
+
+/* Jobs, one with errors that come apart, and a group with ids that do: as many
+ * as fit are written, and what has begun is ended. */
+START_TEST(compaction_leaves_what_is_spared)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event tick = {.kind = EVENT_TICK}, ev = a_group();
+    struct core_event full = {.kind = EVENT_DISK_FULL,
+                              .u.full = {.on = true, .spared = 1000}};
+    int64_t room = _i * 250, before;
+    uint64_t g, digest;
+    size_t from;
+
+    daemon_limits(d);
+    d->limits.queue_defaults.max_jobs = 100;
+    d->limits.image_ids = 4;
+    daemon_start(d);
+    g = open_event(d, &ev);
+    ev = a_job("q");
+    ev.u.submit.retry = 9;
+    ev.u.submit.backoff_base_ms = ev.u.submit.backoff_cap_ms = 0;
+    (void)submit_event(d, &ev);
+    for (int i = 0; i < 6; i++)
+        ck_assert(is_ok(report(d, EVENT_FAIL, take(d), "exit:1")));
+    for (int i = 0; i < 30; i++)
+        (void)submit(d, "q", g);
+    daemon_next_segment(d);
+    daemon_step(d, &tick);
+    digest = core_digest(d->core);
+    full.u.full.room = 1000 + room;
+    daemon_step(d, &full);
+    from = d->nentries;
+    before = core_oldest_bytes(d->core);
+    for (int i = 0; i < 5; i++) {
+        bool all = compact_all(d) == CORE_COMPACTED;
+
+        daemon_step(d, &tick);
+        ck_assert(!all || d->trimmed == d->segment || i < 4);
+        /* But for the heads of what comes in parts. */
+        ck_assert_int_le(recorded(d, from), room + 200);
+    }
+    ck_assert(d->trimmed == d->segment || before > room - 300);
+    ck_assert_uint_eq(core_digest(d->core), digest);
+    room_again(d);
+    ck_assert_int_eq(compact_all(d), CORE_COMPACTED);
+    daemon_step(d, &tick);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    daemon_free(d);
+}
+END_TEST
+
 static Suite *full_suite(void)
 {
     Suite *suite = suite_create("core full");
@@ -390,6 +460,7 @@ static Suite *full_suite(void)
     tcase_add_loop_test(
         reserve, without_room_nothing_is_recorded_whatever_happens, 0, 9);
     tcase_add_test(reserve, a_start_on_a_full_disk_writes_no_image_twice);
+    tcase_add_loop_test(reserve, compaction_leaves_what_is_spared, 0, 20);
     suite_add_tcase(suite, gate);
     suite_add_tcase(suite, reserve);
     return suite;

@@ -16,7 +16,8 @@ static void compact_some(struct daemon *d, size_t *next, size_t n)
 
         while (more) {
             core_effects_reset(&d->effects);
-            more = core_compact(d->core, d->entries[*next].data,
+            more = CORE_COMPACT_MORE ==
+                   core_compact(d->core, d->entries[*next].data,
                                 d->entries[*next].len,
                                 d->entries[*next].segment, &at, &d->effects);
             daemon_keep(d);
