@@ -43,6 +43,14 @@ struct backup {
     XXH3_state_t *hash;
     int64_t segments, bytes; /* all that were */
     int64_t shown_ms;
+    int64_t rate, begun_ms; /* bytes a second; 0: as fast as it goes */
+};
+
+#define OPTION_RATE 256
+
+const struct option_row backup_options[] = {
+    {OPTION_RATE, "rate", "SIZE", "read no more than that in a second"},
+    {0, NULL, NULL, NULL},
 };
 
 /* ------------------------------------------------------------ directories */
@@ -273,7 +281,7 @@ static void show(struct backup *b)
     if (output_columns(stderr) == 0 || now_ms - b->shown_ms < 200)
         return;
     b->shown_ms = now_ms;
-    output_size(&done, b->bytes + b->size);
+    output_size(&done, b->bytes + (b->fd >= 0 ? b->size : 0));
     output_size(&all, b->bytes_most);
     fprintf(stderr, "\r%s of at most %s\033[K", text_str(&done),
             text_str(&all));
@@ -346,6 +354,21 @@ static void begin(struct cli *c, struct backup *b)
         give_up(b, "the daemon does not say what is in it");
 }
 
+/* The disk is that of the daemon, which is to be quick meanwhile. */
+static void pace(const struct backup *b)
+{
+    int64_t bytes = b->bytes + (b->fd >= 0 ? b->size : 0);
+    int64_t ms = b->rate > 0
+                     ? bytes / b->rate * 1000 + bytes % b->rate * 1000 / b->rate
+                     : 0;
+    int64_t left_ms = b->begun_ms + ms - cli_monotonic_ms();
+    struct timespec t = {.tv_sec = left_ms / 1000,
+                         .tv_nsec = left_ms % 1000 * 1000000};
+
+    if (left_ms > 0)
+        (void)nanosleep(&t, NULL); /* a signal makes it shorter */
+}
+
 static void take_all(struct cli *c, struct backup *b)
 {
     bool more = true;
@@ -358,6 +381,7 @@ static void take_all(struct cli *c, struct backup *b)
         if (more)
             take_piece(b, reply);
         yoke_value_free(reply);
+        pace(b);
     }
     if (b->fd >= 0 || b->segments != b->last - b->first + 1)
         give_up(b, "the daemon has sent less than it had said");
@@ -370,7 +394,11 @@ int backup_main(struct cli *c)
     struct backup b = {.part_fd = -1, .lock_fd = -1, .fd = -1};
     struct text size = {0};
 
-    options_none(c);
+    while (options_next(c) != 0) {
+        b.rate = options_size(c);
+        if (b.rate <= 0 || b.rate > INT64_MAX / 1000)
+            cli_usage(c, "--rate: that is no rate");
+    }
     options_operands(c, 1, 1);
     name_all(&b, c->argv[0]);
     b.hash = XXH3_createState();
@@ -378,6 +406,7 @@ int backup_main(struct cli *c)
         abort();
     b.y = cli_connect(c);
     make_part(&b);
+    b.begun_ms = cli_monotonic_ms();
     begin(c, &b);
     take_all(c, &b);
     write_facts(&b);

@@ -154,6 +154,6 @@ extern const struct option_row submit_options[], run_options[], map_options[],
     group_close_options[], group_wait_options[], group_results_options[],
     group_errors_options[], queue_set_options[], queue_close_options[],
     queue_join_options[], queue_dead_options[], dead_options[],
-    limiter_set_options[];
+    limiter_set_options[], backup_options[];
 
 #endif

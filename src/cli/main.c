@@ -108,8 +108,8 @@ const struct verb verbs[] = {
     {"info", "[SECTION]", "facts and figures of the daemon", NULL, false, 0,
      info_main},
     {"ping", "", "ask whether the daemon answers", NULL, false, 0, ping_main},
-    {"backup", "DIR", "copy the daemon's journal to a new directory", NULL,
-     false, 0, backup_main},
+    {"backup", "DIR", "copy the daemon's journal to a new directory",
+     backup_options, false, 0, backup_main},
     {"help", "[VERB]", "show what a verb takes", NULL, false, 0, help_main},
     {NULL, NULL, NULL, NULL, false, 0, NULL},
 };

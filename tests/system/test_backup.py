@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 import redis
@@ -130,6 +131,21 @@ def test_what_was_acknowledged_before_it_is_in_it(start, directory):
     assert twin.stop() == 0
     # It is a journal of its own from now on.
     assert job in {j for j in verified(journal(twin))}
+
+
+def test_it_may_be_slower_than_it_could_be(start, directory):
+    daemon = start(SMALL)
+    with daemon.client() as client:
+        submit(client, 100)
+    target = os.path.join(directory, "backup")
+    begun = time.monotonic()
+    done = daemon.json("backup", "--rate", "2M", target)
+    assert done["dir"] == target and done["segments"] == len(segments(target))
+    # All but the last piece, which nothing waits for.
+    assert time.monotonic() - begun > (done["bytes"] - (512 << 10)) / 2097152
+    for rate in "0", "-1", "fast":
+        assert daemon.yoke("backup", "--rate", rate,
+                           target + "2").returncode == 2
 
 
 def begin(client):
