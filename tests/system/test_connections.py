@@ -265,9 +265,12 @@ def test_settings_are_shown_by_pattern(daemon):
 
 def test_who_is_too_many_is_turned_away_and_others_are_served(daemon):
     inside = [daemon.raw() for _ in range(3)]
+    for s in inside:  # until it has them all
+        s.sendall(encode("PING"))
+        assert Lines(s).next() == "+PONG"
     opened = len(os.listdir("/proc/%d/fd" % daemon.pid))
     _, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (opened + 3, hard))
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (opened + 8, hard))
     outside = []
     try:
         def turned_away():
