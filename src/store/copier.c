@@ -40,7 +40,6 @@ struct copy {
     struct store_extent extent;
     uint32_t next; /* segment */
     int fd;        /* of the one that is read; -1: none */
-    uint64_t entry;
     struct segment_header header;
     struct segment_replay replay;
     struct buf window;
@@ -110,11 +109,6 @@ static int begin_segment(struct copy *y)
     if (rc != 0)
         return rc;
     segment_path(&y->dir, SEGMENT_NAME_USED, y->next, path);
-    if (y->entry != 0 && y->header.first != y->entry + 1) {
-        segment_say(p->text, "%s: starts with entry %" PRIu64 " after %" PRIu64,
-                    path, y->header.first, y->entry);
-        return -EBADMSG;
-    }
     if (last && size < y->extent.end) {
         segment_say(p->text, "%s: shorter than what was written", path);
         return -EBADMSG;
@@ -140,13 +134,15 @@ static void close_file(struct copy *y)
 
 static int end_segment(struct copy *y)
 {
-    y->entry = y->header.first + y->replay.entries - 1;
+    uint64_t entry = y->header.first + y->replay.entries - 1;
+
+    /* That a segment goes on where the one before has ended was seen there. */
     if (y->next == y->extent.last &&
-        (y->replay.end != y->extent.end || y->entry != y->extent.entry)) {
+        (y->replay.end != y->extent.end || entry != y->extent.entry)) {
         segment_say(y->piece.text,
                     "%s: segment %" PRIu32 " ends with entry %" PRIu64
                     " at %" PRIu64 ", not %" PRIu64 " at %" PRIu64,
-                    y->path, y->next, y->entry, y->replay.end, y->extent.entry,
+                    y->path, y->next, entry, y->replay.end, y->extent.entry,
                     y->extent.end);
         return -EBADMSG;
     }
