@@ -4,6 +4,10 @@
  * moves and drops what it has passed, even in the middle of a request, so the
  * functions copy each argument into `args` at once: one short memcpy instead
  * of one allocation for each.
+ *
+ * Nearly all requests lie there whole and plain, though: those are taken where
+ * they lie (next_plain), and hiredis never sees them. Whatever is not so, or is
+ * beyond a limit, is left to it from its first byte on.
  */
 #include "wire/resp.h"
 
@@ -23,7 +27,8 @@
 struct resp_reader {
     redisReader *hiredis;
     struct buf args;  /* bytes of the arguments, one after the other */
-    struct str *argv; /* p is not set before the request is whole */
+    struct str *argv; /* p is not set before the request is whole; into args, or
+                       * into hiredis' buffer */
     size_t argc, argv_cap;
     size_t args_max, bytes_max;
     bool inside;             /* in the middle of an array */
@@ -272,6 +277,47 @@ static bool next_array(struct resp_reader *r)
     return true;
 }
 
+/* The number of "<type>digits\r\n" at *p, which moves behind it. */
+static bool plain_header(const char **p, const char *end, char type, size_t *n)
+{
+    const char *first = *p + 1, *at = first;
+    size_t value = 0;
+
+    if (*p == end || **p != type)
+        return false;
+    while (at < end && *at >= '0' && *at <= '9' && at - first < 8)
+        value = value * 10 + (size_t)(*at++ - '0');
+    if (end - at < 2 || at == first || at[0] != '\r' || at[1] != '\n' ||
+        (*first == '0' && at - first > 1))
+        return false;
+    *p = at + 2;
+    *n = value;
+    return true;
+}
+
+/* true: a request that is there whole was taken. Else nothing was. */
+static bool next_plain(struct resp_reader *r)
+{
+    redisReader *h = r->hiredis;
+    const char *p = h->buf + h->pos, *end = h->buf + h->len;
+    size_t argc, left = r->bytes_max;
+
+    if (!plain_header(&p, end, '*', &argc) || argc == 0 || argc > r->args_max)
+        return false;
+    for (r->argc = 0; r->argc < argc; r->argc++) {
+        size_t len;
+
+        if (!plain_header(&p, end, '$', &len) || len > left ||
+            (size_t)(end - p) < len + 2 || !argument_begin(r))
+            return false;
+        r->argv[r->argc] = (struct str){p, len};
+        left -= len;
+        p += len + 2;
+    }
+    h->pos = (size_t)(p - h->buf);
+    return true;
+}
+
 static int hex_value(char c)
 {
     if (c >= '0' && c <= '9')
@@ -380,6 +426,7 @@ enum resp_result resp_reader_next(struct resp_reader *r,
                                   const struct str **argv, size_t *argc)
 {
     const redisReader *h = r->hiredis;
+    bool plain = false;
     const char *p;
 
     while (r->failed == RESP_MORE) {
@@ -390,6 +437,9 @@ enum resp_result resp_reader_next(struct resp_reader *r,
             buf_shrink(&r->args, ARGS_KEPT);
             return RESP_MORE;
         }
+        plain = !r->inside && next_plain(r);
+        if (LIKELY(plain))
+            break;
         whole =
             r->inside || h->buf[h->pos] == '*' ? next_array(r) : next_inline(r);
         if (r->failed == RESP_MORE && !whole)
@@ -400,7 +450,7 @@ enum resp_result resp_reader_next(struct resp_reader *r,
     if (r->failed != RESP_MORE)
         return r->failed;
     p = r->args.data;
-    for (size_t i = 0; i < r->argc; i++) {
+    for (size_t i = 0; i < r->argc && !plain; i++) {
         r->argv[i].p = p;
         p += r->argv[i].len;
     }
