@@ -30,6 +30,7 @@
     X(RETRIES_FORGOTTEN, "a restart forgets how often a job has failed")       \
     X(TRIMMED_EARLY, "a segment goes while one thing still lies in it")        \
     X(IMAGE_LATE, "a job is accepted before the image of its queue is there")  \
+    X(TURN_UNHEARD, "a job that begins a segment counts for that one")         \
     X(KEY_FORGOTTEN, "a restart forgets a key: a second job comes of it")      \
     X(MOVED_LATE, "a deadline that was moved ahead acts at its old time")      \
     X(DEAD_TWICE, "a dead job that was retried can be retried again")          \

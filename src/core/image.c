@@ -508,10 +508,12 @@ const char *image_apply_job(struct core *c, const struct record *r)
         return image_errors_fill(c, j, 0, i->errors);
     if (j) {
         if (!i->apart)
-            segment_move(c, &j->segment, c->segment, live_job_bytes(j));
+            segment_move(c, &j->segment, job_follows_from(c, j),
+                         live_job_bytes(j));
         return NULL;
     }
-    if (i->job.queue >= c->queue_count || !c->queue_table[i->job.queue])
+    if (i->job.queue >= c->queue_count || !c->queue_table[i->job.queue] ||
+        !needs_known(c, &i->job.needs))
         return NULL; /* as with jobs: removed with its oldest segment */
     g = image_group(c, i->job.group);
     if (!possible(i, g))

@@ -65,7 +65,7 @@ void image_errors_await(struct core *c, struct job *j, uint32_t n)
 
     m->job = j;
     m->then = n;
-    m->segment = c->segment;
+    m->segment = job_follows_from(c, j);
     list_push_back(&c->imaging_jobs, &m->link);
     job_extra(c, j)->imaging = m;
     account(c, sizeof(*m));

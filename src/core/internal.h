@@ -563,6 +563,12 @@ const char *outcome_name(enum outcome o);
  * why it cannot be. Its queue exists. */
 const char *job_make(struct core *c, uint64_t id, const struct record_job *rj,
                      struct group *g, struct job **out);
+/* A record of it that is written or read now is needed from this segment on: a
+ * replay takes it only behind images of its queue and its limiters, and which
+ * of them was the last may lie in an earlier one. The store begins a segment
+ * with an entry that does not fit into the one before, and the core is told
+ * then. */
+uint32_t job_follows_from(const struct core *c, const struct job *j);
 /* It takes its place, and is counted; what its state needs, see below, is for
  * the caller. */
 void job_enter(struct core *c, struct job *j, enum job_state state,

@@ -362,6 +362,20 @@ static bool options_ok(const struct options *o)
            retry_options_ok(o->factor_milli, o->jitter, o->retry_on);
 }
 
+uint32_t job_follows_from(const struct core *c, const struct job *j)
+{
+    const struct needs *needs = j->extra ? j->extra->needs : NULL;
+    uint32_t from = job_queue(j)->segment;
+
+    for (size_t i = 0; needs && i < needs->len; i++) {
+        const struct limiter *l = needs->list[i].limiter;
+
+        if (!l->deleted && l->segment < from)
+            from = l->segment;
+    }
+    return PLANTED(IMAGE_LATE) || PLANTED(TURN_UNHEARD) ? c->segment : from;
+}
+
 const char *job_make(struct core *c, uint64_t id, const struct record_job *rj,
                      struct group *g, struct job **out)
 {
@@ -406,6 +420,7 @@ const char *job_make(struct core *c, uint64_t id, const struct record_job *rj,
         job_extra(c, j)->needs = needs;
     map_insert(&c->jobs, &j->node);
     segment_hold(c, &j->segment);
+    segment_move(c, &j->segment, job_follows_from(c, j), 0); /* not counted */
     account(c, job_bytes(j));
     c->payload_bytes += j->payload_len;
     if (id >= c->next_id)
@@ -447,7 +462,7 @@ static const char *apply_job(struct core *c, const struct record *r)
         return "job with limits that are gone";
     once_apply(c, &rj->once, r->id);
     /* Removed with its oldest segment: nothing of it is needed. */
-    if (!q ||
+    if (!q || !needs_known(c, &rj->needs) ||
         (PLANTED(MADE_UP) && !find_group(c, (struct group_id){rj->group})))
         return NULL;
     g = image_group(c, rj->group);

@@ -169,6 +169,14 @@ bool needs_deleted(const struct record_needs *r)
     return r->len == 1 && r->list[0].limiter == LIMITER_DELETED;
 }
 
+bool needs_known(const struct core *c, const struct record_needs *r)
+{
+    for (size_t i = 0; i < r->len && !needs_deleted(r); i++)
+        if (!limiter_numbered(c, r->list[i].limiter))
+            return false;
+    return true;
+}
+
 struct needs *needs_get(struct core *c, const struct record_needs *r)
 {
     struct need list[CORE_LIMITS_MAX];

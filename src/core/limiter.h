@@ -140,6 +140,8 @@ void needs_hold(struct core *c, struct needs *needs, int by);
 bool needs_exist(const struct needs *needs);
 /* Does an image say that they do not? Then only of a job that has ended. */
 bool needs_deleted(const struct record_needs *r);
+/* Are the limiters there, or were they deleted? */
+bool needs_known(const struct core *c, const struct record_needs *r);
 /* For a record of a job. */
 void needs_write(const struct needs *needs, struct record_needs *out);
 /* What a start of the job costs of limiters with a rate. */

@@ -82,12 +82,16 @@ static void entry_append(void *world, const void *data, size_t len)
     hash(w, data, len);
 }
 
-/* The next one; its number is as good as an offset. */
+/* The next one; its number is as good as an offset. The core hears of a segment
+ * before the next event, what is appended by then begins it; the last entry of
+ * every other segment has no room there. */
 static struct store_place entry_place(void *world)
 {
     const struct world *w = world;
+    bool begins =
+        !w->journal && w->nentries + w->segment_full % 2 >= w->segment_full;
 
-    return (struct store_place){w->segment, (uint32_t)w->nentries + 1};
+    return (struct store_place){w->segment + begins, (uint32_t)w->nentries + 1};
 }
 
 static bool entry_find(void *world, struct store_place place, struct str *entry)

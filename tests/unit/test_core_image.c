@@ -40,6 +40,26 @@ static int64_t in_group(struct daemon *d, uint64_t group, const char *key)
         group_ask(d, 3, EVENT_GROUP_INFO, group, 0, CORE_UNSET, 0), key));
 }
 
+/* With one permit. */
+static void make_limiter(struct daemon *d, const char *name)
+{
+    struct core_event ev = {.kind = EVENT_LIMITER_SET,
+                            .u.limiter = {.name = str_from(name),
+                                          .permits = 1,
+                                          .rate = CORE_UNSET,
+                                          .rate_ms = CORE_UNSET}};
+
+    ck_assert(is_ok(ask(d, 2, &ev)));
+}
+
+static uint64_t limited(struct daemon *d)
+{
+    struct core_event ev = a_job("q");
+
+    ev.u.submit.limits = str_from("l");
+    return submit_event(d, &ev);
+}
+
 static uint64_t open_detached(struct daemon *d)
 {
     struct core_event ev = a_group();
@@ -85,6 +105,57 @@ START_TEST(an_old_job_holds_no_segment)
     }
     daemon_crash(d);
     ck_assert_uint_eq(token_of(fetch_from(d, 9, 1, 0, "old"), 0).job.n, old);
+    daemon_free(d);
+}
+END_TEST
+
+/* The last entry had no room in its segment, which the core heard of later. */
+static void turned_before_the_last(struct daemon *d)
+{
+    d->entries[d->nentries - 1].segment++;
+    next_segment(d);
+}
+
+/* It stands before the images of its queue and its limiter there: in a replay
+ * of that segment alone it would come to nothing. */
+START_TEST(a_job_that_begins_a_segment_is_not_lost)
+{
+    struct daemon *d = daemon_new();
+    size_t next = 0;
+    uint64_t id;
+
+    make_limiter(d, "l");
+    (void)submit(d, "q", 0);
+    id = limited(d);
+    turned_before_the_last(d);
+    daemon_crash(d);
+    ck_assert(is_ok(report(d, EVENT_DONE, take(d), "")));
+    while (next < d->nentries && d->entries[next].segment < d->segment)
+        compact_some(d, &next, 1);
+    daemon_crash(d);
+    ck_assert_uint_eq(take(d).job.n, id);
+    next_segment(d);
+    compact_some(d, &next, SIZE_MAX);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    daemon_free(d);
+}
+END_TEST
+
+/* Nor does it have to be known when nothing of it is left. */
+START_TEST(a_job_that_began_a_segment_and_is_forgotten_is_passed_over)
+{
+    struct daemon *d = daemon_new();
+    size_t next = 0;
+
+    d->limits.retain_jobs = 0;
+    daemon_crash(d); /* with that limit */
+    make_limiter(d, "l");
+    (void)limited(d);
+    turned_before_the_last(d);
+    ck_assert(is_ok(report(d, EVENT_DONE, take(d), "")));
+    compact_some(d, &next, SIZE_MAX);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    daemon_crash(d);
     daemon_free(d);
 }
 END_TEST
@@ -450,6 +521,8 @@ int main(void)
     const TTest *const tests[] = {
         images_keep_the_order_of_a_queue,
         an_old_job_holds_no_segment,
+        a_job_that_begins_a_segment_is_not_lost,
+        a_job_that_began_a_segment_and_is_forgotten_is_passed_over,
         an_end_between_two_images_counts,
         a_group_goes_when_its_last_members_are_written,
         a_queue_whose_image_was_lost_is_made_up,
