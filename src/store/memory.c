@@ -131,9 +131,7 @@ struct store *store_memory_open(void)
 {
     struct memory *m = mem_zalloc(sizeof(*m));
 
-    m->base = (struct store){.ops = &memory_ops,
-                             .segment = 1,
-                             .pinned = STORE_UNPINNED,
-                             .fd = -1};
+    m->base = (struct store){
+        .ops = &memory_ops, .segment = 1, .pinned = STORE_UNPINNED, .fd = -1};
     return &m->base;
 }
