@@ -160,6 +160,17 @@ static void check_job(const struct core *c, struct job *j, void *arg)
     t->option_bytes += live_options_bytes(j->options);
 }
 
+/* In a replay, which begins anywhere, it is told at the end. */
+static void check_forgotten(const struct core *c, const struct below *below)
+{
+    size_t gone = 0;
+
+    ASSERT(below->job->extra->below == below && below->groups.len > 0);
+    for (size_t i = 0; i < below->groups.len; i++)
+        gone += !map_find(&c->groups, below->groups.ids[i] & ~ID_GROUP);
+    ASSERT(!c->started || gone == below->forgotten);
+}
+
 struct group_tally {
     const struct group *group;
     int64_t queued, running;
@@ -559,6 +570,8 @@ void core_check(const struct core *c)
         t.live_bytes += live_group_bytes(g);
     }
     ASSERT(t.keys == c->keys.len);
+    list_foreach (it, &c->belows)
+        check_forgotten(c, list_entry(it, struct below, link));
     ASSERT(t.live_bytes == c->live_bytes);
     ASSERT(t.option_bytes == c->option_bytes);
     list_foreach (it, &c->lanes)

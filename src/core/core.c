@@ -1070,6 +1070,7 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->spent);
     list_init(&c->imaging);
     list_init(&c->imaging_jobs);
+    list_init(&c->belows);
     buf_init(&c->scratch);
     c->images_next = c->limiter_images_next = UINT32_MAX;
     list_init(&c->outputs);

@@ -934,6 +934,7 @@ static void settle_groups(struct core *c)
         settle_group(c, list_entry(it, struct group, link));
     list_foreach_safe (it, &c->ended_groups)
         settle_group(c, list_entry(it, struct group, link));
+    below_settle(c);
     list_foreach (it, &c->all_groups) {
         struct group *g = list_entry(it, struct group, link);
 

@@ -108,6 +108,8 @@ struct id_vector {
 
 /* The groups that were opened under a job, by all of its attempts. */
 struct below {
+    struct list link; /* core->belows */
+    struct job *job;
     struct id_vector groups; /* in the order of opening */
     size_t forgotten;        /* ids in it that are no more */
 };
@@ -462,6 +464,7 @@ struct core {
     struct list spent;        /* ended groups, in the order of being read */
     struct list imaging;      /* groups; see image.c */
     struct list imaging_jobs; /* struct imaging.link */
+    struct list belows;       /* struct below.link */
     struct buf scratch;       /* for what an image is put together from */
     bool lost;                /* core_lost: what is not known may be made up */
     bool salvaged;            /* core_salvage: what cannot be may be */
@@ -768,6 +771,8 @@ bool errors_in_group(const struct group *g);
 void below_add(struct core *c, struct job *j, uint64_t group);
 void below_forgotten(struct core *c, const struct group *g);
 void below_free(struct core *c, struct extra *x);
+/* At the end of a replay: those that did not come are forgotten. */
+void below_settle(struct core *c);
 void errors_page(struct core *c, const struct core_event *ev);
 
 /* ------------------------------------------------------------- deadline.c */
