@@ -333,8 +333,13 @@ static void bounds_enforce(struct core *c)
     while (retain_enforce(c))
         continue;
     while (c->ngroups + c->nended > c->limits.groups_max &&
-           (first = list_first(&c->ended_groups)))
-        group_forget_now(c, list_entry(first, struct group, link));
+           (first = list_first(&c->ended_groups))) {
+        struct group *g = list_entry(first, struct group, link);
+
+        if (!c->disk_full)
+            group_record_forget(c, g);
+        group_forget_now(c, g);
+    }
 }
 
 /* -------------------------------------------------------------------- work */
@@ -542,6 +547,7 @@ const char *core_apply(struct core *c, const struct record *r)
     case RECORD_GROUP_CANCEL:
     case RECORD_GROUP_END:
     case RECORD_GROUP_READ:
+    case RECORD_GROUP_FORGET:
         return group_apply(c, r);
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
@@ -589,6 +595,7 @@ static void tell(struct core *c, const struct record *r)
         news_of_group(c, r);
         return;
     case RECORD_GROUP_READ:
+    case RECORD_GROUP_FORGET:
     case RECORD_QUEUE:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:

@@ -409,6 +409,31 @@ static const char *apply_read(struct core *c, struct group *g)
     return NULL;
 }
 
+/* It goes to the end of the ended ones, for group_evict. */
+static void forget_begin(struct core *c, struct group *g)
+{
+    list_remove(&g->sweep);
+    list_push_back(&c->forgetting, &g->sweep);
+    list_remove(&g->link);
+    list_push_back(&c->ended_groups, &g->link);
+}
+
+static const char *apply_forget(struct core *c, struct group *g)
+{
+    if (!c->started) {
+        group_forget_now(c, g);
+        return NULL;
+    }
+    timer_stop(c, &g->timer);
+    forget_begin(c, g);
+    return NULL;
+}
+
+static bool is_of_ended(const struct record *r)
+{
+    return r->type == RECORD_GROUP_READ || r->type == RECORD_GROUP_FORGET;
+}
+
 const char *group_apply(struct core *c, const struct record *r)
 {
     struct group *g;
@@ -419,7 +444,7 @@ const char *group_apply(struct core *c, const struct record *r)
     /* Forgotten, its oldest segment removed; or its image comes. */
     if (!g || g->unknown)
         return r->type == RECORD_GROUP_END ? count_unknown_end(c, r) : NULL;
-    if (g == &c->root || g->ended != (r->type == RECORD_GROUP_READ))
+    if (g == &c->root || g->ended != is_of_ended(r))
         return "change of a group that cannot change";
     switch (r->type) {
     case RECORD_GROUP_CLOSE:
@@ -430,6 +455,8 @@ const char *group_apply(struct core *c, const struct record *r)
         return apply_end(c, g, r);
     case RECORD_GROUP_READ:
         return apply_read(c, g);
+    case RECORD_GROUP_FORGET:
+        return apply_forget(c, g);
     case RECORD_GROUP:
     case RECORD_QUEUE:
     case RECORD_LIMITER:
@@ -764,15 +791,6 @@ static void close_with_policy(struct core *c, struct group *g, int64_t fail,
     group_settle(c, g);
 }
 
-/* It goes to the end of the ended ones, for group_evict. */
-static void forget_begin(struct core *c, struct group *g)
-{
-    list_remove(&g->sweep);
-    list_push_back(&c->forgetting, &g->sweep);
-    list_remove(&g->link);
-    list_push_back(&c->ended_groups, &g->link);
-}
-
 void group_timer(struct core *c, struct group *g)
 {
     group_cancel(c, g, CAUSE_DEADLINE, STR("deadline"), CORE_UNSET);
@@ -801,6 +819,15 @@ void group_forget(struct core *c, struct group *g)
     group_free(c, g);
 }
 
+/* What would make it known again may be written already, and of what its
+ * members are known by some may be gone. */
+void group_record_forget(struct core *c, const struct group *g)
+{
+    core_record(c, &(struct record){.type = RECORD_GROUP_FORGET,
+                                    .at_ms = c->now_ms,
+                                    .id = g->id});
+}
+
 bool group_evict(struct core *c)
 {
     struct list *first = list_first(&c->ended_groups);
@@ -808,8 +835,7 @@ bool group_evict(struct core *c)
 
     if (!g || list_linked(&g->sweep))
         return false;
-    timer_stop(c, &g->timer);
-    forget_begin(c, g);
+    group_record_forget(c, g);
     return true;
 }
 

@@ -261,7 +261,9 @@ bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment)
             return false;
         write_job(c, j);
     }
-    if (g && g->segment <= segment && !list_linked(&g->imaging)) {
+    /* One that is being forgotten would come back by it. */
+    if (g && g->segment <= segment && !list_linked(&g->imaging) &&
+        !(g->ended && list_linked(&g->sweep))) {
         if (has_no_room(c, live_group_bytes(g) + live_ids_bytes(g)))
             return false;
         write_group(c, g);

@@ -1009,6 +1009,8 @@ void group_forget(struct core *c, struct group *g); /* a slice */
 void group_notify_next(struct core *c, struct group *g);
 /* The oldest ended group makes room, at once or soon; false: there is none. */
 bool group_evict(struct core *c);
+/* It is forgotten before its keep has passed. */
+void group_record_forget(struct core *c, const struct group *g);
 
 void group_open(struct core *c, const struct core_event *ev);
 void group_close_event(struct core *c, const struct core_event *ev);

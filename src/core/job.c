@@ -932,6 +932,7 @@ static const char *apply_known(struct core *c, struct job *j,
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
     case RECORD_GROUP_READ:
+    case RECORD_GROUP_FORGET:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
     case RECORD_SESSION:

@@ -258,6 +258,7 @@ void news_of_job(struct core *c, const struct record *r)
     case RECORD_GROUP_END:
     case RECORD_GROUP_TIME:
     case RECORD_GROUP_READ:
+    case RECORD_GROUP_FORGET:
     case RECORD_QUEUE:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:
@@ -334,6 +335,7 @@ void news_of_group(struct core *c, const struct record *r)
     case RECORD_DELIVER:
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_READ:
+    case RECORD_GROUP_FORGET:
     case RECORD_QUEUE:
     case RECORD_LIMITER:
     case RECORD_LIMITER_DELETE:

@@ -804,6 +804,7 @@ static size_t strings_bytes(const struct record *r)
     case RECORD_GROUP_CLOSE:
     case RECORD_GROUP_END:
     case RECORD_GROUP_READ:
+    case RECORD_GROUP_FORGET:
     case RECORD_SHIELD:
     case RECORD_RESCHEDULE:
     case RECORD_GROUP_TIME:
@@ -903,6 +904,7 @@ void record_encode(struct buf *to, const struct record *r)
         break;
     case RECORD_LIMITER_DELETE:
     case RECORD_GROUP_READ:
+    case RECORD_GROUP_FORGET:
         break;
     }
     to->data[to->len] = (char)r->type;
@@ -1016,6 +1018,7 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         break;
     case RECORD_LIMITER_DELETE:
     case RECORD_GROUP_READ:
+    case RECORD_GROUP_FORGET:
         break;
     default:
         return "record of an unknown type (written by a newer version?)";

@@ -104,6 +104,7 @@ enum verdict_kind {
     X(RESCHEDULE, 13)   /* times of a job moved */                       \
     X(GROUP_TIME, 14)   /* the deadline of a group moved */              \
     X(GROUP_READ, 15)   /* ended, and read to its end */                 \
+    X(GROUP_FORGET, 16) /* ended, and forgotten before its time */       \
     X(LIMITER, 20)      /* image: name, bounds, tokens */                \
     X(LIMITER_DELETE, 21)                                                \
     X(CLEAR, 30)       /* a dead job left the list: retried, purged */   \

@@ -24,7 +24,8 @@ sys.path.insert(0, os.path.join(HERE, "../system"))
 from harness import YOKED, Daemon  # noqa: E402
 
 OPTIONS = {"journal.segment-size": "1M", "limits.payload-max": "64K",
-           "limits.result-max": "64K", "queue.keep": "1d", "queue.grace": "1s"}
+           "limits.result-max": "64K", "queue.keep": "1d", "queue.grace": "1s",
+           "limits.groups-max": "8"}
 
 
 def fetch(client, queue):
@@ -38,6 +39,8 @@ def fetch(client, queue):
 def work(client):
     run = client.execute_command
     run("HELLO")
+    for _ in range(9):  # one more than there may be: the first is forgotten
+        run("GROUP", "CLOSE", run("GROUP", "OPEN", "DETACHED"))
     run("QUEUE", "SET", "narrow", "MAX-JOBS", 1)
     run("QUEUE", "SET", "fair", "FAIR", 1, "RETRY", 3)
     run("QUEUE", "SET", "paused", "PRIORITY", 2)

@@ -22,7 +22,8 @@ def unpack(name, journal):
 
 
 def test_there_is_one_of_this_version():
-    assert NAMES == ["version-1", "version-1-apart-images", "version-1-images"]
+    assert NAMES == ["version-1", "version-1-apart-images", "version-1-forget",
+                     "version-1-images"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -333,6 +333,44 @@ START_TEST(a_replay_forgets_the_oldest_outcomes)
 }
 END_TEST
 
+/* Its image was written, and those of some of its members; the others went with
+ * it. */
+START_TEST(a_group_that_made_room_does_not_come_back)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event ev = a_group();
+    uint64_t g, others[3];
+    size_t next = 0;
+
+    daemon_limits(d);
+    d->limits.groups_max = 3;
+    daemon_start(d);
+    g = open_detached(d);
+    for (int i = 0; i < 3; i++)
+        (void)submit(d, "q", g);
+    for (int i = 0; i < 3; i++)
+        ck_assert(is_ok(report(d, EVENT_DONE, take(d), "")));
+    close_group(d, g);
+    next_segment(d);
+    compact_some(d, &next, (size_t)_i);
+    ev.u.group_open.keep_ms = 1000;
+    for (int i = 0; i < 3; i++)
+        others[i] = open_event(d, &ev);
+    compact_some(d, &next, SIZE_MAX);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    for (int i = 0; i < 3; i++)
+        close_group(d, others[i]);
+    daemon_pass(d, 2000); /* there is room again */
+    for (int i = 0; i < 2; i++) {
+        ck_assert(
+            is_error(group_ask(d, 3, EVENT_GROUP_INFO, g, 0, CORE_UNSET, 0),
+                     CORE_ERR_NOGROUP));
+        daemon_crash(d);
+    }
+    daemon_free(d);
+}
+END_TEST
+
 /* A start that was stopped, or met damage. */
 START_TEST(a_replay_that_is_given_up_leaves_nothing)
 {
@@ -541,6 +579,8 @@ int main(void)
         tcase_add_test(images, tests[i]);
     tcase_add_loop_test(
         images, an_image_that_was_cut_off_is_replaced_by_the_next, 0, 5);
+    tcase_add_loop_test(images, a_group_that_made_room_does_not_come_back, 0,
+                        8);
     tcase_add_loop_test(images, a_job_of_many_errors_goes_in_parts, 0, 18);
     suite_add_tcase(suite, images);
     runner = srunner_create(suite);
