@@ -170,12 +170,14 @@ START_TEST(a_job_that_cannot_be_is_refused)
     ROW(job, r.u.job.then = STR("-"), options);
     ROW(job, r.u.job.key = STR("k"), "key of another job");
     ROW(job, r.u.job.once.number = 1, "job asked for by nobody");
-    for (uint32_t n = 0; n < 2; n++) {
-        job.u.job.needs.len = 1;
-        job.u.job.needs.list[0].limiter = n == 0 ? 9 : 0;
-        job.u.job.needs.list[0].n = n == 0 ? 1 : 0;
-        ROW(job, (void)0, "job with impossible limits");
-    }
+    /* Of a limiter that is known; none of them, and twice the same. */
+    job.u.job.needs.list[0].limiter = job.u.job.needs.list[1].limiter =
+        (uint32_t)latest(w, RECORD_LIMITER, 0).id;
+    job.u.job.needs.list[1].n = 1;
+    ROW(job, r.u.job.needs.len = 1, "job with impossible limits");
+    ROW(job, r.u.job.needs.len = 2;
+        r.u.job.needs.list[0].n = 1, "job with impossible limits");
+    ROW(job, r.u.job.needs.len = 1; r.u.job.needs.list[0].n = 1, NULL);
     ROW(own, r.u.job.options.timeout_ms = -2, options);
     ROW(own, r.u.job.options.deadline_ms = -2, options);
     ROW(own, r.u.job.options.grace_ms = -1, options);
