@@ -279,6 +279,7 @@ void reader_ask(struct reader *r, struct store_place place)
 bool reader_take(struct reader *r, struct store_answer *out)
 {
     struct answer a;
+    const char *front;
 
     buf_consume(&r->taken, r->given);
     r->given = 0;
@@ -290,10 +291,11 @@ bool reader_take(struct reader *r, struct store_answer *out)
     }
     if (buf_size(&r->taken) == 0)
         return false;
-    memcpy(&a, buf_front(&r->taken), sizeof(a));
+    front = r->taken.data + r->taken.head; /* gcc takes buf_front for empty */
+    memcpy(&a, front, sizeof(a));
     *out = (struct store_answer){.place = a.place,
                                  .error = a.error,
-                                 .data = buf_front(&r->taken) + sizeof(a),
+                                 .data = front + sizeof(a),
                                  .len = a.len};
     r->given = sizeof(a) + a.len;
     return true;
