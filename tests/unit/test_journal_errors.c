@@ -410,6 +410,70 @@ START_TEST(only_ten_digits_name_a_segment_or_a_spare)
 }
 END_TEST
 
+/* Whether the entry there was ever acknowledged cannot be told: it is not cut
+ * off then. */
+START_TEST(a_tail_that_could_be_frames_for_ever_is_refused)
+{
+    struct world *w = world_new();
+    struct content *c, before;
+    size_t from;
+
+    w->options.segment_bytes = (uint64_t)4 << 20;
+    MUST_EQ(world_open(w), 0);
+    world_fill(w, 3);
+    world_close(w);
+    c = disk_file(&w->disk, "0000000001.yj");
+    from = c->size;
+    while (c->data[from - 1] == 0)
+        from--;
+    for (size_t at = from; at + 32 < c->size; at += 16) {
+        uint32_t head[4] = {1, 1, (uint32_t)(c->size - at - 16), 1};
+
+        memcpy(c->data + at, head, sizeof(head));
+    }
+    before = (struct content){mem_dup(c->data, c->size), c->size};
+    MUST_EQ(world_open(w), -EBADMSG);
+    MUST_SAY(strstr(w->text, "looks like frames"), "%s", w->text);
+    MUST(c->size == before.size && memcmp(c->data, before.data, c->size) == 0);
+    mem_free(before.data);
+    world_free(w);
+}
+END_TEST
+
+/* Of its error, at once; but who is short of descriptors is answered when there
+ * are some again. */
+START_TEST(a_read_of_one_entry_is_answered_whatever_fails)
+{
+    static const int errors[] = {-EACCES, -EMFILE, -ENFILE, -ENOMEM};
+    struct world *w = world_left();
+    struct pollfd p = {.events = POLLIN};
+    struct store_answer answer;
+    struct store_place place;
+    bool said = false;
+
+    w->options.threaded = true;
+    MUST_EQ(world_open(w), 0);
+    world_fill(w, 1);
+    place = w->s->place;
+    fail_at(w, CALL_OPEN, 1, errors[_i]);
+    store_read(w->s, place);
+    p.fd = w->s->fd;
+    while (!said) {
+        MUST_EQ(poll(&p, 1, 30000), 1);
+        store_tick(w->s);
+        said = store_take(w->s, &answer);
+    }
+    MUST(w->disk.failed);
+    MUST(memcmp(&answer.place, &place, sizeof(place)) == 0);
+    MUST_EQ(answer.error, _i == 0 ? errors[0] : 0);
+    if (_i > 0) {
+        w->seen = ENTRIES;
+        (void)check_entry(w, answer.data, answer.len, place);
+    }
+    world_free(w);
+}
+END_TEST
+
 /* -- Trimming ------------------------------------------------------------ */
 
 static uint32_t first_segment(const struct world *w)
@@ -537,6 +601,8 @@ int main(void)
         {a_read_may_bring_less_than_was_asked_for, 5},
         {a_file_that_is_shorter_than_it_says_is_read_to_its_end, 1},
         {a_scan_tells_any_error_and_goes_on_where_it_was, 2},
+        {a_tail_that_could_be_frames_for_ever_is_refused, 1},
+        {a_read_of_one_entry_is_answered_whatever_fails, 4},
         {only_ten_digits_name_a_segment_or_a_spare, 1},
         {a_segment_that_cannot_go_goes_with_the_next_trim, 2},
         {a_directory_that_cannot_be_synced_is_final, 1},
