@@ -2,10 +2,12 @@
 /*
  * backup - a copy of the daemon's journal, taken while it runs.
  *
- *     DIR.part  is written, with a file `unfinished` in it, and locked
- *     DIR       is its name when all is there, compared and synced
+ *     DIR.part  is written, with a file `unfinished` in it, and locked; when
+ *               all is there, compared and synced, that is called `whole`
+ *     DIR       is its name then, and `whole` goes
  *
- * What an interrupted one has left behind as DIR.part is begun again.
+ * What an interrupted one has left behind as DIR.part is begun again: one of
+ * the two files says that it is no journal that somebody has called so.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -26,6 +28,7 @@
 #include "cli/text.h"
 
 #define UNFINISHED "unfinished"
+#define WHOLE      "whole"
 #define FACTS      "backup"
 #define LOCK       "lock"
 #define SUFFIX     ".yj"
@@ -47,6 +50,7 @@ struct backup {
 };
 
 #define OPTION_RATE 256
+#define SILENT_MS   500 /* at most: backup-idle is a second or more */
 
 const struct option_row backup_options[] = {
     {OPTION_RATE, "rate", "SIZE", "read no more than that in a second"},
@@ -79,13 +83,18 @@ static int each_name(struct backup *b,
     return rc;
 }
 
-/* It may be a journal that somebody has called so. */
+static bool is_marked(const struct backup *b)
+{
+    return faccessat(b->part_fd, UNFINISHED, F_OK, 0) == 0 ||
+           faccessat(b->part_fd, WHOLE, F_OK, 0) == 0;
+}
+
 static int look_at(struct backup *b, const char *name)
 {
     if (strcmp(name, LOCK) == 0 || strcmp(name, UNFINISHED) == 0 ||
-        strcmp(name, FACTS) == 0)
+        strcmp(name, WHOLE) == 0)
         return 0;
-    return is_segment(name) && faccessat(b->part_fd, UNFINISHED, F_OK, 0) == 0
+    return (is_segment(name) || strcmp(name, FACTS) == 0) && is_marked(b)
                ? 0
                : -EEXIST;
 }
@@ -103,6 +112,7 @@ static void discard(struct backup *b)
     if (!b->ours || each_name(b, remove_one) != 0)
         return;
     (void)unlinkat(b->part_fd, UNFINISHED, 0);
+    (void)unlinkat(b->part_fd, WHOLE, 0);
     (void)unlinkat(b->part_fd, LOCK, 0);
     (void)rmdir(b->part);
 }
@@ -160,9 +170,10 @@ static void make_part(struct backup *b)
     if (!fresh && errno != EEXIST)
         give_up(b, "%s: %s", b->part, strerror(errno));
     b->part_fd = open(b->part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    b->lock_fd = b->part_fd < 0 ? -1
-                                : openat(b->part_fd, LOCK,
-                                         O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    b->lock_fd = b->part_fd < 0
+                     ? -1
+                     : openat(b->part_fd, LOCK,
+                              O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (b->lock_fd < 0)
         give_up(b, "%s: %s", b->part, strerror(errno));
     if (flock(b->lock_fd, LOCK_EX | LOCK_NB) < 0)
@@ -177,7 +188,8 @@ static void make_part(struct backup *b)
     if (rc == -EEXIST)
         give_up(b, "%s is there already, and is no unfinished backup", b->part);
     b->ours = true;
-    fd = openat(b->part_fd, UNFINISHED, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    fd = openat(b->part_fd, UNFINISHED,
+                O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (rc < 0 || fd < 0)
         give_up(b, "%s: %s", b->part, strerror(rc < 0 ? -rc : errno));
     (void)close(fd); /* empty */
@@ -213,13 +225,15 @@ static void put_in_place(struct backup *b)
                        : text_copyn(b->dir, (size_t)(slash - b->dir) + 1);
     int rc;
 
-    if (unlinkat(b->part_fd, UNFINISHED, 0) < 0 || fsync(b->part_fd) < 0)
+    if (renameat(b->part_fd, UNFINISHED, b->part_fd, WHOLE) < 0 ||
+        fsync(b->part_fd) < 0)
         give_up(b, "%s: %s", b->part, strerror(errno));
     rc = rename_part(b);
     if (rc < 0)
         give_up(b, "%s: %s", b->dir, strerror(-rc));
     b->ours = false;
     sync_path(b, parent);
+    (void)unlinkat(b->part_fd, WHOLE, 0); /* what stays harms nobody */
     free(parent);
 }
 
@@ -249,10 +263,10 @@ static void close_file(struct backup *b)
     b->fd = -1;
 }
 
-static void ask(struct cli *c, struct backup *b, const char *word,
-                struct yoke_value **reply)
+static void ask(struct cli *c, struct backup *b, const char *command,
+                const char *word, struct yoke_value **reply)
 {
-    int status = yoke_commandl(b->y, reply, "BACKUP", word, (char *)NULL);
+    int status = yoke_commandl(b->y, reply, command, word, (char *)NULL);
 
     if (status == 0)
         return;
@@ -344,7 +358,7 @@ static void begin(struct cli *c, struct backup *b)
 {
     struct yoke_value *reply = NULL;
 
-    ask(c, b, "START", &reply);
+    ask(c, b, "BACKUP", "START", &reply);
     b->first = output_int(reply, "first_segment", -1);
     b->last = output_int(reply, "last_segment", -1);
     b->entry = output_int(reply, "last_entry", -1);
@@ -354,19 +368,34 @@ static void begin(struct cli *c, struct backup *b)
         give_up(b, "the daemon does not say what is in it");
 }
 
-/* The disk is that of the daemon, which is to be quick meanwhile. */
-static void pace(const struct backup *b)
+static int64_t pause_ms(const struct backup *b)
 {
     int64_t bytes = b->bytes + (b->fd >= 0 ? b->size : 0);
     int64_t ms = b->rate > 0
                      ? bytes / b->rate * 1000 + bytes % b->rate * 1000 / b->rate
                      : 0;
-    int64_t left_ms = b->begun_ms + ms - cli_monotonic_ms();
-    struct timespec t = {.tv_sec = left_ms / 1000,
-                         .tv_nsec = left_ms % 1000 * 1000000};
 
-    if (left_ms > 0)
+    return b->begun_ms + ms - cli_monotonic_ms();
+}
+
+/* The disk is that of the daemon, which is to be quick meanwhile. It does not
+ * wait for ever for who is silent. */
+static void pace(struct cli *c, struct backup *b)
+{
+    int64_t left_ms;
+
+    while ((left_ms = pause_ms(b)) > 0) {
+        int64_t ms = left_ms < SILENT_MS ? left_ms : SILENT_MS;
+        struct timespec t = {.tv_sec = ms / 1000,
+                             .tv_nsec = ms % 1000 * 1000000};
+        struct yoke_value *reply = NULL;
+
         (void)nanosleep(&t, NULL); /* a signal makes it shorter */
+        if (ms == left_ms)
+            continue;
+        ask(c, b, "PING", NULL, &reply);
+        yoke_value_free(reply);
+    }
 }
 
 static void take_all(struct cli *c, struct backup *b)
@@ -376,12 +405,12 @@ static void take_all(struct cli *c, struct backup *b)
     while (more) {
         struct yoke_value *reply = NULL;
 
-        ask(c, b, "NEXT", &reply);
+        ask(c, b, "BACKUP", "NEXT", &reply);
         more = reply->kind != YOKE_NULL;
         if (more)
             take_piece(b, reply);
         yoke_value_free(reply);
-        pace(b);
+        pace(c, b);
     }
     if (b->fd >= 0 || b->segments != b->last - b->first + 1)
         give_up(b, "the daemon has sent less than it had said");

@@ -8,7 +8,7 @@
 #include "store/copier.h"
 #include "wire/resp.h"
 
-static void pin(struct backups *k)
+static void pin_needed(struct backups *k)
 {
     uint32_t segment = STORE_UNPINNED;
 
@@ -22,11 +22,12 @@ static void pin(struct backups *k)
         store_pin(k->store, segment);
 }
 
-void backups_look(struct backups *k)
+/* Before anything is pinned anew, or what has gone would not be seen. */
+static void look(struct backups *k)
 {
     struct store_extent x;
 
-    if (k->count == 0 || k->store->pinned != STORE_UNPINNED)
+    if (list_empty(&k->all) || k->store->pinned != STORE_UNPINNED)
         return;
     store_extent(k->store, &x);
     list_foreach (it, &k->all) {
@@ -39,7 +40,35 @@ void backups_look(struct backups *k)
                      b->segment);
         }
     }
-    pin(k);
+    pin_needed(k);
+}
+
+static void drop(struct backups *k, struct backup *b)
+{
+    look(k);
+    copy_free(b->copy);
+    b->copy = NULL;
+    b->reading = false;
+    list_remove(&b->link);
+    k->count--;
+    pin_needed(k);
+}
+
+void backups_second(struct backups *k, int64_t idle_ms)
+{
+    k->seconds++;
+    list_foreach_safe (it, &k->all) {
+        struct backup *b = list_entry(it, struct backup, link);
+
+        if (b->reading || (k->seconds - b->heard) * 1000 <= idle_ms)
+            continue;
+        drop(k, b);
+        b->idle = true;
+        log_warn("a backup is broken off: its client is silent: "
+                 "segment=%" PRIu32,
+                 b->segment);
+    }
+    look(k);
 }
 
 static void on_copied(struct ev_loop *loop, ev_io *w, int events)
@@ -89,13 +118,9 @@ static int make_copier(struct backups *k)
 
 void backup_stop(struct backups *k, struct backup *b)
 {
-    if (!b->copy)
-        return;
-    copy_free(b->copy);
-    b->copy = NULL;
-    list_remove(&b->link);
-    k->count--;
-    pin(k);
+    b->idle = false;
+    if (b->copy)
+        drop(k, b);
 }
 
 static void put_int(struct buf *out, const char *key, int64_t value)
@@ -112,6 +137,7 @@ void backup_start(struct backups *k, struct backup *b, int proto,
     int rc;
 
     backup_stop(k, b);
+    look(k);
     store_extent(k->store, &x);
     if (!x.dir) {
         resp_error(out, CORE_ERR_GENERIC,
@@ -131,11 +157,13 @@ void backup_start(struct backups *k, struct backup *b, int proto,
                    strerror(-rc));
         return;
     }
-    *b = (struct backup){.copy = copy_new(k->copier, &x), .segment = x.first};
+    *b = (struct backup){.copy = copy_new(k->copier, &x),
+                         .segment = x.first,
+                         .heard = k->seconds};
     list_init(&b->link);
     list_push_back(&k->all, &b->link);
     k->count++;
-    pin(k);
+    pin_needed(k);
     store_stats(k->store, &stats);
     resp_map(out, proto, 4);
     put_int(out, "first_segment", x.first);
@@ -162,7 +190,7 @@ static void put_piece(struct backups *k, struct backup *b, int proto,
     resp_text(out, "check");
     resp_text(out, check);
     b->segment = p->segment + 1;
-    pin(k);
+    pin_needed(k);
 }
 
 void backup_answer(struct backups *k, struct backup *b, int proto,
@@ -170,7 +198,9 @@ void backup_answer(struct backups *k, struct backup *b, int proto,
 {
     const struct copy_piece *p = copy_piece(b->copy);
 
-    backups_look(k);
+    b->reading = false;
+    b->heard = k->seconds;
+    look(k);
     if (!b->lost && !p->error) {
         put_piece(k, b, proto, out);
         return;
@@ -191,14 +221,17 @@ bool backup_next(struct backups *k, struct backup *b, int proto,
                  struct buf *out)
 {
     if (!b->copy) {
-        resp_error(out, CORE_ERR_GENERIC,
-                   "BACKUP NEXT: this connection has begun no backup");
+        resp_error(out, CORE_ERR_GENERIC, "BACKUP NEXT: %s",
+                   b->idle ? "broken off: nothing came for [journal] "
+                             "backup-idle"
+                           : "this connection has begun no backup");
         return true;
     }
-    backups_look(k);
+    look(k);
     if (b->lost) {
         backup_answer(k, b, proto, out);
     } else if (copy_read(b->copy)) {
+        b->reading = true;
         return false;
     } else {
         backup_stop(k, b);

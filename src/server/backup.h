@@ -10,7 +10,8 @@
  *
  * A backup is all that was durable when it began. Its segments stay until they
  * have been read; when the journal has no room they go all the same, and the
- * backup is lost, for who works goes before who copies.
+ * backup is lost, for who works goes before who copies. A backup whose client
+ * is silent for too long is broken off, so that they do not stay for ever.
  */
 #ifndef YOKE_BACKUP_H
 #define YOKE_BACKUP_H
@@ -32,6 +33,9 @@ struct backup {
     struct copy *copy;
     uint32_t segment; /* the first that has not been read to its end */
     bool lost;        /* its segments went */
+    bool reading;     /* the copier has it */
+    bool idle;        /* it was broken off; it has no copy any more */
+    int64_t heard;    /* of its client, the last time: backups.seconds */
 };
 
 struct backups {
@@ -41,6 +45,7 @@ struct backups {
     ev_io io;
     struct list all;
     size_t count;
+    int64_t seconds; /* of the loop */
     /* What was to come later is there: backup_answer. */
     void (*ready)(struct backup *b);
 };
@@ -50,8 +55,8 @@ void backups_init(struct backups *k, struct ev_loop *loop, struct store *store,
                   void (*ready)(struct backup *b));
 /* Every backup was stopped. */
 void backups_clear(struct backups *k);
-/* Once a second: what has become of the segments? */
-void backups_look(struct backups *k);
+/* Once a second: what has become of the segments, and of who copies them? */
+void backups_second(struct backups *k, int64_t idle_ms);
 
 /* Answers of the three commands; what was under way is stopped by a start. */
 void backup_start(struct backups *k, struct backup *b, int proto,
@@ -61,6 +66,12 @@ bool backup_next(struct backups *k, struct backup *b, int proto,
                  struct buf *out);
 void backup_answer(struct backups *k, struct backup *b, int proto,
                    struct buf *out);
+/* Bytes have come from its client. */
+static inline void backup_heard(const struct backups *k, struct backup *b)
+{
+    b->heard = k->seconds;
+}
+
 /* At any time, also when there is none. */
 void backup_stop(struct backups *k, struct backup *b);
 

@@ -118,6 +118,9 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       4 * CONF_M, 1024 * CONF_T, RELOAD,                                       \
       "Most bytes of all its files; then it is as if the disk were full; "     \
       "none: no bound. At least four times segment-size.")                     \
+    X("journal", "backup-idle", backup_idle_ms, TIME, "5m",                    \
+      CONF_S, CONF_D, RELOAD,                                                  \
+      "A backup whose client is silent for so long is broken off.")            \
     X("limits", "payload-max", limits.payload_max, SIZE, "1M",                 \
       1, 8 * CONF_M, RELOAD,                                                   \
       "Most bytes of the payload of one job.")                                 \
@@ -282,7 +285,7 @@ struct conf {
     int64_t subscriptions_max, client_subscriptions_max, patterns_max;
     enum conf_store store;
     enum store_sync sync;
-    int64_t sync_interval_ms, segment_size, disk_max;
+    int64_t sync_interval_ms, segment_size, disk_max, backup_idle_ms;
     struct core_limits limits;
     bool runner_start;
     int64_t runner_stop_grace_ms; /* how long it may take to end */

@@ -466,6 +466,7 @@ static void on_received(struct client *client)
 {
     struct connection *c = connection_of(client);
 
+    backup_heard(&engine_of(client)->backups, &c->backup);
     if (c->peer.session)
         step_plain(engine_of(client), EVENT_ALIVE, id_of(c));
 }
@@ -909,7 +910,7 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
     (void)events;
     if (!e->loading)
         ledger_second(&e->ledger);
-    backups_look(&e->backups);
+    backups_second(&e->backups, e->options.backup_idle_ms);
     client_set_tidy(&e->clients);
     if (UNLIKELY(e->room_again)) {
         e->room_again = false;
@@ -929,6 +930,7 @@ void engine_options_init(struct engine_options *options)
         .subscriptions_max = 100000,
         .client_subscriptions_max = 1024,
         .patterns_max = 256,
+        .backup_idle_ms = INT64_C(300000),
         .version = "",
     };
     core_limits_init(&options->limits);

@@ -41,7 +41,9 @@ struct engine_options {
                                   * is cut */
     int64_t subscriptions_max;   /* of all clients together */
     int64_t client_subscriptions_max;
-    int64_t patterns_max; /* different ones, of all clients together */
+    int64_t patterns_max;   /* different ones, of all clients together */
+    int64_t backup_idle_ms; /* a backup whose client is silent for so long is
+                             * broken off */
     bool has_password;
     unsigned char password_digest[ENGINE_DIGEST_LEN]; /* SHA-256 of it */
     const char *version;                              /* lends for ever */

@@ -812,6 +812,7 @@ static void start_engine(struct daemon *d)
     d->options.store = d->store;
     d->options.clients_max = d->conf.clients_max;
     d->options.output_max = d->conf.output_max;
+    d->options.backup_idle_ms = d->conf.backup_idle_ms;
     d->options.unread_messages_max = d->conf.unread_messages_max;
     d->options.subscriptions_max = d->conf.subscriptions_max;
     d->options.client_subscriptions_max = d->conf.client_subscriptions_max;

@@ -273,7 +273,9 @@ static int lock(const char *dir, int flags, int how)
     if (fd < 0 && errno == ENOENT && !(flags & O_CREAT))
         fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
-        (void)complain(path, strerror(errno));
+        /* It is made where there is none: what is missing is the directory. */
+        (void)complain(errno == ENOENT || errno == ENOTDIR ? dir : path,
+                       strerror(errno));
         return -1;
     }
     if (flock(fd, how | LOCK_NB) == 0)
@@ -818,6 +820,16 @@ static int remove_segment(void *arg, int fd, const char *name)
     return is_segment(name) ? unlinkat(fd, name, 0) : 0;
 }
 
+/* Before anything is made for it. */
+static bool is_backup(const char *dir)
+{
+    int rc = each_file(dir, find_segment, NULL);
+
+    if (rc == 0)
+        (void)complain(dir, "no backup: there is no file like 0000000001.yj");
+    return rc > 0;
+}
+
 struct restoring {
     const char *dir;
     struct stat owner;
@@ -903,9 +915,10 @@ static int restore(const char *backup, struct restoring *r,
     return EXIT_SUCCESS;
 }
 
-/* The directory, and whose it is. */
+/* The directory, whose it is, and that it is there after a power cut, too. */
 static int make_journal(struct restoring *r, const char *parent)
 {
+    char above[PATH_MAX + 4];
     bool made = (mkdir(parent, 0700) == 0 || errno == EEXIST) &&
                 mkdir(r->dir, 0700) == 0;
 
@@ -913,7 +926,9 @@ static int make_journal(struct restoring *r, const char *parent)
         stat(made ? parent : r->dir, &r->owner) < 0 ||
         (made && chown(r->dir, r->owner.st_uid, r->owner.st_gid) < 0))
         return complain(r->dir, strerror(errno));
-    return 0;
+    /* A restore that was killed may have made them. */
+    (void)snprintf(above, sizeof(above), "%s/..", parent);
+    return sync_path(parent) || sync_path(above) ? EXIT_FAILURE : 0;
 }
 
 int offline_restore(const char *backup, const char *dir)
@@ -928,7 +943,7 @@ int offline_restore(const char *backup, const char *dir)
     if (offline_unfinished(backup))
         return complain(backup, "this backup is not finished");
     from = lock(backup, O_RDONLY, LOCK_SH);
-    if (from < 0 || make_journal(&r, n.parent))
+    if (from < 0 || !is_backup(backup) || make_journal(&r, n.parent))
         return EXIT_FAILURE;
     to = lock(n.dir, O_RDWR | O_CREAT, LOCK_EX);
     if (to < 0)

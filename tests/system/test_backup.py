@@ -285,6 +285,38 @@ def test_who_does_not_read_holds_up_nobody(start):
         assert unread < 3 << 20
 
 
+def test_who_is_silent_is_given_up(start):
+    daemon = start(dict(SMALL, **{"journal.backup-idle": "1s"}))
+    with daemon.client() as client, binary(daemon) as copier, \
+            daemon.raw() as lazy:
+        jobs = submit(client, 200)
+        begin(copier)
+        next(pieces(copier)) # of several
+        lazy.sendall(b"BACKUP START\r\n" + b"BACKUP NEXT\r\n" * 1000)
+        for job in jobs:
+            client.execute_command("CANCEL", job)
+        until(lambda: submit(client, 5) and client.info("persistence")[
+            "backups"] == 0, "both are given up")
+        assert client.info("persistence")["store_pinned_segments"] == 0
+        assert daemon.log().count("its client is silent") == 2
+        with pytest.raises(redis.ResponseError, match="broken off: nothing"):
+            copier.execute_command("BACKUP", "NEXT")
+        assert len(copied_anew(copier)) >= 1
+        with pytest.raises(redis.ResponseError, match="has begun no backup"):
+            copier.execute_command("BACKUP", "NEXT")
+
+
+def test_who_is_slow_is_not_silent(start, directory):
+    daemon = start(dict(SMALL, **{"journal.backup-idle": "1s"}))
+    with daemon.client() as client:
+        submit(client, 30)
+    begun = time.monotonic()
+    done = daemon.yoke("backup", "--rate", "128K",
+                       os.path.join(directory, "backup"))
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - begun > 3 # with one piece
+
+
 def test_a_piece_may_be_more_than_output_max(start):
     daemon = start({"journal.segment-size": "4M", "limits.payload-max": "2M",
                     "daemon.output-max": "2112K"})
@@ -400,10 +432,6 @@ def test_a_full_target_leaves_nothing_behind(start, directory):
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-def segments_if_any(directory):
-    return os.path.isdir(directory) and segments(directory)
-
-
 def killed(call, when, *command, **options):
     """Runs it; -9: it was killed at that occurrence of that system call."""
     return subprocess.run(
@@ -419,7 +447,7 @@ strace = pytest.mark.skipif(not shutil.which("strace"),
 
 @strace
 @pytest.mark.parametrize("call", ["mkdir", "openat", "write", "fsync",
-                                  "unlinkat", "renameat2"])
+                                  "unlinkat", "renameat", "renameat2"])
 def test_killed_at_any_call_it_is_whole_or_begun_again(
         start, directory, call):
     daemon = start(SMALL)
@@ -435,16 +463,13 @@ def test_killed_at_any_call_it_is_whole_or_begun_again(
             assert set(verified(target)) == jobs
         if status == 0:
             break
-        part = target + ".part"
-        if segments_if_any(part) and "unfinished" not in os.listdir(part):
-            # It lacked nothing but its name; nothing is written over it.
-            refused(daemon, target, part + " is there already, and is no "
-                    "unfinished backup")
-            os.rename(part, target)
-        elif not os.path.exists(target):
-            assert daemon.yoke("backup", target).returncode == 0
+        if not os.path.exists(target):
+            done = daemon.yoke("backup", target)
+            assert done.returncode == 0, done.stderr
+            assert sorted(os.listdir(target)) == sorted(
+                ["backup", "lock"] + segments(target))
         assert set(verified(target)) == jobs
-        assert not os.path.exists(part)
+        assert not os.path.exists(target + ".part")
         shutil.rmtree(target)
     assert deaths > 0 and when < 59
 
@@ -517,13 +542,32 @@ def test_what_is_no_whole_backup_is_not_restored(taken):
     spoil(lambda: flip(names[-1], 50), "damage " + names[-1])
     spoil(lambda: flip(names[-1], 5000), "missing entries")
     spoil(lambda: os.truncate(path(names[-1]), 70000), "missing entries")
-    spoil(lambda: [os.unlink(path(name)) for name in names], "no journal")
-    not_restored(twin, backup + ".nothing")
     with open(os.path.join(backup, "unfinished"), "w"):
         not_restored(twin, backup, "not finished")
     os.unlink(os.path.join(backup, "unfinished"))
     assert restore(twin, backup).returncode == 0
     assert set(verified(journal(twin))) == jobs
+
+
+def test_where_there_is_no_backup_nothing_is_made(taken):
+    daemon, backup, jobs, twin = taken
+
+    def refused(source, why):
+        done = not_restored(twin, source)
+        assert done.stderr == "yoked: %s: %s\n" % (source, why)
+        assert not os.path.exists(twin.state)
+
+    nothing = backup + ".nothing"
+    refused(nothing, "No such file or directory")
+    refused(os.path.join(backup, "backup"), "Not a directory")
+    os.mkdir(nothing)
+    refused(nothing, "no backup: there is no file like 0000000001.yj")
+    os.rename(backup, os.path.join(nothing, "it"))
+    refused(nothing, "no backup: there is no file like 0000000001.yj")
+    for what in "--verify-journal", "--repair":
+        done = yoked(what, backup)
+        assert done.returncode == 1
+        assert done.stderr == "yoked: %s: No such file or directory\n" % backup
 
 
 @strace

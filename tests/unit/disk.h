@@ -489,7 +489,7 @@ static inline void disk_restart(struct disk *d, bool torn)
     d->fail_at = 0;
 }
 
-static struct content *disk_file(struct disk *d, const char *name)
+static inline struct content *disk_file(struct disk *d, const char *name)
 {
     struct name *n = name_find(d->names, name);
 

@@ -212,7 +212,8 @@ START_TEST(errors_name_file_line_and_what_would_be_right)
                  "such as 127.0.0.1:9653 or [::1]:9653");
     assert_error("[journal]\nsink = always\n",
                  "f.ini:2: [journal] sink: 'sink' is not a setting; expected "
-                 "one of store, sync, sync-interval, segment-size, disk-max");
+                 "one of store, sync, sync-interval, segment-size, disk-max, "
+                 "backup-idle");
     assert_error(
         "[limit]\nlease = 1s\n",
         "f.ini:1: [limit] 'limit' is not a section; expected daemon, "
