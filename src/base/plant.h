@@ -55,6 +55,9 @@
     X(TRIM_HASTY, "a segment goes before what replaces it is durable")         \
     X(FAILED_HEARD, "replies leave although the store has failed")             \
     X(CIRCLE_STANDS, "full queues whose results wait for each other stand")    \
+    X(LOAD_OVERTAKEN, "a job goes before one whose payload is being read")     \
+    X(LOAD_MIXED, "who is read gets the payload of another in its entry")      \
+    X(LOAD_EMPTY, "FETCH 0 is told that there is nothing before it was read")  \
     X(IMAGE_SKIPPED, "compaction lets a delayed job go")                       \
     X(ENDS_UNCOUNTED, "the end of a job whose image comes later is lost")      \
     X(MADE_UP, "a job goes with the segment of its group")                     \

@@ -62,6 +62,7 @@ static bool has_run(const struct job *j)
 struct tally {
     int64_t states[JOB_STATES_COUNT];
     int64_t jobs, payload, retained, retained_bytes, live_bytes, option_bytes;
+    int64_t unloaded, unloaded_bytes;
     uint64_t keys;
     int64_t dead;
 };
@@ -113,6 +114,12 @@ static void check_job(const struct core *c, struct job *j, void *arg)
     t->jobs++;
     t->payload += j->payload_len;
     ASSERT(j->state != JOB_FINISHED || is_dead(j) || j->payload_len == 0);
+    if (!payload_is_here(j)) {
+        t->unloaded++;
+        t->unloaded_bytes += j->payload_len;
+        ASSERT(j->offset > 0 || is_dead(j) || c->disk_full);
+        ASSERT(!has_run(j) || !j->loading);
+    }
     ASSERT(!is_dead(j) ||
            (j->state == JOB_FINISHED && !j->extra->retried &&
             j->u.end->outcome == OUTCOME_FAILED && j->extra->dead->job == j));
@@ -344,6 +351,9 @@ static void check_no_lost_wakeup(const struct core *c, const struct queue *q)
     if (q->paused || c->draining || c->disk_full || drain_stops(q) ||
         list_empty(&q->fetchers))
         return;
+    ASSERT(!q->stuck || !list_empty(&c->loads_asked));
+    if (q->stuck)
+        return;
     ASSERT(q->ready_mask == 0);
     for (int p = 0; p < CORE_PRIORITIES; p++)
         for (uint32_t i = 0; i < q->open[p].len; i++) {
@@ -402,8 +412,8 @@ static void check_limit_lane(const struct core *c, const struct lane *lane)
     /* No worker waits for one that could start, unless it will be looked at. */
     if (l && queue_attended(c, lane->queue) && !list_linked(&l->wake) &&
         !list_linked(&lane->queue->wake) && list_empty(&c->left) &&
-        !group_cancelled(first->group) && !job_overdue(c, first) &&
-        !job_full_group(first))
+        !lane->queue->stuck && !group_cancelled(first->group) &&
+        !job_overdue(c, first) && !job_full_group(first))
         ASSERT(line_refuses(c, first));
 }
 
@@ -538,6 +548,8 @@ void core_check(const struct core *c)
     for (int s = 0; s < JOB_STATES_COUNT; s++)
         ASSERT(t.states[s] == c->state_counts[s]);
     ASSERT(t.payload == c->payload_bytes);
+    ASSERT(t.unloaded == c->unloaded);
+    ASSERT(t.unloaded_bytes == c->unloaded_bytes);
     ASSERT(t.retained == c->retained_jobs);
     ASSERT(t.retained_bytes == c->retained_bytes);
     ASSERT(t.dead == c->ndead);
@@ -667,7 +679,7 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
     h = mix(h, j->attempt);
     h = mix(h, j->priority);
     h = mix(h, (uint64_t)j->submitted_ms);
-    h = mix(h, map_hash(job_payload(j).p, j->payload_len));
+    h = mix(h, j->payload_len); /* it may be in the store only */
     /* One may also be there for who waits, which is volatile. */
     h = mix(h, digest_extra(j->extra ? j->extra : &nothing));
     h = mix(h, (uint64_t)j->options->timeout_ms);
@@ -799,6 +811,7 @@ void core_free(struct core *c)
     if (c->last_options)
         options_release(c, c->last_options);
     buf_clear(&c->scratch);
+    payload_clear(c);
     slabs_clear(&c->slabs);
     map_clear(&c->jobs);
     map_clear(&c->groups);

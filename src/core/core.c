@@ -25,6 +25,7 @@ void core_limits_init(struct core_limits *limits)
         .payload_max = 1 << 20,
         .result_max = 1 << 20,
         .memory_max = INT64_C(1) << 30,
+        .payload_memory = INT64_MAX,
         .queues_max = 1024,
         .limiters_max = 1024,
         .groups_max = 100000,
@@ -699,6 +700,7 @@ int core_salvage(struct core *c, const void *entry, size_t len,
         return -EBADMSG;
     }
     segment_set(c, segment);
+    buf_reset(&c->written);
     wrong = replay(c, entry, len, left, arg);
     if (wrong) {
         if (text)
@@ -806,15 +808,32 @@ static void unblock(struct core *c, struct client_id id)
 {
     struct client *cl = client_find(c, id);
 
-    if (cl && cl->waiter && cl->waiter->kind != WAIT_SUBMIT &&
-        cl->waiter->kind != WAIT_PURGE && cl->waiter->kind != WAIT_DEAD_PURGE)
+    if (cl && cl->waiter && core_ends_early(c, id))
         waiter_give_up(c, cl->waiter);
 }
 
-bool core_ends_early(enum core_event_kind kind)
+bool core_ends_early(const struct core *c, struct client_id client)
 {
-    return kind != EVENT_SUBMIT && kind != EVENT_QUEUE_PURGE &&
-           kind != EVENT_DEAD_PURGE;
+    const struct client *cl = client_find(c, client);
+
+    switch (cl->waiter->kind) {
+    case WAIT_SUBMIT:
+    case WAIT_PURGE:
+    case WAIT_DEAD_PURGE:
+    case WAIT_RETRY:
+    case WAIT_DEAD_RETRY:
+        return false;
+    case WAIT_JOB:
+    case WAIT_READY:
+    case WAIT_LOGS:
+    case WAIT_GROUP:
+    case WAIT_NEXT:
+    case WAIT_JOIN:
+        return true;
+    case WAIT_FETCH:
+        return !cl->waiter->at_once;
+    }
+    BUG("unknown wait");
 }
 
 static void dispatch(struct core *c, const struct core_event *ev)
@@ -952,14 +971,17 @@ static void dispatch(struct core *c, const struct core_event *ev)
         tick(c);
         return;
     case EVENT_SEGMENT:
-        segment_set(c, ev->u.segment);
-        c->images_next = c->limiter_images_next = 0;
+        core_segment(c, ev->u.segment);
         return;
     case EVENT_DISK_FULL:
         full_set(c, ev);
         return;
     case EVENT_DRAIN:
         drain(c, ev->u.on);
+        return;
+    case EVENT_LOAD:
+        c->totals.loads++;
+        payload_load(c, ev);
         return;
     case EVENT_WATCH:
         c->news_work = ev->u.work;
@@ -979,6 +1001,7 @@ void core_step(struct core *c, const struct core_event *ev,
     c->now_ms = max_i64(c->now_ms, ev->now_ms);
     c->random = ev->random;
     c->work = c->limits.step_work;
+    buf_reset(&c->written);
     if (PLANTED(SLICE_FORGOTTEN) && backlog && ev->client.n &&
         !list_empty(&c->sweeps))
         list_remove(list_first(&c->sweeps));
@@ -990,7 +1013,14 @@ void core_step(struct core *c, const struct core_event *ev,
         work_rest(c);
     }
     segments_trim(c);
+    payload_evict(c);
     c->out = NULL;
+}
+
+void core_segment(struct core *c, uint32_t segment)
+{
+    segment_set(c, segment);
+    c->images_next = c->limiter_images_next = 0;
 }
 
 enum core_compacted core_compact(struct core *c, const void *entry, size_t len,
@@ -1002,6 +1032,7 @@ enum core_compacted core_compact(struct core *c, const void *entry, size_t len,
     ASSERT(c->started);
     c->out = out;
     c->work = c->limits.step_work;
+    buf_reset(&c->written);
     while (done == CORE_COMPACT_MORE && core_work_unrecorded(c))
         done = image_write_next(c, entry, len, segment, at);
     write_rest(c);
@@ -1016,7 +1047,8 @@ void core_image(struct core *c, bool is_group, uint64_t id,
     ASSERT(c->started);
     c->out = out;
     c->work = c->limits.step_work;
-    (void)image_write(c, is_group, id, c->segment - 1);
+    buf_reset(&c->written);
+    (void)image_write(c, is_group, id, c->segment - 1, (struct str){0});
     write_rest(c);
     segments_trim(c);
     c->out = NULL;
@@ -1071,6 +1103,10 @@ struct core *core_new(const struct core_limits *limits)
     list_init(&c->emptying);
     list_init(&c->dead);
     list_init(&c->dead_purges);
+    list_init(&c->retries);
+    map_init(&c->loads);
+    list_init(&c->loads_asked);
+    buf_init(&c->written);
     list_init(&c->noticed);
     list_init(&c->wakes);
     list_init(&c->forgetting);
@@ -1117,6 +1153,8 @@ void core_stats(const struct core *c, struct core_stats *out)
     out->dead = c->ndead;
     out->memory_bytes = c->memory;
     out->payload_bytes = c->payload_bytes;
+    out->unloaded = c->unloaded;
+    out->unloaded_bytes = c->unloaded_bytes;
     out->retained_bytes = c->retained_bytes;
     out->log_bytes = c->log_bytes;
 }

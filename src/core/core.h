@@ -123,6 +123,9 @@ struct core_limits {
     int64_t lease_ms;
     int64_t session_grace_ms;
     int64_t keep_max_ms;
+    /* What payloads go by instead of memory_max, if it is less. Not a setting:
+     * the tests lower it. */
+    int64_t payload_memory;
     /* Units of work of each kind in one step; what is left is done in the
      * next. Not a setting: the tests lower it. */
     int64_t step_work;
@@ -219,6 +222,7 @@ enum core_room {
     X(SEGMENT, NONE)   /* records go to another segment from now on */         \
     X(DISK_FULL, NONE) /* on or off; before START, too */                      \
     X(DRAIN, NONE)     /* accept no submits, start no jobs */                  \
+    X(LOAD, NONE)      /* what EFFECT_LOAD asked for, or what is wrong */      \
     X(WATCH, NONE)     /* EFFECT_NEWS are wanted, and what they cost; or not */
 
 enum core_event_kind {
@@ -365,6 +369,11 @@ struct core_event {
         enum core_disconnect disconnect;
         uint32_t segment; /* SEGMENT */
         bool on;          /* DRAIN */
+        struct {
+            uint32_t segment, offset;
+            struct str entry; /* lends until return */
+            struct str error; /* not empty: it cannot be read, and why */
+        } load;               /* LOAD */
         /* DISK_FULL: on, and so many bytes can still be recorded until the
          * next one (frames of the store's included, CORE_ENTRY_BYTES each).
          * Beyond that a step may go by what follows from one event. */
@@ -389,6 +398,7 @@ enum core_effect_kind {
                     * EVENT_WATCH: an array of whom it concerns (the ids of a
                     * job and of groups, the name of a queue), and a map */
     EFFECT_TRIM,   /* segments before `segment` are not needed any more */
+    EFFECT_LOAD,   /* read the entry at this place: EVENT_LOAD, some time */
     EFFECT_CUT,    /* close the connection of a client before anything more
                     * that it sent is looked at: its session goes on with
                     * another one, which may say the same again */
@@ -396,7 +406,7 @@ enum core_effect_kind {
 
 struct core_effect {
     enum core_effect_kind kind;
-    uint32_t segment;
+    uint32_t segment, offset;
     struct client_id client;
     size_t at, len; /* bytes in core_effects.bytes */
 };
@@ -450,6 +460,17 @@ int core_salvage(struct core *c, const void *entry, size_t len,
 /* Entries are missing here: a queue that is not known from now on was among
  * them. It is made up, as `lost-` and its number, until its image comes. */
 void core_lost(struct core *c);
+
+/*
+ * Where the entry lies that the last step, core_compact or core_replay has
+ * recorded or was given: payloads that came with it need not stay in memory,
+ * and EFFECT_LOAD may ask for them. Not to be called when it can not be read
+ * again. `segment` is that of the last EVENT_SEGMENT or the one after it.
+ */
+void core_placed(struct core *c, uint32_t segment, uint32_t offset);
+
+/* As EVENT_SEGMENT, between two core_compact of one scan. */
+void core_segment(struct core *c, uint32_t segment);
 
 /* All was replayed; before EVENT_START. */
 void core_replay_end(struct core *c);
@@ -505,15 +526,19 @@ int64_t core_next_ms(const struct core *c);
 
 /* Does this client wait for an answer? */
 bool core_blocked(const struct core *c, struct client_id client);
-/* Is a wait for this ended by what else its client sends (EVENT_UNBLOCK)? If it
- * is not, nothing may be asked for the client before the answer. */
-bool core_ends_early(enum core_event_kind kind);
+/* Is the wait of a client that is blocked ended by what else it sends
+ * (EVENT_UNBLOCK)? If it is not, nothing may be asked for the client before the
+ * answer. */
+bool core_ends_early(const struct core *c, struct client_id client);
 
 struct core_stats {
     int64_t queues, limiters, groups, sessions, clients_blocked;
     int64_t jobs, delayed, ready, parked, running, cancelling, joining,
         delivering, finished, dead;
     int64_t memory_bytes, payload_bytes, retained_bytes, log_bytes;
+    int64_t unloaded, unloaded_bytes; /* jobs whose payloads are not in memory
+                                       * (payload_bytes counts these, too) */
+    uint64_t loads;                   /* EVENT_LOADs */
     uint64_t submitted, started, ok, failed, cancelled, retried, lost, stale,
         refused;
 };

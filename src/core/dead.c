@@ -35,6 +35,8 @@ void dead_remove(struct core *c, struct job *j)
     if (!d)
         return;
     list_remove(&d->all);
+    if (UNLIKELY(c->hand == &d->of_queue))
+        c->hand = d->of_queue.prev;
     list_remove(&d->of_queue);
     c->ndead--;
     job_queue(j)->ndead--;
@@ -82,6 +84,9 @@ static const char *refusal(const struct core *c, const struct job *j,
     *code = CORE_ERR_NOLIMITER;
     if (j->extra->needs && !needs_exist(j->extra->needs))
         return "a limiter that it needs was removed";
+    *code = CORE_ERR_GENERIC;
+    if (payload_is_lost(j))
+        return "its payload is damaged in the journal";
     return NULL;
 }
 
@@ -186,67 +191,143 @@ void dead_list(struct core *c, const struct core_event *ev)
     reply_end(c);
 }
 
-void dead_retry(struct core *c, const struct core_event *ev)
+/* False: its payload is to come. */
+static bool retry_one(struct core *c, struct client_id client, struct job_id id)
 {
-    struct job *j = find_job_or_reply(c, ev->client, ev->u.job.id);
+    struct job *j = find_job_or_reply(c, client, id);
     enum core_error code;
     const char *why;
-    uint64_t id;
+    int64_t bytes = 0;
+    uint64_t next;
 
     if (!j)
-        return;
+        return true;
     if (!j->extra || !j->extra->dead) {
-        reply_error(c, ev->client, CORE_ERR_GENERIC,
+        reply_error(c, client, CORE_ERR_GENERIC,
                     "RETRY is for jobs that have failed for good; this one %s",
                     j->state != JOB_FINISHED              ? "has not ended"
                     : j->u.end->outcome != OUTCOME_FAILED ? "has not failed"
                     : j->extra && j->extra->retried ? "was retried already"
                                                     : "was purged");
-        return;
+        return true;
     }
     why = refusal(c, j, &code);
     if (why) {
-        reply_error(c, ev->client, code, "the job is not retried: %s", why);
-        return;
+        reply_error(c, client, code, "the job is not retried: %s", why);
+        return true;
     }
-    id = run_again(c, j);
-    value_id(reply_begin(c, ev->client), 'j', id, 0);
+    if (!payload_is_here(j)) {
+        (void)payload_ask(c, j, &bytes);
+        return false;
+    }
+    next = run_again(c, j);
+    value_id(reply_begin(c, client), 'j', next, 0);
     reply_end(c);
+    return true;
+}
+
+void dead_retry(struct core *c, const struct core_event *ev)
+{
+    struct waiter *w;
+
+    if (retry_one(c, ev->client, ev->u.job.id))
+        return;
+    w = waiter_new(c, ev->client, WAIT_RETRY, CORE_NONE, 0);
+    w->cursor = (int64_t)ev->u.job.id.n;
+    list_push_back(&c->retries, &w->link);
+}
+
+/* Payloads of the first of them are read before anything is done. False: some
+ * are to come. `again`: when some have come those are worked off first. */
+static bool read_first(struct core *c, const struct queue *q, int64_t most,
+                       bool again)
+{
+    bool here = false, comes = false;
+    enum core_error code;
+    int64_t bytes = 0;
+
+    list_foreach (it, q ? &q->dead : &c->dead) {
+        struct job *j = entry(it, q);
+
+        if (most-- == 0)
+            break;
+        if (refusal(c, j, &code))
+            continue;
+        here = here || payload_is_here(j);
+        if (payload_is_here(j))
+            continue;
+        if ((again && here && !j->loading) || !payload_ask(c, j, &bytes))
+            break;
+        comes = true;
+    }
+    return !comes;
 }
 
 /* In the order of their ends; those whose queue has no room are passed by. The
- * new jobs of one step are one entry of the store: core_work sees to its
- * size. */
-void dead_retry_many(struct core *c, const struct core_event *ev)
+ * new jobs of one step are one entry of the store: core_work sees to its size.
+ * False: payloads are to come. */
+static bool retry_many(struct core *c, struct client_id client,
+                       const struct queue *q, int64_t most, bool again)
 {
     uint64_t ids[RETRIES_MAX];
     enum core_error code = CORE_ERR_GENERIC;
     const char *why = NULL;
     struct buf *b;
-    struct queue *q;
-    int64_t most, n = 0;
+    int64_t n = 0;
 
-    if (!named_queue(c, ev, &q))
-        return;
-    most = min_i64(at_most(c, ev, q), RETRIES_MAX);
+    if (UNLIKELY(c->unloaded > 0) && !read_first(c, q, most, again))
+        return false;
     list_foreach_safe (it, q ? &q->dead : &c->dead) {
         const struct job *j = entry(it, q);
 
         if (n == most || !core_work(c))
             break;
         why = refusal(c, j, &code);
+        if (!why && !payload_is_here(j))
+            break;
         if (!why)
             ids[n++] = run_again(c, j);
     }
     if (why && n == 0) {
-        reply_error(c, ev->client, code, "nothing is retried: %s", why);
-        return;
+        reply_error(c, client, code, "nothing is retried: %s", why);
+        return true;
     }
-    b = reply_begin(c, ev->client);
+    b = reply_begin(c, client);
     value_array(b, (uint32_t)n);
     for (int64_t i = 0; i < n; i++)
         value_id(b, 'j', ids[i], 0);
     reply_end(c);
+    return true;
+}
+
+void dead_retry_many(struct core *c, const struct core_event *ev)
+{
+    struct waiter *w;
+    struct queue *q;
+    int64_t most;
+
+    if (!named_queue(c, ev, &q))
+        return;
+    most = min_i64(at_most(c, ev, q), RETRIES_MAX);
+    if (retry_many(c, ev->client, q, most, false))
+        return;
+    w = waiter_new(c, ev->client, WAIT_DEAD_RETRY, CORE_NONE, 0);
+    w->queue = q;
+    w->count = most;
+    list_push_back(&c->retries, &w->link);
+}
+
+void dead_retry_on(struct core *c)
+{
+    list_foreach_safe (it, &c->retries) {
+        struct waiter *w = list_entry(it, struct waiter, link);
+        struct client_id client = w->client->id;
+
+        if (w->kind == WAIT_RETRY
+                ? retry_one(c, client, (struct job_id){(uint64_t)w->cursor})
+                : retry_many(c, client, w->queue, w->count, true))
+            waiter_free(c, w);
+    }
 }
 
 void dead_purge(struct core *c, const struct core_event *ev)

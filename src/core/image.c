@@ -120,7 +120,7 @@ static int64_t large_parts(const struct record_job_image *i)
                      i->ready.len + i->result.len);
 }
 
-static void write_job(struct core *c, struct job *j)
+static void write_job(struct core *c, struct job *j, struct str payload)
 {
     struct record r = {
         .type = RECORD_JOB_IMAGE, .at_ms = c->now_ms, .id = j->node.hash};
@@ -133,7 +133,7 @@ static void write_job(struct core *c, struct job *j)
     i->job.queue = job_queue(j)->id;
     i->job.group = j->group->id;
     i->job.priority = j->priority;
-    i->job.payload = job_payload(j);
+    i->job.payload = payload_is_here(j) ? job_payload(j) : payload;
     i->job.own_options = !options_equal(j->options, job_queue(j)->defaults);
     if (i->job.own_options)
         i->job.options = *j->options;
@@ -145,6 +145,7 @@ static void write_job(struct core *c, struct job *j)
         take_end(j->u.end, i);
     else if (!job_not_started(j))
         take_run(j->u.run, i);
+    ASSERT(i->job.payload.len == j->payload_len);
     /* No segment could take it: it stays where it is, and so does all behind
      * it, for as long as it is there. */
     if (large_parts(i) > c->limits.image_max ||
@@ -250,7 +251,8 @@ static bool has_no_room(const struct core *c, int64_t bytes)
     return bytes > c->room;
 }
 
-bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment)
+bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment,
+                 struct str payload)
 {
     struct job *j = is_group ? NULL : find_job(c, (struct job_id){id});
     struct group *g =
@@ -259,7 +261,7 @@ bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment)
     if (j && j->segment <= segment && !(j->extra && j->extra->imaging)) {
         if (has_no_room(c, live_job_bytes(j) + live_options_bytes(j->options)))
             return false;
-        write_job(c, j);
+        write_job(c, j, payload);
     }
     /* One that is being forgotten would come back by it. */
     if (g && g->segment <= segment && !list_linked(&g->imaging) &&
@@ -269,6 +271,18 @@ bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment)
         write_group(c, g);
     }
     return true;
+}
+
+/* Of the record there, if it is in no other place. */
+static struct str payload_of(struct core *c, uint64_t id, const char *entry,
+                             size_t len, size_t at)
+{
+    const struct job *j = find_job(c, (struct job_id){id});
+    struct record r;
+
+    if (!j || payload_is_here(j) || record_decode(entry, len, &at, &r))
+        return (struct str){0};
+    return r.type == RECORD_JOB ? r.u.job.payload : r.u.job_image.job.payload;
 }
 
 enum core_compacted image_write_next(struct core *c, const char *entry,
@@ -283,7 +297,10 @@ enum core_compacted image_write_next(struct core *c, const char *entry,
         return CORE_COMPACTED;
     is_job = type == RECORD_JOB || type == RECORD_JOB_IMAGE;
     is_group = type == RECORD_GROUP || type == RECORD_GROUP_IMAGE;
-    if ((is_job || is_group) && !image_write(c, is_group, id, segment)) {
+    if ((is_job || is_group) &&
+        !image_write(c, is_group, id, segment,
+                     is_job ? payload_of(c, id, entry, len, before)
+                            : (struct str){0})) {
         *at = before;
         return CORE_COMPACT_ROOM;
     }
@@ -512,7 +529,7 @@ const char *image_apply_job(struct core *c, const struct record *r)
         if (!i->apart)
             segment_move(c, &j->segment, job_follows_from(c, j),
                          live_job_bytes(j));
-        return NULL;
+        return payload_moved(c, j, i->job.payload, !i->apart);
     }
     if (i->job.queue >= c->queue_count || !c->queue_table[i->job.queue] ||
         !needs_known(c, &i->job.needs))
@@ -526,6 +543,8 @@ const char *image_apply_job(struct core *c, const struct record *r)
     c->imaged = true;
     j->submitted_ms = (uint64_t)i->submitted_ms & SUBMITTED_MS_MAX;
     j->attempt = i->attempt;
+    if (!i->apart)
+        payload_written(c, j, false);
     wrong = give_extra(c, j, i);
     enter(c, j, i);
     live_job(c, j, +1);

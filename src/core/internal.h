@@ -202,15 +202,22 @@ struct job {
                           * payload, and so has ... */
         struct end *end; /* FINISHED: ... extra->dead, or nobody any more */
     } u;
-    uint64_t submitted_ms : 48; /* Unix; to the year 10889 */
-    uint8_t state, priority;
+    uint64_t submitted_ms : 47; /* Unix; to the year 6429 */
+    uint64_t is_read : 1; /* volatile: its payload was, and is wanted soon */
+    uint8_t state;
+    uint8_t priority;
     uint32_t payload_len;
     uint32_t attempt; /* number of the last one begun */
-    uint32_t segment; /* of the store: where its image lies */
+    uint32_t segment; /* of the store: what it follows from is no older */
+    /* volatile: the place of the payload in the store; see payload.c */
+    uint32_t offset : 30;     /* of the entry; 0: not known */
+    uint32_t lies_behind : 1; /* it is in the segment after `segment` */
+    uint32_t loading : 1;
 };
 _Static_assert(sizeof(struct job) <= 88, "every queued job pays for this");
 
-#define SUBMITTED_MS_MAX ((UINT64_C(1) << 48) - 1)
+#define SUBMITTED_MS_MAX ((UINT64_C(1) << 47) - 1)
+#define OFFSET_MAX       ((UINT32_C(1) << 30) - 1)
 
 static inline struct queue *job_queue(const struct job *j)
 {
@@ -272,6 +279,8 @@ struct queue {
     struct list producers; /* volatile: struct waiter.link */
     struct list fetchers;  /* volatile: struct fetch_link.link */
     int64_t nproducers, nfetchers;
+    bool stuck;    /* volatile: whose turn it is has no payload yet */
+    int ahead;     /* volatile: so many starts, and more is read ahead */
     bool was_full; /* volatile: since a submit last found room at once */
     uint64_t total_submitted, total[OUTCOMES_COUNT]; /* volatile */
 };
@@ -382,6 +391,8 @@ enum waiter_kind {
     WAIT_JOIN,
     WAIT_PURGE,
     WAIT_DEAD_PURGE,
+    WAIT_RETRY, /* these two for payloads */
+    WAIT_DEAD_RETRY,
 };
 
 struct fetch_link {
@@ -407,6 +418,7 @@ struct waiter {
     int64_t cursor, count;
     bool anew;     /* FETCH: some of its queues were not there, and could not
                     * be made: it is asked again when the disk has room */
+    bool at_once;  /* FETCH: it waits for a payload, and for nothing else */
     size_t nlinks; /* FETCH */
     struct fetch_link links[];
 };
@@ -450,6 +462,7 @@ struct core {
     struct list dead;        /* struct dead.all */
     struct list dead_purges; /* struct waiter.link */
     int64_t ndead;
+    struct list retries; /* struct waiter.link: RETRY, DEAD_RETRY */
     struct list noticed; /* sessions with news for a FETCH */
     struct list wakes;   /* queues with room for producers, or with work */
     struct list
@@ -477,6 +490,17 @@ struct core {
     uint64_t next_place;      /* of a result that waits to be delivered */
     struct options *last_options; /* that were a job's own; NULL: none yet */
     int64_t memory;               /* bytes */
+    /* Payloads; volatile. See payload.c. */
+    struct buf written;      /* uint64_t: jobs that the last entry made known;
+                              * with ID_GROUP: their payloads stay */
+    struct map loads;        /* struct load, by place, ... */
+    struct list loads_asked; /* ... and in the order of asking */
+    int64_t loading_bytes;   /* of the jobs that wait for them */
+    int64_t unloaded, unloaded_bytes; /* jobs, and bytes of payload */
+    int64_t at_once;                  /* FETCHes that wait for nothing else */
+    const struct list *hand; /* payloads are let go behind it next, ... */
+    uint32_t hand_queue, hand_number; /* ... in this list; NULL: from its begin
+                                       * on */
     int64_t retained_jobs, retained_bytes; /* finished jobs */
     int64_t state_counts[JOB_STATES_COUNT];
     int64_t payload_bytes, log_bytes, ngroups, nended, nsessions, nblocked;
@@ -556,6 +580,42 @@ static inline void account(struct core *c, int64_t bytes)
     c->memory += bytes;
 }
 
+/* -------------------------------------------------------------- payload.c */
+
+/* Lent for as long as the job stays in its state; p is NULL when it is not in
+ * memory. */
+struct str job_payload(const struct job *j);
+static inline bool payload_is_here(const struct job *j)
+{
+    return j->payload_len == 0 || job_payload(j).p != NULL;
+}
+/* Neither here nor where it could be read from. */
+static inline bool payload_is_lost(const struct job *j)
+{
+    return !payload_is_here(j) && j->offset == 0;
+}
+/* For apply: the entry that comes makes it known. `stays`: its payload does,
+ * too, however short memory is. */
+void payload_written(struct core *c, const struct job *j, bool stays);
+/* For apply: an image of a known job has its payload, too. `whole`: the job
+ * follows from it alone. */
+const char *payload_moved(struct core *c, struct job *j, struct str payload,
+                          bool whole);
+/* A worker has got it, or it is dead. */
+void payload_given(struct core *c, struct job *j);
+/* The job has none any more; `payload` is what it had in memory. */
+void payload_free(struct core *c, struct job *j, char *payload);
+void payload_evict(struct core *c);
+/* Read it, if it is not here, unless others before it (*bytes) are enough for
+ * now: false. */
+bool payload_ask(struct core *c, struct job *j, int64_t *bytes);
+/* It is its turn, and its payload is not here. */
+void payload_await(struct core *c, struct job *j);
+/* It starts, and its queue may have others whose payloads are not here. */
+void payload_go_on(struct core *c, struct job *j);
+void payload_load(struct core *c, const struct core_event *ev);
+void payload_clear(struct core *c);
+
 /* ------------------------------------------------------------------ job.c */
 
 const char *job_apply(struct core *c, const struct record *r);
@@ -588,8 +648,6 @@ void job_set_reason(struct core *c, struct extra *x, struct str reason);
 void job_park(struct core *c, struct job *j, struct group *full);
 /* Likewise, for want of permits: into the lane, which counts it already. */
 void job_park_in(struct core *c, struct job *j, struct lane *lane);
-/* Lent for as long as the job stays in its state. */
-struct str job_payload(const struct job *j);
 /* When the core itself goes: no counters, no records. */
 void job_free(struct core *c, struct job *j);
 /* Forget a finished job. */
@@ -652,8 +710,10 @@ static inline bool image_under_way(const struct group *g)
 
 /* The image of a job or a group, if there is one and all of it lies in that
  * segment or before; of a group the rest follows with write_rest. false: the
- * disk is full, and has no room for it. */
-bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment);
+ * disk is full, and has no room for it. `payload`: of the job, if it is not in
+ * memory. */
+bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment,
+                 struct str payload);
 /* Has a full disk some for the rest of those that have begun? */
 static inline bool image_may_go_on(const struct core *c)
 {
@@ -892,6 +952,8 @@ void dead_remove(struct core *c, struct job *j);
 /* How long a job that has failed is kept. */
 int64_t dead_keep_ms(const struct core *c, const struct job *j);
 void dead_purge_slice(struct core *c, struct waiter *w);
+/* Payloads have come: retries that wait for some go on. */
+void dead_retry_on(struct core *c);
 
 void dead_list(struct core *c, const struct core_event *ev);
 void dead_retry(struct core *c, const struct core_event *ev);
@@ -1054,6 +1116,9 @@ void worker_fetch(struct core *c, const struct core_event *ev);
 /* Answer a blocked FETCH with what there is now. false: nothing; it waits on.
  */
 bool worker_serve(struct core *c, struct waiter *w);
+/* Of the queue, those that do not wait but for payloads: answered, unless some
+ * still come. */
+void worker_serve_at_once(struct core *c, struct queue *q);
 void worker_report(struct core *c, const struct core_event *ev);
 void worker_touch(struct core *c, const struct core_event *ev);
 void worker_ready(struct core *c, const struct core_event *ev);

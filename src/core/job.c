@@ -4,7 +4,7 @@
  *
  * Only this file writes job->state. Invariants:
  *   - membership in lists and all counters follow from job_move alone;
- *   - payload is there exactly until the job is finished;
+ *   - the payload is there, or in the store, until the job is finished;
  *   - a job ends once.
  */
 #include "core/internal.h"
@@ -251,6 +251,8 @@ static void job_move(struct core *c, struct job *j, enum job_state to,
     ASSERT(states[from].next & (1u << to));
     if (j->extra && j->extra->lane)
         line_leave(c, j);
+    if (UNLIKELY(c->hand == &j->link))
+        c->hand = j->link.prev;
     list_remove(&j->link);
     if (from == JOB_READY)
         share_left(c, j);
@@ -474,6 +476,7 @@ static const char *apply_job(struct core *c, const struct record *r)
     if (wrong)
         return wrong;
     j->submitted_ms = (uint64_t)r->at_ms & SUBMITTED_MS_MAX;
+    payload_written(c, j, false);
     g->members_total++;
     if (g->id)
         id_vector_push(c, &g->members, r->id);
@@ -797,15 +800,6 @@ void job_count_retained(struct core *c, const struct job *j, int sign)
     c->retained_bytes += sign * job_retained_bytes(j);
 }
 
-/* It is given, for it may be on its way from one of its places to another. */
-static void payload_free(struct core *c, struct job *j, char *payload)
-{
-    account(c, -(int64_t)j->payload_len);
-    c->payload_bytes -= j->payload_len;
-    slabs_free(&c->slabs, payload, j->payload_len);
-    j->payload_len = 0;
-}
-
 static const char *apply_clear(struct core *c, struct job *j,
                                const struct record *r)
 {
@@ -840,6 +834,8 @@ void job_set_end(struct core *c, struct job *j, struct end *end, bool dead)
     else
         payload_free(c, j, j->u.payload);
     j->u.end = end;
+    if (UNLIKELY(dead))
+        payload_given(c, j);
     job_count_retained(c, j, +1);
     timer_set(c, &end->timer,
               end->ended_ms +
@@ -995,9 +991,8 @@ void job_forget(struct core *c, struct job *j)
         group_root_forgets(g, (enum outcome)end->outcome);
     list_remove(&j->link);
     timer_stop(c, &end->timer);
+    payload_free(c, j, (char *)job_payload(j).p);
     account(c, -(int64_t)(sizeof(*end) + end->result_len) - job_bytes(j));
-    c->payload_bytes -= j->payload_len;
-    slabs_free(&c->slabs, (char *)job_payload(j).p, j->payload_len);
     mem_free(end->result);
     slabs_free(&c->slabs, end, sizeof(*end));
     extra_free(c, j);
@@ -1084,6 +1079,8 @@ void job_start(struct core *c, struct job *j, struct session *s)
         needs_spends(j->extra->needs, &r.u.start.spends);
         line_served(c, j);
     }
+    if (UNLIKELY(c->unloaded > 0))
+        payload_go_on(c, j);
     share_served(j);
     core_record(c, &r);
     c->totals.started++;

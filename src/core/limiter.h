@@ -189,6 +189,9 @@ const struct limiter *line_waits_for(const struct job *j);
 void line_leave(struct core *c, struct job *j);
 /* A job of it starts: in a fair queue it was its group's turn. */
 void line_served(struct core *c, struct job *j);
+/* It may start and has to wait for something else: it takes its place in line,
+ * so that what it needs is put aside. */
+void line_hold(struct core *c, struct job *j);
 /* Give out what there is, in the order of turns: a slice. */
 void limiter_serve(struct core *c, struct limiter *l);
 /* Nobody fetches from it now: those that its jobs held back may go. */

@@ -327,6 +327,19 @@ void line_served(struct core *c, struct job *j)
     j->extra->lane->served = c->last_turn;
 }
 
+void line_hold(struct core *c, struct job *j)
+{
+    struct lane *lane;
+
+    if (j->extra->lane)
+        return;
+    lane = lane_of(c, j);
+    job_park_in(c, j, lane);
+    line_enter(c, lane, j);
+    if (!heap_has(&lane->open))
+        lane_open(c, lane);
+}
+
 const struct limiter *line_waits_for(const struct job *j)
 {
     const struct lane *lane = j->extra ? j->extra->lane : NULL;
@@ -679,6 +692,8 @@ void limiter_serve(struct core *c, struct limiter *l)
         c->serving_until = until;
         queue_hand_out(c, line->queue);
         c->serving = NULL;
+        if (UNLIKELY(line->queue->stuck)) /* it comes by with the payload */
+            line->shut = UINT32_MAX;
     }
     list_remove(&l->wake);
     /* Whom the worker has left is looked at when there is another one. */

@@ -322,10 +322,29 @@ static void wait_for_width(struct core *c, struct queue *q, struct job *j,
     job_park(c, j, full);
 }
 
+/* It may start now, if its payload is there; else nobody goes before it. */
+static struct job *with_payload(struct core *c, struct queue *q, struct job *j)
+{
+    if (LIKELY(payload_is_here(j)))
+        return j;
+    if (PLANTED(LOAD_OVERTAKEN) && j->state == JOB_READY &&
+        j->link.next != j->link.prev) {
+        struct job *next = list_entry(j->link.next, struct job, link);
+
+        if (payload_is_here(next) && !(next->extra && next->extra->needs) &&
+            !job_full_group(next) && !group_cancelled(next->group))
+            return next;
+    }
+    payload_await(c, j);
+    q->stuck = true;
+    return NULL;
+}
+
 struct job *queue_next(struct core *c, struct queue *q)
 {
     struct job *j;
 
+    q->stuck = false;
     if (q->paused || c->draining || UNLIKELY(drain_stops(q)) ||
         (UNLIKELY(c->disk_full) && !PLANTED(FULL_STARTS)))
         return NULL;
@@ -340,10 +359,10 @@ struct job *queue_next(struct core *c, struct queue *q)
         if (LIKELY(!cancelled && !job_overdue(c, j))) {
             full = job_full_group(j);
             if (LIKELY(!full && !(j->extra && j->extra->needs)))
-                return j;
+                return with_payload(c, q, j);
             refused = !full && !line_admit(c, j, &put_off);
             if (!full && !refused)
-                return j;
+                return with_payload(c, q, j);
         }
         if (full) {
             wait_for_width(c, q, j, full);
@@ -743,6 +762,8 @@ void queue_serve(struct core *c, struct queue *q)
             return;
         }
     }
+    if (UNLIKELY(c->at_once))
+        worker_serve_at_once(c, q);
 }
 
 void queue_refuse_group(struct core *c, const struct group *g)

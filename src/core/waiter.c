@@ -41,6 +41,7 @@ void waiter_free(struct core *c, struct waiter *w)
         w->links[i].queue->nfetchers--;
         line_left(c, w->links[i].queue);
     }
+    c->at_once -= w->at_once;
     if (w->kind == WAIT_SUBMIT) {
         w->queue->nproducers--;
         if (w->group)
@@ -100,6 +101,9 @@ void waiter_give_up(struct core *c, struct waiter *w)
         value_int(reply_begin(c, id), 0);
         reply_end(c);
         break;
+    case WAIT_RETRY:
+    case WAIT_DEAD_RETRY:
+        BUG("a retry has no time");
     case WAIT_FETCH:
         value_array(reply_begin(c, id), 0);
         reply_end(c);

@@ -414,7 +414,8 @@ static void show_work(const struct core *c, struct buf *b, const struct job *j)
                                                     : (struct str){0});
 }
 
-/* Starts what the queues have for the worker, in the order given. Ending a
+/* Starts what the queues have for the worker, in the order given; one that has
+ * to read a payload first holds up its own jobs alone. Ending a
  * cancelled job on the way may answer other clients, so nothing is written
  * yet. */
 static size_t take_jobs(struct core *c, struct session *s, int64_t count,
@@ -466,8 +467,10 @@ bool worker_serve(struct core *c, struct waiter *w)
         show_notice(b, run);
         entries++;
     }
-    for (size_t i = 0; i < taken; i++)
+    for (size_t i = 0; i < taken; i++) {
         show_work(c, b, jobs[i]);
+        payload_given(c, jobs[i]);
+    }
     value_set_count(b, at, entries + (uint32_t)taken);
     reply_end(c);
     for (size_t i = 0; i < n && taken; i++)
@@ -486,6 +489,31 @@ static bool anything_for(struct core *c, const struct session *s, int64_t count,
     return false;
 }
 
+/* After anything_for: is there a job whose payload has to be read first? */
+static bool payload_comes(int64_t count, struct queue *const *queues, size_t n)
+{
+    bool stuck = false;
+
+    for (size_t i = 0; i < n && count > 0 && !PLANTED(LOAD_EMPTY); i++)
+        stuck = stuck || queues[i]->stuck;
+    return stuck;
+}
+
+void worker_serve_at_once(struct core *c, struct queue *q)
+{
+    list_foreach_safe (it, &q->fetchers) {
+        struct waiter *w = list_entry(it, struct fetch_link, link)->waiter;
+        bool stuck = false;
+
+        if (!w->at_once || worker_serve(c, w))
+            continue;
+        for (size_t i = 0; i < w->nlinks; i++)
+            stuck = stuck || w->links[i].queue->stuck;
+        if (!stuck)
+            waiter_give_up(c, w);
+    }
+}
+
 void worker_fetch(struct core *c, const struct core_event *ev)
 {
     struct queue *queues[CORE_QUEUES_PER_FETCH];
@@ -493,6 +521,7 @@ void worker_fetch(struct core *c, const struct core_event *ev)
     int64_t count = min_i64(ev->u.fetch.count, FETCH_MAX);
     struct session *s = session_of(c, ev->client);
     struct waiter *w;
+    bool at_once;
 
     ASSERT(ev->u.fetch.nqueues <= CORE_QUEUES_PER_FETCH);
     queues[0] = NULL;
@@ -506,12 +535,17 @@ void worker_fetch(struct core *c, const struct core_event *ev)
         if (!queues[n++])
             return;
     }
-    if (ev->u.fetch.wait_ms == 0 && !anything_for(c, s, count, queues, n)) {
+    if (ev->u.fetch.wait_ms == 0 && !anything_for(c, s, count, queues, n) &&
+        !payload_comes(count, queues, n)) {
         value_array(reply_begin(c, ev->client), 0);
         reply_end(c);
         return;
     }
-    w = waiter_new(c, ev->client, WAIT_FETCH, ev->u.fetch.wait_ms, n);
+    at_once = ev->u.fetch.wait_ms == 0;
+    w = waiter_new(c, ev->client, WAIT_FETCH,
+                   at_once ? CORE_NONE : ev->u.fetch.wait_ms, n);
+    w->at_once = at_once;
+    c->at_once += at_once;
     w->count = count;
     w->anew = n < ev->u.fetch.nqueues;
     for (size_t i = 0; i < n; i++) {
@@ -526,7 +560,7 @@ void worker_fetch(struct core *c, const struct core_event *ev)
     }
     if (anything_for(c, s, count, queues, n) && worker_serve(c, w))
         return;
-    if (ev->u.fetch.wait_ms == 0)
+    if (at_once && !payload_comes(count, queues, n))
         waiter_give_up(c, w);
 }
 

@@ -129,7 +129,8 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       "Most bytes of the result of one job.")                                  \
     X("limits", "memory-max", limits.memory_max, SIZE, "1G",                   \
       CONF_M, 16 * CONF_T, RELOAD,                                             \
-      "Memory for jobs, results and logs; at the limit submits get OOM.")      \
+      "Memory for jobs, results and logs. Beyond three quarters of it "        \
+      "payloads are in the journal only; at the limit submits get OOM.")       \
     X("limits", "queues-max", limits.queues_max, INT, "1024",                  \
       1, 1000000, RELOAD, "Number of queues.")                                 \
     X("limits", "limiters-max", limits.limiters_max, INT, "1024",              \

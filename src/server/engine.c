@@ -494,8 +494,9 @@ static void ask_core(struct engine *e, struct connection *c,
     if (flags & COMMAND_LIVE)
         c->peer.session = true;
     if (!e->answered && c->client.phase == CLIENT_OPEN)
-        c->client.wait =
-            core_ends_early(call->event->kind) ? CLIENT_BLOCKED : CLIENT_STUCK;
+        c->client.wait = core_ends_early(e->ledger.core, id_of(c))
+                             ? CLIENT_BLOCKED
+                             : CLIENT_STUCK;
 }
 
 static void on_request(struct client *client, const struct str *argv,

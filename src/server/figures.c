@@ -94,6 +94,8 @@ static void info_memory(struct info *i, const struct core_stats *core)
     line(i, "used_memory", core->memory_bytes);
     line(i, "maxmemory", e->options.limits.memory_max);
     line(i, "payload_bytes", core->payload_bytes);
+    line(i, "payload_unloaded_bytes", core->unloaded_bytes);
+    line(i, "jobs_unloaded", core->unloaded);
     line(i, "retained_bytes", core->retained_bytes);
     line(i, "log_bytes", core->log_bytes);
     line(i, "subscription_bytes", (int64_t)e->server.subscriptions.bytes);

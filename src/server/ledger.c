@@ -45,9 +45,13 @@ static int replay_entry(void *arg, const void *data, size_t len,
                         struct store_place place)
 {
     struct replay *r = arg;
+    struct ledger *l = r->ledger;
+    int rc = core_replay(l->core, data, len, place.segment, r->text);
 
-    r->ledger->replayed++;
-    return core_replay(r->ledger->core, data, len, place.segment, r->text);
+    l->replayed++;
+    if (rc == 0 && place.offset)
+        core_placed(l->core, place.segment, place.offset);
+    return rc;
 }
 
 int ledger_replay(struct ledger *l, uint64_t most, char text[STORE_TEXT_MAX])
@@ -131,6 +135,8 @@ static size_t append(struct ledger *l)
     if (rc)
         fail(l, rc, "it did not take a record");
     l->batch_bytes += buf_size(records);
+    if (!rc && l->store->place.offset)
+        core_placed(l->core, l->store->place.segment, l->store->place.offset);
     return buf_size(records);
 }
 
@@ -154,6 +160,10 @@ static void carry_out(struct ledger *l, struct client_id *cut)
         case EFFECT_TRIM:
             l->trim_segment = effects->list[i].segment;
             l->trim_pos = l->store->appended;
+            break;
+        case EFFECT_LOAD:
+            store_read(l->store, (struct store_place){effects->list[i].segment,
+                                                      effects->list[i].offset});
             break;
         case EFFECT_CUT:
             *cut = effects->list[i].client;
@@ -243,10 +253,30 @@ static void tell_news(struct ledger *l, int64_t watched)
     }
 }
 
+/* What the core asked for has come. */
+static void take_loads(struct ledger *l)
+{
+    struct store_answer a;
+
+    while (!l->status && store_take(l->store, &a)) {
+        struct core_event ev = news(l, EVENT_LOAD);
+        struct str bytes = {a.data, a.len};
+
+        ev.u.load.segment = a.place.segment;
+        ev.u.load.offset = a.place.offset;
+        if (a.error)
+            ev.u.load.error = bytes;
+        else
+            ev.u.load.entry = bytes;
+        ledger_step(l, &ev);
+    }
+}
+
 void ledger_tick(struct ledger *l)
 {
     store_tick(l->store);
     check_store(l);
+    take_loads(l);
     /* Who waits for room need not ask whether there is. */
     if (UNLIKELY(l->full != l->store->full) && !l->status)
         tell_news(l, l->watched);
@@ -283,6 +313,10 @@ static int compact_entry(void *arg, const void *data, size_t len,
 
     while (done == CORE_COMPACT_MORE && !l->status) {
         core_effects_reset(&l->effects);
+        if (UNLIKELY(l->segment != l->store->segment)) {
+            l->segment = l->store->segment;
+            core_segment(l->core, l->segment);
+        }
         done =
             core_compact(l->core, data, len, place.segment, &at, &l->effects);
         if (buf_size(&l->effects.records) > 0)

@@ -457,6 +457,10 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
         ev->client.n = 0;
         ev->u.on = take(f) & 1;
         return true;
+    case EVENT_LOAD: /* of what nobody asked for */
+        ev->client.n = 0;
+        ev->u.load.segment = ev->u.load.offset = take(f);
+        return true;
     case EVENT_WATCH:
         ev->client.n = 0;
         ev->u.work = take(f) & 1;

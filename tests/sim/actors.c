@@ -1055,6 +1055,8 @@ void actors_finish(struct actors *a)
         if (i > 20000)
             something_never_ends(w->model);
         take_all(a);
+        while (late_asked(&w->late) > 0)
+            world_load(w);
         world_commit(w);
         take_all(a);
         finish_one(a, &a->list[i % ACTORS]);

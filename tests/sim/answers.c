@@ -248,7 +248,8 @@ static bool reply_next(struct model *m, struct model_client *c,
 
 /* --------------------------------------------------------------- replies */
 
-bool answers_take(struct model *m, struct model_reply *rep, char why[128])
+bool answers_take(struct model *m, struct model_eyes *eyes,
+                  struct model_reply *rep, char why[128])
 {
     int i = model_client_find(m, rep->client);
     struct model_client *c;
@@ -275,6 +276,8 @@ bool answers_take(struct model *m, struct model_reply *rep, char why[128])
         return reply_join(m, c, rep);
     case REQUEST_PURGE:
         return reply_purge(c, rep);
+    case REQUEST_RETRY:
+        return reply_retry(m, eyes, c, rep);
     case REQUEST_NONE:
         break;
     }

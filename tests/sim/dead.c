@@ -112,10 +112,9 @@ static void run_again(struct model *m, struct model_job *old, uint64_t id)
     m->queues[j->queue].filled = m->step;
 }
 
-static void retry(struct model *m, const struct core_event *ev,
-                  const struct node *n)
+static void retry(struct model *m, uint64_t id, const struct node *n)
 {
-    int i = model_job_find(m, ev->u.job.id.n);
+    int i = model_job_find(m, id);
     struct model_job *j = i < 0 ? NULL : &m->jobs[i];
     uint32_t errors;
 
@@ -159,12 +158,12 @@ static struct model_job *origin(struct model *m, struct model_eyes *eyes,
 }
 
 static void retry_many(struct model *m, struct model_eyes *eyes,
-                       const struct core_event *ev, const struct node *n)
+                       struct str queue, int64_t count, const struct node *n)
 {
     uint32_t errors = 0;
 
     for (int i = 0; i < m->njobs; i++)
-        if (is_of(m, &m->jobs[i], ev->u.dead.queue))
+        if (is_of(m, &m->jobs[i], queue))
             errors |= refusals(m, &m->jobs[i]);
     if (n->v.kind == VALUE_ERROR) {
         if (n->v.code != CORE_ERR_NOQUEUE && !(errors & (1u << n->v.code)))
@@ -172,17 +171,57 @@ static void retry_many(struct model *m, struct model_eyes *eyes,
                       error_code(n->v.code), errors);
         return;
     }
-    if ((int64_t)n->v.count > ev->u.dead.count)
+    if ((int64_t)n->v.count > count)
         violation("DEAD RETRY ran more than COUNT jobs again");
     for (uint32_t k = 0; k < n->v.count; k++) {
         uint64_t id = node_id(node_item(n, k), 'j');
-        struct model_job *j = origin(m, eyes, ev->u.dead.queue, id);
+        struct model_job *j = origin(m, eyes, queue, id);
 
         if (refusals(m, j))
             violation("DEAD RETRY ran job %llx again although %x refuse it",
                       (unsigned long long)j->id, refusals(m, j));
         run_again(m, j, id);
     }
+}
+
+/* Its payload, or theirs, may have to be read first. */
+static void ask(struct model *m, struct model_eyes *eyes,
+                struct model_client *c, const struct core_event *ev,
+                struct model_reply *replies, size_t n)
+{
+    struct model_reply now = {0};
+
+    c->request =
+        (struct model_request){.kind = REQUEST_RETRY, .until = MODEL_FOREVER};
+    if (ev->kind == EVENT_RETRY) {
+        c->request.id = ev->u.job.id.n;
+    } else {
+        c->request.count = ev->u.dead.count;
+        if (ev->u.dead.queue.len) {
+            c->request.queues[0] = model_queue_find(m, ev->u.dead.queue);
+            c->request.nqueues = c->request.queues[0] >= 0;
+        }
+    }
+    if (m->loading && !reply_peek(replies, n, c->id))
+        return;
+    now.n = reply_now(replies, n, c->id);
+    (void)reply_retry(m, eyes, c, &now);
+}
+
+bool reply_retry(struct model *m, struct model_eyes *eyes,
+                 struct model_client *c, struct model_reply *rep)
+{
+    struct model_request *r = &c->request;
+
+    if (r->id)
+        retry(m, r->id, rep->n);
+    else
+        retry_many(m, eyes,
+                   r->nqueues ? str_from(m->queues[r->queues[0]].name)
+                              : (struct str){0},
+                   r->count, rep->n);
+    r->answered = true;
+    return true;
 }
 
 /* All that are there; nothing is added to the list before the answer. */
@@ -212,10 +251,8 @@ bool dead_event(struct model *m, struct model_eyes *eyes,
 
     switch (ev->kind) {
     case EVENT_RETRY:
-        retry(m, ev, reply_now(replies, n, c->id));
-        return true;
     case EVENT_DEAD_RETRY:
-        retry_many(m, eyes, ev, reply_now(replies, n, c->id));
+        ask(m, eyes, c, ev, replies, n);
         return true;
     case EVENT_DEAD_PURGE:
         purge(m, c, ev);

@@ -431,7 +431,9 @@ void events_apply(struct model *m, struct model_eyes *eyes,
         session_alive(m, c->session);
         break;
     case EVENT_UNBLOCK:
-        if (c->request.kind != REQUEST_SUBMIT)
+        if (c->request.kind != REQUEST_SUBMIT &&
+            c->request.kind != REQUEST_RETRY &&
+            !(c->request.kind == REQUEST_FETCH && c->request.wait_ms == 0))
             c->request.unblocked = true;
         break;
     case EVENT_SESSION:

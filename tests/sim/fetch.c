@@ -50,7 +50,7 @@ static bool job_precedes(const struct model *m, const struct model_request *r,
     if (rules_group_has_width(m, k->group))
         return false;
     if (pk != pj)
-        return pk < pj && !fetch_is_crowded(m, r);
+        return pk < pj && !fetch_is_crowded(m, r) && !m->loading;
     /* who waits for permits has a line of his own */
     if (limits_any(k) && !limits_same(k, j))
         return false;
@@ -183,7 +183,8 @@ bool reply_fetch(struct model *m, struct model_client *c,
     if (n->v.count == 0) {
         if (r->until > m->now && !r->unblocked && !(r->anew && !m->disk_full))
             violation("FETCH was answered empty before its time");
-        r->idle = r->wait_ms == 0; /* else it came with its time */
+        /* else it came with its time */
+        r->idle = r->wait_ms == 0 && !r->cut_short;
         r->answered = true;
         return true;
     }

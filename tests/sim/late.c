@@ -157,7 +157,6 @@ static void read_entry(struct late *l, struct store_place place,
 
 static bool late_take(struct store *s, struct store_answer *out)
 {
-    static const char text[] = "the test has damaged this";
     struct late *l = late_of(s);
     struct store_place place;
 
@@ -166,22 +165,16 @@ static bool late_take(struct store *s, struct store_answer *out)
     l->answers = false;
     memcpy(&place, buf_front(&l->asked), sizeof(place));
     buf_consume(&l->asked, sizeof(place));
-    if (l->damaged)
-        *out = (struct store_answer){.place = place,
-                                     .error = -EBADMSG,
-                                     .data = text,
-                                     .len = sizeof(text) - 1};
-    else if (l->journal)
+    if (l->journal)
         read_journal(l, place, out);
     else
         read_entry(l, place, out);
     return true;
 }
 
-void late_answer(struct late *l, bool damaged)
+void late_answer(struct late *l)
 {
     l->answers = late_asked(l) > 0;
-    l->damaged = damaged;
 }
 
 size_t late_asked(const struct late *l)

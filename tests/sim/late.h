@@ -37,8 +37,7 @@ struct late {
                   * else as it ends, and it is heard at once */
     bool failed; /* for good */
     struct buf asked; /* struct store_place, in the order of asking */
-    bool answers;     /* the first of them may be answered now ... */
-    bool damaged;     /* ... and is damaged */
+    bool answers;     /* the first of them may be answered now */
 };
 
 /* A store with `entries` durable entries. Lends everything. */
@@ -48,8 +47,8 @@ void late_init(struct late *l, const struct late_hooks *hooks, void *arg,
 void late_end(struct late *l);
 /* It is closed; another one may be made. */
 void late_clear(struct late *l);
-/* The first read, if any, has ended; or it has found damage. */
-void late_answer(struct late *l, bool damaged);
+/* The first read, if any, has ended. */
+void late_answer(struct late *l);
 /* So many are asked for and not answered. */
 size_t late_asked(const struct late *l);
 /* Every append and commit from now on fails, the one under way, too. */

@@ -181,7 +181,9 @@ static bool is_in_line(const struct model *m, const struct model_job *k,
 {
     if (k->queue == j->queue)
         return k->priority == j->priority;
-    return m->queues[k->queue].set.fair != 1 &&
+    /* One whose payload is being read may be before it in its queue: then it
+     * has not come to the line. */
+    return m->queues[k->queue].set.fair != 1 && !m->loading &&
            !m->queues[k->queue].fair_changed && is_attended(m, k->queue);
 }
 

@@ -189,7 +189,7 @@ static void replies_match(struct model *m, struct model_eyes *eyes,
 
             if (replies[i].done)
                 continue;
-            replies[i].done = answers_take(m, &replies[i], why);
+            replies[i].done = answers_take(m, eyes, &replies[i], why);
             progress |= replies[i].done || replies[i].at > at;
             /* what was handed out may have made room */
             if (replies[i].done) {
@@ -237,7 +237,8 @@ static void check_waiting(struct model *m, struct model_client *c)
     struct model_request *r = &c->request;
     int i;
 
-    if (r->kind != REQUEST_NONE && r->until <= m->now && !r->answered)
+    if (r->kind != REQUEST_NONE && r->until <= m->now && !r->answered &&
+        !(m->loading && r->kind == REQUEST_FETCH && r->wait_ms == 0))
         violation("client %llu waits past its time", (unsigned long long)c->id);
     switch (r->kind) {
     case REQUEST_NONE:
@@ -257,8 +258,9 @@ static void check_waiting(struct model *m, struct model_client *c)
         /* What is left of an earlier event may come after an empty answer. */
         if (r->answered && (!r->idle || m->since < m->step))
             break;
+        /* Who gets an answer is not told that there is nothing. */
         if (r->count > 0 && !(r->idle && fetch_is_crowded(m, r)) &&
-            job_for(m, r))
+            (r->answered || !m->loading) && job_for(m, r))
             violation("client %llu waits for a job although %llx could start",
                       (unsigned long long)c->id,
                       (unsigned long long)job_for(m, r));
@@ -288,6 +290,11 @@ static void check_waiting(struct model *m, struct model_client *c)
     case REQUEST_PURGE:
         if (!r->answered)
             violation("client %llu waits for a purge that has happened",
+                      (unsigned long long)c->id);
+        break;
+    case REQUEST_RETRY:
+        if (!r->answered && !m->loading)
+            violation("client %llu waits for a payload that nobody reads",
                       (unsigned long long)c->id);
         break;
     case REQUEST_GROUP_WAIT:
@@ -349,6 +356,7 @@ void model_step(struct model *m, struct model_eyes *eyes,
                 size_t nreplies)
 {
     m->now = ev->now_ms;
+    m->loading = eyes->loading;
     m->step++;
     m->stumped = false;
     if (ev->kind == EVENT_START)

@@ -226,21 +226,23 @@ enum model_request_kind {
     REQUEST_GROUP_WAIT,
     REQUEST_NEXT,
     REQUEST_FETCH,
+    REQUEST_RETRY, /* or DEAD RETRY: waits for payloads */
 };
 
 struct model_request {
     enum model_request_kind kind;
     bool answered, idle, unblocked;
-    bool anew;     /* FETCH: it waits for queues that the full disk has no room
-                    * for, and may be answered empty when it has */
-    int64_t until; /* when it must be answered at the latest */
-    uint64_t step; /* FETCH: when it came */
+    bool cut_short; /* FETCH: by the end of a lease */
+    bool anew;      /* FETCH: it waits for queues that the full disk has no room
+                     * for, and may be answered empty when it has */
+    int64_t until;  /* when it must be answered at the latest */
+    uint64_t step;  /* FETCH: when it came */
     int64_t wait_ms, count, cursor;
     uint64_t id;
     uint64_t line; /* SUBMIT: place in line */
     struct event_once once;
-    int queues[MODEL_QUEUES], nqueues;
-    struct model_job job; /* SUBMIT: as it would be */
+    int queues[MODEL_QUEUES], nqueues; /* RETRY: of this one, or any */
+    struct model_job job;              /* SUBMIT: as it would be */
     uint64_t group_id;
     uint32_t errors; /* SUBMIT: bit per code that is due at once */
     int64_t purged_lo, purged_hi;
@@ -268,6 +270,7 @@ struct model {
     bool disk_full, draining;
     bool restarted;    /* ever */
     bool jumped;       /* many times were passed at once: in any order */
+    bool loading;      /* as model_eyes has it: ready jobs may be late */
     uint64_t reported; /* the job that this step's event reports on */
     /* The core works off in slices what an event leads to; others may come
      * between two. Until all is done that counts as one step. */
@@ -306,6 +309,8 @@ struct model_eyes {
     struct arena *arena;
     struct buf records; /* of what was read to its end; the world keeps them */
     uint64_t cut;       /* the client that the step cuts off; 0: none */
+    bool loading;       /* the store was asked for payloads that have not come
+                         * or come with this step */
 };
 
 void model_init(struct model *m, const struct core_limits *limits);

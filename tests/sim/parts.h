@@ -66,7 +66,10 @@ bool reply_submit(struct model *m, struct model_client *c,
                   struct model_reply *rep, char why[128]);
 bool reply_fetch(struct model *m, struct model_client *c,
                  struct model_reply *rep, char why[128]);
-bool answers_take(struct model *m, struct model_reply *rep, char why[128]);
+bool answers_take(struct model *m, struct model_eyes *eyes,
+                  struct model_reply *rep, char why[128]);
+bool reply_retry(struct model *m, struct model_eyes *eyes,
+                 struct model_client *c, struct model_reply *rep);
 void check_outcome(const struct model *m, const struct model_job *j,
                    const struct node *map);
 

@@ -456,6 +456,7 @@ static void end_fetch(struct model *m, int session, bool certain)
         if (c->used && c->session == session &&
             c->request.kind == REQUEST_FETCH) {
             c->request.unblocked |= certain;
+            c->request.cut_short = true;
             c->request.until = min_i64(c->request.until, m->now);
         }
     }

@@ -293,6 +293,9 @@ void trace_event(const struct core_event *ev)
     case EVENT_DRAIN:
         trace_note("%sDRAIN %d", at, ev->u.on);
         break;
+    case EVENT_LOAD:
+        trace_note("%sLOAD", at);
+        break;
     case EVENT_WATCH:
         trace_note("%sWATCH %lld", at, (long long)ev->u.work);
         break;

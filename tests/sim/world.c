@@ -207,6 +207,8 @@ static void compact(struct world *w)
 
 void world_turn(struct world *w)
 {
+    while (late_asked(&w->late) > 0 && !w->late.failed && world_chance(w, 50))
+        world_load(w);
     if (world_chance(w, 60))
         late_end(&w->late);
     if (!w->late.base.busy) {
@@ -438,7 +440,9 @@ static void event_run(struct world *w, struct core_event *ev)
         roll_begin(w);
     }
     w->ledger.now_ms = w->now;
-    if (ev->kind == EVENT_START)
+    if (ev->kind == EVENT_LOAD)
+        ledger_tick(&w->ledger);
+    else if (ev->kind == EVENT_START)
         ledger_start(&w->ledger, ev->random);
     else
         ledger_step(&w->ledger, ev);
@@ -465,6 +469,7 @@ static void step_checked(struct world *w, struct core_event *ev,
 {
     size_t before = w->nentries;
     struct core_event tick = {.kind = EVENT_TICK};
+    bool loading = late_asked(&w->late) > 0;
     int slot;
 
     w->steps++;
@@ -475,6 +480,7 @@ static void step_checked(struct world *w, struct core_event *ev,
         tick.random = world_random(w);
         event_run(w, &tick);
     }
+    w->eyes.loading = loading || late_asked(&w->late) > 0;
     model_step(w->model, &w->eyes, as, w->replies, w->nreplies);
     slot = model_client_find(w->model, ev->client.n);
     if (slot >= 0 && ev->kind != EVENT_ALIVE && ev->kind != EVENT_UNBLOCK)
@@ -515,6 +521,14 @@ void world_step(struct world *w, struct core_event *ev)
         w->cut = 0;
         world_step(w, &gone);
     }
+}
+
+void world_load(struct world *w)
+{
+    struct core_event ev = {.kind = EVENT_LOAD, .now_ms = w->now};
+
+    late_answer(&w->late);
+    step_checked(w, &ev, &ev);
 }
 
 /* The ledger tells the core itself, before the next event. */
@@ -822,6 +836,8 @@ static void limits_choose(struct world *w)
     if (!w->crashes && world_chance(w, 50))
         l->retain_jobs = 5 + world_below(w, 50);
     q->max_jobs = 4 + world_below(w, 12);
+    if (w->seed % 3 > 0) /* payloads go at once, or when there are some */
+        l->payload_memory = w->seed % 5 == 0 ? 1 : 4096 << w->seed % 7;
     /* Few places, all taken by results that wait: circles. */
     if (l->retain_jobs > 1000 && w->seed % 5 == 1) {
         w->round = 50 + (int)world_below(w, 50);

@@ -136,6 +136,8 @@ void world_survey(struct world *w);
 void world_advance(struct world *w, int64_t ms);
 /* A turn of the loop ends: perhaps the commit under way has, too. */
 void world_turn(struct world *w);
+/* The first that the store was asked to read has come. */
+void world_load(struct world *w);
 /* What was appended is durable, and all replies can be seen. */
 void world_commit(struct world *w);
 /* The disk is full, or has room again. */

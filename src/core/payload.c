@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * payload - where the payload of a job is: in memory, or in the store only.
+ *
+ * The ledger says of each entry where the store has put it (core_placed), and
+ * the jobs that it made known remember that. While memory is short their
+ * payloads are let go, and those of jobs that a worker has got; when it is
+ * shorter still, any. Whose turn it is to start without a payload is waited
+ * for: EFFECT_LOAD asks the store for the entry, and for those of the next in
+ * line, and EVENT_LOAD brings it. Nobody goes first meanwhile.
+ *
+ * All of it is volatile. Invariants:
+ *   - a job that has no place has its payload, or has lost it to damage;
+ *   - a job is being loaded while it is in the ids of one load, and asks for
+ *     nothing else until that has ended;
+ *   - what a read brings is right for whoever it is of, wherever the job lies
+ *     by then: a payload never changes. A read that failed is asked for again
+ *     when the job lies elsewhere.
+ */
+#include "core/internal.h"
+
+/* Read ahead of the one whose turn it is. */
+#define AHEAD_JOBS  64
+#define AHEAD_BYTES (1 << 20)
+/* Looked at in one step, when any payload may go. */
+#define EVICT_LOOKS 64
+
+/* Entries that the store was asked for, by place; who wants what is in it. */
+struct load {
+    struct map_node node; /* hash: the place */
+    struct list link;     /* core->loads_asked */
+    struct buf ids;       /* uint64_t */
+    int64_t bytes;
+};
+
+static uint64_t key_of(uint32_t segment, uint32_t offset)
+{
+    return (uint64_t)segment << 32 | offset;
+}
+
+static uint32_t segment_of(const struct job *j)
+{
+    return j->segment + j->lies_behind;
+}
+
+static char **slot(struct job *j)
+{
+    if (job_not_started(j))
+        return &j->u.payload;
+    if (j->state != JOB_FINISHED)
+        return &j->u.run->payload;
+    return &j->extra->dead->payload; /* or it has none */
+}
+
+/* ------------------------------------------------------------------ places */
+
+void payload_written(struct core *c, const struct job *j, bool stays)
+{
+    uint64_t id = j->node.hash | (stays ? ID_GROUP : 0);
+
+    buf_append(&c->written, &id, sizeof(id));
+}
+
+static int64_t memory_max(const struct core *c)
+{
+    return min_i64(c->limits.memory_max, c->limits.payload_memory);
+}
+
+static bool is_short(const struct core *c)
+{
+    return c->memory > memory_max(c) / 4 * 3;
+}
+
+static void drop(struct core *c, struct job *j)
+{
+    char **p;
+
+    if (j->payload_len == 0 || j->offset == 0 ||
+        (j->state == JOB_FINISHED && !(j->extra && j->extra->dead)))
+        return;
+    p = slot(j);
+    if (!*p)
+        return;
+    slabs_free(&c->slabs, *p, j->payload_len);
+    *p = NULL;
+    j->is_read = false;
+    account(c, -(int64_t)j->payload_len);
+    c->unloaded++;
+    c->unloaded_bytes += j->payload_len;
+}
+
+static void fill(struct core *c, struct job *j, struct str payload)
+{
+    *slot(j) = slabs_dup(&c->slabs, payload.p, payload.len);
+    account(c, (int64_t)payload.len);
+    c->unloaded--;
+    c->unloaded_bytes -= (int64_t)payload.len;
+}
+
+void core_placed(struct core *c, uint32_t segment, uint32_t offset)
+{
+    uint64_t id;
+
+    ASSERT(offset > 0 && offset <= OFFSET_MAX);
+    for (size_t at = 0; at < c->written.len; at += sizeof(id)) {
+        struct job *j;
+
+        memcpy(&id, c->written.data + at, sizeof(id));
+        j = find_job(c, (struct job_id){id & ~ID_GROUP});
+        if (UNLIKELY(!j))
+            continue; /* it is forgotten already */
+        /* It follows from images that may lie in the segment before. Further
+         * back they do not lie; if they did its payload would stay. */
+        j->offset = 0;
+        if (UNLIKELY(segment - j->segment > 1))
+            continue;
+        j->lies_behind = segment != j->segment;
+        j->offset = offset & OFFSET_MAX;
+        if (UNLIKELY(is_short(c)) && !(id & ID_GROUP))
+            drop(c, j);
+    }
+    buf_reset(&c->written);
+}
+
+void payload_given(struct core *c, struct job *j)
+{
+    if (UNLIKELY(is_short(c)))
+        drop(c, j);
+}
+
+const char *payload_moved(struct core *c, struct job *j, struct str payload,
+                          bool whole)
+{
+    bool away = !payload_is_here(j);
+
+    if (away && payload.len != j->payload_len)
+        return "image of a job with another payload";
+    if (away)
+        fill(c, j, payload);
+    j->offset = 0; /* where it was may go */
+    if (whole)
+        payload_written(c, j, !away);
+    return NULL;
+}
+
+void payload_free(struct core *c, struct job *j, char *payload)
+{
+    c->payload_bytes -= j->payload_len;
+    if (payload || j->payload_len == 0) {
+        account(c, -(int64_t)j->payload_len);
+        slabs_free(&c->slabs, payload, j->payload_len);
+    } else {
+        c->unloaded--;
+        c->unloaded_bytes -= j->payload_len;
+    }
+    j->payload_len = 0;
+}
+
+#define LISTS (CORE_PRIORITIES + 2)
+
+/* The lists of a queue, one after the other. */
+static struct list *list_of(struct queue *q, uint32_t number)
+{
+    if (number == CORE_PRIORITIES)
+        return &q->delayed;
+    return number < CORE_PRIORITIES ? &q->ready[number] : &q->dead;
+}
+
+static struct job *entry(const struct list *it, uint32_t number)
+{
+    return number == CORE_PRIORITIES + 1
+               ? list_entry(it, struct dead, of_queue)->job
+               : list_entry(it, struct job, link);
+}
+
+/* Where the hand is, or was, before what it looks at next; NULL: the queue has
+ * no more. */
+static struct list *hand_list(struct core *c)
+{
+    struct queue *q;
+
+    if (c->hand_queue >= c->queue_count)
+        c->hand_queue = 0;
+    q = c->queue_count ? c->queue_table[c->hand_queue] : NULL;
+    return q && c->hand_number < LISTS ? list_of(q, c->hand_number) : NULL;
+}
+
+/* Memory is nearly used up: whatever can be read again goes, of those that wait
+ * in no line but that of their queue. */
+void payload_evict(struct core *c)
+{
+    int64_t most = memory_max(c);
+
+    if (LIKELY(c->memory <= most / 8 * 7) ||
+        c->payload_bytes - c->unloaded_bytes < most / 16)
+        return;
+    for (int n = 0; n < EVICT_LOOKS; n++) {
+        struct list *head = hand_list(c);
+
+        if (!head) {
+            c->hand_queue++;
+            c->hand_number = 0;
+            continue;
+        }
+        c->hand = c->hand ? c->hand->next : head->next;
+        if (c->hand == head) {
+            c->hand = NULL;
+            c->hand_number++;
+        } else if (!entry(c->hand, c->hand_number)->is_read) {
+            drop(c, entry(c->hand, c->hand_number)); /* else it would never
+                                                      * start */
+        }
+    }
+}
+
+/* ------------------------------------------------------------------- loads */
+
+static void ask(struct core *c, struct job *j)
+{
+    uint64_t key = key_of(segment_of(j), j->offset), id = j->node.hash;
+    struct map_node *n;
+    struct load *load;
+
+    if (j->loading || payload_is_lost(j))
+        return;
+    n = map_find(&c->loads, key);
+    if (n) {
+        load = container_of(n, struct load, node);
+    } else {
+        struct core_effect *e = effect_add(c->out, EFFECT_LOAD);
+
+        e->segment = segment_of(j);
+        e->offset = j->offset;
+        load = mem_zalloc(sizeof(*load));
+        load->node.hash = key;
+        map_insert(&c->loads, &load->node);
+        list_push_back(&c->loads_asked, &load->link);
+    }
+    buf_append(&load->ids, &id, sizeof(id));
+    load->bytes += j->payload_len;
+    c->loading_bytes += j->payload_len;
+    j->loading = true;
+}
+
+bool payload_ask(struct core *c, struct job *j, int64_t *bytes)
+{
+    int64_t len = j->payload_len;
+
+    if (payload_is_here(j) || j->loading)
+        return true;
+    /* What is submitted meanwhile needs memory, too. */
+    if (*bytes > 0 &&
+        (*bytes + len > AHEAD_BYTES ||
+         c->memory + c->loading_bytes + len > memory_max(c) / 8 * 7))
+        return false;
+    *bytes += max_i64(len, 1);
+    ask(c, j);
+    return true;
+}
+
+/* The first in its list; those behind it, too. */
+static void ask_ahead(struct core *c, struct job *j)
+{
+    const struct list *head = j->link.prev, *it = &j->link;
+    int64_t bytes = 0;
+
+    if (j->extra && j->extra->lane) { /* in an order of its own */
+        (void)payload_ask(c, j, &bytes);
+        return;
+    }
+    for (int n = 0; n < AHEAD_JOBS && it != head; n++, it = it->next)
+        if (!payload_ask(c, list_entry(it, struct job, link), &bytes))
+            return;
+}
+
+void payload_await(struct core *c, struct job *j)
+{
+    if (!j->loading)
+        ask_ahead(c, j);
+    job_queue(j)->ahead = AHEAD_JOBS;
+    if (j->extra && j->extra->needs)
+        line_hold(c, j);
+}
+
+void payload_go_on(struct core *c, struct job *j)
+{
+    struct queue *q = job_queue(j);
+
+    if (--q->ahead > AHEAD_JOBS / 2)
+        return;
+    q->ahead = AHEAD_JOBS;
+    ask_ahead(c, j);
+}
+
+static void take(struct core *c, struct str entry)
+{
+    size_t at = 0, start = 0;
+    struct str first = {0};
+    uint8_t type;
+    uint64_t id;
+
+    for (; record_peek(entry.p, entry.len, &at, &type, &id); start = at) {
+        struct str payload;
+        struct record r;
+        struct job *j;
+
+        if (type != RECORD_JOB && type != RECORD_JOB_IMAGE)
+            continue;
+        j = find_job(c, (struct job_id){id});
+        if (!j || !j->loading || payload_is_here(j) ||
+            record_decode(entry.p, entry.len, &start, &r))
+            continue;
+        payload =
+            type == RECORD_JOB ? r.u.job.payload : r.u.job_image.job.payload;
+        if (!first.p)
+            first = payload;
+        if (PLANTED(LOAD_MIXED))
+            payload = first;
+        if (payload.len != j->payload_len)
+            continue;
+        fill(c, j, payload);
+        j->is_read = true;
+    }
+}
+
+static void lost(struct core *c, struct job *j, struct str why)
+{
+    j->offset = 0;
+    if (job_not_started(j))
+        job_end(c, j,
+                &(struct record_verdict){.outcome = OUTCOME_FAILED,
+                                         .has_error = true,
+                                         .class = STR("damaged"),
+                                         .message = why});
+}
+
+/* Its job goes on, or is asked for again. */
+static void loaded(struct core *c, struct job *j, uint64_t key, struct str why)
+{
+    struct queue *q = job_queue(j);
+
+    j->loading = false;
+    if (!payload_is_here(j) && key == key_of(segment_of(j), j->offset) &&
+        !full_is_spent(c))
+        lost(c, j, why);
+    q->stuck = false;
+    queue_wake(c, q);
+    list_foreach (it, &q->lines)
+        limiter_wake(c, list_entry(it, struct line, of_queue)->limiter);
+}
+
+void payload_load(struct core *c, const struct core_event *ev)
+{
+    uint64_t key = key_of(ev->u.load.segment, ev->u.load.offset), id;
+    struct str why = ev->u.load.error;
+    struct map_node *n = map_find(&c->loads, key);
+    struct load *load;
+
+    if (!n)
+        return;
+    load = container_of(n, struct load, node);
+    map_remove(&c->loads, n);
+    list_remove(&load->link);
+    c->loading_bytes -= load->bytes;
+    if (!why.len)
+        take(c, ev->u.load.entry);
+    if (!why.len)
+        why = STR("the entry in the journal is not that of the job");
+    if (why.len > CORE_MESSAGE_MAX)
+        why.len = CORE_MESSAGE_MAX;
+    for (size_t at = 0; at < load->ids.len; at += sizeof(id)) {
+        struct job *j;
+
+        memcpy(&id, load->ids.data + at, sizeof(id));
+        j = find_job(c, (struct job_id){id});
+        if (j && j->loading)
+            loaded(c, j, key, why);
+    }
+    buf_clear(&load->ids);
+    mem_free(load);
+    dead_retry_on(c);
+}
+
+void payload_clear(struct core *c)
+{
+    list_foreach_safe (it, &c->loads_asked) {
+        struct load *load = list_entry(it, struct load, link);
+
+        buf_clear(&load->ids);
+        mem_free(load);
+    }
+    map_clear(&c->loads);
+    buf_clear(&c->written);
+}
