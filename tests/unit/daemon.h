@@ -40,9 +40,12 @@ struct daemon {
         uint32_t segment;
     } entries[DAEMON_ENTRIES];
     size_t nentries;
-    uint32_t segment; /* of the store, as the core was told */
-    uint32_t trimmed; /* segments before this one are gone */
-    uint64_t cut;     /* the last client whose connection was to be closed */
+    uint32_t segment;   /* of the store, as the core was told */
+    uint32_t trimmed;   /* segments before this one are gone */
+    uint64_t cut;       /* the last client whose connection was to be closed */
+    bool places;        /* the core is told where entries lie: offset n + 1 */
+    uint32_t loads[64]; /* offsets that it has asked for */
+    size_t nloads;
 };
 
 void violation(const char *fmt, ...)
@@ -73,10 +76,14 @@ static inline void daemon_keep(struct daemon *d)
         d->entries[d->nentries].len = buf_size(&d->effects.records);
         d->entries[d->nentries++].data = mem_dup(buf_front(&d->effects.records),
                                                  buf_size(&d->effects.records));
+        if (d->places)
+            core_placed(d->core, d->segment, (uint32_t)d->nentries);
     }
     for (size_t i = 0; i < d->effects.len; i++)
         if (d->effects.list[i].kind == EFFECT_TRIM)
             d->trimmed = d->effects.list[i].segment;
+        else if (d->effects.list[i].kind == EFFECT_LOAD)
+            d->loads[d->nloads++ % 64] = d->effects.list[i].offset;
 }
 
 static inline void daemon_one(struct daemon *d, struct core_event *ev)
