@@ -31,6 +31,11 @@
 #define TURN_WORK 20000
 /* Bytes that are replayed in a turn; some 2 ms. */
 #define LOAD_SLICE (1u << 20)
+/* A commit waits for more only where a sync takes no longer than that: a slow
+ * disk lets enough gather by itself. */
+#define WAIT_SYNC_US 500
+/* When it has waited in vain, so many after it do not wait. */
+#define IN_VAIN 15
 /* A store that has nothing to say is asked at least that often (s). */
 #define SECOND    1.0
 #define WINDOW_US INT64_C(60000000)
@@ -706,10 +711,43 @@ void engine_dead(struct engine *e, struct client_id client)
 
 /* --- turns -------------------------------------------------------------- */
 
+/*
+ * Those who are answered together ask again together, one after the other. A
+ * commit that begins with the first of them makes the others wait for two
+ * syncs. So it waits for those who were answered last, but no longer than a
+ * sync takes; when nobody has come, the next ones do not wait. One or two, as a
+ * producer and its worker, are no crowd, and of a large one enough have come
+ * while the sync before was under way.
+ */
+static bool wait_for_more(struct engine *e)
+{
+    int64_t sync_us = e->options.store->sync_us;
+    bool fast = sync_us > 0 && sync_us <= WAIT_SYNC_US && !e->stopping;
+    size_t missing = fast ? ledger_missing(&e->ledger) : 0;
+
+    if (e->wait_us == 0) {
+        if (missing == 0)
+            return false;
+        if (e->in_vain > 0) {
+            e->in_vain--;
+            return false;
+        }
+        e->wait_us = e->turn_us;
+        e->missing = missing;
+        return true;
+    }
+    if (missing > 0 && e->turn_us - e->wait_us < sync_us)
+        return true;
+    e->in_vain = missing >= e->missing ? IN_VAIN : 0;
+    e->wait_us = 0;
+    return false;
+}
+
 static void commit(struct engine *e)
 {
     uint64_t batches = e->ledger.batches;
 
+    e->ledger.patient = wait_for_more(e);
     ledger_commit(&e->ledger);
     if (e->ledger.batches != batches)
         e->commit_us = e->turn_us;

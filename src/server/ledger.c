@@ -10,6 +10,9 @@
  * as a part of it, by the pace, and no more than what is left to the bound. */
 #define COMPACT_PERCENT 170
 #define COMPACT_PACE    4
+#define CROWD_MIN       3          /* readers that are waited for, or more; */
+#define CROWD_MAX       16         /* with more enough come by themselves, */
+#define LARGE_BYTES     65536      /* unless so much was appended already */
 #define LOOK_BYTES      65536      /* appended, before it is looked at again */
 #define SLICE_BYTES     (1 << 18)  /* read for one commit, or more, */
 #define SLICE_BYTES_MAX (4 << 20)  /* but not more than this, */
@@ -437,18 +440,43 @@ static void release_unheld(struct ledger *l)
 
 static void start_flight(struct ledger *l)
 {
+    size_t before = l->answered;
+
     l->batches++;
     l->batch_bytes = 0;
     l->flight_pos = l->store->appended;
+    if (list_empty(&l->touched))
+        return;
+    l->flights++;
+    l->answered = l->crowd = 0;
     while (!list_empty(&l->touched)) {
         struct ledger_reader *r =
             list_entry(l->touched.next, struct ledger_reader, touched);
 
         list_remove(&r->touched);
         list_remove(&r->flight);
+        l->answered++;
+        l->crowd += r->last_flight + 1 != l->flights;
+        r->last_flight = l->flights;
         r->flight_end = l->hooks->output_end(r);
         list_push_back(&l->flight, &r->flight);
     }
+    l->crowd += before;
+}
+
+size_t ledger_missing(const struct ledger *l)
+{
+    const struct store *s = l->store;
+    size_t spoken = 0;
+
+    if (s->busy || s->durable >= s->appended || l->crowd < CROWD_MIN ||
+        l->crowd > CROWD_MAX || l->batch_bytes > LARGE_BYTES)
+        return 0;
+    list_foreach (it, &l->touched) {
+        if (++spoken >= l->crowd)
+            return 0;
+    }
+    return l->crowd - spoken;
 }
 
 void ledger_commit(struct ledger *l)
@@ -458,12 +486,14 @@ void ledger_commit(struct ledger *l)
     if (l->status && !PLANTED(FAILED_HEARD))
         return;
     if (UNLIKELY(l->compaction.on || l->compaction.unlooked > LOOK_BYTES) &&
-        !s->busy)
+        !s->busy && !l->patient)
         compact(l);
     release_unheld(l);
     if (!ledger_in_flight(l) && !list_empty(&l->flight))
         release_flight(l);
     if (s->durable < s->appended && !s->busy) {
+        if (l->patient)
+            return;
         store_commit(s);
         check_store(l);
         start_flight(l);

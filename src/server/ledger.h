@@ -44,7 +44,8 @@ struct ledger;
 struct ledger_reader {
     struct list touched, flight;
     uint64_t flight_end;
-    bool held; /* something of the core's is among it */
+    bool held;            /* something of the core's is among it */
+    uint64_t last_flight; /* that it was in */
 };
 
 struct ledger_hooks {
@@ -109,6 +110,10 @@ struct ledger {
 
     uint64_t batches;   /* that were handed to the store so far */
     size_t batch_bytes; /* appended since the last of them */
+    uint64_t flights;   /* that somebody was in */
+    size_t answered;    /* readers in the last of them, */
+    size_t crowd;       /* and in the last two */
+    bool patient;       /* no commit begins; the owner sets it */
 };
 
 /* Lends the hooks and the store, which is open and not replayed. */
@@ -132,6 +137,11 @@ void ledger_step(struct ledger *l, struct core_event *ev);
 
 /* The end of a turn: hands over what was appended, releases what is durable. */
 void ledger_commit(struct ledger *l);
+
+/* How many of those that were answered last have said nothing since: a commit
+ * that began now would make them wait for the one after it. 0 when none would
+ * begin, they are no crowd, or it is large already. */
+size_t ledger_missing(const struct ledger *l);
 
 /* Looks what the store has done meanwhile, when its fd is readable. What is
  * durable by now leaves with the next commit. */

@@ -494,6 +494,8 @@ static void batch_ended(struct journal *j, struct batch *b,
     add_stats(&j->stats, o);
     if (o->syncs > 0)
         j->sync_us_mean = (j->sync_us_mean * 7 + o->sync_us / o->syncs) / 8;
+    if (j->sync == STORE_SYNC_ALWAYS)
+        j->base.sync_us = (uint32_t)min_i64((int64_t)j->sync_us_mean, 1000000);
     if (o->error || j->error)
         return;
     j->base.durable = b->last;

@@ -121,6 +121,8 @@ struct store {
     uint64_t appended;        /* position after the last append */
     uint64_t durable;         /* all entries up to here are durable */
     uint32_t segment;         /* where the next append goes, at the earliest */
+    uint32_t sync_us;         /* about what the sync of a commit takes; 0: it
+                               * does not sync, or has not yet */
     struct store_place place; /* of the last append; offset 0: it waits for
                                * room, or the store cannot read */
     bool full;       /* no room to extend: refuse what is new, finish the
