@@ -8,8 +8,8 @@
  * lines. Two nodes share a bucket: 4 bytes a node, for half a look more.
  * Several nodes may have the same hash; the caller compares keys.
  *
- * There is no iteration: an order that depends on hashing must not be
- * observable. Owners keep a list beside it.
+ * There is no iteration but by buckets: an order that depends on hashing must
+ * not be observable. Owners keep a list beside it.
  */
 #ifndef YOKE_MAP_H
 #define YOKE_MAP_H
@@ -39,6 +39,13 @@ void map_remove(struct map *m, struct map_node *n);
 /* First node with that hash, or NULL; map_next gives the others. */
 struct map_node *map_find(const struct map *m, uint64_t hash);
 struct map_node *map_next(const struct map_node *n);
+/* The first node of bucket b < active, each followed by ->next. Whoever goes
+ * through all of them, from 0 on, with inserts in between, has met each node
+ * that was there: none ever moves to a lower one. */
+static inline struct map_node *map_bucket(const struct map *m, size_t b)
+{
+    return m->buckets[b];
+}
 
 /* A hash for names. Not a defence against chosen collisions by itself: the
  * number of names is limited. */

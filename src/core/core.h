@@ -495,6 +495,16 @@ enum core_compacted core_compact(struct core *c, const void *entry, size_t len,
                                  uint32_t segment, size_t *at,
                                  struct core_effects *out);
 
+/*
+ * The same when that segment cannot be read: images of all that lies in it or
+ * before are written, from memory. ROOM: or payloads are not there, and asked
+ * for. COMPACTED: they have been, or cannot be; if it was all of it,
+ * core_oldest_segment is a later one.
+ */
+enum core_compacted core_heal(struct core *c, uint32_t segment, size_t *at,
+                              struct core_effects *out);
+uint32_t core_oldest_segment(const struct core *c);
+
 /* The image of one job or group that lies in an older segment; the rest of what
  * a group owns follows with EVENT_TICK. For those who write everything again,
  * wherever it came from. */

@@ -478,16 +478,18 @@ struct core {
     struct list imaging;      /* groups; see image.c */
     struct list imaging_jobs; /* struct imaging.link */
     struct list belows;       /* struct below.link */
-    struct buf scratch;       /* for what an image is put together from */
-    bool lost;                /* core_lost: what is not known may be made up */
-    bool salvaged;            /* core_salvage: what cannot be may be */
-    bool imaged;              /* an image made something known in this replay */
-    int64_t ids;              /* in all vectors; ... */
-    int64_t vectors;          /* those that are not empty */
-    int64_t live_bytes;       /* see live.c: of jobs and groups, ... */
-    int64_t option_bytes;     /* ... of the options of jobs, ... */
-    int64_t name_bytes;       /* ... of the names of queues and limiters */
-    uint64_t next_place;      /* of a result that waits to be delivered */
+    bool
+        heal_waits; /* volatile: core_heal has met payloads that are not here */
+    struct buf scratch;   /* for what an image is put together from */
+    bool lost;            /* core_lost: what is not known may be made up */
+    bool salvaged;        /* core_salvage: what cannot be may be */
+    bool imaged;          /* an image made something known in this replay */
+    int64_t ids;          /* in all vectors; ... */
+    int64_t vectors;      /* those that are not empty */
+    int64_t live_bytes;   /* see live.c: of jobs and groups, ... */
+    int64_t option_bytes; /* ... of the options of jobs, ... */
+    int64_t name_bytes;   /* ... of the names of queues and limiters */
+    uint64_t next_place;  /* of a result that waits to be delivered */
     struct options *last_options; /* that were a job's own; NULL: none yet */
     int64_t memory;               /* bytes */
     /* Payloads; volatile. See payload.c. */

@@ -121,10 +121,15 @@ static uint64_t on_random(struct ledger *l)
 /* --- the end ------------------------------------------------------------ */
 
 /* The store has failed. */
-static void on_damaged(struct ledger *l, const char *text)
+static void on_damaged(struct ledger *l, const char *text, bool ends)
 {
     (void)l;
-    log_error("the journal is damaged, and grows from now on: %s", text);
+    if (ends)
+        log_error("the journal is damaged, and grows from now on: %s", text);
+    else
+        log_error("the journal is damaged, and what lies there is written "
+                  "again from memory: %s",
+                  text);
 }
 
 static void on_failed(struct ledger *l, int rc, const char *text)

@@ -17,6 +17,7 @@
 #define SLICE_BYTES     (1 << 18)  /* read for one commit, or more, */
 #define SLICE_BYTES_MAX (4 << 20)  /* but not more than this, */
 #define IDLE_BYTES      (16 << 20) /* and in a second in which nothing is done */
+#define HEAL_STEPS      16         /* for one commit */
 
 /* --- life --------------------------------------------------------------- */
 
@@ -306,6 +307,15 @@ void ledger_step(struct ledger *l, struct core_event *ev)
 
 /* --- compaction --------------------------------------------------------- */
 
+/* What is appended next may lie there. */
+static void follow_segment(struct ledger *l)
+{
+    if (LIKELY(l->segment == l->store->segment))
+        return;
+    l->segment = l->store->segment;
+    core_segment(l->core, l->segment);
+}
+
 static int compact_entry(void *arg, const void *data, size_t len,
                          struct store_place place)
 {
@@ -316,10 +326,7 @@ static int compact_entry(void *arg, const void *data, size_t len,
 
     while (done == CORE_COMPACT_MORE && !l->status) {
         core_effects_reset(&l->effects);
-        if (UNLIKELY(l->segment != l->store->segment)) {
-            l->segment = l->store->segment;
-            core_segment(l->core, l->segment);
-        }
+        follow_segment(l);
         done =
             core_compact(l->core, data, len, place.segment, &at, &l->effects);
         if (buf_size(&l->effects.records) > 0)
@@ -339,10 +346,47 @@ static int64_t compactable(const struct ledger *l)
     return k->on && LIKELY(!l->store->full || k->worth) ? k->credit : 0;
 }
 
+/* Of what lies in the segment that cannot be read, or what is left of it. */
+static void heal(struct ledger *l)
+{
+    struct ledger_compaction *k = &l->compaction;
+    enum core_compacted done = CORE_COMPACT_MORE;
+    struct client_id nobody;
+    size_t bytes = 0;
+
+    for (int n = 0; n < HEAL_STEPS && bytes < SLICE_BYTES && !l->status &&
+                    done == CORE_COMPACT_MORE;
+         n++) {
+        core_effects_reset(&l->effects);
+        follow_segment(l);
+        done = core_heal(l->core, k->bad, &k->heal_at, &l->effects);
+        if (buf_size(&l->effects.records) > 0)
+            bytes += append(l);
+        carry_out(l, &nobody);
+    }
+    k->written += bytes;
+    k->credit -= (int64_t)bytes;
+    k->healed = k->healed || bytes > 0;
+    if (done == CORE_COMPACT_MORE)
+        return;
+    /* It goes when that is durable, and then what follows is read. */
+    k->on = k->worth = false;
+    if (done == CORE_COMPACT_ROOM)
+        return;
+    if (!k->healed && !l->store->full &&
+        core_oldest_segment(l->core) <= k->bad) {
+        k->damaged = true;
+        l->hooks->damaged(l, "not all of it could be written again", true);
+    }
+    k->heal_at = 0;
+    k->healed = false;
+}
+
 static void compact(struct ledger *l)
 {
     struct ledger_compaction *k = &l->compaction;
     char text[STORE_TEXT_MAX];
+    struct store_stats s;
     int64_t bytes;
     size_t got;
     int rc;
@@ -360,6 +404,11 @@ static void compact(struct ledger *l)
     if (bytes <= 0)
         return;
     l->stepping = true;
+    if (UNLIKELY(k->bad)) {
+        heal(l);
+        l->stepping = false;
+        return;
+    }
     rc = store_scan(l->store, (size_t)bytes, compact_entry, l, &got, text);
     l->stepping = false;
     k->credit -= (int64_t)got;
@@ -367,8 +416,9 @@ static void compact(struct ledger *l)
         k->on = k->worth = false; /* until that is looked at again */
     if (rc == 0 || rc == -EAGAIN)
         return;
-    k->damaged = true;
-    l->hooks->damaged(l, text);
+    store_stats(l->store, &s);
+    k->bad = s.scan_segment;
+    l->hooks->damaged(l, text, false);
 }
 
 /* --- readers ------------------------------------------------------------ */
@@ -506,6 +556,8 @@ void ledger_commit(struct ledger *l)
         release_flight(l);
     if (l->trim_segment && (s->durable >= l->trim_pos || PLANTED(TRIM_HASTY))) {
         store_trim(s, l->trim_segment);
+        if (l->trim_segment > l->compaction.bad)
+            l->compaction.bad = 0;
         l->trim_segment = 0;
     }
 }

@@ -66,9 +66,10 @@ struct ledger_hooks {
     void (*release)(struct ledger_reader *r, uint64_t end);
     /* The disk is full, or has room again; the core is told next. No step. */
     void (*full)(struct ledger *l, bool full);
-    /* What compaction reads is damaged: it ends for good, and the journal is
-     * not shortened any more. What is in memory is whole. */
-    void (*damaged)(struct ledger *l, const char *text);
+    /* A segment that compaction reads is damaged. What is in memory is whole,
+     * and what lies there is written again. Or that could not be done (`ends`):
+     * then the journal is not shortened any more. */
+    void (*damaged)(struct ledger *l, const char *text, bool ends);
     /* Once, perhaps in the middle of a step; no step from here. */
     void (*failed)(struct ledger *l, int rc, const char *text);
 };
@@ -97,7 +98,10 @@ struct ledger {
                            * segment is too much */
         uint32_t pace;    /* bytes read for each that is appended */
         bool on;          /* there is too much */
-        bool damaged;
+        uint32_t bad;     /* segment that cannot be read; 0: none */
+        size_t heal_at;   /* for core_heal */
+        bool healed;      /* something was written since heal_at was 0 */
+        bool damaged;     /* that was no use */
         int64_t unlooked; /* bytes appended since that was looked at */
         int64_t credit;   /* bytes that may be read now */
         uint64_t mark;    /* `written` when there was last not too much */

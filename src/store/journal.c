@@ -851,6 +851,7 @@ static void journal_stats(const struct store *s, struct store_stats *out)
     out->last_segment = j->tail.header.number;
     out->segments = out->last_segment - out->first_segment + 1;
     out->segment_bytes = j->segment_bytes;
+    out->scan_segment = j->scan.number;
     /* Those that are about to go are as good as gone. */
     first = j->trimmed > out->first_segment ? j->trimmed : out->first_segment;
     out->used_bytes =

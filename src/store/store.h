@@ -50,7 +50,8 @@ struct store_stats {
     uint64_t torn_bytes;               /* cut off the tail at replay */
     uint64_t used_bytes; /* from the oldest segment to the last entry */
     uint64_t segment_bytes;
-    uint64_t scanned_bytes; /* by store_scan */
+    uint64_t scanned_bytes; /* by store_scan, ... */
+    uint32_t scan_segment;  /* ... which reads on here */
     uint64_t reads;         /* of single entries, by store_read, ... */
     uint64_t read_bytes;    /* ... and what they were in all */
 };

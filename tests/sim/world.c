@@ -354,9 +354,9 @@ static void on_failed(struct ledger *l, int rc, const char *text)
     trace_note("the store has failed: %d, %s", rc, text);
 }
 
-static void on_damaged(struct ledger *l, const char *text)
+static void on_damaged(struct ledger *l, const char *text, bool ends)
 {
-    (void)l;
+    (void)l, (void)ends;
     violation("compaction found damage: %s", text);
 }
 

@@ -33,6 +33,48 @@ def run_batch(client):
         done += len(jobs)
 
 
+def segments(daemon):
+    return sorted(os.path.join(root, name)
+                  for root, _, names in os.walk(daemon.state)
+                  for name in names if name.endswith(".yj"))
+
+
+def test_what_cannot_be_read_any_more_is_written_from_memory(start):
+    daemon = start({"journal.segment-size": "1M",
+                    "limits.payload-max": "64K",
+                    "limits.result-max": "64K"})
+    with daemon.client() as client:
+        group = client.execute_command("GROUP", "OPEN", "DETACHED")
+        old = [client.execute_command("SUBMIT", "old", "y%d" % n,
+                                      "GROUP", group) for n in range(300)]
+        last = fails_and_waits(client, "d" * 8000)
+        [oldest] = segments(daemon)
+        with open(oldest, "r+b") as file:
+            file.seek(4096 + 10000)
+            file.write(b"damage")
+        for _ in range(ROUNDS):
+            run_batch(client)
+        until(lambda: oldest not in segments(daemon), "it goes", 30)
+        said = [line for line in daemon.log().splitlines()
+                if "is damaged" in line]
+        assert len(said) == 1 and oldest in said[0], said
+        for _ in range(10):
+            run_batch(client)
+        info = client.info()
+        assert info["store_used_bytes"] <= (2 * info["store_live_bytes"]
+                                            + 2 * SEGMENT + SEGMENT // 4)
+    daemon.kill()
+    daemon.start()
+    with daemon.client() as client:
+        state = pairs(client.execute_command("STATUS", last))
+        assert (state["state"], state["errors"]) == ("delayed", 1)
+        jobs = client.execute_command("FETCH", len(old) + 1, 0, "old")
+        assert [job[1].split(".")[0] for job in jobs] == old
+        assert [job[3] for job in jobs] == ["y%d" % n for n in range(300)]
+        state = pairs(client.execute_command("GROUP", "INFO", group))
+        assert (state["members"], state["running"]) == (300, 300)
+
+
 def fails_and_waits(client, detail):
     """A job with an error that will be run again some day."""
     job = client.execute_command("SUBMIT", "errors", "z", "RETRY", 9,

@@ -265,6 +265,30 @@ static inline void daemon_compact(struct daemon *d)
     ck_assert_int_le(live, bytes + bytes / 4 + 64);
 }
 
+/* As if nothing of it could be read. */
+static inline void daemon_heal(struct daemon *d)
+{
+    struct core_event tick = {.kind = EVENT_TICK};
+    uint64_t before = core_digest(d->core);
+    enum core_compacted done = CORE_COMPACT_MORE;
+    size_t at = 0;
+
+    daemon_next_segment(d);
+    daemon_one(d, &tick);
+    while (done == CORE_COMPACT_MORE) {
+        core_effects_reset(&d->effects);
+        done = core_heal(d->core, d->segment - 1, &at, &d->effects);
+        core_check(d->core);
+        daemon_keep(d);
+    }
+    ck_assert_uint_eq(core_digest(d->core), before);
+    for (int ticks = 0; core_next_ms(d->core) <= d->now; ticks++) {
+        ck_assert_int_lt(ticks, 10000);
+        daemon_one(d, &tick);
+    }
+    ck_assert_uint_eq(core_oldest_segment(d->core), d->segment);
+}
+
 static inline void daemon_left(void *arg, const struct core_left *left)
 {
     ck_assert_uint_gt(left->len, 0);
@@ -383,6 +407,8 @@ static inline void daemon_free(struct daemon *d)
     daemon_crash(d);
     daemon_damage(d);
     daemon_compact(d);
+    daemon_crash(d);
+    daemon_heal(d);
     daemon_crash(d);
     core_free(d->core);
     core_effects_clear(&d->effects);
