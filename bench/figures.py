@@ -4,7 +4,7 @@
 from drivers import cycle_rate, ping_rate, runner_rate, spawn_rate, submit_rate
 from drivers import xargs_rate
 from group import big_group
-from queued import bytes_and_recovery
+from queued import bytes_and_recovery, short_of_memory
 from servers import Beanstalkd, PAYLOAD, Redis, Yoked
 from soak import disk_sync, soak, submit_to_fetch
 
@@ -133,6 +133,11 @@ def queues(jobs, word, recovery, **how):
          "redis RDB": bytes_and_recovery(redis_volatile, jobs),
          "beanstalkd": bytes_and_recovery(UNSYNCED, jobs)},
         parts=titles, **how)
+    yield Figure(
+        word, None, None, {"yoke": short_of_memory(jobs, 104)},
+        parts=[("... when its payload is on the disk", "bytes", "<= 96 bytes"),
+               ("... the share of those", "%", None),
+               ("... recovery then", "s", recovery)], **how)
 
 
 def soaks(n, minutes):

@@ -4,7 +4,7 @@
 import time
 
 from drivers import cycle, redis_benchmark
-from servers import Failure, Redis
+from servers import Failure, Redis, Yoked
 
 
 def fill(server, jobs):
@@ -14,6 +14,19 @@ def fill(server, jobs):
         cycle(server, jobs, 4, 0, 256, 1)
     if server.held() < jobs:
         raise Failure(server.name + " does not hold what it took")
+
+
+def restart(server, jobs):
+    """Kills it; the seconds from the start to the first request that it
+    serves."""
+    server.kill()
+    began = time.monotonic()
+    server.start()
+    held = server.ready()
+    seconds = time.monotonic() - began
+    if held < jobs:
+        raise Failure(server.name + " lost jobs")
+    return seconds
 
 
 def bytes_and_recovery(make, jobs):
@@ -27,12 +40,20 @@ def bytes_and_recovery(make, jobs):
             size = (server.rss() - idle) / server.held()
             if isinstance(server, Redis) and not server.aof:
                 server.save()
-            server.kill()
-            began = time.monotonic()
-            server.start()
-            held = server.ready()
-            seconds = time.monotonic() - began
-            if held < jobs:
-                raise Failure(server.name + " lost jobs")
-            return size, seconds
+            return size, restart(server, jobs)
+    return turn
+
+
+def short_of_memory(jobs, memory_each):
+    """The same where memory-max lets go nearly all payloads: the bytes of a job
+    without what is left of them, the share that is on the disk."""
+    def turn():
+        with Yoked(limits__memory_max=str(jobs * memory_each)) as server:
+            idle = server.rss()
+            fill(server, jobs)
+            now = server.figures()
+            left = now["payload_bytes"] - now["payload_unloaded_bytes"]
+            size = (server.rss() - idle - left) / jobs
+            gone = 100 * now["jobs_unloaded"] / jobs
+            return size, gone, restart(server, jobs)
     return turn
