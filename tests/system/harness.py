@@ -90,6 +90,8 @@ def sanitized():
 class Daemon:
     """A yoked of its own, on a Unix socket and a free port of 127.0.0.1."""
 
+    program = YOKED
+
     def __init__(self, directory, options=None, config="", runner=False):
         self.dir = str(directory)
         self.socket = os.path.join(self.dir, "yoked.sock")
@@ -98,6 +100,7 @@ class Daemon:
         self.config_path = os.path.join(self.dir, "yoked.ini")
         self.process = None
         self.password = None
+        self.more = {}  # for its environment
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -119,7 +122,7 @@ class Daemon:
             file.write(config)
 
     def command(self, *more):
-        command = [YOKED, "-c", self.config_path]
+        command = [self.program, "-c", self.config_path]
         for name, value in self.options.items():
             command += ["-o", "%s=%s" % (name, value)]
         return command + list(more)
@@ -128,7 +131,7 @@ class Daemon:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, cwd=self.dir)
+                stderr=log, cwd=self.dir, env={**os.environ, **self.more})
         return self
 
     def start(self):

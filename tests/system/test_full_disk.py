@@ -306,6 +306,30 @@ def test_a_read_only_directory_is_refused_at_start(start, small_disk):
     assert small_disk in words and "Read-only" in words, words
 
 
+def test_a_directory_of_another_user_is_refused(start):
+    daemon = start()
+    assert daemon.stop() == 0
+    journal = os.path.join(daemon.state, "journal")
+    os.chown(journal, 12345, 12345)
+    plain = daemon.command()
+    # Root that is nobody special to files.
+    daemon.command = lambda: [
+        "setpriv", "--bounding-set=-dac_override,-dac_read_search"] + plain
+    words = refused(daemon)
+    assert journal in words and "Permission denied" in words, words
+
+
+def test_a_journal_of_a_newer_version_is_refused(start):
+    daemon = start()
+    assert daemon.stop() == 0
+    path = os.path.join(daemon.state, "journal", "0000000001.yj")
+    with open(path, "r+b") as file:
+        file.seek(8)
+        file.write(b"\7\0\0\0")
+    words = refused(daemon)
+    assert path + ": " in words and "by a newer yoked" in words, words
+
+
 def test_a_second_daemon_on_the_same_directory_is_refused(start, directory):
     daemon = start()
     other = dict(daemon.options)
@@ -317,7 +341,8 @@ def test_a_second_daemon_on_the_same_directory_is_refused(start, directory):
             for word in ("-o", "%s=%s" % (name, value))],
         capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL)
     assert done.returncode == 1
-    assert daemon.state in done.stderr, done.stderr
+    assert (daemon.state + "/journal/lock: in use by another process"
+            in done.stderr), done.stderr
     with daemon.client() as client:
         assert client.ping()
 
