@@ -3,11 +3,10 @@
  * planted - is the simulation worth anything?
  *
  * Linked with a core and a ledger that have known bugs in them (base/plant.h).
- * Each bug in
- * turn goes through the fixed seeds of the ordinary tests and has to be found
- * there; with none in force nothing may be found. Each seed is run twice, the
- * second time with other hashes: all answers and records must be the same
- * bytes.
+ * Each bug in turn goes through the fixed seeds of the ordinary tests and has
+ * to be found there; with none in force nothing may be found. Then, and for the
+ * bug that makes hashes matter, each seed is run twice, the second time with
+ * other hashes: all answers and records must be the same bytes.
  *
  *     planted             all of them, and a table
  *     planted BUG SEED    one run, with its trace
@@ -59,7 +58,12 @@ static void on_abort(int signal)
     _exit(FOUND_BY_ASSERTION);
 }
 
-static void run_twice(uint64_t seed)
+static bool hashes_may_matter(void)
+{
+    return plant_now == PLANT_NONE || plant_now == PLANT_HASH_ORDER;
+}
+
+static void try_seed(uint64_t seed)
 {
     struct itimerval limit = {.it_value = {.tv_sec = SEED_S}};
     uint64_t answers;
@@ -68,6 +72,8 @@ static void run_twice(uint64_t seed)
     seed_now = seed;
     plant_salt = 0;
     answers = run_seed(seed, RUN_STEPS).answers;
+    if (!hashes_may_matter())
+        return;
     plant_salt = SALT;
     if (run_seed(seed, RUN_STEPS).answers != answers)
         violation("with other hashes the same seed has other answers");
@@ -80,7 +86,7 @@ static void try_seeds(enum plant plant, uint64_t first, uint64_t last)
     (void)sigaction(SIGABRT, &action, NULL);
     plant_now = plant;
     for (uint64_t seed = first; seed <= last; seed++)
-        run_twice(seed);
+        try_seed(seed);
     _exit(FOUND_NOTHING);
 }
 
