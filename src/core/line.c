@@ -664,9 +664,21 @@ static void offer(struct line *line)
         list_push_back(&line->queue->offers, &line->offer);
 }
 
+/* Whose turn it is there has no payload: he comes by with it. */
+static void pass_by(struct limiter *l, const struct queue *q)
+{
+    list_foreach (it, &l->lines) {
+        struct line *line = list_entry(it, struct line, of_limiter);
+
+        if (line->queue == q)
+            line->shut = UINT32_MAX;
+    }
+}
+
 void limiter_serve(struct core *c, struct limiter *l)
 {
     struct line *line;
+    struct queue *q;
     int64_t until;
 
     /* A step that ends in the middle goes on there: from the beginning it might
@@ -690,10 +702,11 @@ void limiter_serve(struct core *c, struct limiter *l)
         offer(line);
         c->serving = l;
         c->serving_until = until;
-        queue_hand_out(c, line->queue);
+        q = line->queue;
+        queue_hand_out(c, q); /* and perhaps nobody is in that line any more */
         c->serving = NULL;
-        if (UNLIKELY(line->queue->stuck)) /* it comes by with the payload */
-            line->shut = UINT32_MAX;
+        if (UNLIKELY(q->stuck))
+            pass_by(l, q);
     }
     list_remove(&l->wake);
     /* Whom the worker has left is looked at when there is another one. */
