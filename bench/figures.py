@@ -48,25 +48,31 @@ def beanstalkd(*sync):
 UNSYNCED, SYNCED = beanstalkd("-F"), beanstalkd("-f0")
 
 
+def rate(word, title, sides, wanted=None):
+    return Figure(word, None, None, sides,
+                  parts=[(title, "/s", wanted),
+                         ("... processor time of one", "us", None)])
+
+
 def submits(n):
-    yield Figure(
-        "durable", "durable submit, -c 50 -P 32", "/s",
+    yield rate(
+        "durable", "durable submit, -c 50 -P 32",
         {"yoke": submit_rate(durable(), n(MILLION), 32),
          "redis": submit_rate(redis_always, n(MILLION), 32),
          "its own PING": ping_rate(durable(), n(2 * MILLION), 32)},
         {"redis": ">= 2", "its own PING": ">= 0.5"})
-    yield Figure(
-        "durable", "durable submit, -c 4 -P 64", "/s",
+    yield rate(
+        "durable", "durable submit, -c 4 -P 64",
         {"yoke": submit_rate(durable(), n(MILLION), 64, 4),
          "redis": submit_rate(redis_always, n(MILLION // 2), 64, 4)},
         {"redis": ">= 3"})
-    yield Figure(
-        "durable", "durable submit, -c 50 -P 1", "/s",
+    yield rate(
+        "durable", "durable submit, -c 50 -P 1",
         {"yoke": submit_rate(durable(), n(150000), 1),
          "redis": submit_rate(redis_always, n(150000), 1)},
         {"redis": ">= 1"})
-    yield Figure(
-        "volatile", "non-durable submit, -c 50 -P 32", "/s",
+    yield rate(
+        "volatile", "non-durable submit, -c 50 -P 32",
         {"yoke": submit_rate(volatile, n(2 * MILLION), 32),
          "redis": submit_rate(redis_volatile, n(2 * MILLION), 32)},
         {"redis": ">= 1.2"})
@@ -74,8 +80,8 @@ def submits(n):
 
 def pings(n):
     for depth, requests in (32, 4 * MILLION), (1, 150000):
-        yield Figure(
-            "ping", "PING, -c 50 -P %d" % depth, "/s",
+        yield rate(
+            "ping", "PING, -c 50 -P %d" % depth,
             {"yoke": ping_rate(volatile, n(requests), depth),
              "redis": ping_rate(redis_volatile, n(requests), depth)})
 

@@ -76,6 +76,13 @@ class Server:
                     return int(line.split()[1]) * 1024
         raise Failure("no VmRSS of " + self.name)
 
+    def cpu_us(self):
+        """Processor time of all its threads so far."""
+        with open("/proc/%d/stat" % self.process.pid) as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+        return ticks * 1000000 / os.sysconf("SC_CLK_TCK")
+
     def ready(self):
         """Waits until it serves; the number of jobs that it has then."""
         began = time.monotonic()
