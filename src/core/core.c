@@ -1048,10 +1048,14 @@ static bool heal_job(struct core *c, struct job *j, uint32_t segment,
 {
     if (j->segment > segment)
         return true;
+    /* It has failed, and cannot be run again: so it is not dead any more. */
+    if (j->state == JOB_FINISHED && payload_is_lost(j))
+        core_record(c, &(struct record){.type = RECORD_CLEAR,
+                                        .at_ms = c->now_ms,
+                                        .id = j->node.hash});
     if (payload_is_here(j))
         return image_write(c, false, j->node.hash, segment, (struct str){0});
-    if (!payload_is_lost(j))
-        c->heal_waits = true;
+    c->heal_waits = true; /* for it, or for the end of its attempt */
     (void)payload_ask(c, j, asked);
     return true;
 }

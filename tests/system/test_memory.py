@@ -141,7 +141,7 @@ def test_the_dead_are_retried_with_theirs(small):
 def damage(daemon, number):
     """One wrong byte in the payload, in each segment that has it."""
     wanted = payload(number).encode()
-    found = 0
+    found = []
     for name in glob.glob(os.path.join(daemon.state, "**", "*.yj"),
                           recursive=True):
         with open(name, "r+b") as segment:
@@ -149,8 +149,9 @@ def damage(daemon, number):
             if at >= 0:
                 segment.seek(at + SIZE // 2)
                 segment.write(b"#")
-                found += 1
+                found.append(name)
     assert found
+    return found
 
 
 def test_a_damaged_one_fails_its_job_alone_and_says_where(small):
@@ -170,6 +171,27 @@ def test_a_damaged_one_fails_its_job_alone_and_says_where(small):
         assert ".yj: offset " in error["message"]
         with pytest.raises(redis.ResponseError, match="damaged"):
             client.execute_command("RETRY", ids[1000])
+
+
+def test_the_others_of_a_damaged_segment_are_written_again(small):
+    """From memory, or read one by one where they lie."""
+    with small.client() as client:
+        ids = submit(client, "q", 0, 3000)
+        [bad] = damage(small, 2000)
+        at = 0
+        while os.path.exists(bad):
+            assert at < 60000
+            submit(client, "short", at, 300, "KEEP", 0)
+            work_off(client, "short", 300, at, 100)
+            at += 300
+        outcome = pairs(client.execute_command("RESULT", ids[2000]))
+        [error] = [pairs(e) for e in outcome["errors"]]
+        assert (outcome["outcome"], error["class"]) == ("failed", "damaged")
+    small.kill()
+    small.start()
+    with small.client() as client:
+        work_off(client, "q", 2000, 0, 50)
+        work_off(client, "q", 999, 2001, 50)
 
 
 def test_oom_is_what_does_not_fit_without_payloads(small):
