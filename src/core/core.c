@@ -709,6 +709,7 @@ int core_salvage(struct core *c, const void *entry, size_t len,
     }
     forget_due(c);
     retain_in_replay(c);
+    payload_evict(c);
     return 0;
 }
 

@@ -89,6 +89,22 @@ def test_after_a_kill_they_are_there_and_in_order(small):
         work_off(client, "q", JOBS // 2, JOBS // 2, 100)
 
 
+def test_a_restart_keeps_to_memory_max_with_small_ones(small):
+    """What was let in first has its payload, and must give it up again."""
+    with small.client() as client:
+        for _ in range(30):
+            pipe = client.pipeline(transaction=False)
+            for number in range(1000):
+                pipe.execute_command("SUBMIT", "q", "%0100d" % number)
+            pipe.execute()
+    small.kill()
+    small.start()
+    with small.client() as client:
+        assert client.info()["used_memory"] < 4 << 20
+        [job] = client.execute_command("FETCH", 1, 0, "q")
+        assert job[3] == "%0100d" % 0
+
+
 def test_they_come_while_their_segments_are_compacted(small):
     with small.client() as client:
         submit(client, "q", 0, 2000, "KEEP", 0)
