@@ -144,6 +144,8 @@ static void name_all(struct backup *b, const char *dir)
 {
     size_t len = strlen(dir);
 
+    if (len == 0)
+        give_up(b, "its directory needs a name");
     while (len > 1 && dir[len - 1] == '/')
         len--;
     b->dir = text_copyn(dir, len);

@@ -401,6 +401,7 @@ def test_where_nothing_can_be_written_is_told(start, directory):
     refused(daemon, target, target + ".part: No such file or directory")
     refused(daemon, "/proc/backup",
             "/proc/backup.part: No such file or directory")
+    refused(daemon, "", "its directory needs a name")
     done = daemon.yoke("backup")
     assert done.returncode == 2
     daemon.options["journal.store"] = "memory"
