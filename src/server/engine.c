@@ -738,7 +738,7 @@ static bool wait_for_more(struct engine *e)
             return false;
         }
         e->wait_us = e->turn_us;
-        e->missing = missing;
+        e->missing = (uint32_t)missing;
         return true;
     }
     if (missing > 0 && e->turn_us - e->wait_us < sync_us)

@@ -61,8 +61,8 @@ struct engine {
     int64_t turn_us;   /* monotonic, when this turn began */
     int64_t commit_us; /* likewise, of the turn whose commit is under way; 0 */
     int64_t wait_us;   /* likewise, since which a commit waits for more; 0 */
-    size_t missing;    /* those for whom it waits, at first */
-    unsigned in_vain;  /* so many commits are not to wait */
+    uint32_t missing;  /* those for whom it waits, at first */
+    uint32_t in_vain;  /* so many commits are not to wait */
     int64_t tick_ms;   /* what tick_timer is set for */
     uint64_t turns;
     bool room_again; /* after a full disk, and nobody was told yet */
