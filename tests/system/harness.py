@@ -78,6 +78,14 @@ def rss(pid):
         return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1)) * 1024
 
 
+def traced(environment=os.environ):
+    """The environment of what strace runs: nobody else can look for leaks in
+    it then, and would end it as if it had failed."""
+    options = environment.get("ASAN_OPTIONS")
+    return dict(environment, ASAN_OPTIONS=":".join(
+        filter(None, [options, "detect_leaks=0"])))
+
+
 def sanitized():
     """Whether the daemon carries AddressSanitizer: its memory is no measure."""
     with open(YOKED, "rb") as program:

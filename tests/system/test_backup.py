@@ -13,7 +13,7 @@ import time
 import pytest
 import redis
 
-from harness import YOKE, YOKED, Daemon, hang_up, pairs, until
+from harness import YOKE, YOKED, Daemon, hang_up, pairs, traced, until
 
 SMALL = {"journal.segment-size": "1M", "limits.payload-max": "256K",
          "limits.result-max": "256K", "queue.max-jobs": "100000"}
@@ -433,13 +433,13 @@ def test_a_full_target_leaves_nothing_behind(start, directory):
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-def killed(call, when, *command, **options):
-    """Runs it; -9: it was killed at that occurrence of that system call."""
+def killed(call, when, *command, env=os.environ):
+    """Runs it; not 0: it was killed at that occurrence of that system call."""
     return subprocess.run(
         ["strace", "-qq", "-o", "/dev/null", "-e", "trace=" + call,
          "-e", "inject=%s:signal=SIGKILL:when=%d" % (call, when)] +
         list(command), stdin=subprocess.DEVNULL, capture_output=True,
-        timeout=120, **options).returncode
+        timeout=120, env=traced(env)).returncode
 
 
 strace = pytest.mark.skipif(not shutil.which("strace"),
