@@ -63,6 +63,8 @@
     X(MADE_UP, "a job goes with the segment of its group")                     \
     X(SLICE_FORGOTTEN,                                                         \
       "a request between two slices ends the cancel of a group")               \
+    X(NARROW_TAKES, "a job is accepted although room is narrow")               \
+    X(NARROW_STOPS, "nothing starts although room is only narrow")             \
     X(FULL_STARTS, "jobs start although the disk is full")
 
 enum plant {

@@ -378,7 +378,8 @@ struct core_event {
          * next one (frames of the store's included, CORE_ENTRY_BYTES each).
          * Beyond that a step may go by what follows from one event. */
         struct {
-            bool on;
+            bool narrow;  /* nothing new is taken in; so while it is on */
+            bool on;      /* nothing starts either */
             bool bounded; /* by disk-max, and not by the disk */
             int64_t room;
             int64_t spared; /* of it, for what is not compaction */

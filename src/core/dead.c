@@ -70,7 +70,7 @@ static const char *refusal(const struct core *c, const struct job *j,
     if (c->draining)
         return "the daemon is shutting down";
     *code = CORE_ERR_DISKFULL;
-    if (c->disk_full)
+    if (c->disk_narrow)
         return full_text(c);
     *code = CORE_ERR_OOM;
     if (c->memory + (int64_t)j->payload_len > c->limits.memory_max)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * full - what goes on while the disk is full: nothing new, and what frees room
- * as long as the reserve lasts.
+ * as long as the reserve lasts. Before that it is narrow: nothing new is taken
+ * in, but what waits starts and ends, for that makes room.
  *
  * The table of events says which is which. What happens by itself (timers,
  * slices) ends something, and waits when the reserve is used up: core_work.
@@ -30,16 +31,20 @@ const char *full_text(const struct core *c)
  * way round. */
 void full_set(struct core *c, const struct core_event *ev)
 {
-    bool on = ev->u.full.on;
+    bool on = ev->u.full.on, may = c->disk_narrow && !ev->u.full.narrow && !on;
+    bool changed = c->disk_full != on;
 
     c->disk_full = on;
+    c->disk_narrow = on || ev->u.full.narrow;
     c->disk_bounded = ev->u.full.bounded;
     c->room = ev->u.full.room;
     c->spared = ev->u.full.spared;
     if (!c->started)
         return;
-    if (!on)
+    if (may)
         ask_anew(c);
+    if (!changed)
+        return;
     list_foreach (it, &c->queues) {
         struct queue *q = list_entry(it, struct queue, link);
 
@@ -52,7 +57,7 @@ void full_set(struct core *c, const struct core_event *ev)
 
 bool core_may_grow(struct core *c, struct client_id client)
 {
-    if (LIKELY(!c->disk_full))
+    if (LIKELY(!c->disk_narrow) || (PLANTED(NARROW_TAKES) && !c->disk_full))
         return true;
     reply_error(c, client, CORE_ERR_DISKFULL, "%s", full_text(c));
     return false;

@@ -450,7 +450,9 @@ struct core {
     struct slabs slabs; /* of jobs, what they have, and payloads */
     uint64_t next_id;
     bool started, disk_full, draining;
-    bool disk_bounded; /* volatile: while it is full: by disk-max */
+    bool disk_narrow;  /* volatile: nothing new is taken in; so while it is
+                        * full */
+    bool disk_bounded; /* volatile: ... by disk-max */
     int64_t room;   /* volatile: that can be recorded while the disk is full */
     int64_t spared; /* volatile: of it, for what is not an image */
     bool dropped;   /* the replay has dropped numbers of some session */

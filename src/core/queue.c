@@ -346,7 +346,8 @@ struct job *queue_next(struct core *c, struct queue *q)
 
     q->stuck = false;
     if (q->paused || c->draining || UNLIKELY(drain_stops(q)) ||
-        (UNLIKELY(c->disk_full) && !PLANTED(FULL_STARTS)))
+        (UNLIKELY(c->disk_full) && !PLANTED(FULL_STARTS)) ||
+        (PLANTED(NARROW_STOPS) && c->disk_narrow))
         return NULL;
     while ((j = first_job(c, q))) {
         struct group *full = NULL;

@@ -529,7 +529,7 @@ void worker_fetch(struct core *c, const struct core_event *ev)
     for (size_t i = 0; i < ev->u.fetch.nqueues; i++) {
         struct str name = ev->u.fetch.queues[i];
 
-        if (c->disk_full && queue_name_ok(name) && !queue_find(c, name))
+        if (c->disk_narrow && queue_name_ok(name) && !queue_find(c, name))
             continue;
         queues[n] = queue_get(c, ev->client, name);
         if (!queues[n++])

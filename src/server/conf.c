@@ -517,13 +517,13 @@ static void check_together(const struct conf *c, const char *name,
                    "entry; expected at least [limits] payload-max and "
                    "result-max and 512K\n",
                    name, (long long)c->segment_size);
-    /* The one that is written, a spare, and two to compact. */
-    if (c->disk_max != CORE_NONE && c->disk_max < 4 * c->segment_size)
+    /* The one that is written, two spares, and two to compact. */
+    if (c->disk_max != CORE_NONE && c->disk_max < 5 * c->segment_size)
         buf_printf(errors,
-                   "%s: [journal] disk-max: '%lld' is not enough for four "
+                   "%s: [journal] disk-max: '%lld' is not enough for five "
                    "segments; expected at least %lld\n",
                    name, (long long)c->disk_max,
-                   (long long)(4 * c->segment_size));
+                   (long long)(5 * c->segment_size));
     if (l->queue_defaults.keep_ms > l->keep_max_ms)
         buf_printf(errors,
                    "%s: [queue] keep: '%lld' is not within [limits] keep-max; "

@@ -115,9 +115,9 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
       CONF_M, CONF_G, RESTART,                                                 \
       "Size of one file of the journal.")                                      \
     X("journal", "disk-max", disk_max, SIZE_OR, "none",                        \
-      4 * CONF_M, 1024 * CONF_T, RELOAD,                                       \
+      5 * CONF_M, 1024 * CONF_T, RELOAD,                                       \
       "Most bytes of all its files; then it is as if the disk were full; "     \
-      "none: no bound. At least four times segment-size.")                     \
+      "none: no bound. At least five times segment-size.")                     \
     X("journal", "backup-idle", backup_idle_ms, TIME, "5m",                    \
       CONF_S, CONF_D, RELOAD,                                                  \
       "A backup whose client is silent for so long is broken off.")            \

@@ -379,15 +379,16 @@ static void on_cut(struct ledger *l, struct client_id client)
         client_cut(&c->client);
 }
 
-static void on_full(struct ledger *l, bool full)
+static void on_full(struct ledger *l)
 {
     struct engine *e = engine_of_ledger(l);
 
-    e->room_again = !full;
-    if (full)
-        log_warn("%s: nothing new is accepted or started",
+    e->room_again = !l->store->narrow;
+    if (l->store->narrow)
+        log_warn("%s: nothing new is accepted%s",
                  l->store->bounded ? "the journal has reached disk-max"
-                                   : "the disk is full");
+                                   : "the disk is full",
+                 l->store->full ? " or started" : "");
     else
         log_info("the journal has room again");
 }

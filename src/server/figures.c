@@ -130,6 +130,7 @@ static void info_persistence(struct info *i)
         info_loading(i, &stats);
     line(i, "store_appended", (int64_t)s->appended);
     line(i, "store_durable", (int64_t)s->durable);
+    line(i, "store_narrow", s->narrow);
     line(i, "store_full", s->full);
     line(i, "store_room", s->full ? (int64_t)s->room : -1);
     line(i, "store_held", s->held);
@@ -138,7 +139,7 @@ static void info_persistence(struct info *i)
     line(i, "store_disk_bytes", (int64_t)stats.disk_bytes);
     line(i, "store_disk_max",
          stats.disk_max ? (int64_t)stats.disk_max : CORE_NONE);
-    line(i, "store_bounded", s->full && s->bounded);
+    line(i, "store_bounded", s->narrow && s->bounded);
     line(i, "store_segments", stats.segments);
     line(i, "store_pinned_segments", stats.pinned);
     line(i, "backups", (int64_t)i->engine->backups.count);

@@ -106,6 +106,9 @@ static void look(struct ledger *l)
     over = s.first_segment < s.last_segment &&
            (int64_t)s.used_bytes >
                live / 100 * k->percent + (int64_t)s.segment_bytes;
+    /* Where room is short whatever is dead is too much. */
+    over = over || (l->store->narrow && s.first_segment < s.last_segment &&
+                    (int64_t)s.used_bytes > live + (int64_t)s.segment_bytes);
     k->rest -= k->unlooked;
     k->unlooked = 0;
     k->spared = (int64_t)s.segment_bytes / 16;
@@ -119,9 +122,10 @@ static void look(struct ledger *l)
     }
     /* Else it would be used up for nothing. If it has, a whole segment comes
      * free for a part of one, however long the journal is. */
-    k->worth =
-        l->store->full && s.first_segment < s.last_segment &&
-        core_oldest_bytes(l->core) <= (int64_t)l->store->room - k->spared;
+    k->worth = l->store->narrow && s.first_segment < s.last_segment &&
+               core_oldest_bytes(l->core) <=
+                   (l->store->full ? (int64_t)l->store->room - k->spared
+                                   : (int64_t)s.segment_bytes / 2);
     k->on = !k->damaged && ((over && k->rest <= 0) || k->worth);
     if (!k->on)
         k->credit = 0;
@@ -212,15 +216,17 @@ static void tell_full(struct ledger *l)
     struct core_event ev;
 
     l->room = s->room;
-    if (l->full == s->full &&
-        (!s->full || (s->room <= before && l->bounded == s->bounded)))
+    if (l->narrow == s->narrow && l->full == s->full &&
+        (!s->narrow || (s->room <= before && l->bounded == s->bounded)))
         return;
-    if (l->full != s->full)
-        l->hooks->full(l, s->full);
+    if (l->narrow != s->narrow || l->full != s->full)
+        l->hooks->full(l);
     look(l); /* what is spared, and whether that can change it */
+    l->narrow = s->narrow;
     l->full = s->full;
     l->bounded = s->bounded;
     ev = news(l, EVENT_DISK_FULL);
+    ev.u.full.narrow = s->narrow;
     ev.u.full.on = s->full;
     ev.u.full.bounded = s->bounded;
     ev.u.full.room = (int64_t)s->room;
@@ -282,7 +288,8 @@ void ledger_tick(struct ledger *l)
     check_store(l);
     take_loads(l);
     /* Who waits for room need not ask whether there is. */
-    if (UNLIKELY(l->full != l->store->full) && !l->status)
+    if (UNLIKELY(l->narrow != l->store->narrow || l->full != l->store->full) &&
+        !l->status)
         tell_news(l, l->watched);
 }
 
@@ -299,7 +306,7 @@ void ledger_step(struct ledger *l, struct core_event *ev)
     const struct store *s = l->store;
     int64_t watched = l->hooks->watched(l);
 
-    if (UNLIKELY(l->segment != s->segment || l->full || s->full ||
+    if (UNLIKELY(l->segment != s->segment || l->narrow || s->narrow ||
                  l->watched != watched))
         tell_news(l, watched);
     step(l, ev);

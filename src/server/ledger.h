@@ -64,8 +64,9 @@ struct ledger_hooks {
     uint64_t (*output_end)(const struct ledger_reader *r);
     /* What lies before `end` may be seen. May step. */
     void (*release)(struct ledger_reader *r, uint64_t end);
-    /* The disk is full, or has room again; the core is told next. No step. */
-    void (*full)(struct ledger *l, bool full);
+    /* The store is narrow or full, or is so no more; the core is told next. No
+     * step. */
+    void (*full)(struct ledger *l);
     /* A segment that compaction reads is damaged. What is in memory is whole,
      * and what lies there is written again. Or that could not be done (`ends`):
      * then the journal is not shortened any more. */
@@ -84,14 +85,14 @@ struct ledger {
     uint64_t replayed; /* entries */
 
     struct list touched, flight;
-    uint64_t flight_pos;   /* where the commit under way ends */
-    uint64_t trim_pos;     /* when that is durable ... */
-    uint32_t trim_segment; /* ... this may be trimmed; 0: nothing */
-    uint32_t segment;      /* as the core knows it */
-    bool full, bounded;    /* likewise */
-    uint64_t room;         /* of the full disk, when that was last looked at */
-    int64_t watched;       /* likewise */
-    bool stepping;         /* the core or its effects are in use */
+    uint64_t flight_pos;        /* where the commit under way ends */
+    uint64_t trim_pos;          /* when that is durable ... */
+    uint32_t trim_segment;      /* ... this may be trimmed; 0: nothing */
+    uint32_t segment;           /* as the core knows it */
+    bool narrow, full, bounded; /* likewise */
+    uint64_t room;   /* of the full disk, when that was last looked at */
+    int64_t watched; /* likewise */
+    bool stepping;   /* the core or its effects are in use */
 
     struct ledger_compaction {
         uint32_t percent; /* of what is live: more than this and a

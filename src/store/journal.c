@@ -123,7 +123,8 @@ struct journal {
     struct store_place end; /* entries before it are in the files */
     struct buf unwritten;   /* asked for, and not before it: struct
                              * store_place, in the order of asking */
-    bool starved;           /* no spare, and none can be made */
+    bool narrow;            /* as in keeper_state, ... */
+    bool starved;           /* ... likewise */
     uint64_t sync_us_mean;  /* moving */
     int error;
     char text[STORE_TEXT_MAX];
@@ -383,6 +384,7 @@ static void update_full(struct journal *j)
     j->base.held = buf_size(&j->held) > 0;
     j->base.full =
         j->base.held || (j->starved && j->tail.end > j->segment_bytes / 2);
+    j->base.narrow = j->base.full || j->narrow;
     j->base.room =
         j->base.held || end > j->segment_bytes ? 0 : j->segment_bytes - end;
 }
@@ -437,12 +439,13 @@ static void ask_keeper(struct journal *j)
     keeper_get_state(&j->keeper, &k, text);
     if (k.error)
         set_error(j, k.error, text);
+    j->narrow = k.narrow;
     j->starved = k.starved;
     j->base.bounded = k.bounded;
     j->stats.first_segment = k.first;
     j->stats.disk_bytes = k.disk_bytes;
     reader_get_stats(&j->reader, &j->stats.reads, &j->stats.read_bytes);
-    if (UNLIKELY(k.starved && j->base.pinned < j->trimmed))
+    if (UNLIKELY(k.narrow && j->base.pinned < j->trimmed))
         journal_pin(&j->base, STORE_UNPINNED);
     update_full(j);
 }
@@ -644,7 +647,7 @@ static int journal_append(struct store *s, const void *data, size_t len,
     *pos = ++s->appended;
     j->stats.entries++;
     j->stats.bytes += size;
-    if (UNLIKELY(j->starved)) {
+    if (UNLIKELY(j->narrow)) {
         update_full(j);
         update_busy(j);
     }

@@ -86,7 +86,8 @@ static int remove_spare(struct keeper *k, uint32_t number)
 
 static void make_spare(struct keeper *k)
 {
-    uint32_t old = k->old, number = old ? old : ++k->numbers;
+    uint32_t old = k->nolds > 0 ? k->olds[--k->nolds] : 0;
+    uint32_t number = old ? old : ++k->numbers;
     uint64_t max = k->disk_max, disk_bytes = k->state.disk_bytes, before = 0;
     bool beyond;
     int fd = -1, rc;
@@ -103,14 +104,13 @@ static void make_spare(struct keeper *k)
     lock(k);
     if (beyond && old && rc != 0)
         before = 0; /* it stays, and is met again at the next start */
-    k->old = 0;
     k->state.disk_bytes -= before;
-    k->state.starved = beyond || rc != 0;
+    k->failed = beyond || rc != 0;
     k->state.bounded = beyond;
-    if (!k->state.starved) {
+    if (!k->failed) {
         k->state.disk_bytes += k->segment_bytes;
-        k->spare_fd = fd;
-        k->spare = number;
+        k->spares[k->nspares].fd = fd;
+        k->spares[k->nspares++].number = number;
     }
     ASSERT(pthread_cond_broadcast(&k->changed) == 0);
 }
@@ -123,7 +123,8 @@ static void trim_one(struct keeper *k)
     const struct store_io *io = k->dir->io;
     char from[SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX];
     uint32_t number = k->state.first;
-    uint32_t spare = k->old == 0 ? ++k->numbers : 0;
+    bool wanted = k->nspares + k->nolds < KEEPER_SPARES;
+    uint32_t spare = wanted ? ++k->numbers : 0;
     uint64_t size = 0;
     int rc, sync_rc = 0;
 
@@ -146,8 +147,8 @@ static void trim_one(struct keeper *k)
     k->state.first++;
     k->state.disk_bytes -= size;
     if (spare) {
-        k->old = spare;
-        k->state.starved = false;
+        k->olds[k->nolds++] = spare;
+        k->failed = false;
     }
     if (sync_rc != 0) {
         k->state.error = sync_rc;
@@ -156,6 +157,12 @@ static void trim_one(struct keeper *k)
         /* Who waits for a spare waits for this one, too. */
         ASSERT(pthread_cond_broadcast(&k->changed) == 0);
     }
+}
+
+static void note(struct keeper *k)
+{
+    k->state.narrow = k->failed && k->nspares < KEEPER_SPARES;
+    k->state.starved = k->failed && k->nspares == 0;
 }
 
 /* One piece of work; false: there is none. */
@@ -169,11 +176,13 @@ static bool step(struct keeper *k, bool retry)
     if (before.first < k->trim_to) {
         trim_one(k);
         worked = true;
-    } else if (k->spare_fd < 0 && (retry || !before.starved)) {
+    } else if (k->nspares < KEEPER_SPARES && (retry || !k->failed)) {
         make_spare(k);
-        worked = !k->state.starved;
+        worked = !k->failed;
     }
-    if (k->state.error || k->state.starved != before.starved ||
+    note(k);
+    if (k->state.error || k->state.narrow != before.narrow ||
+        k->state.starved != before.starved ||
         k->state.bounded != before.bounded)
         k->changed_fn(k->arg);
     return worked;
@@ -192,7 +201,7 @@ static void *keeper_main(void *arg)
         retry = false;
         if (worked || k->stopping)
             continue;
-        if (k->state.starved && !k->state.error) {
+        if (k->failed && !k->state.error) {
             keeper_after_ms(&due, SPARE_RETRY_MS);
             retry =
                 pthread_cond_timedwait(&k->wake, &k->mutex, &due) == ETIMEDOUT;
@@ -213,8 +222,7 @@ void keeper_init(struct keeper *k, const struct segment_dir *dir,
     *k = (struct keeper){.dir = dir,
                          .segment_bytes = segment_bytes,
                          .changed_fn = changed_fn,
-                         .arg = arg,
-                         .spare_fd = -1};
+                         .arg = arg};
     ASSERT(pthread_mutex_init(&k->mutex, NULL) == 0);
     keeper_init_cond(&k->wake);
     keeper_init_cond(&k->changed);
@@ -230,9 +238,8 @@ void keeper_clear(struct keeper *k)
         ASSERT(pthread_join(k->thread, NULL) == 0);
         k->running = false;
     }
-    if (k->spare_fd >= 0) /* made again at the next start */
-        (void)k->dir->io->close(k->dir->io->arg, k->spare_fd);
-    k->spare_fd = -1;
+    while (k->nspares > 0) /* made again at the next start */
+        (void)k->dir->io->close(k->dir->io->arg, k->spares[--k->nspares].fd);
     (void)pthread_mutex_destroy(&k->mutex); /* nobody holds them */
     (void)pthread_cond_destroy(&k->wake);
     (void)pthread_cond_destroy(&k->changed);
@@ -246,8 +253,8 @@ void keeper_adopt(struct keeper *k, const uint32_t *spares, size_t len,
     for (size_t i = 0; i < len; i++) {
         if (spares[i] > k->numbers)
             k->numbers = spares[i];
-        if (i == 0) {
-            k->old = spares[i];
+        if (k->nolds < KEEPER_SPARES) {
+            k->olds[k->nolds++] = spares[i];
             k->state.disk_bytes +=
                 file_size(k->dir, SEGMENT_NAME_SPARE, spares[i]);
         } else {
@@ -274,17 +281,16 @@ void keeper_work(struct keeper *k, bool retry)
     unlock(k);
 }
 
-static void wait_for_spare(struct keeper *k)
+static void wait_for_spares(struct keeper *k, size_t n)
 {
-    while (k->running && k->spare_fd < 0 && !k->state.starved &&
-           !k->state.error)
+    while (k->running && k->nspares < n && !k->failed && !k->state.error)
         (void)pthread_cond_wait(&k->changed, &k->mutex); /* cannot fail */
 }
 
 void keeper_wait(struct keeper *k)
 {
     lock(k);
-    wait_for_spare(k);
+    wait_for_spares(k, KEEPER_SPARES);
     unlock(k);
 }
 
@@ -294,15 +300,17 @@ int keeper_take(struct keeper *k, int *fd, uint32_t *number)
 
     keeper_work(k, false);
     lock(k);
-    wait_for_spare(k);
+    wait_for_spares(k, 1);
     if (k->state.error) {
         rc = -EIO;
-    } else if (k->spare_fd < 0) {
+    } else if (k->nspares == 0) {
         rc = -ENOSPC;
     } else {
-        *fd = k->spare_fd;
-        *number = k->spare;
-        k->spare_fd = -1;
+        *fd = k->spares[0].fd;
+        *number = k->spares[0].number;
+        k->nspares--;
+        memmove(k->spares, k->spares + 1, k->nspares * sizeof(*k->spares));
+        note(k);
         ASSERT(pthread_cond_signal(&k->wake) == 0);
     }
     unlock(k);

@@ -2,8 +2,9 @@
 /*
  * keeper - sees to it that the journal never waits for room.
  *
- * Keeps one spare ready (a file of the size of a segment, in zeros, synced)
- * and turns segments that nobody needs into spares, or removes them.
+ * Keeps two spares ready (files of the size of a segment, in zeros, synced)
+ * and turns segments that nobody needs into spares, or removes them. With one
+ * of them alone the journal can still be compacted, whatever lives in it.
  *
  * Knows:     spares, the oldest segment, what the files take on the disk.
  * Never:     frames, commits.
@@ -20,9 +21,13 @@
 
 #include "store/segment.h"
 
+#define KEEPER_SPARES 2
+
 struct keeper_state {
-    bool starved;   /* no spare, and the last attempt to make one failed, */
-    bool bounded;   /* because it would be beyond the bound */
+    bool narrow;    /* fewer than there should be, and the last attempt to make
+                     * one failed, ... */
+    bool bounded;   /* ... because it would be beyond the bound; */
+    bool starved;   /* there is none at all */
     uint32_t first; /* oldest segment */
     uint64_t disk_bytes;
     int error; /* final */
@@ -42,9 +47,14 @@ struct keeper {
     pthread_cond_t wake, changed;
     struct keeper_state state;
     char text[STORE_TEXT_MAX]; /* of state.error */
-    int spare_fd;              /* -1: none */
-    uint32_t spare;            /* its number */
-    uint32_t old;     /* number of a used file to make one from; 0: none */
+    struct {
+        int fd;
+        uint32_t number;
+    } spares[KEEPER_SPARES];
+    size_t nspares;
+    uint32_t olds[KEEPER_SPARES]; /* numbers of used files to make some from */
+    size_t nolds;
+    bool failed;      /* the last attempt to make one has */
     uint32_t numbers; /* highest number given to a spare */
     uint32_t trim_to;
     uint64_t disk_max; /* 0: no bound */
@@ -57,8 +67,8 @@ void keeper_init(struct keeper *k, const struct segment_dir *dir,
 /* Ends the thread, closes the spare. */
 void keeper_clear(struct keeper *k);
 
-/* Before the first keeper_take: what is in the directory. One of the spares
- * that an earlier process left is used again, the others go. */
+/* Before the first keeper_take: what is in the directory. Some of the spares
+ * that an earlier process left are used again, the others go. */
 void keeper_adopt(struct keeper *k, const uint32_t *spares, size_t len,
                   uint32_t first, uint64_t disk_bytes);
 
@@ -73,7 +83,7 @@ void keeper_work(struct keeper *k, bool retry);
  * is being made. -ENOSPC: there is none; -EIO: after a final error. */
 int keeper_take(struct keeper *k, int *fd, uint32_t *number);
 
-/* Until there is a spare, or it is known that none can be made. */
+/* Until all spares are there, or it is known that one cannot be made. */
 void keeper_wait(struct keeper *k);
 
 /* No segment before that number is needed any more. */

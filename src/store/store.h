@@ -126,9 +126,11 @@ struct store {
                                * does not sync, or has not yet */
     struct store_place place; /* of the last append; offset 0: it waits for
                                * room, or the store cannot read */
+    bool narrow;     /* there is little room: refuse what is new, so that all
+                      * else goes on; so it is while full */
     bool full;       /* no room to extend: refuse what is new, finish the
                       * rest (a reserve is kept for that) */
-    bool bounded;    /* while full: what is reached is disk_max */
+    bool bounded;    /* while narrow: what is reached is disk_max */
     uint64_t room;   /* while full: bytes of entries and their frames (16
                       * each) that the reserve has room for; a little more
                       * is kept for the last one */

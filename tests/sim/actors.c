@@ -809,11 +809,12 @@ static void act_waiting(struct actors *a, struct actor *c)
     }
 }
 
-static void set_disk_full(struct actors *a, bool on)
+static void set_disk(struct actors *a, bool narrow, bool full)
 {
-    if (on != a->disk_full)
-        world_disk_full(a->world, on);
-    a->disk_full = on;
+    if (narrow != a->disk_narrow || full != a->disk_full)
+        world_disk(a->world, narrow, full);
+    a->disk_narrow = narrow;
+    a->disk_full = full;
 }
 
 static void set_draining(struct actors *a, bool on)
@@ -881,7 +882,10 @@ static void act_admin(struct actors *a)
         set_limiter(a, (size_t)below(a, ARRAY_LEN(limiter_names)));
         return;
     case 6:
-        set_disk_full(a, chance(a, 30));
+        if (chance(a, 30))
+            set_disk(a, true, chance(a, 50));
+        else
+            set_disk(a, false, false);
         return;
     default:
         set_draining(a, chance(a, 15));
@@ -904,7 +908,7 @@ void actors_act(struct actors *a)
         return;
     }
     if (chance(a, 3)) { /* neither lasts: little happens meanwhile */
-        set_disk_full(a, false);
+        set_disk(a, false, false);
         set_draining(a, false);
     }
     if (!c->client)
@@ -928,7 +932,7 @@ void actors_act(struct actors *a)
 void actors_restart(struct actors *a)
 {
     take_all(a);
-    a->disk_full = a->draining = false;
+    a->disk_narrow = a->disk_full = a->draining = false;
     for (int i = 0; i < ACTORS; i++) {
         again_broken(&a->list[i]);
         a->list[i].before = 0;
@@ -941,7 +945,7 @@ static void faults_stop(struct actors *a)
 {
     struct core_event ev;
 
-    set_disk_full(a, false);
+    set_disk(a, false, false);
     set_draining(a, false);
     /* Whoever lost a reply with its connection does not know what it holds:
      * everybody begins anew. */

@@ -61,7 +61,7 @@ struct actors {
     struct actor list[ACTORS];
     uint64_t jobs[KNOWN], groups[KNOWN];
     uint64_t njobs, ngroups; /* ever known */
-    bool disk_full, draining;
+    bool disk_narrow, disk_full, draining;
     /* What this world is like, in percent: how much is submitted, how lazy
      * the workers are, how large the payloads, how many groups there are, how
      * much needs limiters or has a chain; and how fast the time goes, in ms. */

@@ -42,7 +42,7 @@ static uint32_t refusals(const struct model *m, const struct model_job *j)
 
     if (m->draining)
         errors |= 1u << CORE_ERR_DRAINING;
-    if (m->disk_full)
+    if (m->disk_narrow)
         errors |= 1u << CORE_ERR_DISKFULL;
     if (m->queues[j->queue].closed)
         errors |= 1u << CORE_ERR_CLOSED;

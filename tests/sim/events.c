@@ -26,7 +26,7 @@ static bool group_of_key(struct model *m, const struct event_group_open *o,
         return false;
     if (n->v.kind == VALUE_ID && n->v.id == g->id)
         return true;
-    if (m->disk_full && o->once.number && node_is_error(n, CORE_ERR_DISKFULL))
+    if (m->disk_narrow && o->once.number && node_is_error(n, CORE_ERR_DISKFULL))
         return false; /* the number would have to be recorded */
     if (!g->ended ||
         (g->ended_at + g->keep > m->now && !rules_parent_is_gone(m, g)))
@@ -64,7 +64,7 @@ static void group_open(struct model *m, struct model_client *c,
         if (p && (p->closed || p->ended))
             errors |= 1u << CORE_ERR_CLOSED;
     }
-    if (m->disk_full)
+    if (m->disk_narrow)
         errors |= 1u << CORE_ERR_DISKFULL;
     if (m->draining)
         errors |= 1u << CORE_ERR_DRAINING;
@@ -305,7 +305,7 @@ static void event_fetch(struct model *m, struct model_client *c,
         /* one that nobody has used yet may come to be while it waits */
         if (q < 0)
             q = model_queue_get(m, ev->u.fetch.queues[i]);
-        c->request.anew |= m->disk_full && !m->queues[q].made;
+        c->request.anew |= m->disk_narrow && !m->queues[q].made;
         c->request.queues[c->request.nqueues++] = q;
     }
 }
@@ -409,10 +409,12 @@ void events_apply(struct model *m, struct model_eyes *eyes,
         session_disconnect(m, eyes, ev);
         return;
     }
-    if (ev->kind == EVENT_DISK_FULL)
+    if (ev->kind == EVENT_DISK_FULL) {
+        m->disk_narrow = ev->u.full.narrow;
         m->disk_full = ev->u.full.on;
-    else if (ev->kind == EVENT_DRAIN)
+    } else if (ev->kind == EVENT_DRAIN) {
         m->draining = ev->u.on;
+    }
     if (m->disk_full && needs_room(ev->kind)) {
         if (!node_is_error(reply_now(replies, n, ev->client.n),
                            CORE_ERR_DISKFULL))

@@ -181,7 +181,7 @@ bool reply_fetch(struct model *m, struct model_client *c,
     if (n->v.kind != VALUE_ARRAY)
         violation("FETCH did not answer an array");
     if (n->v.count == 0) {
-        if (r->until > m->now && !r->unblocked && !(r->anew && !m->disk_full))
+        if (r->until > m->now && !r->unblocked && !(r->anew && !m->disk_narrow))
             violation("FETCH was answered empty before its time");
         /* else it came with its time */
         r->idle = r->wait_ms == 0 && !r->cut_short;

@@ -271,7 +271,7 @@ static void limiter_set(struct model *m, const struct core_event *ev,
     struct model_limiter *l, before;
     bool new = i < 0;
 
-    if (node_is_error(n, CORE_ERR_DISKFULL) && m->disk_full)
+    if (node_is_error(n, CORE_ERR_DISKFULL) && m->disk_narrow)
         return;
     if (n->v.kind != VALUE_OK)
         violation("LIMITER SET was not answered OK");
@@ -291,14 +291,14 @@ static void limiter_set(struct model *m, const struct core_event *ev,
     }
     if (ev->u.limiter.permits != CORE_UNSET)
         l->permits = ev->u.limiter.permits;
-    if (m->disk_full && (new || l->permits != before.permits))
+    if (m->disk_narrow && (new || l->permits != before.permits))
         violation("LIMITER SET changed something although the disk is full");
     if (ev->u.limiter.rate == CORE_UNSET)
         return;
     /* what is in a bucket of another size is open */
     l->rate = ev->u.limiter.rate;
     l->rate_ms = ev->u.limiter.rate_ms;
-    if (m->disk_full &&
+    if (m->disk_narrow &&
         (l->rate != before.rate || l->rate_ms != before.rate_ms))
         violation("LIMITER SET changed a rate although the disk is full");
     l->level_lo = 0;

@@ -248,7 +248,7 @@ static void check_waiting(struct model *m, struct model_client *c)
             violation("a submit of client %llu waits although job of its key "
                       "is there",
                       (unsigned long long)c->id);
-        if (!r->answered && submit_is_head(m, c) && !m->disk_full &&
+        if (!r->answered && submit_is_head(m, c) && !m->disk_narrow &&
             !ends_delivery_waits(m, r->job.queue, UINT64_MAX) && !m->draining &&
             model_queue_has_room(m, r->job.queue, r->job.payload_len))
             violation("a submit of client %llu waits although there is room",
@@ -408,7 +408,7 @@ void model_restart(struct model *m, int64_t now)
 {
     sessions_restart(m, now);
     m->now = now;
-    m->disk_full = m->draining = false;
+    m->disk_narrow = m->disk_full = m->draining = false;
     m->restarted = true;
     m->retries = m->retries_maybe = 0;
     for (int i = 0; i < MODEL_CLIENTS; i++)

@@ -267,7 +267,7 @@ struct model {
     struct core_limits limits;
     int64_t now;
     uint64_t step, seq;
-    bool disk_full, draining;
+    bool disk_narrow, disk_full, draining;
     bool restarted;    /* ever */
     bool jumped;       /* many times were passed at once: in any order */
     bool loading;      /* as model_eyes has it: ready jobs may be late */

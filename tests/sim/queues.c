@@ -23,7 +23,7 @@ static void queue_set(struct model *m, const struct core_event *ev,
     const struct queue_settings *s = &ev->u.queue.settings;
     struct queue_settings *to, before;
 
-    if (node_is_error(n, CORE_ERR_DISKFULL) && m->disk_full)
+    if (node_is_error(n, CORE_ERR_DISKFULL) && m->disk_narrow)
         return;
     if (node_is_error(n, CORE_ERR_NOQUEUE) && ev->kind == EVENT_QUEUE_PAUSE &&
         !queue_is_made(m, ev->u.queue.name))
@@ -50,7 +50,7 @@ static void queue_set(struct model *m, const struct core_event *ev,
         m->queues[model_queue_find(m, ev->u.queue.name)].fair_changed =
             ++m->seq;
     set_if(&to->fair, s->fair);
-    if (m->disk_full && memcmp(&before, to, sizeof(before)) != 0)
+    if (m->disk_narrow && memcmp(&before, to, sizeof(before)) != 0)
         violation("QUEUE SET changed something although the disk is full");
 }
 

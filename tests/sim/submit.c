@@ -29,7 +29,7 @@ static uint32_t submit_errors(const struct model *m,
         errors |= 1u << CORE_ERR_CLOSED;
     if (payload_len > m->limits.payload_max)
         errors |= 1u << CORE_ERR_TOOBIG;
-    if (m->disk_full)
+    if (m->disk_narrow)
         errors |= 1u << CORE_ERR_DISKFULL;
     if (m->draining)
         errors |= 1u << CORE_ERR_DRAINING;
@@ -294,7 +294,8 @@ bool reply_submit(struct model *m, struct model_client *c,
         r->answered = true;
         return true;
     }
-    if (node_is_error(n, CORE_ERR_DISKFULL) && m->disk_full && r->once.number) {
+    if (node_is_error(n, CORE_ERR_DISKFULL) && m->disk_narrow &&
+        r->once.number) {
         r->answered = true; /* a KEY may be known, but not the number */
         return true;
     }

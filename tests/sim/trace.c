@@ -288,7 +288,7 @@ void trace_event(const struct core_event *ev)
         trace_note("%sSEGMENT %u", at, ev->u.segment);
         break;
     case EVENT_DISK_FULL:
-        trace_note("%sDISK_FULL %d", at, ev->u.full.on);
+        trace_note("%sDISK_FULL %d %d", at, ev->u.full.narrow, ev->u.full.on);
         break;
     case EVENT_DRAIN:
         trace_note("%sDRAIN %d", at, ev->u.on);

@@ -342,10 +342,11 @@ static void on_release(struct ledger_reader *r, uint64_t end)
     world_release(container_of(r, struct world_reader, reader), end);
 }
 
-static void on_full(struct ledger *l, bool full)
+static void on_full(struct ledger *l)
 {
-    (void)l;
-    trace_note("the disk %s", full ? "is full" : "has room");
+    trace_note("the disk %s", l->store->full     ? "is full"
+                              : l->store->narrow ? "is narrow"
+                                                 : "has room");
 }
 
 static void on_failed(struct ledger *l, int rc, const char *text)
@@ -543,12 +544,14 @@ static void step_told(struct world *w, const struct core_event *told)
 
 /* The reserve has room for all that follows: what it is like without is looked
  * at elsewhere. */
-void world_disk_full(struct world *w, bool full)
+void world_disk(struct world *w, bool narrow, bool full)
 {
     int64_t room = INT64_C(1) << 40;
-    struct core_event told = {.kind = EVENT_DISK_FULL,
-                              .u.full = {.on = full, .room = room}};
+    struct core_event told = {
+        .kind = EVENT_DISK_FULL,
+        .u.full = {.narrow = narrow || full, .on = full, .room = room}};
 
+    w->late.base.narrow = narrow || full;
     w->late.base.full = full;
     w->late.base.room = (uint64_t)room;
     step_told(w, &told);

@@ -141,7 +141,7 @@ void world_load(struct world *w);
 /* What was appended is durable, and all replies can be seen. */
 void world_commit(struct world *w);
 /* The disk is full, or has room again. */
-void world_disk_full(struct world *w, bool full);
+void world_disk(struct world *w, bool narrow, bool full);
 /* The store fails; a crash is near, and has to follow. */
 void world_fail(struct world *w);
 /* The next thing that a client sees. */

@@ -149,6 +149,13 @@ static inline void daemon_tell(struct daemon *d, enum core_event_kind kind,
     daemon_step(d, &ev);
 }
 
+static inline void daemon_narrow(struct daemon *d)
+{
+    struct core_event ev = {.kind = EVENT_DISK_FULL, .u.full.narrow = true};
+
+    daemon_step(d, &ev);
+}
+
 static inline void daemon_full(struct daemon *d, int64_t room)
 {
     struct core_event ev = {.kind = EVENT_DISK_FULL,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The laws of a full disk: nothing new is accepted or started, what frees room
- * goes on as long as the reserve lasts, and nothing goes beyond it.
+ * The laws of a full disk: first nothing new is accepted, then nothing starts
+ * either; what frees room goes on as long as the reserve lasts, and nothing
+ * goes beyond it.
  */
 #include "daemon.h"
 
@@ -47,6 +48,38 @@ START_TEST(nothing_starts_on_a_full_disk)
     ck_assert_int_eq(job(d, id).state, VIEW_READY);
     room_again(d);
     ck_assert_uint_eq(token_of(got(d, 9), 0).job.n, id);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(while_the_disk_is_narrow_nothing_new_comes_and_all_else_goes_on)
+{
+    struct daemon *d = daemon_new();
+    uint64_t id = submit(d, "q", 0), then;
+    struct core_event ev = a_job("q");
+    struct token t;
+
+    ev.u.submit.then = STR("next");
+    then = submit_event(d, &ev);
+    daemon_narrow(d);
+    ev = a_job("q");
+    ck_assert(is_error(ask(d, 1, &ev), CORE_ERR_DISKFULL));
+    ev = a_group();
+    ck_assert(is_error(ask(d, 1, &ev), CORE_ERR_DISKFULL));
+    t = take(d);
+    ck_assert_uint_eq(t.job.n, id);
+    ev = a_report(EVENT_READY, t, "up");
+    ck_assert(is_ok(ask(d, 9, &ev)));
+    ev = a_report(EVENT_DONE, t, "r");
+    ck_assert(is_ok(ask(d, 9, &ev)));
+    /* And what comes of it goes into the next queue. */
+    ev = a_report(EVENT_DONE, take(d), "r");
+    ck_assert(is_ok(ask(d, 9, &ev)));
+    ck_assert_int_eq(job(d, id).outcome, VIEW_OK);
+    ck_assert_int_eq(job(d, then).outcome, VIEW_OK);
+    ck_assert_uint_eq(fetch_from(d, 9, 1, 0, "next")->v.count, 1);
+    room_again(d);
+    (void)submit(d, "q", 0);
     daemon_free(d);
 }
 END_TEST
@@ -447,6 +480,8 @@ static Suite *full_suite(void)
     TCase *gate = tcase_create("gate"), *reserve = tcase_create("reserve");
 
     tcase_add_test(gate, nothing_starts_on_a_full_disk);
+    tcase_add_test(
+        gate, while_the_disk_is_narrow_nothing_new_comes_and_all_else_goes_on);
     tcase_add_test(gate, what_grows_is_refused_and_leaves_no_record);
     tcase_add_test(gate, what_holds_already_is_answered);
     tcase_add_test(gate, what_frees_goes_on);
