@@ -484,11 +484,13 @@ static uint32_t first_segment(const struct world *w)
     return stats.first_segment;
 }
 
-/* The first one becomes a spare, by rename; the next goes, by unlink. */
+/* With room for one spare the first becomes the other one, by rename; the next
+ * goes, by unlink. */
 START_TEST(a_segment_that_cannot_go_goes_with_the_next_trim)
 {
     struct world *w = world_left();
 
+    w->options.disk_max = 5 * SEGMENT;
     MUST_EQ(world_open(w), 0);
     fail_at(w, _i == 0 ? CALL_RENAME : CALL_UNLINK, 1, -EACCES);
     store_trim(w->s, 4);

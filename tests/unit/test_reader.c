@@ -367,6 +367,7 @@ START_TEST(an_open_file_that_was_trimmed_shows_nothing)
     struct world *w = world_new(false, 4 * SEGMENT, 1000);
     struct store_answer a;
 
+    store_bound(w->s, 12 * SEGMENT); /* so that it will become a spare */
     fill(w, 600, 10);
     store_read(w->s, w->places[1]); /* so that it is open */
     take(w, &a);
