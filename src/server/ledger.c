@@ -100,15 +100,14 @@ static void look(struct ledger *l)
     struct ledger_compaction *k = &l->compaction;
     int64_t live = core_live_bytes(l->core);
     struct store_stats s;
-    bool over;
+    bool several, over;
 
     store_stats(l->store, &s);
-    over = s.first_segment < s.last_segment &&
-           (int64_t)s.used_bytes >
-               live / 100 * k->percent + (int64_t)s.segment_bytes;
+    several = s.first_segment < s.last_segment;
     /* Where room is short whatever is dead is too much. */
-    over = over || (l->store->narrow && s.first_segment < s.last_segment &&
-                    (int64_t)s.used_bytes > live + (int64_t)s.segment_bytes);
+    over = several && (int64_t)s.used_bytes >
+                          (l->store->narrow ? live : live / 100 * k->percent) +
+                              (int64_t)s.segment_bytes;
     k->rest -= k->unlooked;
     k->unlooked = 0;
     k->spared = (int64_t)s.segment_bytes / 16;
@@ -122,7 +121,7 @@ static void look(struct ledger *l)
     }
     /* Else it would be used up for nothing. If it has, a whole segment comes
      * free for a part of one, however long the journal is. */
-    k->worth = l->store->narrow && s.first_segment < s.last_segment &&
+    k->worth = l->store->narrow && several &&
                core_oldest_bytes(l->core) <=
                    (l->store->full ? (int64_t)l->store->room - k->spared
                                    : (int64_t)s.segment_bytes / 2);

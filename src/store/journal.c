@@ -3,7 +3,7 @@
  * The store on files: segments of checksummed frames, group commit.
  *
  *   caller                 writer                    keeper
- *   append: frames into    takes a whole batch:      keeps one spare ready,
+ *   append: frames into    takes a whole batch:      keeps spares ready,
  *   the filling batch      write, sync, then says    trims dead segments
  *   commit: hands over     so through the eventfd
  *
