@@ -5,7 +5,20 @@
  *
  * Decides only: what it writes down is applied by job.c.
  */
+#include "core/attempt.h"
+
+#include "core/deadline.h"
+#include "core/deliver.h"
+#include "core/drain.h"
+#include "core/group.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/live.h"
+#include "core/queue.h"
+#include "core/retry.h"
+#include "core/worker.h"
+
+#define REASON_PARENT_FAILED "parent-failed"
 
 static bool has_run(const struct job *j)
 {

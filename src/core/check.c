@@ -3,7 +3,24 @@
  * check - walking everything: invariants, the digest of durable state, and the
  * end of the core.
  */
+#include "core/attempt.h"
+#include "core/dead.h"
+#include "core/drain.h"
+#include "core/errors.h"
+#include "core/group.h"
+#include "core/ids.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/limiter.h"
+#include "core/line.h"
+#include "core/live.h"
+#include "core/once.h"
+#include "core/options.h"
+#include "core/payload.h"
+#include "core/queue.h"
+#include "core/share.h"
+#include "core/waiter.h"
+#include "core/worker.h"
 
 /* Every list of jobs, with the state its jobs must have. */
 typedef void job_fn(const struct core *c, struct job *j, void *arg);

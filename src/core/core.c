@@ -12,10 +12,33 @@
  * recorded is a level: a member that a cancel has not reached yet cannot start
  * (group_cancelled).
  */
-#include "core/internal.h"
+#include "core/core.h"
 
 #include <errno.h>
 #include <stdarg.h>
+
+#include "core/attempt.h"
+#include "core/dead.h"
+#include "core/deadline.h"
+#include "core/deliver.h"
+#include "core/drain.h"
+#include "core/errors.h"
+#include "core/full.h"
+#include "core/group.h"
+#include "core/image.h"
+#include "core/image_errors.h"
+#include "core/internal.h"
+#include "core/job.h"
+#include "core/limiter.h"
+#include "core/line.h"
+#include "core/news.h"
+#include "core/once.h"
+#include "core/output.h"
+#include "core/payload.h"
+#include "core/queue.h"
+#include "core/show.h"
+#include "core/waiter.h"
+#include "core/worker.h"
 
 /* ------------------------------------------------------------------ limits */
 

@@ -7,7 +7,18 @@
  * of it. Its place in the history of its group stays as it is: the new job is
  * another member.
  */
+#include "core/dead.h"
+
+#include "core/full.h"
+#include "core/group.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/limiter.h"
+#include "core/payload.h"
+#include "core/queue.h"
+#include "core/show.h"
+#include "core/waiter.h"
+#include "core/worker.h"
 
 #define RETRIES_MAX 1000      /* of one DEAD RETRY */
 #define LIST_BYTES  (4 << 20) /* of one DEAD LIST */

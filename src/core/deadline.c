@@ -6,7 +6,15 @@
  * deadline that is moved is moved for everything below it at once; a tree is
  * not deep. Each deadline has one timer, that of the scope it was given to.
  */
+#include "core/deadline.h"
+
+#include "core/attempt.h"
+#include "core/group.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/live.h"
+#include "core/options.h"
+#include "core/queue.h"
 
 int64_t deadline_earlier(int64_t a, int64_t b)
 {

@@ -19,7 +19,15 @@
  * memory-max does not hold it back, for the payload takes the place of the
  * result.
  */
+#include "core/deliver.h"
+
+#include "core/attempt.h"
+#include "core/deadline.h"
+#include "core/group.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/live.h"
+#include "core/queue.h"
 
 /* The first name of a chain, and what is behind it. */
 static struct str chain_split(struct str chain, struct str *rest)

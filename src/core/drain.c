@@ -10,7 +10,16 @@
  * its lists. Nothing starts from it meanwhile, so none is overlooked, and what
  * comes during a PURGE lies behind all that was there and is spared.
  */
+#include "core/drain.h"
+
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/line.h"
+#include "core/news.h"
+#include "core/queue.h"
+#include "core/share.h"
+#include "core/waiter.h"
+#include "core/worker.h"
 
 #define EMPTY_SLICE 100
 

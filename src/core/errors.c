@@ -12,8 +12,13 @@
  * Ids ascend in the order in which things were made, so a place stays good
  * when that member is forgotten, and nothing is kept between two pages.
  */
+#include "core/errors.h"
+
 #include "base/pattern.h"
+#include "core/ids.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/show.h"
 
 #define PAGE_DEFAULT  100
 #define PAGE_MAX      10000

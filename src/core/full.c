@@ -7,7 +7,13 @@
  * The table of events says which is which. What happens by itself (timers,
  * slices) ends something, and waits when the reserve is used up: core_work.
  */
+#include "core/full.h"
+
 #include "core/internal.h"
+#include "core/line.h"
+#include "core/queue.h"
+#include "core/waiter.h"
+#include "core/worker.h"
 
 /* Some of its queues can be made now. */
 static void ask_anew(struct core *c)

@@ -11,7 +11,25 @@
  * the loop. What has not been swept yet cannot start either, nor can what is
  * below it (group_cancelled).
  */
+#include "core/group.h"
+
+#include "core/attempt.h"
+#include "core/deadline.h"
+#include "core/errors.h"
+#include "core/full.h"
+#include "core/ids.h"
+#include "core/image.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/key.h"
+#include "core/line.h"
+#include "core/live.h"
+#include "core/once.h"
+#include "core/queue.h"
+#include "core/scope.h"
+#include "core/show.h"
+#include "core/waiter.h"
+#include "core/worker.h"
 
 #define PAGE_DEFAULT 100
 #define PAGE_MAX     10000

@@ -27,7 +27,24 @@
  * When all was replayed, places in line are made good: by the order of ids, and
  * of ends.
  */
+#include "core/image.h"
+
+#include "core/attempt.h"
+#include "core/dead.h"
+#include "core/errors.h"
+#include "core/group.h"
+#include "core/ids.h"
+#include "core/image_errors.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/key.h"
+#include "core/limiter.h"
+#include "core/live.h"
+#include "core/options.h"
+#include "core/payload.h"
+#include "core/queue.h"
+#include "core/share.h"
+#include "core/worker.h"
 
 #define IDS_ALWAYS (1u << 24) /* of a group, whatever members-max is by now */
 

@@ -12,7 +12,11 @@
  * place as it comes. If a crash came before the last of them, all of it was
  * written once more; what is there already is passed over.
  */
+#include "core/image_errors.h"
+
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/live.h"
 
 static struct record_error error_at(const struct extra *x, uint32_t n)
 {

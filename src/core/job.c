@@ -7,7 +7,32 @@
  *   - the payload is there, or in the store, until the job is finished;
  *   - a job ends once.
  */
+#include "core/job.h"
+
+#include "core/attempt.h"
+#include "core/dead.h"
+#include "core/deliver.h"
+#include "core/drain.h"
+#include "core/errors.h"
+#include "core/group.h"
+#include "core/ids.h"
+#include "core/image.h"
+#include "core/image_errors.h"
 #include "core/internal.h"
+#include "core/key.h"
+#include "core/limiter.h"
+#include "core/line.h"
+#include "core/live.h"
+#include "core/once.h"
+#include "core/options.h"
+#include "core/output.h"
+#include "core/payload.h"
+#include "core/queue.h"
+#include "core/retry.h"
+#include "core/share.h"
+#include "core/show.h"
+#include "core/waiter.h"
+#include "core/worker.h"
 
 static const struct {
     const char *name;

@@ -7,7 +7,15 @@
  * without such a thing is volatile: submits wait with it, and the first that is
  * let in answers them all.
  */
+#include "core/key.h"
+
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/live.h"
+#include "core/once.h"
+#include "core/queue.h"
+#include "core/waiter.h"
+#include "core/worker.h"
 
 static uint64_t hash_of(struct key_scope scope, struct str text)
 {

@@ -13,6 +13,9 @@
  * A deleted limiter stays in memory, without a name, for as long as a job that
  * has ended but is kept was submitted with it.
  */
+#include "core/limiter.h"
+
+#include "core/full.h"
 #include "core/internal.h"
 
 /* Bound of the table, whatever limiters-max says. In images the first number

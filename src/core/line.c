@@ -25,7 +25,12 @@
  * have gone away. So what is done for each start depends on the number of
  * queues that wait, not of jobs.
  */
+#include "core/line.h"
+
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/limiter.h"
+#include "core/queue.h"
 
 /* Places looked at for one decision; who has so many before him waits. */
 #define LOOKS_MAX 1000

@@ -7,7 +7,13 @@
  * longer or shorter takes what it was off before (-1), and adds what it is
  * after that (+1). core_check counts again.
  */
+#include "core/live.h"
+
+#include "core/attempt.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/limiter.h"
+#include "core/queue.h"
 
 /* Of the records without their texts, as record.c writes them. */
 #define JOB_BYTES     51

@@ -13,7 +13,12 @@
  * To tell it may cost more than the fact itself, so it counts as work: a step
  * of which much is told does less.
  */
+#include "core/news.h"
+
+#include "core/attempt.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/queue.h"
 
 struct news {
     struct buf *b;

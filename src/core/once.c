@@ -16,7 +16,11 @@
  * not recorded; its client is told that there is no such session, and asks for
  * nothing again.
  */
+#include "core/once.h"
+
+#include "core/ids.h"
 #include "core/internal.h"
+#include "core/worker.h"
 
 /* Sessions in a replay: beyond it those that have only numbers go, the oldest
  * first. More than this connections are not to be resumed at once. */

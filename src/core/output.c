@@ -10,7 +10,12 @@
  *
  * Kept as a byte queue of chunks: u8 stream, u32 length, bytes.
  */
+#include "core/output.h"
+
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/waiter.h"
+#include "core/worker.h"
 
 #define CHUNK_HEAD 5u
 #define PAGE_BYTES (1 << 20)

@@ -17,7 +17,17 @@
  *     by then: a payload never changes. A read that failed is asked for again
  *     when the job lies elsewhere.
  */
+#include "core/payload.h"
+
+#include "core/attempt.h"
+#include "core/dead.h"
+#include "core/full.h"
+#include "core/ids.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/limiter.h"
+#include "core/line.h"
+#include "core/queue.h"
 
 /* Read ahead of the one whose turn it is. */
 #define AHEAD_JOBS  64

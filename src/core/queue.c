@@ -7,8 +7,29 @@
  * submits are held back by them: a job that comes back (retry, release, lost
  * attempt) was accepted before and always finds its place.
  */
+#include "core/queue.h"
+
 #include "base/pattern.h"
+#include "core/deadline.h"
+#include "core/deliver.h"
+#include "core/drain.h"
+#include "core/full.h"
+#include "core/group.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/key.h"
+#include "core/limiter.h"
+#include "core/line.h"
+#include "core/live.h"
+#include "core/news.h"
+#include "core/once.h"
+#include "core/options.h"
+#include "core/payload.h"
+#include "core/retry.h"
+#include "core/scope.h"
+#include "core/share.h"
+#include "core/waiter.h"
+#include "core/worker.h"
 
 /* Bound of the table of queues, whatever queues-max says. */
 #define QUEUE_NUMBERS 65536u

@@ -8,6 +8,8 @@
  * New fields are added at the end of a body only: a reader stops at the fields
  * it knows, and takes zero for those an older writer did not know.
  */
+#include "core/record.h"
+
 #include "core/internal.h"
 
 #define HEAD_BYTES  5

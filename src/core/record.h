@@ -13,20 +13,8 @@
 
 #include "base/buf.h"
 #include "core/core.h"
+#include "core/options.h"
 #include "core/tables.h"
-
-/* What a job was submitted with. Jobs that took the defaults of their queue
- * share one. */
-struct options {
-    struct queue *queue; /* of the core: where those jobs are; not on disk */
-    uint32_t refs;
-    uint32_t factor_milli;
-    int64_t timeout_ms, deadline_ms, grace_ms, keep_ms; /* or CORE_NONE */
-    int64_t expires_ms;                                 /* absolute */
-    int64_t retry, backoff_base_ms, backoff_cap_ms, redeliver;
-    int64_t jitter;      /* percent */
-    struct str retry_on; /* owned */
-};
 
 /* The numbered request that it came from; number 0: none. */
 struct record_once {

@@ -4,6 +4,8 @@
  *
  * Whole numbers alone: a factor is counted in thousandths, a jitter in percent.
  */
+#include "core/retry.h"
+
 #include "base/pattern.h"
 #include "core/internal.h"
 

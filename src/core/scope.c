@@ -8,7 +8,13 @@
  * groups under the job are. It is never opened a second time: after a member
  * has failed the scope of that attempt stays cancelled.
  */
+#include "core/scope.h"
+
+#include "core/attempt.h"
+#include "core/full.h"
+#include "core/group.h"
 #include "core/internal.h"
+#include "core/job.h"
 
 /* The running attempt that is named, or NULL: answered. `what` names the
  * argument. */

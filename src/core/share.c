@@ -8,7 +8,11 @@
  * queue was made fair have a turn together, and so have those that come after
  * it is fair no more.
  */
+#include "core/share.h"
+
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/queue.h"
 
 static uint64_t share_hash(const struct job *j)
 {

@@ -4,7 +4,19 @@
  *
  * The names of the fields are part of the protocol; see doc/protocol.md.
  */
+#include "core/show.h"
+
+#include "core/attempt.h"
+#include "core/deadline.h"
+#include "core/errors.h"
+#include "core/ids.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/limiter.h"
+#include "core/line.h"
+#include "core/queue.h"
+#include "core/share.h"
+#include "core/worker.h"
 
 #define LIST_DEFAULT 100
 #define LIST_MAX     10000

@@ -5,7 +5,16 @@
  * All of it is volatile: a crash ends the connections that wait. A client
  * waits for one thing at a time.
  */
+#include "core/waiter.h"
+
+#include "core/attempt.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/key.h"
+#include "core/line.h"
+#include "core/queue.h"
+#include "core/show.h"
+#include "core/worker.h"
 
 struct waiter *waiter_new(struct core *c, struct client_id client,
                           enum waiter_kind kind, int64_t wait_ms, size_t nlinks)

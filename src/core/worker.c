@@ -11,7 +11,21 @@
  * the one before, which is cut, so that nothing that is still on its way there
  * is done after it was said again here.
  */
+#include "core/worker.h"
+
+#include "core/attempt.h"
+#include "core/deadline.h"
+#include "core/group.h"
 #include "core/internal.h"
+#include "core/job.h"
+#include "core/line.h"
+#include "core/news.h"
+#include "core/once.h"
+#include "core/payload.h"
+#include "core/queue.h"
+#include "core/waiter.h"
+
+#define REASON_OWNER_LOST "owner-lost"
 
 /* Most jobs of one FETCH, and bytes of their payloads after which no other is
  * added: the reply must fit into the output of the client. */
