@@ -18,6 +18,7 @@
 #include "core/options.h"
 #include "core/payload.h"
 #include "core/queue.h"
+#include "core/retain.h"
 #include "core/share.h"
 #include "core/waiter.h"
 #include "core/worker.h"
@@ -171,7 +172,7 @@ static void check_job(const struct core *c, struct job *j, void *arg)
     } else if (j->state == JOB_FINISHED) {
         ASSERT(j->u.end->job == j && heap_has(&j->u.end->timer.node));
         t->retained++;
-        t->retained_bytes += job_retained_bytes(j);
+        t->retained_bytes += retain_bytes(j);
         ASSERT(!j->extra || list_empty(&j->extra->waiters));
     } else {
         ASSERT(!j->group->ended);

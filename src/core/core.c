@@ -36,6 +36,7 @@
 #include "core/output.h"
 #include "core/payload.h"
 #include "core/queue.h"
+#include "core/retain.h"
 #include "core/show.h"
 #include "core/waiter.h"
 #include "core/worker.h"

@@ -18,6 +18,7 @@
 #include "core/ids.h"
 #include "core/internal.h"
 #include "core/job.h"
+#include "core/retain.h"
 #include "core/show.h"
 
 #define PAGE_DEFAULT  100
@@ -50,10 +51,10 @@ static void drop_below(struct core *c, struct job *j)
     bool kept = j->state == JOB_FINISHED;
 
     if (kept)
-        job_count_retained(c, j, -1);
+        retain_count(c, j, -1);
     below_free(c, j->extra);
     if (kept)
-        job_count_retained(c, j, +1);
+        retain_count(c, j, +1);
 }
 
 /* Only those that are there stay. */

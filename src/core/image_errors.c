@@ -17,6 +17,7 @@
 #include "core/internal.h"
 #include "core/job.h"
 #include "core/live.h"
+#include "core/retain.h"
 
 static struct record_error error_at(const struct extra *x, uint32_t n)
 {
@@ -154,12 +155,12 @@ const char *image_errors_fill(struct core *c, struct job *j, uint32_t at,
     if (c->started || !j->extra || !j->extra->imaging)
         return NULL; /* they are there */
     if (j->state == JOB_FINISHED)
-        job_count_retained(c, j, -1);
+        retain_count(c, j, -1);
     live_job(c, j, -1);
     wrong = fill(c, j, at, errors);
     live_job(c, j, +1);
     if (j->state == JOB_FINISHED)
-        job_count_retained(c, j, +1);
+        retain_count(c, j, +1);
     return wrong;
 }
 

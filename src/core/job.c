@@ -28,7 +28,7 @@
 #include "core/output.h"
 #include "core/payload.h"
 #include "core/queue.h"
-#include "core/retry.h"
+#include "core/retain.h"
 #include "core/share.h"
 #include "core/show.h"
 #include "core/waiter.h"
@@ -111,65 +111,6 @@ struct extra *job_extra(struct core *c, struct job *j)
     j->extra = x;
     account(c, sizeof(*x));
     return x;
-}
-
-void options_release(struct core *c, struct options *o)
-{
-    if (--o->refs > 0)
-        return;
-    account(c, -(int64_t)(sizeof(*o) + o->retry_on.len));
-    mem_free((char *)o->retry_on.p);
-    mem_free(o);
-}
-
-struct options *options_copy(struct core *c, const struct options *o)
-{
-    struct options *copy = mem_dup(o, sizeof(*o));
-
-    copy->refs = 1;
-    copy->retry_on.p =
-        o->retry_on.len ? mem_dup(o->retry_on.p, o->retry_on.len) : NULL;
-    account(c, (int64_t)(sizeof(*o) + o->retry_on.len));
-    return copy;
-}
-
-bool options_equal(const struct options *a, const struct options *b)
-{
-    return a->timeout_ms == b->timeout_ms && a->deadline_ms == b->deadline_ms &&
-           a->grace_ms == b->grace_ms && a->keep_ms == b->keep_ms &&
-           a->expires_ms == b->expires_ms && a->retry == b->retry &&
-           a->backoff_base_ms == b->backoff_base_ms &&
-           a->backoff_cap_ms == b->backoff_cap_ms &&
-           a->redeliver == b->redeliver && a->jitter == b->jitter &&
-           a->factor_milli == b->factor_milli &&
-           str_eq(a->retry_on, b->retry_on);
-}
-
-/* Who asks for the same as the one before shares it. */
-static struct options *options_share(struct core *c, struct queue *q,
-                                     const struct options *o)
-{
-    if (options_equal(q->defaults, o))
-        return q->defaults;
-    if (c->last_options && c->last_options->queue == q &&
-        options_equal(c->last_options, o))
-        return c->last_options;
-    if (c->last_options)
-        options_release(c, c->last_options);
-    c->last_options = options_copy(c, o);
-    c->last_options->queue = q;
-    return c->last_options;
-}
-
-struct options *options_own(struct core *c, struct job *j)
-{
-    struct options *o = j->options;
-
-    if (o->refs == 1)
-        return o;
-    j->options = options_copy(c, o);
-    options_release(c, o);
-    return j->options;
 }
 
 static void error_free(struct core *c, struct job_error *e)
@@ -378,15 +319,6 @@ void job_delay(struct core *c, struct job *j, int64_t not_before_ms,
         pass_through_ready(c, j);
     if (j->state == JOB_READY)
         job_move(c, j, JOB_DELAYED, &job_queue(j)->delayed, false);
-}
-
-static bool options_ok(const struct options *o)
-{
-    return o->timeout_ms >= -1 && o->deadline_ms >= -1 && o->grace_ms >= 0 &&
-           o->keep_ms >= 0 && o->expires_ms >= -1 && o->retry >= 1 &&
-           o->backoff_base_ms >= 0 && o->backoff_cap_ms >= 0 &&
-           o->redeliver >= 0 &&
-           retry_options_ok(o->factor_milli, o->jitter, o->retry_on);
 }
 
 uint32_t job_follows_from(const struct core *c, const struct job *j)
@@ -794,49 +726,18 @@ static const char *apply_requeue(struct core *c, struct job *j,
     return NULL;
 }
 
-int64_t job_retained_bytes(const struct job *j)
-{
-    const struct extra *x = j->extra;
-    int64_t bytes =
-        (int64_t)(sizeof(*j) + sizeof(struct end)) + j->u.end->result_len;
-
-    if (!x)
-        return bytes;
-    bytes += (int64_t)(sizeof(*x) + x->nerrors * sizeof(*x->errors));
-    bytes += (int64_t)((x->name ? strlen(x->name) : 0) +
-                       (x->reason ? strlen(x->reason) : 0) +
-                       (x->then ? strlen(x->then) : 0));
-    for (uint32_t i = 0; i < x->nerrors; i++)
-        bytes += (int64_t)(x->errors[i].class.len + x->errors[i].message.len +
-                           x->errors[i].detail.len);
-    if (x->dead)
-        bytes += (int64_t)(sizeof(*x->dead) + j->payload_len);
-    if (x->key)
-        bytes += (int64_t)(sizeof(*x->key) + x->key->len);
-    if (x->below)
-        bytes += (int64_t)(sizeof(*x->below) +
-                           x->below->groups.cap * sizeof(uint64_t));
-    return bytes;
-}
-
-void job_count_retained(struct core *c, const struct job *j, int sign)
-{
-    c->retained_jobs += sign;
-    c->retained_bytes += sign * job_retained_bytes(j);
-}
-
 static const char *apply_clear(struct core *c, struct job *j,
                                const struct record *r)
 {
     if (!j->extra || !j->extra->dead)
         return "a job that is not dead leaves the dead";
-    job_count_retained(c, j, -1);
+    retain_count(c, j, -1);
     if (!PLANTED(DEAD_TWICE)) {
         payload_free(c, j, j->extra->dead->payload);
         dead_remove(c, j);
     }
     j->extra->retried = PLANTED(RETRIED_UNTOLD) ? 0 : r->u.retried;
-    job_count_retained(c, j, +1);
+    retain_count(c, j, +1);
     timer_set(c, &j->u.end->timer, j->u.end->ended_ms + j->options->keep_ms);
     return NULL;
 }
@@ -861,7 +762,7 @@ void job_set_end(struct core *c, struct job *j, struct end *end, bool dead)
     j->u.end = end;
     if (UNLIKELY(dead))
         payload_given(c, j);
-    job_count_retained(c, j, +1);
+    retain_count(c, j, +1);
     timer_set(c, &end->timer,
               end->ended_ms +
                   (dead ? dead_keep_ms(c, j) : j->options->keep_ms));
@@ -1009,7 +910,7 @@ void job_forget(struct core *c, struct job *j)
     struct group *g = j->group;
 
     ASSERT(j->state == JOB_FINISHED);
-    job_count_retained(c, j, -1);
+    retain_count(c, j, -1);
     live_job(c, j, -1);
     count(c, j, -1);
     if (!g->id)
@@ -1169,45 +1070,6 @@ void job_queued_timer(struct core *c, struct extra *x)
 void job_keep_timer(struct core *c, struct end *end)
 {
     job_forget(c, end->job);
-}
-
-/* Jobs forgotten at once, so that a bound that was lowered makes no pause. */
-#define RETAIN_SLICE 100
-
-static struct group *first_spent(struct core *c)
-{
-    while (!list_empty(&c->spent)) {
-        struct group *g =
-            list_entry(list_first(&c->spent), struct group, spent);
-
-        if (!list_empty(&g->finished))
-            return g;
-        list_remove(&g->spent);
-    }
-    return NULL;
-}
-
-/* Over the bound the oldest goes: a job of the root group, or a member of a
- * group that has ended and was read. Members of other groups stay until their
- * keep has passed. */
-bool retain_enforce(struct core *c)
-{
-    for (int n = 0; c->retained_jobs > c->limits.retain_jobs ||
-                    c->retained_bytes > c->limits.retain_bytes;
-         n++) {
-        struct list *first = list_first(&c->root.finished);
-        struct job *oldest = first ? list_entry(first, struct job, link) : NULL;
-        struct group *g = first_spent(c);
-
-        if (g && (!oldest || g->ended_ms < oldest->u.end->ended_ms))
-            oldest = list_entry(list_first(&g->finished), struct job, link);
-        if (n == RETAIN_SLICE)
-            return true;
-        if (!oldest)
-            return false;
-        job_forget(c, oldest);
-    }
-    return false;
 }
 
 /* ------------------------------------------------------------------- events */

@@ -155,10 +155,6 @@ void job_forget(struct core *c, struct job *j);
 struct extra *job_extra(struct core *c, struct job *j);
 /* A group above it that has no width left, or NULL. */
 struct group *job_full_group(const struct job *j);
-/* What is kept of a finished job, in bytes. */
-int64_t job_retained_bytes(const struct job *j);
-/* Of a finished job, for apply: before (-1) and after (+1) that changes. */
-void job_count_retained(struct core *c, const struct job *j, int sign);
 bool job_not_started(const struct job *j);
 bool job_past_deadline(const struct core *c, const struct job *j);
 /* Before its first start: not before that time; CORE_NONE: now. */
@@ -176,9 +172,6 @@ void job_cancel(struct core *c, struct job *j, struct str reason,
 void job_end(struct core *c, struct job *j, const struct record_verdict *v);
 void job_queued_timer(struct core *c, struct extra *x);
 void job_keep_timer(struct core *c, struct end *end);
-/* The oldest outcomes go, so many in one call, until the bounds hold; false:
- * none is left that may. */
-bool retain_enforce(struct core *c);
 void job_arm_queued(struct core *c, struct job *j);
 
 /* Events. */

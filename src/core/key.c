@@ -10,10 +10,10 @@
 #include "core/key.h"
 
 #include "core/internal.h"
-#include "core/job.h"
 #include "core/live.h"
 #include "core/once.h"
 #include "core/queue.h"
+#include "core/retain.h"
 #include "core/waiter.h"
 #include "core/worker.h"
 
@@ -123,11 +123,11 @@ static void unbind(struct core *c, struct key *k)
     struct group *g = of_job ? NULL : find_group(c, (struct group_id){k->of});
 
     if (j) {
-        job_count_retained(c, j, -1);
+        retain_count(c, j, -1);
         live_job(c, j, -1);
         j->extra->key = NULL;
         live_job(c, j, +1);
-        job_count_retained(c, j, +1);
+        retain_count(c, j, +1);
         return;
     }
     live_group(c, g, -1);

@@ -24,6 +24,12 @@ struct options {
     struct str retry_on; /* owned */
 };
 
+/* May it stand in a record? */
+bool options_ok(const struct options *o);
+/* The defaults of the queue, or what the job before has, if that is the same;
+ * else new ones. Who takes them counts in `refs`. */
+struct options *options_share(struct core *c, struct queue *q,
+                              const struct options *o);
 void options_release(struct core *c, struct options *o);
 struct options *options_copy(struct core *c, const struct options *o);
 bool options_equal(const struct options *a, const struct options *b);
