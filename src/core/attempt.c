@@ -20,15 +20,9 @@
 
 #define REASON_PARENT_FAILED "parent-failed"
 
-static bool has_run(const struct job *j)
-{
-    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
-           j->state == JOB_JOINING;
-}
-
 bool attempt_shielded(const struct job *j)
 {
-    return has_run(j) && j->u.run->shield_ms != 0;
+    return job_runs(j) && j->u.run->shield_ms != 0;
 }
 
 bool attempt_past_timeout(const struct core *c, const struct job *j)

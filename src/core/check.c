@@ -69,12 +69,6 @@ static void walk_jobs(const struct core *c, job_fn *fn, void *arg)
         walk_group(c, list_entry(it, struct group, link), fn, arg);
 }
 
-static bool has_run(const struct job *j)
-{
-    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
-           j->state == JOB_JOINING || j->state == JOB_DELIVERING;
-}
-
 /* ------------------------------------------------------------------- check */
 
 struct tally {
@@ -136,13 +130,13 @@ static void check_job(const struct core *c, struct job *j, void *arg)
         t->unloaded++;
         t->unloaded_bytes += j->payload_len;
         ASSERT(j->offset > 0 || is_dead(j) || c->disk_full);
-        ASSERT(!has_run(j) || !j->loading);
+        ASSERT(!job_has_run(j) || !j->loading);
     }
     ASSERT(!is_dead(j) ||
            (j->state == JOB_FINISHED && !j->extra->retried &&
             j->u.end->outcome == OUTCOME_FAILED && j->extra->dead->job == j));
     t->dead += is_dead(j);
-    if (has_run(j)) {
+    if (job_has_run(j)) {
         const struct run *run = j->u.run;
         uint32_t groups = 0;
 
@@ -215,12 +209,12 @@ static void count_member(const struct core *c, struct job *j, void *arg)
     struct group_tally *t = arg;
 
     (void)c;
-    if (has_run(j) && j->state != JOB_DELIVERING && inside(j->group, t->group))
+    if (job_runs(j) && inside(j->group, t->group))
         t->active++;
     if (j->group != t->group)
         return;
     t->queued += job_not_started(j);
-    t->running += has_run(j);
+    t->running += job_has_run(j);
 }
 
 /* The job that it is under, as long as that is known, knows it. */
@@ -706,7 +700,7 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
     h = mix(h, (uint64_t)j->options->factor_milli);
     h = mix(h, (uint64_t)j->options->jitter);
     h = mix(h, map_hash(j->options->retry_on.p, j->options->retry_on.len));
-    if (has_run(j)) {
+    if (job_has_run(j)) {
         h = mix(h, j->state);
         h = mix(h, digest_run(j->u.run));
     }

@@ -181,12 +181,6 @@ void group_arm(struct core *c, struct group *g)
         timer_stop(c, &g->timer);
 }
 
-static bool has_run(const struct job *j)
-{
-    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
-           j->state == JOB_JOINING;
-}
-
 struct key_scope group_key_scope(const struct record_group *rg)
 {
     struct scope_ref parent = {.is_job = rg->parent_is_job};
@@ -250,8 +244,8 @@ static const char *apply_open(struct core *c, const struct record *r)
         /* If it is not known its image comes, or nobody needs any of this. */
         parent_job = find_job(c, (struct job_id){rg->parent});
         c->imaged = c->imaged || !parent_job;
-        if (parent_job &&
-            (!has_run(parent_job) || parent_job->attempt != rg->parent_attempt))
+        if (parent_job && (!job_runs(parent_job) ||
+                           parent_job->attempt != rg->parent_attempt))
             return "group under a job that does not run";
         if (parent_job && rg->of_body && parent_job->u.run->body)
             return "second group of a body";
@@ -372,7 +366,7 @@ static const char *count_unknown_end(struct core *c, const struct record *r)
         parent->errors_below = parent->errors_below || e->errors_below;
         id_vector_push(c, &parent->done, r->id | ID_GROUP);
     }
-    if (j && has_run(j) && j->attempt == e->parent_attempt)
+    if (j && job_runs(j) && j->attempt == e->parent_attempt)
         tell_parent_job(j->u.run, (enum outcome)e->outcome, e->fails_parent,
                         e->errors_below);
     return NULL;
@@ -758,7 +752,7 @@ void group_sweep(struct core *c, struct group *g)
             struct job *j = find_job(c, (struct job_id){id});
 
             if (j && !(PLANTED(SIBLING_SPARED) && g->cause == CAUSE_FAIL &&
-                       has_run(j)))
+                       job_runs(j)))
                 job_cancel(c, j, reason, g->cancel_grace_ms);
         }
     }

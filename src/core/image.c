@@ -359,12 +359,6 @@ static void attach_all(struct core *c, struct job *j, struct str below)
     }
 }
 
-static bool attaches(const struct job *j)
-{
-    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
-           j->state == JOB_JOINING;
-}
-
 static const char *give_extra(struct core *c, struct job *j,
                               const struct record_job_image *i)
 {
@@ -445,7 +439,7 @@ static void enter_running(struct core *c, struct job *j,
                           const struct record_job_image *i)
 {
     job_enter(c, j, (enum job_state)i->state, give_run(c, j, i));
-    if (attaches(j)) {
+    if (job_runs(j)) {
         group_active(c, j->group, +1);
         attach_all(c, j, i->below);
     }
@@ -608,7 +602,7 @@ static void enter_live(struct core *c, struct group *g)
 
     if (g->parent_attempt) {
         j = find_job(c, (struct job_id){g->parent_id});
-        if (j && attaches(j) && j->attempt == g->parent_attempt)
+        if (j && job_runs(j) && j->attempt == g->parent_attempt)
             attach(g, j);
         return;
     }

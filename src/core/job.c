@@ -65,18 +65,6 @@ bool job_not_started(const struct job *j)
            j->state == JOB_PARKED;
 }
 
-static bool has_run(uint8_t state)
-{
-    return state == JOB_RUNNING || state == JOB_CANCELLING ||
-           state == JOB_JOINING;
-}
-
-/* Its struct run is there: that holds the result of one that is done, too. */
-static bool holds_run(uint8_t state)
-{
-    return has_run(state) || state == JOB_DELIVERING;
-}
-
 /* ------------------------------------------------------------------ memory */
 
 /* What one of very many costs in a map besides itself: see map.h. */
@@ -86,7 +74,7 @@ struct str job_payload(const struct job *j)
 {
     const char *p = j->u.payload;
 
-    if (holds_run(j->state))
+    if (job_has_run(j))
         p = j->u.run->payload;
     else if (j->state == JOB_FINISHED)
         p = j->extra && j->extra->dead ? j->extra->dead->payload : NULL;
@@ -192,7 +180,7 @@ static void count(struct core *c, struct job *j, int64_t by)
         q->jobs += by;
         q->bytes += by * (int64_t)j->payload_len;
         j->group->queued += by;
-    } else if (holds_run(j->state)) {
+    } else if (job_has_run(j)) {
         j->group->running += by;
         if (j->state == JOB_DELIVERING)
             q->delivering_bytes += by * (int64_t)j->payload_len;
@@ -540,7 +528,7 @@ static const char *apply_ask(struct core *c, struct job *j,
     enum cause cause = (enum cause)r->u.ask.cause;
     struct run *run = j->u.run;
 
-    if (!has_run(j->state) || cause == CAUSE_NONE || cause >= CAUSES_COUNT ||
+    if (!job_runs(j) || cause == CAUSE_NONE || cause >= CAUSES_COUNT ||
         !attempt_can_be_asked(run, cause))
         return "ask of a job that cannot be asked";
     run->cancelled_first = run->cancelled;
@@ -574,7 +562,7 @@ static const char *apply_shield(struct core *c, struct job *j,
 /* The attempt ends by this verdict and is not ok: was its body? */
 static bool body_was_done(const struct job *j, const struct record_verdict *v)
 {
-    if (!holds_run(j->state))
+    if (!job_has_run(j))
         return false;
     return j->state == JOB_DELIVERING ||
            (j->state == JOB_JOINING && j->u.run->verdict == VERDICT_OK) ||
@@ -672,7 +660,7 @@ static const char *apply_deliver(struct core *c, struct job *j,
     struct str result = r->u.verdict.result;
     struct run *run = j->u.run;
 
-    if (!has_run(j->state) || run->live_groups || !j->extra || !j->extra->then)
+    if (!job_runs(j) || run->live_groups || !j->extra || !j->extra->then)
         return "delivery of a job that is not done";
     if (run->result) /* replay: it was joining */
         account(c, -(int64_t)run->result_len);
@@ -702,7 +690,7 @@ static const char *apply_requeue(struct core *c, struct job *j,
     const struct record_verdict *v = &r->u.verdict;
     struct extra *x;
 
-    if (!has_run(j->state) || j->u.run->live_groups)
+    if (!job_runs(j) || j->u.run->live_groups)
         return "requeue of a job that is not running";
     if (v->kind >= VERDICT_COUNT || v->not_before_ms < 0)
         return "requeue with an impossible verdict";
@@ -771,8 +759,8 @@ void job_set_end(struct core *c, struct job *j, struct end *end, bool dead)
 /* Under its last attempt, though that be over and the job wait for one more. */
 static bool has_errors_below(const struct job *j)
 {
-    return holds_run(j->state) ? j->u.run->errors_below
-                               : j->extra && j->extra->errors_below;
+    return job_has_run(j) ? j->u.run->errors_below
+                          : j->extra && j->extra->errors_below;
 }
 
 static const char *apply_end(struct core *c, struct job *j,
@@ -785,7 +773,7 @@ static const char *apply_end(struct core *c, struct job *j,
     if (j->state == JOB_FINISHED)
         return "job ended twice";
     if (v->outcome == OUTCOME_NONE || v->outcome >= OUTCOMES_COUNT ||
-        (has_run(j->state) && j->u.run->live_groups))
+        (job_runs(j) && j->u.run->live_groups))
         return "impossible end of a job";
     end = job_make_end(c, j);
     end->outcome = v->outcome;
@@ -802,7 +790,7 @@ static const char *apply_end(struct core *c, struct job *j,
     if (j->extra && j->extra->needs)
         needs_use(j->extra->needs, -1);
     g->errors_below = g->errors_below || has_errors_below(j);
-    if (holds_run(j->state)) {
+    if (job_has_run(j)) {
         end->started_ms = j->u.run->started_ms;
         run_free(c, j);
         if (j->state != JOB_DELIVERING)
@@ -890,7 +878,7 @@ const char *job_apply(struct core *c, const struct record *r)
 void job_free(struct core *c, struct job *j)
 {
     slabs_free(&c->slabs, (char *)job_payload(j).p, j->payload_len);
-    if (holds_run(j->state)) {
+    if (job_has_run(j)) {
         list_init(&j->u.run->groups);
         run_free(c, j);
     } else if (j->state == JOB_FINISHED) {
@@ -1018,7 +1006,7 @@ void job_cancel(struct core *c, struct job *j, struct str reason,
     if (j->state == JOB_FINISHED ||
         (PLANTED(CANCELLED_STARTS) && j->state == JOB_DELAYED))
         return;
-    if (has_run(j->state)) {
+    if (job_runs(j)) {
         attempt_ask(c, j, CAUSE_CANCEL, reason, grace_ms);
         return;
     }
@@ -1102,7 +1090,7 @@ void job_result(struct core *c, const struct core_event *ev)
         reply_end(c);
         return;
     }
-    if (ev->u.job.ready && has_run(j->state) && j->u.run->is_ready) {
+    if (ev->u.job.ready && job_runs(j) && j->u.run->is_ready) {
         value_str(reply_begin(c, ev->client),
                   (struct str){j->u.run->ready, j->u.run->ready_len});
         reply_end(c);

@@ -117,6 +117,19 @@ static inline struct queue *job_queue(const struct job *j)
     return j->options->queue;
 }
 
+/* Its attempt is not over: of the body, or of what is below it. */
+static inline bool job_runs(const struct job *j)
+{
+    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
+           j->state == JOB_JOINING;
+}
+
+/* Its struct run is there: that holds the result of one that is done, too. */
+static inline bool job_has_run(const struct job *j)
+{
+    return job_runs(j) || j->state == JOB_DELIVERING;
+}
+
 const char *job_apply(struct core *c, const struct record *r);
 const char *job_state_name(enum job_state s);
 const char *outcome_name(enum outcome o);

@@ -60,15 +60,9 @@ static void field_group(struct buf *b, const char *name, uint64_t id)
         value_str(b, STR("root"));
 }
 
-static bool has_run(const struct job *j)
-{
-    return j->state == JOB_RUNNING || j->state == JOB_CANCELLING ||
-           j->state == JOB_JOINING || j->state == JOB_DELIVERING;
-}
-
 static const char *job_reason(const struct job *j)
 {
-    const struct run *run = has_run(j) ? j->u.run : NULL;
+    const struct run *run = job_has_run(j) ? j->u.run : NULL;
 
     if (run && run->asked == CAUSE_TIMEOUT && !run->cancelled_first)
         return "timeout";
@@ -79,7 +73,7 @@ static const char *job_reason(const struct job *j)
 
 static int64_t job_started(const struct job *j)
 {
-    if (has_run(j))
+    if (job_has_run(j))
         return j->u.run->started_ms;
     return j->state == JOB_FINISHED ? j->u.end->started_ms : CORE_NONE;
 }
@@ -127,14 +121,14 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     field_opt(b, "timeout", j->options->timeout_ms);
     field_text(b, "reason", job_reason(j));
     field_opt(b, "shielded",
-              has_run(j) && j->u.run->shield_ms ? j->u.run->shield_ms
-                                                : CORE_NONE);
-    field_text(b, "progress", has_run(j) ? j->u.run->progress : NULL);
+              job_has_run(j) && j->u.run->shield_ms ? j->u.run->shield_ms
+                                                    : CORE_NONE);
+    field_text(b, "progress", job_has_run(j) ? j->u.run->progress : NULL);
     field_int(b, "errors", j->extra ? j->extra->nerrors : 0);
     field_int(b, "payload_bytes", j->payload_len);
     field_text(b, "then", j->extra ? j->extra->then : NULL);
     field(b, "ready");
-    if (has_run(j) && j->u.run->is_ready)
+    if (job_has_run(j) && j->u.run->is_ready)
         value_str(b, (struct str){j->u.run->ready, j->u.run->ready_len});
     else
         value_null(b);
@@ -522,7 +516,7 @@ static void tree_job(struct tree *t, const struct job *j, int64_t depth)
 /* What moves, then what failed, then the rest. */
 static int tree_class(const struct job *j)
 {
-    if (has_run(j))
+    if (job_has_run(j))
         return 0;
     if (j->state == JOB_FINISHED && j->u.end->outcome == OUTCOME_FAILED)
         return 1;
