@@ -2,14 +2,13 @@
 /*
  * attempt - a job while it runs: asked to stop, its body ended, joined with
  * what is below it; then run again, or not.
- *
- * Decides only: what it writes down is applied by job.c.
  */
 #include "core/attempt.h"
 
 #include "core/deadline.h"
 #include "core/deliver.h"
 #include "core/drain.h"
+#include "core/errors.h"
 #include "core/group.h"
 #include "core/internal.h"
 #include "core/job.h"
@@ -19,6 +18,243 @@
 #include "core/worker.h"
 
 #define REASON_PARENT_FAILED "parent-failed"
+
+/* ------------------------------------------------------------------- apply */
+
+struct run *run_new(struct core *c, struct job *j)
+{
+    struct run *run = slabs_zalloc(&c->slabs, sizeof(*run));
+
+    run->job = j;
+    run->timer.kind = TIMER_RUN;
+    list_init(&run->groups);
+    list_init(&run->notice);
+    list_init(&run->sweep);
+    list_init(&run->delivery);
+    list_init(&run->fed);
+    account(c, sizeof(*run));
+    run->payload = j->u.payload;
+    j->u.run = run;
+    return run;
+}
+
+void run_free(struct core *c, struct job *j)
+{
+    struct run *run = j->u.run;
+    char *payload = run->payload;
+
+    ASSERT(list_empty(&run->groups));
+    timer_stop(c, &run->timer);
+    list_remove(&run->notice);
+    list_remove(&run->sweep);
+    deliver_leave(c, run);
+    if (run->result)
+        account(c, -(int64_t)run->result_len);
+    if (run->ready)
+        account(c, -(int64_t)run->ready_len);
+    mem_free(run->result);
+    mem_free(run->progress);
+    mem_free(run->ready);
+    account(c, -(int64_t)sizeof(*run));
+    slabs_free(&c->slabs, run, sizeof(*run));
+    j->u.payload = payload;
+}
+
+/* The attempt ends by this verdict and is not ok: was its body? */
+bool attempt_body_was_done(const struct job *j, const struct record_verdict *v)
+{
+    if (!job_has_run(j))
+        return false;
+    return j->state == JOB_DELIVERING ||
+           (j->state == JOB_JOINING && j->u.run->verdict == VERDICT_OK) ||
+           (j->u.run->child_failed && str_eq(v->class, STR("group")) &&
+            str_eq(v->message, STR(MESSAGE_GROUP_FAILED)));
+}
+
+/* It is to stop: no shield holds that back any more. */
+static void set_asked(struct core *c, struct job *j, enum cause cause)
+{
+    struct run *run = j->u.run;
+
+    run->asked = (uint8_t)cause;
+    run->asked_late = j->state == JOB_JOINING;
+    run->shield_ms = 0;
+    if (j->state == JOB_RUNNING)
+        job_move(c, j, JOB_CANCELLING, &run->session->held, false);
+    attempt_arm(c, j);
+}
+
+const char *attempt_apply_start(struct core *c, struct job *j,
+                                const struct record *r)
+{
+    struct session *s;
+    struct run *run;
+
+    if (!job_not_started(j))
+        return "start of a job that is not queued";
+    if (r->u.start.attempt != j->attempt + 1 || r->u.start.session == 0)
+        return "attempt out of order";
+    /* On replay it may still be parked or delayed by a clock that has moved;
+     * the record says that it was ready. */
+    job_pass_through_ready(c, j);
+    s = session_get(c, r->u.start.session);
+    job_move(c, j, JOB_RUNNING, &s->held, false);
+    if (j->extra)
+        timer_stop(c, &j->extra->timer);
+    j->attempt++;
+    run = run_new(c, j);
+    run->session = s;
+    run->started_ms = r->at_ms;
+    run->grace_ms = j->options->grace_ms;
+    /* Its lease counts from its start, however long the worker has waited. */
+    s->seen_ms = max_i64(s->seen_ms, r->at_ms);
+    group_active(c, j->group, +1);
+    attempt_arm(c, j);
+    session_arm(c, s);
+    return NULL;
+}
+
+const char *attempt_apply_ask(struct core *c, struct job *j,
+                              const struct record *r)
+{
+    enum cause cause = (enum cause)r->u.ask.cause;
+    struct run *run = j->u.run;
+
+    if (!job_runs(j) || cause == CAUSE_NONE || cause >= CAUSES_COUNT ||
+        !attempt_can_be_asked(run, cause))
+        return "ask of a job that cannot be asked";
+    run->cancelled_first = run->cancelled;
+    if (cause == CAUSE_CANCEL) {
+        run->cancelled = true;
+        job_set_reason(c, job_extra(c, j), r->u.ask.reason);
+    }
+    if (run->asked != CAUSE_NONE)
+        return NULL;
+    run->grace_ms = r->u.ask.grace_ms;
+    if (cause != CAUSE_CANCEL || !run->shield_ms)
+        set_asked(c, j, cause);
+    return NULL;
+}
+
+const char *attempt_apply_shield(struct core *c, struct job *j,
+                                 const struct record *r)
+{
+    struct run *run = j->u.run;
+
+    if ((j->state != JOB_RUNNING && j->state != JOB_CANCELLING) ||
+        r->u.until_ms < 0 || (r->u.until_ms && run->asked != CAUSE_NONE))
+        return "shield of a job that cannot be shielded";
+    run->shield_ms = r->u.until_ms;
+    if (!run->shield_ms && run->cancelled && run->asked == CAUSE_NONE)
+        set_asked(c, j, CAUSE_CANCEL);
+    attempt_arm(c, j);
+    return NULL;
+}
+
+const char *attempt_apply_ready(struct core *c, struct job *j,
+                                const struct record *r)
+{
+    struct run *run = j->u.run;
+
+    if ((j->state != JOB_RUNNING && j->state != JOB_CANCELLING) ||
+        run->is_ready)
+        return "impossible announcement of a job";
+    run->is_ready = true;
+    run->ready = mem_dup(r->u.ready.p, r->u.ready.len);
+    run->ready_len = (uint32_t)r->u.ready.len;
+    account(c, run->ready_len);
+    return NULL;
+}
+
+const char *attempt_apply_joining(struct core *c, struct job *j,
+                                  const struct record *r)
+{
+    const struct record_verdict *v = &r->u.verdict;
+    struct run *run = j->u.run;
+
+    if (j->state != JOB_RUNNING && j->state != JOB_CANCELLING)
+        return "joining of a job that is not running";
+    if (v->kind >= VERDICT_COUNT)
+        return "unknown verdict";
+    run->verdict = v->kind;
+    if (v->has_error)
+        errors_of_attempt(c, j, v, r->at_ms);
+    if (v->kind == VERDICT_OK) {
+        run->result = mem_dup(v->result.p, v->result.len);
+        run->result_len = (uint32_t)v->result.len;
+        account(c, run->result_len);
+    }
+    list_remove(&run->notice);
+    run->session = NULL;
+    job_move(c, j, JOB_JOINING, &c->joining, false);
+    run->shield_ms = 0;
+    if (run->cancelled && run->asked == CAUSE_NONE)
+        set_asked(c, j, CAUSE_CANCEL);
+    attempt_arm(c, j);
+    return NULL;
+}
+
+const char *attempt_apply_deliver(struct core *c, struct job *j,
+                                  const struct record *r)
+{
+    struct str result = r->u.verdict.result;
+    struct run *run = j->u.run;
+
+    if (!job_runs(j) || run->live_groups || !j->extra || !j->extra->then)
+        return "delivery of a job that is not done";
+    if (run->result) /* replay: it was joining */
+        account(c, -(int64_t)run->result_len);
+    mem_free(run->result);
+    run->result = mem_dup(result.p, result.len);
+    run->result_len = (uint32_t)result.len;
+    account(c, run->result_len);
+    list_remove(&run->notice);
+    run->session = NULL;
+    group_active(c, j->group, -1);
+    job_move(c, j, JOB_DELIVERING, &c->delivering, false);
+    run->shield_ms = 0;
+    if (run->cancelled && run->asked == CAUSE_NONE)
+        set_asked(c, j, CAUSE_CANCEL);
+    run->place = r->u.verdict.next;
+    if (run->place >= c->next_place)
+        c->next_place = run->place + 1;
+    if (c->started) /* else deliver_start, when all queues are there */
+        (void)deliver_line_up(c, j);
+    attempt_arm(c, j);
+    return NULL;
+}
+
+const char *attempt_apply_requeue(struct core *c, struct job *j,
+                                  const struct record *r)
+{
+    const struct record_verdict *v = &r->u.verdict;
+    struct extra *x;
+
+    if (!job_runs(j) || j->u.run->live_groups)
+        return "requeue of a job that is not running";
+    if (v->kind >= VERDICT_COUNT || v->not_before_ms < 0)
+        return "requeue with an impossible verdict";
+    x = job_extra(c, j);
+    if (v->has_error)
+        errors_of_attempt(c, j, v, r->at_ms);
+    if ((v->kind == VERDICT_FAILED || v->kind == VERDICT_STOPPED) &&
+        (c->started || !PLANTED(RETRIES_FORGOTTEN)))
+        x->failures++;
+    if (v->kind == VERDICT_LOST)
+        x->losses++;
+    x->errors_below = j->u.run->errors_below;
+    run_free(c, j);
+    group_active(c, j->group, -1);
+    x->not_before_ms = v->not_before_ms;
+    if (v->not_before_ms)
+        job_move(c, j, JOB_DELAYED, &job_queue(j)->delayed, false);
+    else
+        job_become_ready(c, j, true);
+    job_arm_queued(c, j);
+    return NULL;
+}
+
+/* --------------------------------------------------------------- decisions */
 
 bool attempt_shielded(const struct job *j)
 {

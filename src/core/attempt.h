@@ -13,6 +13,8 @@
 struct core;
 struct feed;
 struct job;
+struct record;
+struct record_verdict;
 struct session;
 
 #define MESSAGE_GROUP_FAILED "a group under it failed" /* of class "group" */
@@ -60,6 +62,26 @@ struct run {
     uint32_t ready_len;
     char *ready; /* ... with this value */
 };
+
+/* For apply: it takes the payload of the job, and gives it back. */
+struct run *run_new(struct core *c, struct job *j);
+void run_free(struct core *c, struct job *j);
+const char *attempt_apply_start(struct core *c, struct job *j,
+                                const struct record *r);
+const char *attempt_apply_ask(struct core *c, struct job *j,
+                              const struct record *r);
+const char *attempt_apply_shield(struct core *c, struct job *j,
+                                 const struct record *r);
+const char *attempt_apply_ready(struct core *c, struct job *j,
+                                const struct record *r);
+const char *attempt_apply_joining(struct core *c, struct job *j,
+                                  const struct record *r);
+const char *attempt_apply_deliver(struct core *c, struct job *j,
+                                  const struct record *r);
+const char *attempt_apply_requeue(struct core *c, struct job *j,
+                                  const struct record *r);
+/* It ends by this verdict and is not ok: was its body? */
+bool attempt_body_was_done(const struct job *j, const struct record_verdict *v);
 
 /* Why the groups below a job are to be cancelled, or NULL: they are not. */
 const char *attempt_stops_groups(const struct job *j);

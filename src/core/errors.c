@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * errors - the tree of what has failed below a group or a job, split by class.
+ * errors - what has failed: the errors of a job, one for each attempt that had
+ * one, and the tree of those below a group or a job, split by class.
  *
  * A node is in the tree when it has errors that are asked for, or something
  * below it has: a split keeps the shape and drops what is empty, as
@@ -15,6 +16,7 @@
 #include "core/errors.h"
 
 #include "base/pattern.h"
+#include "core/attempt.h"
 #include "core/ids.h"
 #include "core/internal.h"
 #include "core/job.h"
@@ -30,6 +32,61 @@
 
 /* The id of a job, or of a group with ID_GROUP. */
 typedef uint64_t node_id;
+
+/* ------------------------------------------------------ errors of one job */
+
+void errors_add(struct core *c, struct job *j, const struct record_error *v)
+{
+    struct extra *x = job_extra(c, j);
+    char *text = mem_alloc(v->class.len + v->message.len + v->detail.len);
+    struct job_error *e;
+
+    x->errors =
+        mem_realloc(x->errors, mem_mul(x->nerrors + 1, sizeof(*x->errors)));
+    e = &x->errors[x->nerrors++];
+    x->error_bytes += record_error_bytes(v);
+    *e = (struct job_error){
+        .class = {text, v->class.len},
+        .message = {text + v->class.len, v->message.len},
+        .detail = {text + v->class.len + v->message.len, v->detail.len},
+        .body_done = v->body_done,
+        .attempt = v->attempt,
+        .at_ms = v->at_ms,
+    };
+    if (v->class.len)
+        memcpy(text, v->class.p, v->class.len);
+    if (v->message.len)
+        memcpy(text + v->class.len, v->message.p, v->message.len);
+    if (v->detail.len)
+        memcpy(text + v->class.len + v->message.len, v->detail.p,
+               v->detail.len);
+    account(c, (int64_t)(sizeof(*e) + v->class.len + v->message.len +
+                         v->detail.len));
+}
+
+void errors_of_attempt(struct core *c, struct job *j,
+                       const struct record_verdict *v, int64_t at_ms)
+{
+    errors_add(c, j,
+               &(struct record_error){.class = v->class,
+                                      .message = v->message,
+                                      .detail = v->detail,
+                                      .body_done = attempt_body_was_done(j, v),
+                                      .attempt = j->attempt,
+                                      .at_ms = at_ms});
+}
+
+void errors_free(struct core *c, struct extra *x)
+{
+    for (uint32_t i = 0; i < x->nerrors; i++) {
+        struct job_error *e = &x->errors[i];
+
+        account(c, -(int64_t)(sizeof(*e) + e->class.len + e->message.len +
+                              e->detail.len));
+        mem_free((char *)e->class.p);
+    }
+    mem_free(x->errors);
+}
 
 /* ------------------------------------------------- groups below their job */
 

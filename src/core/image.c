@@ -381,7 +381,7 @@ static const char *give_extra(struct core *c, struct job *j,
     if (i->reason.len)
         job_set_reason(c, job_extra(c, j), i->reason);
     while (record_get_error(&errors, &e))
-        job_add_error(c, j, &e);
+        errors_add(c, j, &e);
     if (i->apart)
         image_errors_await(c, j, i->apart);
     for (size_t n = 0; n < i->below.len / sizeof(uint64_t); n++)
@@ -399,7 +399,7 @@ static char *dup_counted(struct core *c, struct str s)
 static struct list *give_run(struct core *c, struct job *j,
                              const struct record_job_image *i)
 {
-    struct run *run = job_run(c, j);
+    struct run *run = run_new(c, j);
 
     run->body = i->body;
     run->place = i->place;

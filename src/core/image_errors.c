@@ -14,6 +14,7 @@
  */
 #include "core/image_errors.h"
 
+#include "core/errors.h"
 #include "core/internal.h"
 #include "core/job.h"
 #include "core/live.h"
@@ -120,7 +121,7 @@ static void put_in_place(struct core *c, struct job *j, uint32_t at,
     struct extra *x = j->extra;
     struct job_error e;
 
-    job_add_error(c, j, v);
+    errors_add(c, j, v);
     if (at >= x->nerrors - 1)
         return;
     e = x->errors[x->nerrors - 1];

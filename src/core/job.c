@@ -101,13 +101,6 @@ struct extra *job_extra(struct core *c, struct job *j)
     return x;
 }
 
-static void error_free(struct core *c, struct job_error *e)
-{
-    account(c, -(int64_t)(sizeof(*e) + e->class.len + e->message.len +
-                          e->detail.len));
-    mem_free((char *)e->class.p);
-}
-
 static void extra_free(struct core *c, struct job *j)
 {
     struct extra *x = j->extra;
@@ -119,9 +112,7 @@ static void extra_free(struct core *c, struct job *j)
     output_free(c, j);
     key_release(c, x->key);
     dead_remove(c, j);
-    for (uint32_t i = 0; i < x->nerrors; i++)
-        error_free(c, &x->errors[i]);
-    mem_free(x->errors);
+    errors_free(c, x);
     if (x->name)
         account(c, -(int64_t)strlen(x->name));
     if (x->reason)
@@ -138,29 +129,6 @@ static void extra_free(struct core *c, struct job *j)
     account(c, -(int64_t)sizeof(*x));
     slabs_free(&c->slabs, x, sizeof(*x));
     j->extra = NULL;
-}
-
-/* The payload is left to the job. */
-static void run_free(struct core *c, struct job *j)
-{
-    struct run *run = j->u.run;
-    char *payload = run->payload;
-
-    ASSERT(list_empty(&run->groups));
-    timer_stop(c, &run->timer);
-    list_remove(&run->notice);
-    list_remove(&run->sweep);
-    deliver_leave(c, run);
-    if (run->result)
-        account(c, -(int64_t)run->result_len);
-    if (run->ready)
-        account(c, -(int64_t)run->ready_len);
-    mem_free(run->result);
-    mem_free(run->progress);
-    mem_free(run->ready);
-    account(c, -(int64_t)sizeof(*run));
-    slabs_free(&c->slabs, run, sizeof(*run));
-    j->u.payload = payload;
 }
 
 /* ------------------------------------------------------------------- moves */
@@ -195,10 +163,8 @@ static void update_ready_mask(struct queue *q, int priority)
         q->ready_mask |= 1u << priority;
 }
 
-/* The one writer of job->state: leaves the old list, enters the new one, which
- * may be the front of it, and keeps every counter. */
-static void job_move(struct core *c, struct job *j, enum job_state to,
-                     struct list *place, bool front)
+void job_move(struct core *c, struct job *j, enum job_state to,
+              struct list *place, bool front)
 {
     enum job_state from = (enum job_state)j->state;
 
@@ -225,13 +191,12 @@ static void job_move(struct core *c, struct job *j, enum job_state to,
         needs_hold(c, j->extra->needs, holds_permits(to) ? +1 : -1);
 }
 
-static void become_ready(struct core *c, struct job *j, bool front)
+void job_become_ready(struct core *c, struct job *j, bool front)
 {
     job_move(c, j, JOB_READY, share_place(c, j, front), front);
 }
 
-/* It is ready for as long as it takes to go somewhere else. */
-static void pass_through_ready(struct core *c, struct job *j)
+void job_pass_through_ready(struct core *c, struct job *j)
 {
     if (j->state != JOB_READY)
         job_move(c, j, JOB_READY, &c->passing, false);
@@ -265,13 +230,13 @@ void job_park(struct core *c, struct job *j, struct group *full)
     bool front =
         first && j->node.hash < list_entry(first, struct job, link)->node.hash;
 
-    pass_through_ready(c, j);
+    job_pass_through_ready(c, j);
     job_move(c, j, JOB_PARKED, &lane->jobs, front);
 }
 
 void job_park_in(struct core *c, struct job *j, struct lane *lane)
 {
-    pass_through_ready(c, j);
+    job_pass_through_ready(c, j);
     job_move(c, j, JOB_PARKED, &lane->jobs, false);
 }
 
@@ -300,11 +265,11 @@ void job_delay(struct core *c, struct job *j, int64_t not_before_ms,
     job_extra(c, j)->not_before_ms = max_i64(0, not_before_ms);
     if (not_before_ms <= now_ms) {
         if (j->state == JOB_DELAYED)
-            become_ready(c, j, false);
+            job_become_ready(c, j, false);
         return;
     }
     if (j->state == JOB_PARKED)
-        pass_through_ready(c, j);
+        job_pass_through_ready(c, j);
     if (j->state == JOB_READY)
         job_move(c, j, JOB_DELAYED, &job_queue(j)->delayed, false);
 }
@@ -454,264 +419,12 @@ static const char *count_unknown_end(struct core *c, const struct record *r)
     return NULL;
 }
 
-struct run *job_run(struct core *c, struct job *j)
-{
-    struct run *run = slabs_zalloc(&c->slabs, sizeof(*run));
-
-    run->job = j;
-    run->timer.kind = TIMER_RUN;
-    list_init(&run->groups);
-    list_init(&run->notice);
-    list_init(&run->sweep);
-    list_init(&run->delivery);
-    list_init(&run->fed);
-    account(c, sizeof(*run));
-    run->payload = j->u.payload;
-    j->u.run = run;
-    return run;
-}
-
-static const char *apply_start(struct core *c, struct job *j,
-                               const struct record *r)
-{
-    struct session *s;
-    struct run *run;
-
-    if (!job_not_started(j))
-        return "start of a job that is not queued";
-    if (r->u.start.attempt != j->attempt + 1 || r->u.start.session == 0)
-        return "attempt out of order";
-    /* On replay it may still be parked or delayed by a clock that has moved;
-     * the record says that it was ready. */
-    pass_through_ready(c, j);
-    s = session_get(c, r->u.start.session);
-    job_move(c, j, JOB_RUNNING, &s->held, false);
-    if (j->extra)
-        timer_stop(c, &j->extra->timer);
-    j->attempt++;
-    run = job_run(c, j);
-    run->session = s;
-    run->started_ms = r->at_ms;
-    run->grace_ms = j->options->grace_ms;
-    /* Its lease counts from its start, however long the worker has waited. */
-    s->seen_ms = max_i64(s->seen_ms, r->at_ms);
-    group_active(c, j->group, +1);
-    attempt_arm(c, j);
-    session_arm(c, s);
-    return NULL;
-}
-
 void job_set_reason(struct core *c, struct extra *x, struct str reason)
 {
     if (x->reason)
         return;
     x->reason = mem_dup_text(reason.p, reason.len);
     account(c, (int64_t)strlen(x->reason));
-}
-
-/* It is to stop: no shield holds that back any more. */
-static void set_asked(struct core *c, struct job *j, enum cause cause)
-{
-    struct run *run = j->u.run;
-
-    run->asked = (uint8_t)cause;
-    run->asked_late = j->state == JOB_JOINING;
-    run->shield_ms = 0;
-    if (j->state == JOB_RUNNING)
-        job_move(c, j, JOB_CANCELLING, &run->session->held, false);
-    attempt_arm(c, j);
-}
-
-static const char *apply_ask(struct core *c, struct job *j,
-                             const struct record *r)
-{
-    enum cause cause = (enum cause)r->u.ask.cause;
-    struct run *run = j->u.run;
-
-    if (!job_runs(j) || cause == CAUSE_NONE || cause >= CAUSES_COUNT ||
-        !attempt_can_be_asked(run, cause))
-        return "ask of a job that cannot be asked";
-    run->cancelled_first = run->cancelled;
-    if (cause == CAUSE_CANCEL) {
-        run->cancelled = true;
-        job_set_reason(c, job_extra(c, j), r->u.ask.reason);
-    }
-    if (run->asked != CAUSE_NONE)
-        return NULL;
-    run->grace_ms = r->u.ask.grace_ms;
-    if (cause != CAUSE_CANCEL || !run->shield_ms)
-        set_asked(c, j, cause);
-    return NULL;
-}
-
-static const char *apply_shield(struct core *c, struct job *j,
-                                const struct record *r)
-{
-    struct run *run = j->u.run;
-
-    if ((j->state != JOB_RUNNING && j->state != JOB_CANCELLING) ||
-        r->u.until_ms < 0 || (r->u.until_ms && run->asked != CAUSE_NONE))
-        return "shield of a job that cannot be shielded";
-    run->shield_ms = r->u.until_ms;
-    if (!run->shield_ms && run->cancelled && run->asked == CAUSE_NONE)
-        set_asked(c, j, CAUSE_CANCEL);
-    attempt_arm(c, j);
-    return NULL;
-}
-
-/* The attempt ends by this verdict and is not ok: was its body? */
-static bool body_was_done(const struct job *j, const struct record_verdict *v)
-{
-    if (!job_has_run(j))
-        return false;
-    return j->state == JOB_DELIVERING ||
-           (j->state == JOB_JOINING && j->u.run->verdict == VERDICT_OK) ||
-           (j->u.run->child_failed && str_eq(v->class, STR("group")) &&
-            str_eq(v->message, STR(MESSAGE_GROUP_FAILED)));
-}
-
-void job_add_error(struct core *c, struct job *j, const struct record_error *v)
-{
-    struct extra *x = job_extra(c, j);
-    char *text = mem_alloc(v->class.len + v->message.len + v->detail.len);
-    struct job_error *e;
-
-    x->errors =
-        mem_realloc(x->errors, mem_mul(x->nerrors + 1, sizeof(*x->errors)));
-    e = &x->errors[x->nerrors++];
-    x->error_bytes += record_error_bytes(v);
-    *e = (struct job_error){
-        .class = {text, v->class.len},
-        .message = {text + v->class.len, v->message.len},
-        .detail = {text + v->class.len + v->message.len, v->detail.len},
-        .body_done = v->body_done,
-        .attempt = v->attempt,
-        .at_ms = v->at_ms,
-    };
-    if (v->class.len)
-        memcpy(text, v->class.p, v->class.len);
-    if (v->message.len)
-        memcpy(text + v->class.len, v->message.p, v->message.len);
-    if (v->detail.len)
-        memcpy(text + v->class.len + v->message.len, v->detail.p,
-               v->detail.len);
-    account(c, (int64_t)(sizeof(*e) + v->class.len + v->message.len +
-                         v->detail.len));
-}
-
-static void add_error(struct core *c, struct job *j,
-                      const struct record_verdict *v, int64_t at_ms)
-{
-    job_add_error(c, j,
-                  &(struct record_error){.class = v->class,
-                                         .message = v->message,
-                                         .detail = v->detail,
-                                         .body_done = body_was_done(j, v),
-                                         .attempt = j->attempt,
-                                         .at_ms = at_ms});
-}
-
-static const char *apply_ready(struct core *c, struct job *j,
-                               const struct record *r)
-{
-    struct run *run = j->u.run;
-
-    if ((j->state != JOB_RUNNING && j->state != JOB_CANCELLING) ||
-        run->is_ready)
-        return "impossible announcement of a job";
-    run->is_ready = true;
-    run->ready = mem_dup(r->u.ready.p, r->u.ready.len);
-    run->ready_len = (uint32_t)r->u.ready.len;
-    account(c, run->ready_len);
-    return NULL;
-}
-
-static const char *apply_joining(struct core *c, struct job *j,
-                                 const struct record *r)
-{
-    const struct record_verdict *v = &r->u.verdict;
-    struct run *run = j->u.run;
-
-    if (j->state != JOB_RUNNING && j->state != JOB_CANCELLING)
-        return "joining of a job that is not running";
-    if (v->kind >= VERDICT_COUNT)
-        return "unknown verdict";
-    run->verdict = v->kind;
-    if (v->has_error)
-        add_error(c, j, v, r->at_ms);
-    if (v->kind == VERDICT_OK) {
-        run->result = mem_dup(v->result.p, v->result.len);
-        run->result_len = (uint32_t)v->result.len;
-        account(c, run->result_len);
-    }
-    list_remove(&run->notice);
-    run->session = NULL;
-    job_move(c, j, JOB_JOINING, &c->joining, false);
-    run->shield_ms = 0;
-    if (run->cancelled && run->asked == CAUSE_NONE)
-        set_asked(c, j, CAUSE_CANCEL);
-    attempt_arm(c, j);
-    return NULL;
-}
-
-static const char *apply_deliver(struct core *c, struct job *j,
-                                 const struct record *r)
-{
-    struct str result = r->u.verdict.result;
-    struct run *run = j->u.run;
-
-    if (!job_runs(j) || run->live_groups || !j->extra || !j->extra->then)
-        return "delivery of a job that is not done";
-    if (run->result) /* replay: it was joining */
-        account(c, -(int64_t)run->result_len);
-    mem_free(run->result);
-    run->result = mem_dup(result.p, result.len);
-    run->result_len = (uint32_t)result.len;
-    account(c, run->result_len);
-    list_remove(&run->notice);
-    run->session = NULL;
-    group_active(c, j->group, -1);
-    job_move(c, j, JOB_DELIVERING, &c->delivering, false);
-    run->shield_ms = 0;
-    if (run->cancelled && run->asked == CAUSE_NONE)
-        set_asked(c, j, CAUSE_CANCEL);
-    run->place = r->u.verdict.next;
-    if (run->place >= c->next_place)
-        c->next_place = run->place + 1;
-    if (c->started) /* else deliver_start, when all queues are there */
-        (void)deliver_line_up(c, j);
-    attempt_arm(c, j);
-    return NULL;
-}
-
-static const char *apply_requeue(struct core *c, struct job *j,
-                                 const struct record *r)
-{
-    const struct record_verdict *v = &r->u.verdict;
-    struct extra *x;
-
-    if (!job_runs(j) || j->u.run->live_groups)
-        return "requeue of a job that is not running";
-    if (v->kind >= VERDICT_COUNT || v->not_before_ms < 0)
-        return "requeue with an impossible verdict";
-    x = job_extra(c, j);
-    if (v->has_error)
-        add_error(c, j, v, r->at_ms);
-    if ((v->kind == VERDICT_FAILED || v->kind == VERDICT_STOPPED) &&
-        (c->started || !PLANTED(RETRIES_FORGOTTEN)))
-        x->failures++;
-    if (v->kind == VERDICT_LOST)
-        x->losses++;
-    x->errors_below = j->u.run->errors_below;
-    run_free(c, j);
-    group_active(c, j->group, -1);
-    x->not_before_ms = v->not_before_ms;
-    if (v->not_before_ms)
-        job_move(c, j, JOB_DELAYED, &job_queue(j)->delayed, false);
-    else
-        become_ready(c, j, true);
-    job_arm_queued(c, j);
-    return NULL;
 }
 
 static const char *apply_clear(struct core *c, struct job *j,
@@ -778,9 +491,9 @@ static const char *apply_end(struct core *c, struct job *j,
     end = job_make_end(c, j);
     end->outcome = v->outcome;
     end->ended_ms = r->at_ms;
-    end->body_done = v->outcome != OUTCOME_OK && body_was_done(j, v);
+    end->body_done = v->outcome != OUTCOME_OK && attempt_body_was_done(j, v);
     if (v->has_error)
-        add_error(c, j, v, r->at_ms);
+        errors_of_attempt(c, j, v, r->at_ms);
     if (v->reason.len)
         job_set_reason(c, job_extra(c, j), v->reason);
     if (v->outcome == OUTCOME_OK) {
@@ -816,23 +529,23 @@ static const char *apply_known(struct core *c, struct job *j,
 {
     switch (r->type) {
     case RECORD_START:
-        return apply_start(c, j, r);
+        return attempt_apply_start(c, j, r);
     case RECORD_ASK:
-        return apply_ask(c, j, r);
+        return attempt_apply_ask(c, j, r);
     case RECORD_JOINING:
-        return apply_joining(c, j, r);
+        return attempt_apply_joining(c, j, r);
     case RECORD_REQUEUE:
-        return apply_requeue(c, j, r);
+        return attempt_apply_requeue(c, j, r);
     case RECORD_END:
         return apply_end(c, j, r);
     case RECORD_READY:
-        return apply_ready(c, j, r);
+        return attempt_apply_ready(c, j, r);
     case RECORD_SHIELD:
-        return apply_shield(c, j, r);
+        return attempt_apply_shield(c, j, r);
     case RECORD_CLEAR:
         return apply_clear(c, j, r);
     case RECORD_DELIVER:
-        return apply_deliver(c, j, r);
+        return attempt_apply_deliver(c, j, r);
     case RECORD_JOB:
     case RECORD_QUEUE:
     case RECORD_GROUP:
@@ -1050,7 +763,7 @@ void job_queued_timer(struct core *c, struct extra *x)
     if (drain_takes(c, j))
         return;
     if (j->state == JOB_DELAYED && c->now_ms >= x->not_before_ms)
-        become_ready(c, j, false);
+        job_become_ready(c, j, false);
     job_arm_queued(c, j);
     queue_wake(c, job_queue(j));
 }

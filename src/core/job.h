@@ -19,6 +19,7 @@ struct core;
 struct dead;
 struct group;
 struct imaging;
+struct job_error;
 struct key;
 struct lane;
 struct needs;
@@ -26,13 +27,6 @@ struct output;
 struct queue;
 struct run;
 struct session;
-
-struct job_error {
-    struct str class, message, detail; /* owned, one allocation at class.p */
-    uint32_t attempt;
-    bool body_done; /* what failed was not the body of the attempt */
-    int64_t at_ms;
-};
 
 /* What most queued jobs do not need. */
 struct extra {
@@ -148,15 +142,20 @@ uint32_t job_follows_from(const struct core *c, const struct job *j);
  * the caller. */
 void job_enter(struct core *c, struct job *j, enum job_state state,
                struct list *place);
-struct run *job_run(struct core *c, struct job *j);
 struct end *job_make_end(struct core *c, struct job *j);
 /* It is finished, with this outcome and result, and among the dead or not. */
 void job_set_end(struct core *c, struct job *j, struct end *end, bool dead);
-void job_add_error(struct core *c, struct job *j, const struct record_error *e);
 void job_set_reason(struct core *c, struct extra *x, struct str reason);
 
-/* Only job.c writes job->state. A volatile move, without a record: a ready or
- * parked job waits for the width of this group. */
+/* For apply. The one writer of job->state: leaves the old list, enters the new
+ * one, which may be the front of it, and keeps every counter. */
+void job_move(struct core *c, struct job *j, enum job_state to,
+              struct list *place, bool front);
+void job_become_ready(struct core *c, struct job *j, bool front);
+/* It is ready for as long as it takes to go somewhere else. */
+void job_pass_through_ready(struct core *c, struct job *j);
+/* A volatile move, without a record: a ready or parked job waits for the width
+ * of this group. */
 void job_park(struct core *c, struct job *j, struct group *full);
 /* Likewise, for want of permits: into the lane, which counts it already. */
 void job_park_in(struct core *c, struct job *j, struct lane *lane);

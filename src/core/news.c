@@ -16,6 +16,7 @@
 #include "core/news.h"
 
 #include "core/attempt.h"
+#include "core/errors.h"
 #include "core/internal.h"
 #include "core/job.h"
 #include "core/queue.h"

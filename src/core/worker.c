@@ -15,6 +15,7 @@
 
 #include "core/attempt.h"
 #include "core/deadline.h"
+#include "core/errors.h"
 #include "core/group.h"
 #include "core/internal.h"
 #include "core/job.h"
