@@ -4,6 +4,7 @@
  * end of the core.
  */
 #include "core/attempt.h"
+#include "core/below.h"
 #include "core/dead.h"
 #include "core/drain.h"
 #include "core/errors.h"

@@ -5,9 +5,7 @@
 #ifndef YOKE_CORE_ERRORS_H
 #define YOKE_CORE_ERRORS_H
 
-#include "base/list.h"
 #include "core/core.h"
-#include "core/ids.h"
 
 struct core;
 struct extra;
@@ -21,14 +19,6 @@ struct job_error {
     uint32_t attempt;
     bool body_done; /* what failed was not the body of the attempt */
     int64_t at_ms;
-};
-
-/* The groups that were opened under a job, by all of its attempts. */
-struct below {
-    struct list link; /* core->belows */
-    struct job *job;
-    struct id_vector groups; /* in the order of opening */
-    size_t forgotten;        /* ids in it that are no more */
 };
 
 /* Which errors are asked for. */
@@ -50,13 +40,6 @@ bool error_wanted(const struct error_filter *f, struct str class);
 uint32_t errors_wanted(const struct error_filter *f, const struct job *j);
 /* Has something failed in it, or may have? */
 bool errors_in_group(const struct group *g);
-/* A group was opened under the job; one of a job was forgotten; all are, or the
- * job. */
-void below_add(struct core *c, struct job *j, uint64_t group);
-void below_forgotten(struct core *c, const struct group *g);
-void below_free(struct core *c, struct extra *x);
-/* At the end of a replay: those that did not come are forgotten. */
-void below_settle(struct core *c);
 void errors_page(struct core *c, const struct core_event *ev);
 
 #endif

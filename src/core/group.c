@@ -14,6 +14,7 @@
 #include "core/group.h"
 
 #include "core/attempt.h"
+#include "core/below.h"
 #include "core/deadline.h"
 #include "core/errors.h"
 #include "core/full.h"

@@ -30,6 +30,7 @@
 #include "core/image.h"
 
 #include "core/attempt.h"
+#include "core/below.h"
 #include "core/dead.h"
 #include "core/errors.h"
 #include "core/group.h"

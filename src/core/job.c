@@ -10,6 +10,7 @@
 #include "core/job.h"
 
 #include "core/attempt.h"
+#include "core/below.h"
 #include "core/dead.h"
 #include "core/deliver.h"
 #include "core/drain.h"

@@ -5,6 +5,7 @@
  */
 #include "core/retain.h"
 
+#include "core/below.h"
 #include "core/dead.h"
 #include "core/errors.h"
 #include "core/internal.h"

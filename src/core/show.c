@@ -7,6 +7,7 @@
 #include "core/show.h"
 
 #include "core/attempt.h"
+#include "core/below.h"
 #include "core/deadline.h"
 #include "core/errors.h"
 #include "core/ids.h"
