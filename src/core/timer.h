@@ -2,8 +2,7 @@
 /*
  * timer - when something is to be looked at again.
  *
- * Timers lie in what they belong to and are found again by their kind; core.c
- * has the heap of them and says whom it wakes.
+ * Timers lie in what they belong to and are found again by their kind.
  */
 #ifndef YOKE_CORE_TIMER_H
 #define YOKE_CORE_TIMER_H
@@ -32,5 +31,13 @@ void timer_set(struct core *c, struct timer *t, int64_t at_ms);
 void timer_stop(struct core *c, struct timer *t);
 /* Is its time up, although it has not fired yet? */
 bool timer_due(const struct core *c, const struct timer *t);
+/* When the next one fires. */
+int64_t timers_next(const struct core *c);
+/* Those fire whose time has come, for a while. Without room for records time
+ * stands still but for what needs none. */
+void timers_tick(struct core *c);
+/* What is not to be kept any longer goes at once: in a replay, where it would
+ * pile up, and before the first question is answered. */
+void timers_forget_due(struct core *c);
 
 #endif
