@@ -28,6 +28,7 @@
 #include "core/once.h"
 #include "core/queue.h"
 #include "core/scope.h"
+#include "core/segment.h"
 #include "core/show.h"
 #include "core/waiter.h"
 #include "core/worker.h"

@@ -44,6 +44,7 @@
 #include "core/options.h"
 #include "core/payload.h"
 #include "core/queue.h"
+#include "core/segment.h"
 #include "core/share.h"
 #include "core/worker.h"
 

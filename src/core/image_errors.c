@@ -19,6 +19,7 @@
 #include "core/job.h"
 #include "core/live.h"
 #include "core/retain.h"
+#include "core/segment.h"
 
 static struct record_error error_at(const struct extra *x, uint32_t n)
 {

@@ -170,12 +170,6 @@ struct group *find_group_or_reply(struct core *c, struct client_id client,
 bool core_work(struct core *c);
 bool core_work_unrecorded(struct core *c);
 
-/* It lies in this segment: the last, ... */
-void segment_hold(struct core *c, uint32_t *where);
-/* ... or a later one than before; its image has so many bytes. */
-void segment_move(struct core *c, uint32_t *where, uint32_t to, int64_t bytes);
-void segment_drop(struct core *c, uint32_t where);
-
 static inline void account(struct core *c, int64_t bytes)
 {
     c->memory += bytes;

@@ -30,6 +30,7 @@
 #include "core/payload.h"
 #include "core/queue.h"
 #include "core/retain.h"
+#include "core/segment.h"
 #include "core/share.h"
 #include "core/show.h"
 #include "core/waiter.h"

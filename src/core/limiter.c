@@ -17,6 +17,7 @@
 
 #include "core/full.h"
 #include "core/internal.h"
+#include "core/segment.h"
 
 /* Bound of the table, whatever limiters-max says. In images the first number
  * behind it stands for limiters that were deleted. */

@@ -20,6 +20,7 @@
 
 #include "core/ids.h"
 #include "core/internal.h"
+#include "core/segment.h"
 #include "core/worker.h"
 
 /* Sessions in a replay: beyond it those that have only numbers go, the oldest

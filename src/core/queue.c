@@ -27,6 +27,7 @@
 #include "core/payload.h"
 #include "core/retry.h"
 #include "core/scope.h"
+#include "core/segment.h"
 #include "core/share.h"
 #include "core/waiter.h"
 #include "core/worker.h"
