@@ -26,6 +26,7 @@
 #include "core/full.h"
 #include "core/group.h"
 #include "core/image.h"
+#include "core/image_apply.h"
 #include "core/image_errors.h"
 #include "core/internal.h"
 #include "core/job.h"

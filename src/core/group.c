@@ -20,6 +20,7 @@
 #include "core/full.h"
 #include "core/ids.h"
 #include "core/image.h"
+#include "core/image_apply.h"
 #include "core/internal.h"
 #include "core/job.h"
 #include "core/key.h"

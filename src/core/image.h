@@ -7,12 +7,6 @@
 
 #include "core/internal.h"
 
-/* For apply. The group of a member, which may not be known yet: then it is made
- * up until its image comes. */
-struct group *image_group(struct core *c, uint64_t id);
-const char *image_apply_job(struct core *c, const struct record *r);
-const char *image_apply_group(struct core *c, const struct record *r);
-const char *image_apply_ids(struct core *c, const struct record *r);
 /* The vectors of members and ends may not be shortened now. */
 static inline bool image_under_way(const struct group *g)
 {

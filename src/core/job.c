@@ -17,7 +17,7 @@
 #include "core/errors.h"
 #include "core/group.h"
 #include "core/ids.h"
-#include "core/image.h"
+#include "core/image_apply.h"
 #include "core/image_errors.h"
 #include "core/internal.h"
 #include "core/key.h"
