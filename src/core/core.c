@@ -14,7 +14,6 @@
  */
 #include "core/core.h"
 
-#include <errno.h>
 #include <stdarg.h>
 
 #include "core/attempt.h"
@@ -399,102 +398,6 @@ void core_record(struct core *c, const struct record *r)
         BUG(wrong);
     if (UNLIKELY(c->news_work > 0))
         tell(c, r);
-}
-
-/* Did apply take it for one of a job that is over, of whose queue or group
- * nothing is known? */
-static bool is_passed_over(struct core *c, const struct record *r)
-{
-    return (r->type == RECORD_JOB || r->type == RECORD_JOB_IMAGE) &&
-           !find_job(c, (struct job_id){r->id});
-}
-
-/* `left` NULL: what does not fit is an error. */
-static const char *replay(struct core *c, const char *entry, size_t len,
-                          core_left_fn *left, void *arg)
-{
-    size_t at = 0;
-
-    while (at < len) {
-        struct core_left l = {.record = entry + at};
-        struct record r;
-
-        l.wrong = record_decode(entry, len, &at, &r);
-        if (!l.wrong && r.at_ms < 0)
-            l.wrong = "record from before 1970";
-        if (l.wrong)
-            return l.wrong;
-        c->now_ms = max_i64(c->now_ms, r.at_ms);
-        if (UNLIKELY(c->lost) && r.type == RECORD_JOB)
-            queue_make_up(c, r.u.job.queue);
-        if (UNLIKELY(c->lost) && r.type == RECORD_JOB_IMAGE)
-            queue_make_up(c, r.u.job_image.job.queue);
-        l.wrong = core_apply(c, &r);
-        if (LIKELY(!left) && l.wrong)
-            return l.wrong;
-        if (left && (l.wrong || is_passed_over(c, &r))) {
-            l.type = (uint8_t)r.type;
-            l.id = r.id;
-            l.len = (size_t)(entry + at - (const char *)l.record);
-            left(arg, &l);
-        }
-    }
-    return NULL;
-}
-
-/* Images of old outcomes come after newer ones. Which are the oldest is looked
- * at when there are twice as many as may be, which is seldom. */
-static void retain_in_replay(struct core *c)
-{
-    if (!c->imaged) {
-        (void)retain_enforce(c); /* the rest with what comes */
-        return;
-    }
-    if (c->retained_jobs <= 2 * c->limits.retain_jobs &&
-        c->retained_bytes <= 2 * c->limits.retain_bytes)
-        return;
-    image_sort_outcomes(c);
-    while (retain_enforce(c))
-        continue;
-}
-
-int core_salvage(struct core *c, const void *entry, size_t len,
-                 uint32_t segment, core_left_fn *left, void *arg,
-                 char text[128])
-{
-    const char *wrong;
-
-    ASSERT(!c->started);
-    c->salvaged = c->salvaged || left;
-    if (segment < c->segment || segment - c->segment > SEGMENTS_MAX) {
-        if (text)
-            (void)snprintf(text, 128, "segment %u after segment %u", segment,
-                           c->segment);
-        return -EBADMSG;
-    }
-    segment_set(c, segment);
-    buf_reset(&c->written);
-    wrong = replay(c, entry, len, left, arg);
-    if (wrong) {
-        if (text)
-            (void)snprintf(text, 128, "%s", wrong);
-        return -EBADMSG;
-    }
-    timers_forget_due(c);
-    retain_in_replay(c);
-    payload_evict(c);
-    return 0;
-}
-
-void core_lost(struct core *c)
-{
-    c->lost = true;
-}
-
-int core_replay(struct core *c, const void *entry, size_t len, uint32_t segment,
-                char text[128])
-{
-    return core_salvage(c, entry, len, segment, NULL, NULL, text);
 }
 
 /* -------------------------------------------------------------------- step */

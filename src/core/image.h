@@ -25,9 +25,6 @@ static inline bool image_may_go_on(const struct core *c)
     return LIKELY(!c->disk_full) || c->room > c->spared;
 }
 
-/* In a replay: outcomes in the order in which they came about, as far as that
- * matters for which of them go first. */
-void image_sort_outcomes(struct core *c);
 /* The record at *at of an entry in that segment: if what it made known lives
  * and its image lies nowhere else, it is written again. COMPACTED: it was the
  * last. */
