@@ -245,17 +245,6 @@ static void work_queues(struct core *c)
     }
 }
 
-/* Of the members of groups, and the errors of jobs, whose images have begun. */
-static void write_rest(struct core *c)
-{
-    while (!list_empty(&c->imaging_jobs) && image_may_go_on(c) && core_work(c))
-        image_errors_write(
-            c, list_entry(list_first(&c->imaging_jobs), struct imaging, link));
-    while (!list_empty(&c->imaging) && image_may_go_on(c) && core_work(c))
-        image_write_ids(
-            c, list_entry(list_first(&c->imaging), struct group, imaging));
-}
-
 static void work_rest(struct core *c)
 {
     c->work = c->limits.step_work;
@@ -272,7 +261,7 @@ static void work_rest(struct core *c)
         c->limiter_images_next = UINT32_MAX;
     while (once_images_left(c) && core_work(c))
         once_write_image(c);
-    write_rest(c);
+    image_write_rest(c);
 }
 
 static bool recording_left(const struct core *c)
@@ -691,122 +680,6 @@ void core_step(struct core *c, const struct core_event *ev,
     }
     segments_trim(c);
     payload_evict(c);
-    c->out = NULL;
-}
-
-void core_segment(struct core *c, uint32_t segment)
-{
-    segment_set(c, segment);
-    c->images_next = c->limiter_images_next = 0;
-}
-
-enum core_compacted core_compact(struct core *c, const void *entry, size_t len,
-                                 uint32_t segment, size_t *at,
-                                 struct core_effects *out)
-{
-    enum core_compacted done = CORE_COMPACT_MORE;
-
-    ASSERT(c->started);
-    c->out = out;
-    c->work = c->limits.step_work;
-    buf_reset(&c->written);
-    while (done == CORE_COMPACT_MORE && core_work_unrecorded(c))
-        done = image_write_next(c, entry, len, segment, at);
-    write_rest(c);
-    segments_trim(c);
-    c->out = NULL;
-    return done;
-}
-
-/* A payload that is in the store only may be whole there; if it is not the job
- * has lost it, and ends. */
-static bool heal_job(struct core *c, struct job *j, uint32_t segment,
-                     int64_t *asked)
-{
-    if (j->segment > segment)
-        return true;
-    /* It has failed, and cannot be run again: so it is not dead any more. */
-    if (j->state == JOB_FINISHED && payload_is_lost(j))
-        core_record(c, &(struct record){.type = RECORD_CLEAR,
-                                        .at_ms = c->now_ms,
-                                        .id = j->node.hash});
-    if (payload_is_here(j))
-        return image_write(c, false, j->node.hash, segment, (struct str){0});
-    c->heal_waits = true; /* for it, or for the end of its attempt */
-    (void)payload_ask(c, j, asked);
-    return true;
-}
-
-/* All of one bucket of jobs and of groups; false: the disk has no room. */
-static bool heal_some(struct core *c, uint32_t segment, size_t at,
-                      int64_t *asked)
-{
-    const struct map_node *n;
-
-    for (n = at < c->jobs.active ? map_bucket(&c->jobs, at) : NULL; n;
-         n = n->next)
-        if (!heal_job(c, container_of(n, struct job, node), segment, asked))
-            return false;
-    for (n = at < c->groups.active ? map_bucket(&c->groups, at) : NULL; n;
-         n = n->next)
-        if (!image_write(c, true, n->hash, segment, (struct str){0}))
-            return false;
-    return true;
-}
-
-static enum core_compacted heal(struct core *c, uint32_t segment, size_t *at)
-{
-    size_t end =
-        c->jobs.active > c->groups.active ? c->jobs.active : c->groups.active;
-    int64_t asked = 0;
-
-    if (*at == 0)
-        c->heal_waits = false;
-    for (; *at < end; ++*at) {
-        if (!core_work_unrecorded(c))
-            return CORE_COMPACT_MORE;
-        if (!heal_some(c, segment, *at, &asked))
-            return CORE_COMPACT_ROOM;
-    }
-    write_rest(c);
-    if (!list_empty(&c->imaging) || !list_empty(&c->imaging_jobs))
-        return image_may_go_on(c) ? CORE_COMPACT_MORE : CORE_COMPACT_ROOM;
-    if (!c->heal_waits)
-        return CORE_COMPACTED;
-    *at = 0;
-    return CORE_COMPACT_ROOM;
-}
-
-enum core_compacted core_heal(struct core *c, uint32_t segment, size_t *at,
-                              struct core_effects *out)
-{
-    enum core_compacted done;
-
-    ASSERT(c->started);
-    c->out = out;
-    c->work = c->limits.step_work;
-    buf_reset(&c->written);
-    done = heal(c, segment, at);
-    segments_trim(c);
-    c->out = NULL;
-    return done;
-}
-
-uint32_t core_oldest_segment(const struct core *c)
-{
-    return c->first_segment;
-}
-
-void core_image(struct core *c, bool is_group, uint64_t id,
-                struct core_effects *out)
-{
-    ASSERT(c->started);
-    c->out = out;
-    c->work = c->limits.step_work;
-    buf_reset(&c->written);
-    (void)image_write(c, is_group, id, c->segment - 1, (struct str){0});
-    write_rest(c);
-    segments_trim(c);
     c->out = NULL;
 }
 

@@ -300,3 +300,13 @@ enum core_compacted image_write_next(struct core *c, const char *entry,
     }
     return *at < len ? CORE_COMPACT_MORE : CORE_COMPACTED;
 }
+
+void image_write_rest(struct core *c)
+{
+    while (!list_empty(&c->imaging_jobs) && image_may_go_on(c) && core_work(c))
+        image_errors_write(
+            c, list_entry(list_first(&c->imaging_jobs), struct imaging, link));
+    while (!list_empty(&c->imaging) && image_may_go_on(c) && core_work(c))
+        image_write_ids(
+            c, list_entry(list_first(&c->imaging), struct group, imaging));
+}

@@ -14,9 +14,9 @@ static inline bool image_under_way(const struct group *g)
 }
 
 /* The image of a job or a group, if there is one and all of it lies in that
- * segment or before; of a group the rest follows with write_rest. false: the
- * disk is full, and has no room for it. `payload`: of the job, if it is not in
- * memory. */
+ * segment or before; of a group the rest follows with image_write_rest. false:
+ * the disk is full, and has no room for it. `payload`: of the job, if it is not
+ * in memory. */
 bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment,
                  struct str payload);
 /* Has a full disk some for the rest of those that have begun? */
@@ -30,6 +30,9 @@ static inline bool image_may_go_on(const struct core *c)
  * last. */
 enum core_compacted image_write_next(struct core *c, const char *entry,
                                      size_t len, uint32_t segment, size_t *at);
+/* Of the members of groups, and the errors of jobs, whose images have begun,
+ * for a while. */
+void image_write_rest(struct core *c);
 /* Ids of large groups that are still to be written: some of them. */
 void image_write_ids(struct core *c, struct group *g);
 
