@@ -14,21 +14,32 @@ void core_segment(struct core *c, uint32_t segment)
     c->images_next = c->limiter_images_next = 0;
 }
 
+/* As much at a time as in a step. */
+static void begin(struct core *c, struct core_effects *out)
+{
+    ASSERT(c->started);
+    c->out = out;
+    c->work = c->limits.step_work;
+    buf_reset(&c->written);
+}
+
+static void end(struct core *c)
+{
+    segments_trim(c);
+    c->out = NULL;
+}
+
 enum core_compacted core_compact(struct core *c, const void *entry, size_t len,
                                  uint32_t segment, size_t *at,
                                  struct core_effects *out)
 {
     enum core_compacted done = CORE_COMPACT_MORE;
 
-    ASSERT(c->started);
-    c->out = out;
-    c->work = c->limits.step_work;
-    buf_reset(&c->written);
+    begin(c, out);
     while (done == CORE_COMPACT_MORE && core_work_unrecorded(c))
         done = image_write_next(c, entry, len, segment, at);
     image_write_rest(c);
-    segments_trim(c);
-    c->out = NULL;
+    end(c);
     return done;
 }
 
@@ -70,13 +81,13 @@ static bool heal_some(struct core *c, uint32_t segment, size_t at,
 
 static enum core_compacted heal(struct core *c, uint32_t segment, size_t *at)
 {
-    size_t end =
+    size_t buckets =
         c->jobs.active > c->groups.active ? c->jobs.active : c->groups.active;
     int64_t asked = 0;
 
     if (*at == 0)
         c->heal_waits = false;
-    for (; *at < end; ++*at) {
+    for (; *at < buckets; ++*at) {
         if (!core_work_unrecorded(c))
             return CORE_COMPACT_MORE;
         if (!heal_some(c, segment, *at, &asked))
@@ -96,13 +107,9 @@ enum core_compacted core_heal(struct core *c, uint32_t segment, size_t *at,
 {
     enum core_compacted done;
 
-    ASSERT(c->started);
-    c->out = out;
-    c->work = c->limits.step_work;
-    buf_reset(&c->written);
+    begin(c, out);
     done = heal(c, segment, at);
-    segments_trim(c);
-    c->out = NULL;
+    end(c);
     return done;
 }
 
@@ -114,12 +121,8 @@ uint32_t core_oldest_segment(const struct core *c)
 void core_image(struct core *c, bool is_group, uint64_t id,
                 struct core_effects *out)
 {
-    ASSERT(c->started);
-    c->out = out;
-    c->work = c->limits.step_work;
-    buf_reset(&c->written);
+    begin(c, out);
     (void)image_write(c, is_group, id, c->segment - 1, (struct str){0});
     image_write_rest(c);
-    segments_trim(c);
-    c->out = NULL;
+    end(c);
 }
