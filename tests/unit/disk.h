@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * disk - a disk in memory behind the journal's seam, for test_journal.c.
+ * disk - a disk in memory behind the journal's seam.
  *
  * It knows what has been synced. Any call may fail or be cut short, the power
  * may go between any two calls; disk_restart then keeps any subset of the
@@ -103,6 +103,7 @@ struct disk {
     int fds[FDS_MAX]; /* inode, -2: the directory, -1: free */
     uint64_t seed;
     uint64_t room;                /* bytes for all files */
+    size_t read_most;             /* bytes that one read brings */
     uint64_t calls, power_off_at; /* calls that may change the disk */
     uint64_t count[CALL_KINDS];
     enum call fail_kind;
@@ -113,8 +114,10 @@ struct disk {
 
 static void disk_init(struct disk *d, uint64_t seed)
 {
-    *d =
-        (struct disk){.seed = seed, .room = NO_LIMIT, .power_off_at = NO_LIMIT};
+    *d = (struct disk){.seed = seed,
+                       .room = NO_LIMIT,
+                       .read_most = SIZE_MAX,
+                       .power_off_at = NO_LIMIT};
     MUST_EQ(pthread_mutex_init(&d->mutex, NULL), 0);
     for (int i = 0; i < FILES_MAX; i++)
         d->names[i].inode = d->synced_names[i].inode = -1;
@@ -307,6 +310,8 @@ static int64_t disk_pread(void *arg, int fd, void *to, size_t len,
         return leave(d, 0);
     if (len > c->size - at)
         len = c->size - at;
+    if (len > d->read_most)
+        len = d->read_most;
     memcpy(to, c->data + at, len);
     return leave(d, (int64_t)len);
 }
@@ -451,6 +456,43 @@ static int disk_lock(void *arg, int fd)
 static uint64_t disk_random(void *arg)
 {
     return chance(&((struct disk *)arg)->seed);
+}
+
+static struct store_io disk_io(struct disk *d)
+{
+    return (struct store_io){.arg = d,
+                             .open = disk_open,
+                             .close = disk_close,
+                             .pread = disk_pread,
+                             .pwrite = disk_pwrite,
+                             .fdatasync = disk_fdatasync,
+                             .fsync = disk_fsync,
+                             .rename = disk_rename,
+                             .unlink = disk_unlink,
+                             .ftruncate = disk_ftruncate,
+                             .size = disk_size,
+                             .list = disk_list,
+                             .lock = disk_lock,
+                             .random = disk_random};
+}
+
+/* From now on: the nth call of that kind fails; nth 0: none does. */
+static inline void disk_fail(struct disk *d, enum call kind, uint64_t nth,
+                             int with)
+{
+    d->fail_kind = kind;
+    d->fail_at = nth ? d->count[kind] + nth : 0;
+    d->fail_with = with;
+    d->failed = false;
+}
+
+static inline int disk_list_refused(void *arg, const char *dir,
+                                    void (*each)(void *each_arg,
+                                                 const char *name),
+                                    void *each_arg)
+{
+    (void)arg, (void)dir, (void)each, (void)each_arg;
+    return -EACCES;
 }
 
 /* The power comes back. Sectors and names that were not synced are old or new

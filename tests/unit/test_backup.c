@@ -3,28 +3,17 @@
  * The laws of backups that several take: who is left, and what is kept for
  * them.
  */
-#include "disk.h"
+#include "laws.h"
 #include "server/backup.h"
-#include "store/store.h"
+#include "world.h"
 
-#define SEGMENT ((uint64_t)64 << 10)
-
-struct world {
-    struct disk disk;
-    struct store_io io;
+struct desk {
+    struct world *w;
     struct store *s;
     struct ev_loop *loop;
     struct backups all;
     struct buf out;
-    char text[STORE_TEXT_MAX];
 };
-
-static int no_entry(void *arg, const void *data, size_t len,
-                    struct store_place place)
-{
-    (void)arg, (void)data, (void)len, (void)place;
-    return -EBADMSG;
-}
 
 static void no_piece(struct backup *b)
 {
@@ -32,144 +21,111 @@ static void no_piece(struct backup *b)
     ck_abort_msg("nothing was asked for");
 }
 
-static struct world *world_new(void)
+static struct desk *desk_new(void)
 {
-    struct world *w = mem_zalloc(sizeof(*w));
-    struct store_journal_options o = {
-        .dir = "/disk", .segment_bytes = SEGMENT, .io = &w->io};
+    struct desk *k = mem_zalloc(sizeof(*k));
 
-    disk_init(&w->disk, 1);
-    w->io = (struct store_io){.arg = &w->disk,
-                              .open = disk_open,
-                              .close = disk_close,
-                              .pread = disk_pread,
-                              .pwrite = disk_pwrite,
-                              .fdatasync = disk_fdatasync,
-                              .fsync = disk_fsync,
-                              .rename = disk_rename,
-                              .unlink = disk_unlink,
-                              .ftruncate = disk_ftruncate,
-                              .size = disk_size,
-                              .list = disk_list,
-                              .lock = disk_lock,
-                              .random = disk_random};
-    MUST_EQ(store_journal_open(&o, &w->s, w->text), 0);
-    MUST_EQ(store_replay(w->s, no_entry, NULL, w->text), 0);
-    w->loop = ev_loop_new(EVFLAG_AUTO);
-    backups_init(&w->all, w->loop, w->s, no_piece);
-    buf_init(&w->out);
-    return w;
+    k->w = world_new(1);
+    k->w->least = k->w->most = 1000;
+    MUST_EQ(world_open(k->w), 0);
+    k->s = k->w->s;
+    k->loop = ev_loop_new(EVFLAG_AUTO);
+    backups_init(&k->all, k->loop, k->s, no_piece);
+    buf_init(&k->out);
+    return k;
 }
 
-static void world_free(struct world *w)
+static void desk_free(struct desk *k)
 {
-    backups_clear(&w->all);
-    ev_loop_destroy(w->loop);
-    store_close(w->s);
-    buf_clear(&w->out);
-    disk_clear(&w->disk);
-    mem_free(w);
+    backups_clear(&k->all);
+    ev_loop_destroy(k->loop);
+    buf_clear(&k->out);
+    world_free(k->w);
+    mem_free(k);
 }
 
 /* All that is in the journal has ended. */
-static void fill(struct world *w, uint32_t segment)
+static void fill(struct desk *k, uint32_t segment)
 {
-    static const char data[1000];
-    uint64_t pos;
-
-    while (w->s->segment < segment) {
-        MUST_EQ(store_append(w->s, data, sizeof(data), &pos), 0);
-        store_commit(w->s);
-        store_trim(w->s, w->s->segment);
-        store_tick(w->s);
+    while (k->s->segment < segment) {
+        world_fill(k->w, 1, 1);
+        store_trim(k->s, k->s->segment);
+        store_tick(k->s);
     }
 }
 
-static void start(struct world *w, struct backup *b)
+static void start(struct desk *k, struct backup *b)
 {
-    backup_start(&w->all, b, 2, &w->out);
+    backup_start(&k->all, b, 2, &k->out);
     MUST(b->copy != NULL);
 }
 
 /* What is said to who asks for the next piece. */
-static const char *next(struct world *w, struct backup *b)
+static const char *next(struct desk *k, struct backup *b)
 {
-    buf_reset(&w->out);
-    MUST(backup_next(&w->all, b, 2, &w->out));
-    buf_append(&w->out, "", 1);
-    return buf_front(&w->out);
+    buf_reset(&k->out);
+    MUST(backup_next(&k->all, b, 2, &k->out));
+    buf_append(&k->out, "", 1);
+    return buf_front(&k->out);
 }
 
 START_TEST(who_goes_does_not_pin_what_another_has_lost)
 {
-    struct world *w = world_new();
+    struct desk *k = desk_new();
     struct backup a = {0}, b = {0};
 
-    store_bound(w->s, 5 * SEGMENT);
-    start(w, &a);
-    fill(w, 2);
-    start(w, &b);
-    MUST_EQ(w->s->pinned, 1);
-    while (w->s->pinned != STORE_UNPINNED)
-        fill(w, w->s->segment + 1);
+    store_bound(k->s, 5 * SEGMENT);
+    start(k, &a);
+    fill(k, 2);
+    start(k, &b);
+    MUST_EQ(k->s->pinned, 1);
+    while (k->s->pinned != STORE_UNPINNED)
+        fill(k, k->s->segment + 1);
     /* In the same second. */
     if (_i == 0)
-        backup_stop(&w->all, &b);
+        backup_stop(&k->all, &b);
     else
-        start(w, &b);
-    MUST(w->s->pinned > 2);
-    MUST(strstr(next(w, &a), "DISKFULL") != NULL);
-    MUST_EQ(w->all.count, (size_t)_i);
-    backup_stop(&w->all, &b);
-    MUST_EQ(w->s->pinned, STORE_UNPINNED);
-    world_free(w);
+        start(k, &b);
+    MUST(k->s->pinned > 2);
+    MUST(strstr(next(k, &a), "DISKFULL") != NULL);
+    MUST_EQ(k->all.count, (size_t)_i);
+    backup_stop(&k->all, &b);
+    MUST_EQ(k->s->pinned, STORE_UNPINNED);
+    desk_free(k);
 }
 END_TEST
 
 START_TEST(who_is_silent_is_given_up_and_nobody_else)
 {
-    struct world *w = world_new();
+    struct desk *k = desk_new();
     struct backup a = {0}, b = {0};
 
-    start(w, &a);
-    fill(w, 3);
-    start(w, &b);
+    start(k, &a);
+    fill(k, 3);
+    start(k, &b);
     for (int i = 0; i < 5; i++) {
         MUST(a.copy != NULL);
-        backups_second(&w->all, 5000);
-        backup_heard(&w->all, &b);
+        backups_second(&k->all, 5000);
+        backup_heard(&k->all, &b);
     }
-    MUST_EQ(w->s->pinned, 1);
-    backups_second(&w->all, 5000);
+    MUST_EQ(k->s->pinned, 1);
+    backups_second(&k->all, 5000);
     MUST(a.copy == NULL && b.copy != NULL);
-    MUST_EQ(w->s->pinned, b.segment);
-    MUST(strstr(next(w, &a), "broken off") != NULL);
-    backup_stop(&w->all, &a);
-    MUST(strstr(next(w, &a), "has begun no backup") != NULL);
-    backup_stop(&w->all, &b);
-    world_free(w);
+    MUST_EQ(k->s->pinned, b.segment);
+    MUST(strstr(next(k, &a), "broken off") != NULL);
+    backup_stop(&k->all, &a);
+    MUST(strstr(next(k, &a), "has begun no backup") != NULL);
+    backup_stop(&k->all, &b);
+    desk_free(k);
 }
 END_TEST
 
-static Suite *backup_suite(void)
-{
-    Suite *s = suite_create("backup");
-    TCase *t = tcase_create("laws");
-
-    tcase_set_timeout(t, 60);
-    tcase_add_loop_test(t, who_goes_does_not_pin_what_another_has_lost, 0, 2);
-    tcase_add_test(t, who_is_silent_is_given_up_and_nobody_else);
-    suite_add_tcase(s, t);
-    return s;
-}
-
 int main(void)
 {
-    SRunner *r = srunner_create(backup_suite());
-    int failed;
+    const struct law laws[] = {
+        {who_goes_does_not_pin_what_another_has_lost, 2},
+        {who_is_silent_is_given_up_and_nobody_else, 1},
+    };
 
-    srunner_run_all(r, CK_ENV);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return laws_run("backup", laws, ARRAY_LEN(laws));
 }

@@ -3,127 +3,51 @@
  * The laws of backups below the daemon: what is pinned stays, and a copy is
  * what was durable when it began, or says what is wrong.
  */
-#include <poll.h>
-
-#include "disk.h"
+#include "laws.h"
 #include "store/copier.h"
-#include "store/segment.h"
+#include "world.h"
 
-#define SEGMENT ((uint64_t)64 << 10)
-#define FILES   16
+#define FILES 16
 
-struct world {
-    struct disk disk;
-    struct store_io io;
-    struct store_journal_options options;
+struct desk {
+    struct world *w;
     struct store *s;
     struct copier *copier;
-    char text[STORE_TEXT_MAX];
-    uint64_t replayed;
     struct buf files[FILES]; /* of the copy that was taken last */
 };
 
-/* Entry n says so. */
-static int check_entry(void *arg, const void *data, size_t len,
-                       struct store_place place)
+static struct desk *desk_new(void)
 {
-    struct world *w = arg;
-    uint64_t n;
+    struct desk *k = mem_zalloc(sizeof(*k));
 
-    (void)place;
-    MUST(len >= sizeof(n));
-    memcpy(&n, data, sizeof(n));
-    MUST_EQ(n, ++w->replayed);
-    return 0;
+    k->w = world_new(1);
+    k->w->least = k->w->most = 1000;
+    MUST_EQ(world_open(k->w), 0);
+    k->s = k->w->s;
+    MUST_EQ(copier_new(&k->w->io, &k->copier), 0);
+    return k;
 }
 
-static struct world *world_new(void)
+static void desk_free(struct desk *k)
 {
-    struct world *w = mem_zalloc(sizeof(*w));
-
-    disk_init(&w->disk, 1);
-    w->io = (struct store_io){.arg = &w->disk,
-                              .open = disk_open,
-                              .close = disk_close,
-                              .pread = disk_pread,
-                              .pwrite = disk_pwrite,
-                              .fdatasync = disk_fdatasync,
-                              .fsync = disk_fsync,
-                              .rename = disk_rename,
-                              .unlink = disk_unlink,
-                              .ftruncate = disk_ftruncate,
-                              .size = disk_size,
-                              .list = disk_list,
-                              .lock = disk_lock,
-                              .random = disk_random};
-    w->options = (struct store_journal_options){
-        .dir = "/disk", .segment_bytes = SEGMENT, .io = &w->io};
-    MUST_EQ(store_journal_open(&w->options, &w->s, w->text), 0);
-    MUST_EQ(store_replay(w->s, check_entry, w, w->text), 0);
-    MUST_EQ(copier_new(&w->io, &w->copier), 0);
-    return w;
-}
-
-static void world_free(struct world *w)
-{
-    copier_free(w->copier);
-    store_close(w->s);
-    for (int i = 0; i < FDS_MAX; i++)
-        MUST_EQ(w->disk.fds[i], -1);
+    copier_free(k->copier);
     for (int i = 0; i < FILES; i++)
-        buf_clear(&w->files[i]);
-    disk_clear(&w->disk);
-    mem_free(w);
+        buf_clear(&k->files[i]);
+    world_free(k->w);
+    mem_free(k);
 }
 
-static void append(struct world *w, size_t len)
-{
-    uint64_t n = w->s->appended + 1, pos;
-    char *data = mem_zalloc(len);
-
-    memcpy(data, &n, sizeof(n));
-    MUST_EQ(store_append(w->s, data, len, &pos), 0);
-    mem_free(data);
-}
-
-static void commit(struct world *w)
-{
-    while (w->s->durable < w->s->appended && !w->s->held) {
-        store_commit(w->s);
-        store_tick(w->s);
-    }
-}
-
-static void fill(struct world *w, uint32_t segment)
-{
-    while (w->s->segment < segment) {
-        append(w, 1000);
-        commit(w);
-    }
-}
-
-static struct store_extent extent(const struct world *w)
+static struct store_extent extent(const struct desk *k)
 {
     struct store_extent x;
 
-    store_extent(w->s, &x);
+    store_extent(k->s, &x);
     return x;
 }
 
-static bool is_there(struct world *w, uint32_t segment)
+static bool is_there(struct desk *k, uint32_t segment)
 {
-    char name[NAME_MAX_];
-
-    (void)snprintf(name, sizeof(name), "%010" PRIu32 ".yj", segment);
-    return name_find(w->disk.names, name) != NULL;
-}
-
-static uint32_t pinned(const struct world *w)
-{
-    struct store_stats stats;
-
-    store_stats(w->s, &stats);
-    return stats.pinned;
+    return world_segment(k->w, segment) != NULL;
 }
 
 /* ------------------------------------------------------------------- the pin
@@ -131,96 +55,94 @@ static uint32_t pinned(const struct world *w)
 
 START_TEST(what_is_pinned_stays_until_the_pin_moves)
 {
-    struct world *w = world_new();
+    struct desk *k = desk_new();
 
-    fill(w, 6);
-    store_trim(w->s, 3);
-    MUST(!is_there(w, 2) && is_there(w, 3));
-    MUST_EQ(extent(w).first, 3);
-    store_pin(w->s, 3);
-    store_trim(w->s, 6);
-    store_tick(w->s);
-    MUST(is_there(w, 3) && is_there(w, 4) && is_there(w, 5));
-    MUST_EQ(pinned(w), 3);
-    MUST_EQ(extent(w).first, 3);
-    store_pin(w->s, 5);
-    MUST(!is_there(w, 4) && is_there(w, 5));
-    MUST_EQ(pinned(w), 1);
-    MUST_EQ(extent(w).first, 5);
-    store_pin(w->s, STORE_UNPINNED);
-    MUST(!is_there(w, 5) && is_there(w, 6));
-    MUST_EQ(pinned(w), 0);
-    world_free(w);
+    world_fill_to(k->w, 6);
+    store_trim(k->s, 3);
+    MUST(!is_there(k, 2) && is_there(k, 3));
+    MUST_EQ(extent(k).first, 3);
+    store_pin(k->s, 3);
+    store_trim(k->s, 6);
+    store_tick(k->s);
+    MUST(is_there(k, 3) && is_there(k, 4) && is_there(k, 5));
+    MUST_EQ(world_stats(k->w).pinned, 3);
+    MUST_EQ(extent(k).first, 3);
+    store_pin(k->s, 5);
+    MUST(!is_there(k, 4) && is_there(k, 5));
+    MUST_EQ(world_stats(k->w).pinned, 1);
+    MUST_EQ(extent(k).first, 5);
+    store_pin(k->s, STORE_UNPINNED);
+    MUST(!is_there(k, 5) && is_there(k, 6));
+    MUST_EQ(world_stats(k->w).pinned, 0);
+    desk_free(k);
 }
 END_TEST
 
 START_TEST(a_pin_gives_way_when_there_is_no_room)
 {
-    struct world *w = world_new();
+    struct desk *k = desk_new();
 
-    store_pin(w->s, 1);
-    store_bound(w->s, 5 * SEGMENT);
-    for (uint64_t n = 0; w->s->segment < 12; n++) {
-        MUST(n < 10000 && !w->s->held);
-        append(w, 1000);
-        commit(w);
-        store_trim(w->s, w->s->segment);
-        store_tick(w->s);
-        MUST_EQ(w->s->pinned == STORE_UNPINNED, !is_there(w, 1));
+    store_pin(k->s, 1);
+    store_bound(k->s, 5 * SEGMENT);
+    for (uint64_t n = 0; k->s->segment < 12; n++) {
+        MUST(n < 10000 && !k->s->held);
+        world_fill(k->w, 1, 1);
+        store_trim(k->s, k->s->segment);
+        store_tick(k->s);
+        MUST_EQ(k->s->pinned == STORE_UNPINNED, !is_there(k, 1));
     }
-    MUST_EQ(w->s->pinned, STORE_UNPINNED);
-    MUST(!w->s->full);
-    world_free(w);
+    MUST_EQ(k->s->pinned, STORE_UNPINNED);
+    MUST(!k->s->full);
+    desk_free(k);
 }
 END_TEST
 
 /* Nothing is gained by letting go of what is needed anyway. */
 START_TEST(a_pin_that_holds_nothing_back_stays_on_a_full_disk)
 {
-    struct world *w = world_new();
+    struct desk *k = desk_new();
 
-    fill(w, 3);
-    store_trim(w->s, 2);
-    store_pin(w->s, 2);
-    store_bound(w->s, SEGMENT);
-    while (!w->s->full) {
-        append(w, 1000);
-        commit(w);
-        store_tick(w->s);
+    world_fill_to(k->w, 3);
+    store_trim(k->s, 2);
+    store_pin(k->s, 2);
+    store_bound(k->s, SEGMENT);
+    while (!k->s->full) {
+        world_fill(k->w, 1, 1);
+        store_tick(k->s);
     }
-    MUST_EQ(w->s->pinned, 2);
-    world_free(w);
+    MUST_EQ(k->s->pinned, 2);
+    desk_free(k);
 }
 END_TEST
 
 /* ---------------------------------------------------------------- the copy */
 
 /* Waits for the piece that was asked for. */
-static void wait_for(struct world *w, struct copy *y)
+static void wait_for(struct desk *k, struct copy *y)
 {
-    struct pollfd p = {.fd = copier_fd(w->copier), .events = POLLIN};
+    struct pollfd p = {.fd = copier_fd(k->copier), .events = POLLIN};
     struct copy *done = NULL;
 
     while (!done) { /* it may have been of one that has gone */
         MUST_EQ(poll(&p, 1, 20000), 1);
-        done = copier_done(w->copier);
+        done = copier_done(k->copier);
     }
-    MUST(done == y && copier_done(w->copier) == NULL);
+    MUST(done == y && copier_done(k->copier) == NULL);
 }
 
 /* All of it; the error it ends with, or 0. */
-static int take(struct world *w, struct copy *y, uint32_t *segments)
+static int take(struct desk *k, struct copy *y, uint32_t *segments)
 {
     *segments = 0;
     while (copy_read(y)) {
         const struct copy_piece *p = copy_piece(y);
         struct buf *file;
 
-        wait_for(w, y);
+        wait_for(k, y);
         if (p->error)
             break;
         MUST(p->segment < FILES);
-        file = &w->files[p->segment];
+        file = &k->files[p->segment];
         if (p->offset == 0)
             buf_reset(file);
         MUST_EQ(p->offset, buf_size(file));
@@ -232,78 +154,68 @@ static int take(struct world *w, struct copy *y, uint32_t *segments)
 }
 
 /* What was copied takes the place of what is on the disk, and is replayed. */
-static uint64_t replay(struct world *w, const struct store_extent *x)
+static void replay(struct desk *k, const struct store_extent *x, uint64_t first)
 {
-    char name[64];
+    struct disk *d = &k->w->disk;
 
-    store_close(w->s);
+    world_close(k->w);
     for (uint32_t i = 1; i < 2 * FILES; i++) {
-        (void)snprintf(name, sizeof(name), "/disk/%010" PRIu32 ".yj", i);
-        (void)disk_unlink(&w->disk, name);
+        const char *name = segment_name(i);
+
+        (void)disk_unlink(d, name);
         if (i < x->first || i > x->last)
             continue;
-        int fd = disk_open(&w->disk, name, O_RDWR | O_CREAT, 0600);
-        size_t len = buf_size(&w->files[i]);
+        int fd = disk_open(d, name, O_RDWR | O_CREAT, 0600);
+        size_t len = buf_size(&k->files[i]);
 
-        MUST_EQ(disk_pwrite(&w->disk, fd, buf_front(&w->files[i]), len, 0),
-                len);
-        (void)disk_close(&w->disk, fd);
+        MUST_EQ(disk_pwrite(d, fd, buf_front(&k->files[i]), len, 0), len);
+        (void)disk_close(d, fd);
     }
-    MUST_EQ(store_journal_open(&w->options, &w->s, w->text), 0);
-    MUST_SAY(store_replay(w->s, check_entry, w, w->text) == 0, "%s", w->text);
-    return w->s->durable;
+    MUST_SAY(world_open_from(k->w, first) == 0, "%s", k->w->text);
+    MUST_EQ(k->w->s->durable, x->entry);
+    MUST_EQ(k->w->seen, x->entry);
 }
 
 START_TEST(a_copy_is_what_was_durable_when_it_began)
 {
-    struct world *w = world_new();
+    struct desk *k = desk_new();
     struct store_extent x;
     struct copy *y;
     uint32_t segments;
     uint64_t first = 1;
 
     if (_i > 0)
-        fill(w, (uint32_t)_i);
+        world_fill_to(k->w, (uint32_t)_i);
     if (_i == 3) {
-        store_trim(w->s, 2);
-        while (w->s->segment < 5) { /* large ones, alone in a segment */
-            append(w, 60000);
-            commit(w);
-        }
+        store_trim(k->s, 2);
+        /* Large ones, alone in a segment. */
+        k->w->least = k->w->most = 60000;
+        world_fill_to(k->w, 5);
         first = 0;
     }
-    append(w, 100); /* not durable */
-    x = extent(w);
-    MUST_EQ(x.entry, w->s->durable);
-    store_pin(w->s, x.first);
-    y = copy_new(w->copier, &x);
+    k->w->least = k->w->most = 1000;
+    MUST_EQ(world_append(k->w), 0); /* not durable */
+    x = extent(k);
+    MUST_EQ(x.entry, k->s->durable);
+    store_pin(k->s, x.first);
+    y = copy_new(k->copier, &x);
     /* It goes on meanwhile. */
-    commit(w);
-    fill(w, w->s->segment + 2);
-    store_trim(w->s, w->s->segment);
-    MUST_EQ(take(w, y, &segments), 0);
+    world_commit(k->w);
+    world_fill_to(k->w, k->s->segment + 2);
+    store_trim(k->s, k->s->segment);
+    MUST_EQ(take(k, y, &segments), 0);
     MUST_EQ(segments, x.last - x.first + 1);
     MUST(!copy_read(y));
     copy_free(y);
-    MUST_EQ(buf_size(&w->files[x.last]), x.end);
+    MUST_EQ(buf_size(&k->files[x.last]), x.end);
     if (first == 0) { /* the number that the first segment begins with */
-        memcpy(&first, buf_front(&w->files[x.first]) + 24, sizeof(first));
+        memcpy(&first, buf_front(&k->files[x.first]) + 24, sizeof(first));
         MUST(first > 1);
     }
-    w->replayed = first - 1;
-    MUST_EQ(replay(w, &x), x.entry);
-    MUST_EQ(w->replayed, x.entry);
-    world_free(w);
+    replay(k, &x, first);
+    desk_free(k);
 }
 END_TEST
-
-static void spoil(struct world *w, uint32_t segment, size_t offset)
-{
-    char name[NAME_MAX_];
-
-    (void)snprintf(name, sizeof(name), "%010" PRIu32 ".yj", segment);
-    disk_file(&w->disk, name)->data[offset] ^= 1;
-}
 
 START_TEST(a_copy_of_what_is_damaged_says_so)
 {
@@ -311,41 +223,39 @@ START_TEST(a_copy_of_what_is_damaged_says_so)
         uint32_t segment;
         size_t offset;
     } bits[] = {{1, 30}, {1, 5000}, {2, 40000}, {3, 4}, {3, 4096}, {3, 4500}};
-    struct world *w = world_new();
+    struct desk *k = desk_new();
     struct store_extent x;
     struct copy *y;
     uint32_t segments;
 
-    fill(w, 3);
-    append(w, 1000);
-    commit(w);
-    x = extent(w);
-    spoil(w, bits[_i].segment, bits[_i].offset);
-    y = copy_new(w->copier, &x);
-    MUST_EQ(take(w, y, &segments), -EBADMSG);
+    world_fill_to(k->w, 3);
+    world_fill(k->w, 1, 1);
+    x = extent(k);
+    world_segment(k->w, bits[_i].segment)->data[bits[_i].offset] ^= 1;
+    y = copy_new(k->copier, &x);
+    MUST_EQ(take(k, y, &segments), -EBADMSG);
     MUST(strstr(copy_piece(y)->text, "/disk/") != NULL);
     /* A header is looked at with the end of the one before. */
     MUST(segments == bits[_i].segment - 1 ||
          (segments == 1 && bits[_i].segment == 3));
     MUST(!copy_read(y));
     copy_free(y);
-    spoil(w, bits[_i].segment, bits[_i].offset);
-    world_free(w);
+    world_segment(k->w, bits[_i].segment)->data[bits[_i].offset] ^= 1;
+    desk_free(k);
 }
 END_TEST
 
 START_TEST(a_copy_ends_where_it_should_or_says_so)
 {
-    struct world *w = world_new();
+    struct desk *k = desk_new();
     struct store_extent x;
     struct copy *y;
     uint32_t segments;
     int wanted = -EBADMSG;
 
-    fill(w, 3);
-    append(w, 1000);
-    commit(w);
-    x = extent(w);
+    world_fill_to(k->w, 3);
+    world_fill(k->w, 1, 1);
+    x = extent(k);
     switch (_i) {
     case 0:
         x.end += 8; /* there are zeros */
@@ -369,64 +279,51 @@ START_TEST(a_copy_ends_where_it_should_or_says_so)
         wanted = -ENOENT;
         break;
     default:
-        w->disk.fail_kind = _i == 6 ? CALL_OPEN : CALL_READ;
-        w->disk.fail_at = w->disk.count[w->disk.fail_kind] + (uint64_t)_i - 5;
-        w->disk.fail_with = wanted = -EIO;
+        wanted = -EIO;
+        disk_fail(&k->w->disk, _i == 6 ? CALL_OPEN : CALL_READ,
+                  (uint64_t)_i - 5, wanted);
     }
-    y = copy_new(w->copier, &x);
-    MUST_EQ(take(w, y, &segments), wanted);
+    y = copy_new(k->copier, &x);
+    MUST_EQ(take(k, y, &segments), wanted);
     MUST(strlen(copy_piece(y)->text) > 0);
     copy_free(y);
-    world_free(w);
+    desk_free(k);
 }
 END_TEST
 
 START_TEST(a_copy_that_nobody_wants_goes_at_any_time)
 {
-    struct world *w = world_new();
+    struct desk *k = desk_new();
     struct store_extent x;
     struct copy *y[20];
 
-    fill(w, 4);
-    x = extent(w);
+    world_fill_to(k->w, 4);
+    x = extent(k);
     for (size_t i = 0; i < ARRAY_LEN(y); i++) {
-        y[i] = copy_new(w->copier, &x);
+        y[i] = copy_new(k->copier, &x);
         MUST(copy_read(y[i]));
     }
     for (size_t i = 0; i < ARRAY_LEN(y); i++)
         copy_free(y[ARRAY_LEN(y) - 1 - i]);
-    y[0] = copy_new(w->copier, &x);
+    y[0] = copy_new(k->copier, &x);
     MUST(copy_read(y[0]));
-    wait_for(w, y[0]);
+    wait_for(k, y[0]);
     copy_free(y[0]);
-    world_free(w);
+    desk_free(k);
 }
 END_TEST
 
-static Suite *copier_suite(void)
-{
-    Suite *s = suite_create("copier");
-    TCase *t = tcase_create("laws");
-
-    tcase_set_timeout(t, 60);
-    tcase_add_test(t, what_is_pinned_stays_until_the_pin_moves);
-    tcase_add_test(t, a_pin_gives_way_when_there_is_no_room);
-    tcase_add_test(t, a_pin_that_holds_nothing_back_stays_on_a_full_disk);
-    tcase_add_loop_test(t, a_copy_is_what_was_durable_when_it_began, 0, 4);
-    tcase_add_loop_test(t, a_copy_of_what_is_damaged_says_so, 0, 6);
-    tcase_add_loop_test(t, a_copy_ends_where_it_should_or_says_so, 0, 10);
-    tcase_add_test(t, a_copy_that_nobody_wants_goes_at_any_time);
-    suite_add_tcase(s, t);
-    return s;
-}
-
 int main(void)
 {
-    SRunner *r = srunner_create(copier_suite());
-    int failed;
+    const struct law laws[] = {
+        {what_is_pinned_stays_until_the_pin_moves, 1},
+        {a_pin_gives_way_when_there_is_no_room, 1},
+        {a_pin_that_holds_nothing_back_stays_on_a_full_disk, 1},
+        {a_copy_is_what_was_durable_when_it_began, 4},
+        {a_copy_of_what_is_damaged_says_so, 6},
+        {a_copy_ends_where_it_should_or_says_so, 10},
+        {a_copy_that_nobody_wants_goes_at_any_time, 1},
+    };
 
-    srunner_run_all(r, CK_ENV);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return laws_run("copier", laws, ARRAY_LEN(laws));
 }

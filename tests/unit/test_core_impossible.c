@@ -8,6 +8,7 @@
 #include <errno.h>
 
 #include "daemon.h"
+#include "laws.h"
 
 #define NEW      100000u /* an id that nothing has */
 #define ID_GROUP (UINT64_C(1) << 63)
@@ -484,26 +485,14 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        a_job_that_cannot_be_is_refused,
-        a_step_that_a_job_cannot_take_is_refused,
-        a_group_that_cannot_be_is_refused,
-        a_queue_or_a_limiter_or_a_session_that_cannot_be_is_refused,
-        an_image_of_a_job_that_cannot_be_is_refused,
-        an_image_of_a_group_that_cannot_be_is_refused,
+    const struct law laws[] = {
+        {a_job_that_cannot_be_is_refused, 1},
+        {a_step_that_a_job_cannot_take_is_refused, 1},
+        {a_group_that_cannot_be_is_refused, 1},
+        {a_queue_or_a_limiter_or_a_session_that_cannot_be_is_refused, 1},
+        {an_image_of_a_job_that_cannot_be_is_refused, 1},
+        {an_image_of_a_group_that_cannot_be_is_refused, 1},
     };
-    Suite *suite = suite_create("what cannot be");
-    TCase *laws = tcase_create("laws");
-    SRunner *runner;
-    int failed;
 
-    for (size_t i = 0; i < ARRAY_LEN(tests); i++)
-        tcase_add_test(laws, tests[i]);
-    tcase_set_timeout(laws, 60);
-    suite_add_tcase(suite, laws);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return laws_run("what cannot be", laws, ARRAY_LEN(laws));
 }

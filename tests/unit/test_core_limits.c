@@ -4,6 +4,7 @@
  * it is refused with its code, and then nothing has changed.
  */
 #include "daemon.h"
+#include "laws.h"
 
 static struct daemon *daemon_with(int64_t *limit_of(struct core_limits *l),
                                   int64_t to)
@@ -241,28 +242,16 @@ END_TEST
 
 int main(void)
 {
-    const TTest *const tests[] = {
-        a_submit_is_taken_at_its_bounds_and_refused_beyond,
-        a_reason_has_at_most_256_bytes,
-        what_a_job_prints_at_once_has_a_bound,
-        a_result_that_its_group_has_no_room_for_fails_its_job,
-        there_are_so_many_queues_and_they_go_on,
-        a_setting_of_a_queue_that_cannot_be_changes_nothing,
-        a_group_has_a_name_of_at_most_128_bytes,
-        the_root_group_cannot_be_waited_for,
+    const struct law laws[] = {
+        {a_submit_is_taken_at_its_bounds_and_refused_beyond, 1},
+        {a_reason_has_at_most_256_bytes, 1},
+        {what_a_job_prints_at_once_has_a_bound, 1},
+        {a_result_that_its_group_has_no_room_for_fails_its_job, 1},
+        {there_are_so_many_queues_and_they_go_on, 1},
+        {a_setting_of_a_queue_that_cannot_be_changes_nothing, 1},
+        {a_group_has_a_name_of_at_most_128_bytes, 1},
+        {the_root_group_cannot_be_waited_for, 1},
     };
-    Suite *suite = suite_create("limits of a request");
-    TCase *laws = tcase_create("laws");
-    SRunner *runner;
-    int failed;
 
-    for (size_t i = 0; i < ARRAY_LEN(tests); i++)
-        tcase_add_test(laws, tests[i]);
-    tcase_set_timeout(laws, 60);
-    suite_add_tcase(suite, laws);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return laws_run("limits of a request", laws, ARRAY_LEN(laws));
 }

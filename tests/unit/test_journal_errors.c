@@ -3,145 +3,20 @@
  * What the disk refuses, at each of the journal's calls: it is told, undone as
  * far as it was begun, and costs nothing that was durable.
  */
-#include <poll.h>
-
-#include "disk.h"
+#include "laws.h"
 #include "store/salvage.h"
-#include "store/segment.h"
+#include "world.h"
 
-#define SEGMENT ((uint64_t)64 << 10)
 #define ENTRIES 40u   /* three segments and a bit */
-#define LEN     5000u /* bytes of an entry, at most */
+#define LEN     5000u /* bytes of an entry, about */
 
-struct world {
-    struct disk disk;
-    struct store_io io;
-    struct store_journal_options options;
-    struct store *s;
-    char text[STORE_TEXT_MAX];
-    uint64_t seen;    /* entries that a replay or a scan has delivered */
-    uint32_t segment; /* of the last one */
-    size_t most;      /* bytes that one read brings */
-};
-
-static size_t entry_len(uint64_t n)
+static struct world *world_long(void)
 {
-    return LEN - (size_t)(n % 100);
-}
+    struct world *w = world_new(1);
 
-static int check_entry(void *arg, const void *data, size_t len,
-                       struct store_place place)
-{
-    struct world *w = arg;
-    uint64_t n = ++w->seen;
-    const char *p = data;
-
-    MUST_EQ(len, entry_len(n));
-    MUST(memcmp(p, &n, sizeof(n)) == 0);
-    MUST(p[len - 1] == (char)n);
-    MUST(place.segment >= w->segment);
-    w->segment = place.segment;
-    return 0;
-}
-
-static int64_t short_pread(void *arg, int fd, void *to, size_t len,
-                           int64_t offset)
-{
-    struct world *w = container_of((struct disk *)arg, struct world, disk);
-
-    return disk_pread(arg, fd, to, len < w->most ? len : w->most, offset);
-}
-
-static struct world *world_new(void)
-{
-    struct world *w = mem_zalloc(sizeof(*w));
-
-    disk_init(&w->disk, 1);
-    w->io = (struct store_io){.arg = &w->disk,
-                              .open = disk_open,
-                              .close = disk_close,
-                              .pread = short_pread,
-                              .pwrite = disk_pwrite,
-                              .fdatasync = disk_fdatasync,
-                              .fsync = disk_fsync,
-                              .rename = disk_rename,
-                              .unlink = disk_unlink,
-                              .ftruncate = disk_ftruncate,
-                              .size = disk_size,
-                              .list = disk_list,
-                              .lock = disk_lock,
-                              .random = disk_random};
-    w->options = (struct store_journal_options){
-        .dir = "/disk", .segment_bytes = SEGMENT, .io = &w->io};
-    w->most = SIZE_MAX;
+    w->least = LEN - 100;
+    w->most = LEN;
     return w;
-}
-
-/* Opens and replays; closes what could not be. */
-static int world_open(struct world *w)
-{
-    int rc;
-
-    w->seen = 0;
-    w->segment = 0;
-    w->text[0] = '\0';
-    w->s = NULL;
-    rc = store_journal_open(&w->options, &w->s, w->text);
-    if (rc == 0)
-        rc = store_replay(w->s, check_entry, w, w->text);
-    if (rc != 0) {
-        store_close(w->s);
-        w->s = NULL;
-    }
-    return rc;
-}
-
-static void world_close(struct world *w)
-{
-    store_close(w->s);
-    w->s = NULL;
-    for (int i = 0; i < FDS_MAX; i++)
-        MUST_EQ(w->disk.fds[i], -1);
-}
-
-static void world_free(struct world *w)
-{
-    if (w->s)
-        world_close(w);
-    disk_clear(&w->disk);
-    mem_free(w);
-}
-
-static int world_append(struct world *w)
-{
-    uint64_t n = w->s->appended + 1, pos = 0;
-    char data[LEN];
-    int rc;
-
-    memset(data, (int)(n & 0xff), sizeof(data));
-    memcpy(data, &n, sizeof(n));
-    rc = store_append(w->s, data, entry_len(n), &pos);
-    MUST_EQ(pos, rc == 0 ? n : 0);
-    return rc;
-}
-
-static void world_commit(struct world *w)
-{
-    struct pollfd p = {.fd = w->s->fd, .events = POLLIN};
-
-    store_commit(w->s);
-    if (w->s->busy)
-        MUST_EQ(poll(&p, 1, 10000), 1);
-    store_tick(w->s);
-    MUST_EQ(w->s->durable, w->s->appended);
-}
-
-static void world_fill(struct world *w, unsigned entries)
-{
-    for (unsigned i = 0; i < entries; i++) {
-        MUST_EQ(world_append(w), 0);
-        world_commit(w);
-    }
 }
 
 /* All entries are there, and go on being taken. */
@@ -149,34 +24,23 @@ static void must_be_whole(struct world *w, uint64_t entries)
 {
     MUST_SAY(world_open(w) == 0, "%s", w->text);
     MUST_EQ(w->seen, entries);
-    world_fill(w, 1);
+    world_fill(w, 1, 1);
     world_close(w);
 }
-
-static void fail_at(struct world *w, enum call kind, uint64_t at, int with)
-{
-    memset(w->disk.count, 0, sizeof(w->disk.count));
-    w->disk.fail_kind = kind;
-    w->disk.fail_with = with;
-    w->disk.fail_at = at;
-    w->disk.failed = false;
-}
-
-static const char last_segment[] = "0000000004.yj";
 
 /* A journal that has all that a start can meet: segments, a torn tail, two
  * spares, one of which is too long. */
 static struct world *world_left(void)
 {
-    struct world *w = world_new();
+    struct world *w = world_long();
     struct content *last;
     int fd;
 
     MUST_EQ(world_open(w), 0);
-    world_fill(w, ENTRIES);
+    world_fill(w, ENTRIES, 1);
     MUST_EQ(w->s->segment, 4);
     world_close(w);
-    last = disk_file(&w->disk, last_segment);
+    last = world_segment(w, 4);
     last->data[last->size - 100] = 't';
     for (int i = 8; i < 10; i++) {
         char name[NAME_MAX_];
@@ -209,19 +73,18 @@ START_TEST(an_error_at_any_call_of_a_start_costs_nothing)
         struct world *w = world_left();
         int rc;
 
-        fail_at(w, faults[_i].kind, n, faults[_i].with);
+        disk_fail(&w->disk, faults[_i].kind, n, faults[_i].with);
         rc = world_open(w);
         more = w->disk.failed;
         if (rc != 0) {
             MUST(more && w->text[0] != '\0');
             MUST_EQ(rc, faults[_i].with ? faults[_i].with : -EIO);
-            for (int i = 0; i < FDS_MAX; i++)
-                MUST_EQ(w->disk.fds[i], -1);
+            world_all_closed(w);
         } else {
             MUST_EQ(w->seen, ENTRIES);
             world_close(w);
         }
-        w->disk.fail_at = 0;
+        disk_fail(&w->disk, CALL_OPEN, 0, 0);
         must_be_whole(w, ENTRIES);
         world_free(w);
     }
@@ -233,29 +96,21 @@ START_TEST(an_error_at_any_call_of_the_first_start_costs_nothing)
     bool more = true;
 
     for (uint64_t n = 1; more; n++) {
-        struct world *w = world_new();
+        struct world *w = world_long();
         int rc;
 
-        fail_at(w, faults[_i].kind, n, faults[_i].with);
+        disk_fail(&w->disk, faults[_i].kind, n, faults[_i].with);
         rc = world_open(w);
         more = w->disk.failed;
         MUST(rc == 0 || (more && w->text[0] != '\0'));
         if (w->s)
             world_close(w);
-        w->disk.fail_at = 0;
+        disk_fail(&w->disk, CALL_OPEN, 0, 0);
         must_be_whole(w, 0);
         world_free(w);
     }
 }
 END_TEST
-
-static int refused_list(void *arg, const char *dir,
-                        void (*each)(void *each_arg, const char *name),
-                        void *each_arg)
-{
-    (void)arg, (void)dir, (void)each, (void)each_arg;
-    return -EACCES;
-}
 
 static int no_locks(void *arg, int fd)
 {
@@ -269,7 +124,7 @@ START_TEST(a_directory_that_cannot_be_listed_or_locked_is_refused)
     int rc;
 
     if (_i == 0)
-        w->io.list = refused_list;
+        w->io.list = disk_list_refused;
     else
         w->io.lock = no_locks;
     rc = world_open(w);
@@ -284,7 +139,7 @@ END_TEST
 
 START_TEST(a_segment_has_64_kib_to_1_gib_and_a_directory_a_bounded_name)
 {
-    struct world *w = world_new();
+    struct world *w = world_long();
     char *dir = mem_zalloc(SEGMENT_PATH_MAX);
 
     memset(dir, 'd', SEGMENT_PATH_MAX - 31);
@@ -312,12 +167,12 @@ START_TEST(a_read_may_bring_less_than_was_asked_for)
     struct world *w = world_left();
     size_t got = 1;
 
-    w->most = most[_i];
+    w->disk.read_most = most[_i];
     must_be_whole(w, ENTRIES);
     MUST_EQ(world_open(w), 0);
     w->seen = w->segment = 0;
     while (got > 0)
-        MUST_EQ(store_scan(w->s, 3 * LEN, check_entry, w, &got, w->text), 0);
+        MUST_EQ(store_scan(w->s, 3 * LEN, world_see, w, &got, w->text), 0);
     MUST_EQ(w->segment, 3);
     world_free(w);
 }
@@ -355,9 +210,9 @@ START_TEST(a_scan_tells_any_error_and_goes_on_where_it_was)
 
         MUST_EQ(world_open(w), 0);
         w->seen = w->segment = 0;
-        fail_at(w, kinds[_i], n, -EIO);
+        disk_fail(&w->disk, kinds[_i], n, -EIO);
         while (got > 0) {
-            int rc = store_scan(w->s, LEN, check_entry, w, &got, w->text);
+            int rc = store_scan(w->s, LEN, world_see, w, &got, w->text);
 
             MUST_EQ(rc == 0, w->text[0] == '\0');
             if (rc == 0)
@@ -414,15 +269,15 @@ END_TEST
  * off then. */
 START_TEST(a_tail_that_could_be_frames_for_ever_is_refused)
 {
-    struct world *w = world_new();
+    struct world *w = world_long();
     struct content *c, before;
     size_t from;
 
     w->options.segment_bytes = (uint64_t)4 << 20;
     MUST_EQ(world_open(w), 0);
-    world_fill(w, 3);
+    world_fill(w, 3, 1);
     world_close(w);
-    c = disk_file(&w->disk, "0000000001.yj");
+    c = world_segment(w, 1);
     from = c->size;
     while (c->data[from - 1] == 0)
         from--;
@@ -453,9 +308,9 @@ START_TEST(a_read_of_one_entry_is_answered_whatever_fails)
 
     w->options.threaded = true;
     MUST_EQ(world_open(w), 0);
-    world_fill(w, 1);
+    world_fill(w, 1, 1);
     place = w->s->place;
-    fail_at(w, CALL_OPEN, 1, errors[_i]);
+    disk_fail(&w->disk, CALL_OPEN, 1, errors[_i]);
     store_read(w->s, place);
     p.fd = w->s->fd;
     while (!said) {
@@ -466,23 +321,13 @@ START_TEST(a_read_of_one_entry_is_answered_whatever_fails)
     MUST(w->disk.failed);
     MUST(memcmp(&answer.place, &place, sizeof(place)) == 0);
     MUST_EQ(answer.error, _i == 0 ? errors[0] : 0);
-    if (_i > 0) {
-        w->seen = ENTRIES;
-        (void)check_entry(w, answer.data, answer.len, place);
-    }
+    if (_i > 0)
+        world_must_be(w, ENTRIES + 1, answer.data, answer.len, place);
     world_free(w);
 }
 END_TEST
 
 /* -- Trimming ------------------------------------------------------------ */
-
-static uint32_t first_segment(const struct world *w)
-{
-    struct store_stats stats;
-
-    store_stats(w->s, &stats);
-    return stats.first_segment;
-}
 
 /* With room for one spare the first becomes the other one, by rename; the next
  * goes, by unlink. */
@@ -492,14 +337,14 @@ START_TEST(a_segment_that_cannot_go_goes_with_the_next_trim)
 
     w->options.disk_max = 5 * SEGMENT;
     MUST_EQ(world_open(w), 0);
-    fail_at(w, _i == 0 ? CALL_RENAME : CALL_UNLINK, 1, -EACCES);
+    disk_fail(&w->disk, _i == 0 ? CALL_RENAME : CALL_UNLINK, 1, -EACCES);
     store_trim(w->s, 4);
     MUST(w->disk.failed);
     MUST_EQ(store_error(w->s, w->text), 0);
-    MUST(first_segment(w) < 4);
-    world_fill(w, 1);
+    MUST(world_stats(w).first_segment < 4);
+    world_fill(w, 1, 1);
     store_trim(w->s, 4);
-    MUST_EQ(first_segment(w), 4);
+    MUST_EQ(world_stats(w).first_segment, 4);
     MUST_EQ(disk_names(&w->disk, "0"), 1);
     world_free(w);
 }
@@ -512,7 +357,7 @@ START_TEST(a_directory_that_cannot_be_synced_is_final)
     uint64_t calls;
 
     MUST_EQ(world_open(w), 0);
-    fail_at(w, CALL_FSYNC, 1, -EIO);
+    disk_fail(&w->disk, CALL_FSYNC, 1, -EIO);
     store_trim(w->s, 2);
     MUST_EQ(store_error(w->s, w->text), -EIO);
     MUST(strstr(w->text, "directory"));
@@ -536,8 +381,8 @@ START_TEST(an_append_during_a_failed_trim_is_refused)
 
     w->options.threaded = true;
     MUST_EQ(world_open(w), 0);
-    world_fill(w, 1);
-    fail_at(w, CALL_FSYNC, 1, -EIO);
+    world_fill(w, 1, 1);
+    disk_fail(&w->disk, CALL_FSYNC, 1, -EIO);
     store_trim(w->s, 2);
     for (unsigned i = 0; i < 10 * ENTRIES && rc == 0; i++)
         rc = world_append(w);
@@ -551,7 +396,7 @@ END_TEST
 
 START_TEST(a_starved_journal_asks_again_by_itself)
 {
-    struct world *w = world_new();
+    struct world *w = world_long();
     struct pollfd p = {.events = POLLIN};
 
     w->options.threaded = true;
@@ -580,9 +425,9 @@ START_TEST(a_store_in_memory_has_nothing_to_scan)
     size_t got = 1;
     uint64_t pos;
 
-    MUST_EQ(store_replay(s, check_entry, NULL, text), 0);
+    MUST_EQ(store_replay(s, world_see, NULL, text), 0);
     MUST_EQ(store_append(s, "x", 1, &pos), 0);
-    MUST_EQ(store_scan(s, 1000, check_entry, NULL, &got, text), 0);
+    MUST_EQ(store_scan(s, 1000, world_see, NULL, &got, text), 0);
     MUST_EQ(got, 0);
     MUST(text[0] == '\0');
     store_close(s);
@@ -591,13 +436,10 @@ END_TEST
 
 int main(void)
 {
-    const int all = (int)ARRAY_LEN(faults);
-    const struct {
-        const TTest *test;
-        int times;
-    } tests[] = {
-        {an_error_at_any_call_of_a_start_costs_nothing, all},
-        {an_error_at_any_call_of_the_first_start_costs_nothing, all},
+    enum { ALL = ARRAY_LEN(faults) };
+    const struct law laws[] = {
+        {an_error_at_any_call_of_a_start_costs_nothing, ALL},
+        {an_error_at_any_call_of_the_first_start_costs_nothing, ALL},
         {a_directory_that_cannot_be_listed_or_locked_is_refused, 2},
         {a_segment_has_64_kib_to_1_gib_and_a_directory_a_bounded_name, 1},
         {a_read_may_bring_less_than_was_asked_for, 5},
@@ -612,18 +454,6 @@ int main(void)
         {a_starved_journal_asks_again_by_itself, 1},
         {a_store_in_memory_has_nothing_to_scan, 1},
     };
-    Suite *suite = suite_create("journal errors");
-    TCase *laws = tcase_create("laws");
-    SRunner *runner;
-    int failed;
 
-    for (size_t i = 0; i < ARRAY_LEN(tests); i++)
-        tcase_add_loop_test(laws, tests[i].test, 0, tests[i].times);
-    tcase_set_timeout(laws, 120);
-    suite_add_tcase(suite, laws);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return laws_run("journal errors", laws, ARRAY_LEN(laws));
 }
