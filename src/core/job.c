@@ -173,8 +173,6 @@ void job_move(struct core *c, struct job *j, enum job_state to,
     ASSERT(states[from].next & (1u << to));
     if (j->extra && j->extra->lane)
         line_leave(c, j);
-    if (UNLIKELY(c->hand == &j->link))
-        c->hand = j->link.prev;
     list_remove(&j->link);
     if (from == JOB_READY)
         share_left(c, j);
