@@ -24,7 +24,6 @@
 #include "core/limiter.h"
 #include "core/line.h"
 #include "core/live.h"
-#include "core/members.h"
 #include "core/once.h"
 #include "core/options.h"
 #include "core/output.h"
@@ -174,6 +173,8 @@ void job_move(struct core *c, struct job *j, enum job_state to,
     ASSERT(states[from].next & (1u << to));
     if (j->extra && j->extra->lane)
         line_leave(c, j);
+    if (UNLIKELY(c->hand == &j->link))
+        c->hand = j->link.prev;
     list_remove(&j->link);
     if (from == JOB_READY)
         share_left(c, j);
@@ -358,7 +359,7 @@ void job_enter(struct core *c, struct job *j, enum job_state state,
         needs_hold(c, needs, +1);
 }
 
-static const char *apply_job(struct core *c, const struct record *r)
+static const char *accept(struct core *c, const struct record *r)
 {
     const struct record_job *rj = &r->u.job;
     struct queue *q =
@@ -373,7 +374,6 @@ static const char *apply_job(struct core *c, const struct record *r)
         return "job asked for by nobody";
     if (needs_deleted(&rj->needs))
         return "job with limits that are gone";
-    once_apply(c, &rj->once, r->id);
     /* Removed with its oldest segment: nothing of it is needed. */
     if (!q || !needs_known(c, &rj->needs) ||
         (PLANTED(MADE_UP) && !find_group(c, (struct group_id){rj->group})))
@@ -401,6 +401,15 @@ static const char *apply_job(struct core *c, const struct record *r)
     live_job(c, j, +1);
     job_arm_queued(c, j);
     return NULL;
+}
+
+static const char *apply_job(struct core *c, const struct record *r)
+{
+    const char *wrong = accept(c, r);
+
+    if (!wrong)
+        once_apply(c, &r->u.job.once, r->id);
+    return wrong;
 }
 
 /* An end counts in its group even when the job becomes known later, by an
@@ -628,7 +637,7 @@ void job_forget(struct core *c, struct job *j)
     segment_drop(c, j->segment);
     map_remove(&c->jobs, &j->node);
     slabs_free(&c->slabs, j, sizeof(*j));
-    member_forgotten(c, g);
+    group_member_forgotten(c, g);
 }
 
 /* ------------------------------------------------------------------ looking */
@@ -661,7 +670,7 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
         waiter_job_ended(c, j);
     }
     if (g->id) {
-        members_notify_next(c, g);
+        group_notify_next(c, g);
         group_settle(c, g);
     }
     if (was_queued && !PLANTED(LOST_WAKEUP))

@@ -171,6 +171,10 @@ START_TEST(a_job_that_cannot_be_is_refused)
     ROW(job, r.u.job.then = STR("-"), options);
     ROW(job, r.u.job.key = STR("k"), "key of another job");
     ROW(job, r.u.job.once.number = 1, "job asked for by nobody");
+    job.u.job.once = (struct record_once){.session = 77, .number = 1};
+    ROW(job, (void)0, NULL);
+    ROW(job, r.u.job.key = STR("k"), "key of another job");
+    job.u.job.once = (struct record_once){0};
     /* Of a limiter that is known; none of them, and twice the same. */
     job.u.job.needs.list[0].limiter = job.u.job.needs.list[1].limiter =
         (uint32_t)latest(w, RECORD_LIMITER, 0).id;
@@ -299,6 +303,10 @@ START_TEST(a_group_that_cannot_be_is_refused)
     ROW(group, r.u.group.of_body = true, options);
     ROW(group, r.u.group.once.number = 1, options);
     ROW(group, r.u.group.key = STR("k"), "key of another group");
+    group.u.group.once = (struct record_once){.session = 77, .number = 1};
+    ROW(group, (void)0, NULL);
+    ROW(group, r.u.group.key = STR("k"), "key of another group");
+    group.u.group.once = (struct record_once){0};
     ROW(group, r.u.group.parent = w->group, NULL);
     ROW(group, r.u.group.parent = w->ended, "group in a group that has ended");
     group.u.group.parent_is_job = true;
