@@ -497,12 +497,18 @@ static void check_keep(const struct core_limits *l, const struct conf_queue *q,
                    (long long)l->keep_max_ms);
 }
 
+/* Of the large parts of an image, and of two of them: an entry of the journal
+ * has at most 16M. */
+#define IMAGE_MAX (15 * CONF_M)
+#define BOTH_MAX  (14 * CONF_M)
+
 /* What no setting can know alone. */
 static void check_together(const struct conf *c, const char *name,
                            struct buf *errors)
 {
     const struct core_limits *l = &c->limits;
     int64_t largest = max_i64(l->payload_max, l->result_max);
+    int64_t both = l->payload_max + l->result_max;
 
     if (c->output_max < largest + 64 * CONF_K)
         buf_printf(errors,
@@ -510,13 +516,20 @@ static void check_together(const struct conf *c, const char *name,
                    "reply; expected at least [limits] payload-max and "
                    "result-max and 64K\n",
                    name, (long long)c->output_max);
-    /* What one step of the core writes down lies in one file. */
-    if (c->segment_size < largest + 512 * CONF_K)
+    /* What one step of the core writes down lies in one file, and so does the
+     * image of a job, which has both. */
+    if (c->segment_size < both + 512 * CONF_K)
         buf_printf(errors,
                    "%s: [journal] segment-size: '%lld' is not enough for an "
-                   "entry; expected at least [limits] payload-max and "
-                   "result-max and 512K\n",
-                   name, (long long)c->segment_size);
+                   "entry; expected at least %lld, which is [limits] "
+                   "payload-max and result-max and 512K\n",
+                   name, (long long)c->segment_size,
+                   (long long)(both + 512 * CONF_K));
+    if (both > BOTH_MAX)
+        buf_printf(errors,
+                   "%s: [limits] payload-max: '%lld' is too much with "
+                   "result-max; expected at most 14M together\n",
+                   name, (long long)l->payload_max);
     /* The one that is written, two spares, and two to compact. */
     if (c->disk_max != CORE_NONE && c->disk_max < 5 * c->segment_size)
         buf_printf(errors,
@@ -577,9 +590,7 @@ int conf_read(struct conf *c, const char *name, struct str text,
     /* At 8 bytes each they take an eighth of a segment. */
     c->limits.numbers_max = c->segment_size / 64;
     /* With what else may be in the same entry, see STEP_RECORDS. */
-    c->limits.image_max = c->segment_size - (384 << 10);
-    if (c->limits.image_max > 15 << 20)
-        c->limits.image_max = 15 << 20;
+    c->limits.image_max = min_i64(c->segment_size - 384 * CONF_K, IMAGE_MAX);
     mem_free(r.named);
     mem_free(r.limiters);
     return buf_size(errors) == before ? 0 : -EINVAL;

@@ -502,6 +502,22 @@ static void check_listeners(const struct daemon *d, const struct conf *wanted,
     }
 }
 
+/* And so do the files of the journal. */
+static void check_segments(const struct daemon *d, const struct conf *wanted,
+                           struct buf *errors)
+{
+    const struct core_limits *l = &wanted->limits;
+
+    if (l->payload_max + l->result_max + 512 * CONF_K > d->conf.segment_size)
+        buf_printf(errors,
+                   "%s: [limits] payload-max: '%lld' is too much with "
+                   "result-max for the segments of %lld that there are until "
+                   "the next start; expected at most %lld together\n",
+                   file_name(d), (long long)l->payload_max,
+                   (long long)d->conf.segment_size,
+                   (long long)(d->conf.segment_size - 512 * CONF_K));
+}
+
 static uint64_t disk_max(const struct daemon *d)
 {
     return d->conf.disk_max == CORE_NONE ? 0 : (uint64_t)d->conf.disk_max;
@@ -519,6 +535,7 @@ static void reload(struct daemon *d)
     if (load(d, &wanted, &errors) == 0) {
         fill_options(d, &wanted, &options, &errors);
         check_listeners(d, &wanted, &errors);
+        check_segments(d, &wanted, &errors);
         if (buf_size(&errors) == 0) {
             conf_unapplied(&d->conf, &wanted, &late);
             conf_adopt(&d->conf, &wanted);
@@ -608,12 +625,32 @@ static void start_watchers(struct daemon *d)
 
 /* ------------------------------------------------------------- starting */
 
+static int sync_directory(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+
+    if (fd < 0)
+        return -errno;
+    if (fsync(fd) < 0)
+        rc = -errno;
+    (void)close(fd); /* nothing was written to it */
+    return rc;
+}
+
+/* One that is new is there after a power cut, too. */
 static int make_directory(const char *path)
 {
-    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+    char above[PATH_MAX + 32];
+    int rc = mkdir(path, 0700) < 0 ? -errno : 0;
+
+    if (rc == -EEXIST)
         return 0;
-    log_error("cannot make the directory: %s path=%s", strerror(errno), path);
-    return -errno;
+    (void)snprintf(above, sizeof(above), "%s/..", path);
+    if (rc == 0)
+        rc = sync_directory(above);
+    if (rc < 0)
+        log_error("cannot make the directory: %s path=%s", strerror(-rc), path);
+    return rc;
 }
 
 static int open_store(struct daemon *d)

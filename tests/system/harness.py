@@ -132,7 +132,8 @@ class Daemon:
     def command(self, *more):
         command = [self.program, "-c", self.config_path]
         for name, value in self.options.items():
-            command += ["-o", "%s=%s" % (name, value)]
+            if value is not None: # it is in the file
+                command += ["-o", "%s=%s" % (name, value)]
         return command + list(more)
 
     def spawn(self):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 import pytest
+import redis
 
 from harness import MARK, RUNNER, YOKED, end, marked, pairs, until
 
@@ -86,6 +87,24 @@ def test_hup_reads_the_configuration_again(start):
     daemon.signal(signal.SIGHUP)
     until(lambda: "none at all" in daemon.log(), "it complains")
     assert bound() == 7
+
+
+def test_no_job_is_larger_than_the_files_that_there_are(start):
+    """Those of another size come with the next start only."""
+    daemon = start({"journal.segment-size": None},
+                   "[limits]\npayload-max = 256K\nresult-max = 256K\n"
+                   "[journal]\nsegment-size = 1M\n")
+    large = "[limits]\npayload-max = 2M\n[journal]\nsegment-size = 64M\n"
+    daemon.configure(large)
+    daemon.signal(signal.SIGHUP)
+    until(lambda: "not reloaded" in daemon.log(), "it complains")
+    with daemon.client() as client:
+        with pytest.raises(redis.ResponseError, match="TOOBIG"):
+            client.execute_command("SUBMIT", "mail", "x" * 1500000)
+    daemon.kill()
+    daemon.start()
+    with daemon.client() as client:
+        client.execute_command("SUBMIT", "mail", "x" * 1500000)
 
 
 def test_shutdown_is_a_command(start):

@@ -567,7 +567,15 @@ START_TEST(settings_that_contradict_each_other_are_errors)
     ck_assert_int_eq(read_text("[daemon]\noutput-max = 1M\n"), -EINVAL);
     ck_assert_int_eq(read_text("[daemon]\noutput-max = 2M\n"), 0);
     ck_assert_int_eq(read_text("[journal]\nsegment-size = 1M\n"), -EINVAL);
-    ck_assert_int_eq(read_text("[journal]\nsegment-size = 1536K\n"), 0);
+    ck_assert_int_eq(read_text("[journal]\nsegment-size = 2559K\n"), -EINVAL);
+    ck_assert_int_eq(read_text("[journal]\nsegment-size = 2560K\n"), 0);
+    ck_assert_int_eq(
+        read_text("[daemon]\noutput-max = 9M\n"
+                  "[limits]\npayload-max = 8M\nresult-max = 6145K\n"),
+        -EINVAL);
+    ck_assert_int_eq(read_text("[daemon]\noutput-max = 9M\n"
+                               "[limits]\npayload-max = 8M\nresult-max = 6M\n"),
+                     0);
     ck_assert_int_eq(read_text("[limits]\nkeep-max = 10m\n"), -EINVAL);
     ck_assert_int_eq(read_text("[queue a]\nkeep = 31d\n"), -EINVAL);
     ck_assert_int_eq(read_text("[queue a]\ndead-keep = 31d\n"), -EINVAL);
