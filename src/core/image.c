@@ -253,7 +253,7 @@ bool image_write(struct core *c, bool is_group, uint64_t id, uint32_t segment,
         is_group && id ? find_group(c, (struct group_id){id}) : NULL;
 
     if (j && j->segment <= segment && !(j->extra && j->extra->imaging)) {
-        if (has_no_room(c, live_job_bytes(j) + live_options_bytes(j->options)))
+        if (has_no_room(c, live_image_bytes(c, j)))
             return false;
         write_job(c, j, payload);
     }

@@ -10,6 +10,7 @@
 #include "core/live.h"
 
 #include "core/attempt.h"
+#include "core/below.h"
 #include "core/internal.h"
 #include "core/job.h"
 #include "core/limiter.h"
@@ -75,6 +76,22 @@ int64_t live_job_bytes(const struct job *j)
     if (j->attempt || (x && (x->failures || x->losses)))
         bytes += ATTEMPT_BYTES;
     return x ? bytes + extra_bytes(x) : bytes;
+}
+
+int64_t live_image_bytes(const struct core *c, const struct job *j)
+{
+    const struct extra *x = j->extra;
+    const struct queue *q = job_queue(j);
+    int64_t bytes = live_job_bytes(j) + live_options_bytes(j->options);
+
+    if (q->segment != c->segment)
+        bytes += QUEUE_BYTES + q->name_len;
+    if (x && x->needs)
+        bytes +=
+            (int64_t)x->needs->len * (LIMITER_BYTES + CORE_LIMITER_NAME_MAX);
+    if (x && x->below)
+        bytes += (int64_t)(x->below->groups.len * sizeof(uint64_t));
+    return bytes;
 }
 
 int64_t live_group_bytes(const struct group *g)

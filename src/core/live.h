@@ -10,6 +10,9 @@
 
 /* Bytes of the image of one, with its frame. */
 int64_t live_job_bytes(const struct job *j);
+/* Likewise, with those of what it refers to, which may have to come first:
+ * at most. */
+int64_t live_image_bytes(const struct core *c, const struct job *j);
 int64_t live_group_bytes(const struct group *g);
 /* ... and of its GROUP_IDS. */
 int64_t live_ids_bytes(const struct group *g);

@@ -133,7 +133,6 @@ void backup_start(struct backups *k, struct backup *b, int proto,
                   struct buf *out)
 {
     struct store_extent x;
-    struct store_stats stats;
     int rc;
 
     backup_stop(k, b);
@@ -164,13 +163,11 @@ void backup_start(struct backups *k, struct backup *b, int proto,
     list_push_back(&k->all, &b->link);
     k->count++;
     pin_needed(k);
-    store_stats(k->store, &stats);
     resp_map(out, proto, 4);
     put_int(out, "first_segment", x.first);
     put_int(out, "last_segment", x.last);
     put_int(out, "last_entry", (int64_t)x.entry);
-    put_int(out, "bytes",
-            (int64_t)((x.last - x.first) * stats.segment_bytes + x.end));
+    put_int(out, "bytes", (int64_t)x.bytes);
 }
 
 static void put_piece(struct backups *k, struct backup *b, int proto,

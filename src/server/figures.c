@@ -132,7 +132,7 @@ static void info_persistence(struct info *i)
     line(i, "store_durable", (int64_t)s->durable);
     line(i, "store_narrow", s->narrow);
     line(i, "store_full", s->full);
-    line(i, "store_room", s->full ? (int64_t)s->room : -1);
+    line(i, "store_room", s->narrow ? (int64_t)s->room : -1);
     line(i, "store_held", s->held);
     line(i, "store_entries", (int64_t)stats.entries);
     line(i, "store_bytes", (int64_t)stats.bytes);

@@ -99,33 +99,41 @@ static void look(struct ledger *l)
 {
     struct ledger_compaction *k = &l->compaction;
     int64_t live = core_live_bytes(l->core);
+    bool narrow = l->store->narrow, fits = !narrow, over;
+    int64_t oldest = 0;
     struct store_stats s;
-    bool several, over;
 
     store_stats(l->store, &s);
-    several = s.first_segment < s.last_segment;
-    /* Where room is short whatever is dead is too much. */
-    over = several && (int64_t)s.used_bytes >
-                          (l->store->narrow ? live : live / 100 * k->percent) +
-                              (int64_t)s.segment_bytes;
-    k->rest -= k->unlooked;
-    k->unlooked = 0;
     k->spared = (int64_t)s.segment_bytes / 16;
+    /* Where room is short whatever is dead is too much. */
+    over = s.first_segment < s.last_segment &&
+           (int64_t)s.used_bytes > (narrow ? live : live / 100 * k->percent) +
+                                       (int64_t)s.segment_bytes;
+    /* Else it would be used up for nothing; and so it would where something
+     * stays in the oldest that was read already. An entry may lie one segment
+     * behind the one that the core knows. */
+    if (UNLIKELY(narrow) && s.first_segment < s.last_segment) {
+        oldest = core_oldest_bytes(l->core);
+        fits = oldest <= (int64_t)l->store->room - k->spared &&
+               s.scan_segment <= core_oldest_segment(l->core) + 1;
+    }
+    k->rest -= k->unlooked + max_i64(k->live - live, 0);
+    k->unlooked = 0;
+    k->live = live;
     /* When all was written twice and that did not help it is as short as it
-     * gets, whatever is thought to live: a quarter more must come first. */
+     * gets, whatever is thought to live: a quarter more must come or die
+     * first. */
     if (!over)
         k->mark = k->written;
     if (k->written - k->mark > 2 * s.used_bytes) {
         k->rest = (int64_t)s.used_bytes / 4;
         k->mark = k->written;
     }
-    /* Else it would be used up for nothing. If it has, a whole segment comes
-     * free for a part of one, however long the journal is. */
-    k->worth = l->store->narrow && several &&
-               core_oldest_bytes(l->core) <=
-                   (l->store->full ? (int64_t)l->store->room - k->spared
-                                   : (int64_t)s.segment_bytes / 2);
-    k->on = !k->damaged && ((over && k->rest <= 0) || k->worth);
+    /* A whole segment comes free for a part of one, however long the journal
+     * is. */
+    k->worth = narrow && fits &&
+               (l->store->full || oldest <= (int64_t)s.segment_bytes / 2);
+    k->on = !k->damaged && ((over && fits && k->rest <= 0) || k->worth);
     if (!k->on)
         k->credit = 0;
 }
@@ -208,6 +216,12 @@ static struct core_event news(struct ledger *l, enum core_event_kind kind)
     return (struct core_event){.kind = kind, .random = l->hooks->random(l)};
 }
 
+/* Has the store become narrow or full, or is it so no more? */
+static bool is_news(const struct ledger *l)
+{
+    return l->narrow != l->store->narrow || l->full != l->store->full;
+}
+
 static void tell_full(struct ledger *l)
 {
     const struct store *s = l->store;
@@ -215,10 +229,10 @@ static void tell_full(struct ledger *l)
     struct core_event ev;
 
     l->room = s->room;
-    if (l->narrow == s->narrow && l->full == s->full &&
+    if (!is_news(l) &&
         (!s->narrow || (s->room <= before && l->bounded == s->bounded)))
         return;
-    if (l->narrow != s->narrow || l->full != s->full)
+    if (is_news(l))
         l->hooks->full(l);
     look(l); /* what is spared, and whether that can change it */
     l->narrow = s->narrow;
@@ -287,8 +301,7 @@ void ledger_tick(struct ledger *l)
     check_store(l);
     take_loads(l);
     /* Who waits for room need not ask whether there is. */
-    if (UNLIKELY(l->narrow != l->store->narrow || l->full != l->store->full) &&
-        !l->status)
+    if (UNLIKELY(is_news(l)) && !l->status)
         tell_news(l, l->watched);
 }
 
@@ -331,6 +344,8 @@ static int compact_entry(void *arg, const void *data, size_t len,
     enum core_compacted done = CORE_COMPACT_MORE;
 
     while (done == CORE_COMPACT_MORE && !l->status) {
+        if (UNLIKELY(is_news(l)))
+            return -EAGAIN; /* whether there is room for it is looked at */
         core_effects_reset(&l->effects);
         follow_segment(l);
         done =
@@ -361,7 +376,7 @@ static void heal(struct ledger *l)
     size_t bytes = 0;
 
     for (int n = 0; n < HEAL_STEPS && bytes < SLICE_BYTES && !l->status &&
-                    done == CORE_COMPACT_MORE;
+                    done == CORE_COMPACT_MORE && !is_news(l);
          n++) {
         core_effects_reset(&l->effects);
         follow_segment(l);
@@ -520,31 +535,13 @@ static void start_flight(struct ledger *l)
     l->crowd += before;
 }
 
-/* There is something to commit now, and not so much that it is worth it. */
-static bool is_small(const struct ledger *l)
-{
-    const struct store *s = l->store;
-
-    return !s->busy && s->durable < s->appended &&
-           l->batch_bytes <= LARGE_BYTES;
-}
-
-bool ledger_at_rest(const struct ledger *l)
-{
-    if (!is_small(l) || list_empty(&l->touched))
-        return false;
-    list_foreach (it, &l->touched) {
-        if (!l->hooks->waits(list_entry(it, struct ledger_reader, touched)))
-            return false;
-    }
-    return true;
-}
-
 size_t ledger_missing(const struct ledger *l)
 {
+    const struct store *s = l->store;
     size_t spoken = 0;
 
-    if (!is_small(l) || l->crowd < CROWD_MIN || l->crowd > CROWD_MAX)
+    if (s->busy || s->durable >= s->appended || l->crowd < CROWD_MIN ||
+        l->crowd > CROWD_MAX || l->batch_bytes > LARGE_BYTES)
         return 0;
     list_foreach (it, &l->touched) {
         if (++spoken >= l->crowd)

@@ -62,8 +62,6 @@ struct ledger_hooks {
     uint64_t (*random)(struct ledger *l);
     /* Where the output of a reader ends now; it only grows. */
     uint64_t (*output_end)(const struct ledger_reader *r);
-    /* Its reader waits for something else that it has asked for. */
-    bool (*waits)(const struct ledger_reader *r);
     /* What lies before `end` may be seen. May step. */
     void (*release)(struct ledger_reader *r, uint64_t end);
     /* The store is narrow or full, or is so no more; the core is told next. No
@@ -92,7 +90,7 @@ struct ledger {
     uint32_t trim_segment;      /* ... this may be trimmed; 0: nothing */
     uint32_t segment;           /* as the core knows it */
     bool narrow, full, bounded; /* likewise */
-    uint64_t room;   /* of the full disk, when that was last looked at */
+    uint64_t room;   /* of the narrow disk, when that was last looked at */
     int64_t watched; /* likewise */
     bool stepping;   /* the core or its effects are in use */
 
@@ -106,9 +104,10 @@ struct ledger {
         bool healed;      /* something was written since heal_at was 0 */
         bool damaged;     /* that was no use */
         int64_t unlooked; /* bytes appended since that was looked at */
+        int64_t live;     /* bytes that lived then */
         int64_t credit;   /* bytes that may be read now */
         uint64_t mark;    /* `written` when there was last not too much */
-        int64_t rest;     /* bytes to be appended before it is on again */
+        int64_t rest;     /* bytes to come or die before it is on again */
         int64_t spared;   /* bytes of the reserve of a full disk */
         bool worth;       /* ... that the rest of has room for what lives in
                            * the oldest segment */
@@ -149,10 +148,6 @@ void ledger_commit(struct ledger *l);
  * that began now would make them wait for the one after it. 0 when none would
  * begin, they are no crowd, or it is large already. */
 size_t ledger_missing(const struct ledger *l);
-
-/* A commit could begin, is small, and all whom it would tell something wait for
- * something else: nobody could go on. */
-bool ledger_at_rest(const struct ledger *l);
 
 /* Looks what the store has done meanwhile, when its fd is readable. What is
  * durable by now leaves with the next commit. */

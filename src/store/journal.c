@@ -105,13 +105,15 @@ struct journal {
     struct {
         int fd;
         struct segment_header header;
-        uint64_t end;  /* where the next frame goes */
-        uint64_t look; /* an end where the one after it is looked for */
+        uint64_t end;   /* where the next frame goes */
+        bool has_after; /* it is known whether there is a segment after it */
     } tail;
     struct batch batches[2];
     struct batch *filling;
     struct buf held;     /* entries without a place: u32 length, data */
     uint64_t placed;     /* the last entry that has one */
+    uint32_t old;        /* last segment of those that a start has found, */
+    uint64_t old_bytes;  /* and how long they were on average */
     bool writing;        /* a batch is with the writer */
     uint64_t barrier;    /* entries that are on the disk for sure before
                           * the next one is written */
@@ -123,8 +125,8 @@ struct journal {
     struct store_place end; /* entries before it are in the files */
     struct buf unwritten;   /* asked for, and not before it: struct
                              * store_place, in the order of asking */
-    bool narrow;            /* as in keeper_state, ... */
-    bool starved;           /* ... likewise */
+    bool narrow, starved;   /* as in keeper_state, ... */
+    size_t ready_spares;    /* ... likewise */
     uint64_t sync_us_mean;  /* moving */
     int error;
     char text[STORE_TEXT_MAX];
@@ -380,13 +382,14 @@ static void *writer_main(void *arg)
 static void update_full(struct journal *j)
 {
     uint64_t end = j->tail.end + j->segment_bytes / RESERVE_LAST;
+    uint64_t all = j->segment_bytes +
+                   j->ready_spares * (j->segment_bytes - SEGMENT_HEADER_BYTES);
 
     j->base.held = buf_size(&j->held) > 0;
     j->base.full =
         j->base.held || (j->starved && j->tail.end > j->segment_bytes / 2);
     j->base.narrow = j->base.full || j->narrow;
-    j->base.room =
-        j->base.held || end > j->segment_bytes ? 0 : j->segment_bytes - end;
+    j->base.room = j->base.held || end > all ? 0 : all - end;
 }
 
 /* What waits for room is a commit that takes long. */
@@ -441,6 +444,7 @@ static void ask_keeper(struct journal *j)
         set_error(j, k.error, text);
     j->narrow = k.narrow;
     j->starved = k.starved;
+    j->ready_spares = k.spares;
     j->base.bounded = k.bounded;
     j->stats.first_segment = k.first;
     j->stats.disk_bytes = k.disk_bytes;
@@ -551,13 +555,15 @@ static int roll(struct journal *j)
                                 .epoch = j->dir.io->random(j->dir.io->arg),
                                 .first = j->placed + 1};
     j->tail.end = SEGMENT_HEADER_BYTES;
-    j->tail.look = j->segment_bytes / 4;
+    j->tail.has_after = false;
     j->barrier = j->placed;
     j->base.segment = number;
     p = add_part(j);
     p->opens = j->filling->opens = true;
     p->spare = spare;
     p->closes = closes;
+    if (UNLIKELY(j->narrow))
+        ask_keeper(j);
     return 0;
 }
 
@@ -616,14 +622,9 @@ static void place_held(struct journal *j)
  * then. */
 static void look_after(struct journal *j)
 {
-    if (LIKELY(j->tail.end <= j->tail.look))
+    if (LIKELY(j->tail.has_after || j->tail.end <= j->segment_bytes / 4 * 3))
         return;
-    if (j->tail.end <= j->segment_bytes / 4 * 3) {
-        j->tail.look = j->segment_bytes / 4 * 3;
-        keeper_hurry(&j->keeper);
-        return;
-    }
-    j->tail.look = UINT64_MAX;
+    j->tail.has_after = true;
     keeper_wait(&j->keeper);
     ask_keeper(j);
 }
@@ -802,16 +803,30 @@ static void journal_trim(struct store *s, uint32_t segment)
     ask_keeper(j);
 }
 
+/* Of entries from a segment on, and up to an end in another. Those of an
+ * earlier process may have had another size. */
+static uint64_t extent_bytes(const struct journal *j, uint32_t first,
+                             uint32_t last, uint64_t end)
+{
+    uint32_t mid = last < j->old + 1 ? last : j->old + 1;
+
+    mid = mid < first ? first : mid;
+    return (mid - first) * j->old_bytes + (last - mid) * j->segment_bytes + end;
+}
+
 static void journal_extent(const struct store *s, struct store_extent *out)
 {
     const struct journal *j = container_of(s, const struct journal, base);
     uint32_t first = j->stats.first_segment;
 
-    *out = (struct store_extent){.dir = j->dir.path,
-                                 .first = first > j->gone ? first : j->gone,
-                                 .last = j->trim_limit,
-                                 .end = j->end.offset,
-                                 .entry = s->durable};
+    first = first > j->gone ? first : j->gone;
+    *out = (struct store_extent){
+        .dir = j->dir.path,
+        .first = first,
+        .last = j->trim_limit,
+        .end = j->end.offset,
+        .bytes = extent_bytes(j, first, j->trim_limit, j->end.offset),
+        .entry = s->durable};
 }
 
 static void journal_bound(struct store *s, uint64_t disk_max)
@@ -862,8 +877,7 @@ static void journal_stats(const struct store *s, struct store_stats *out)
     out->scan_segment = j->scan.number;
     /* Those that are about to go are as good as gone. */
     first = j->trimmed > out->first_segment ? j->trimmed : out->first_segment;
-    out->used_bytes =
-        (uint64_t)(out->last_segment - first) * j->segment_bytes + j->tail.end;
+    out->used_bytes = extent_bytes(j, first, out->last_segment, j->tail.end);
     first = out->first_segment > s->pinned ? out->first_segment : s->pinned;
     out->pinned = j->trimmed > first ? j->trimmed - first : 0;
 }
@@ -949,6 +963,8 @@ static int replay_used(struct journal *j, uint64_t most, store_replay_fn *fn,
     j->base.appended = j->placed = last->header->first + last->entries - 1;
     j->stats.disk_bytes = j->stats.replay_done = j->stats.replay_size;
     rc = settle_tail(j, last, text);
+    j->old = last->header->number;
+    j->old_bytes = j->stats.disk_bytes / j->used.len;
     end_replay(j);
     return rc;
 }

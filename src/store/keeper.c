@@ -8,27 +8,17 @@
 
 #define SPARE_RETRY_MS 1000
 
-/* Between two slices of zeros nothing is written for so many times what a slice
- * took, so that commits mostly have the disk to themselves. */
-#define PAUSE_SLICES 3
-#define PAUSE_US_MAX 50000u
-
 /* -- Threads ------------------------------------------------------------ */
-
-static void add_us(struct timespec *t, uint64_t us)
-{
-    t->tv_sec += (time_t)(us / 1000000u);
-    t->tv_nsec += (long)(us % 1000000u) * 1000;
-    if (t->tv_nsec >= 1000000000) {
-        t->tv_nsec -= 1000000000;
-        t->tv_sec++;
-    }
-}
 
 void keeper_after_ms(struct timespec *t, uint32_t ms)
 {
     (void)clock_gettime(CLOCK_MONOTONIC, t); /* cannot fail */
-    add_us(t, (uint64_t)ms * 1000);
+    t->tv_sec += ms / 1000;
+    t->tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t->tv_nsec >= 1000000000) {
+        t->tv_nsec -= 1000000000;
+        t->tv_sec++;
+    }
 }
 
 void keeper_init_cond(pthread_cond_t *cond)
@@ -65,27 +55,9 @@ static void unlock(struct keeper *k)
 
 /* -- Work; with the mutex, which is released meanwhile ------------------- */
 
-/* Between two slices of a spare; true: it is not wanted any more. */
-static bool pause_spare(void *arg)
+static bool is_stopping(void *arg)
 {
-    struct keeper *k = arg;
-    struct timespec now, due;
-    int64_t us;
-    int rc = 0;
-
-    if (!k->running)
-        return false;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
-    lock(k);
-    us = (now.tv_sec - k->slice_began.tv_sec) * INT64_C(1000000) +
-         (now.tv_nsec - k->slice_began.tv_nsec) / 1000;
-    due = now;
-    add_us(&due, (uint64_t)min_i64(us * PAUSE_SLICES, PAUSE_US_MAX));
-    while (k->nspares > 0 && !k->hurried && !k->stopping && rc != ETIMEDOUT)
-        rc = pthread_cond_timedwait(&k->wake, &k->mutex, &due);
-    unlock(k);
-    (void)clock_gettime(CLOCK_MONOTONIC, &k->slice_began);
-    return k->stopping;
+    return ((struct keeper *)arg)->stopping;
 }
 
 static uint64_t file_size(const struct segment_dir *d, enum segment_name kind,
@@ -121,13 +93,12 @@ static void make_spare(struct keeper *k)
     int fd = -1, rc;
 
     unlock(k);
-    (void)clock_gettime(CLOCK_MONOTONIC, &k->slice_began);
     if (old)
         before = file_size(k->dir, SEGMENT_NAME_SPARE, old);
     beyond = max > 0 && disk_bytes - before + k->segment_bytes > max;
     if (!beyond)
         rc = segment_make_spare(k->dir, number, k->segment_bytes, old == 0,
-                                pause_spare, k, &fd);
+                                is_stopping, k, &fd);
     else
         rc = old ? remove_spare(k, old) : -ENOSPC;
     lock(k);
@@ -135,8 +106,9 @@ static void make_spare(struct keeper *k)
         before = 0; /* it stays, and is met again at the next start */
     k->state.disk_bytes -= before;
     k->failed = beyond || rc != 0;
-    k->state.bounded = beyond;
-    if (!k->failed) {
+    if (k->failed) {
+        k->state.bounded = beyond;
+    } else {
         k->state.disk_bytes += k->segment_bytes;
         k->spares[k->nspares].fd = fd;
         k->spares[k->nspares++].number = number;
@@ -188,10 +160,14 @@ static void trim_one(struct keeper *k)
     }
 }
 
+/* One that is tried again, or made from what was trimmed, is not there yet. */
 static void note(struct keeper *k)
 {
-    k->state.narrow = k->failed && k->nspares < KEEPER_SPARES;
-    k->state.starved = k->failed && k->nspares == 0;
+    struct keeper_state *s = &k->state;
+
+    s->narrow = (s->narrow || k->failed) && k->nspares < KEEPER_SPARES;
+    s->starved = s->narrow && k->nspares == 0;
+    s->spares = k->nspares;
 }
 
 /* One piece of work; false: there is none. */
@@ -211,8 +187,8 @@ static bool step(struct keeper *k, bool retry)
     }
     note(k);
     if (k->state.error || k->state.narrow != before.narrow ||
-        k->state.starved != before.starved ||
-        k->state.bounded != before.bounded)
+        (k->state.narrow && (k->state.spares != before.spares ||
+                             k->state.bounded != before.bounded)))
         k->changed_fn(k->arg);
     return worked;
 }
@@ -310,24 +286,8 @@ void keeper_work(struct keeper *k, bool retry)
     unlock(k);
 }
 
-/* With the mutex. */
-static void hurry(struct keeper *k)
-{
-    k->hurried = true;
-    ASSERT(pthread_cond_signal(&k->wake) == 0);
-}
-
-void keeper_hurry(struct keeper *k)
-{
-    lock(k);
-    hurry(k);
-    unlock(k);
-}
-
 static void wait_for_spares(struct keeper *k, size_t n)
 {
-    if (k->nspares < n)
-        hurry(k);
     while (k->running && k->nspares < n && !k->failed && !k->state.error)
         (void)pthread_cond_wait(&k->changed, &k->mutex); /* cannot fail */
 }
@@ -354,7 +314,6 @@ int keeper_take(struct keeper *k, int *fd, uint32_t *number)
         *fd = k->spares[0].fd;
         *number = k->spares[0].number;
         k->nspares--;
-        k->hurried = false;
         memmove(k->spares, k->spares + 1, k->nspares * sizeof(*k->spares));
         note(k);
         ASSERT(pthread_cond_signal(&k->wake) == 0);

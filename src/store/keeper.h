@@ -4,7 +4,8 @@
  *
  * Keeps two spares ready (files of the size of a segment, in zeros, synced)
  * and turns segments that nobody needs into spares, or removes them. With one
- * of them alone the journal can still be compacted, whatever lives in it.
+ * of them alone the oldest segment can still be written again, whatever it was
+ * filled with.
  *
  * Knows:     spares, the oldest segment, what the files take on the disk.
  * Never:     frames, commits.
@@ -24,10 +25,11 @@
 #define KEEPER_SPARES 2
 
 struct keeper_state {
-    bool narrow;    /* fewer than there should be, and the last attempt to make
-                     * one failed, ... */
-    bool bounded;   /* ... because it would be beyond the bound; */
-    bool starved;   /* there is none at all */
+    bool narrow;    /* an attempt to make one failed, and there are still fewer
+                     * than there should be */
+    bool bounded;   /* the last one did because it would be beyond the bound */
+    bool starved;   /* likewise, and there is none at all */
+    size_t spares;  /* that are ready */
     uint32_t first; /* oldest segment */
     uint64_t disk_bytes;
     int error; /* final */
@@ -42,7 +44,6 @@ struct keeper {
     pthread_t thread;
     bool running;
     atomic_bool stopping; /* read between slices without the mutex, too */
-    struct timespec slice_began; /* of zeros; the thread's own */
 
     pthread_mutex_t mutex; /* for all below */
     pthread_cond_t wake, changed;
@@ -56,7 +57,6 @@ struct keeper {
     uint32_t olds[KEEPER_SPARES]; /* numbers of used files to make some from */
     size_t nolds;
     bool failed;      /* the last attempt to make one has */
-    bool hurried;     /* a spare will be wanted soon */
     uint32_t numbers; /* highest number given to a spare */
     uint32_t trim_to;
     uint64_t disk_max; /* 0: no bound */
@@ -84,11 +84,6 @@ void keeper_work(struct keeper *k, bool retry);
 /* The spare, open for writing; it belongs to the caller. Waits for one that
  * is being made. -ENOSPC: there is none; -EIO: after a final error. */
 int keeper_take(struct keeper *k, int *fd, uint32_t *number);
-
-/* Spares are made slowly while one is there, so that commits do not wait behind
- * their zeros; from now on, and until the next keeper_take, as fast as it goes.
- */
-void keeper_hurry(struct keeper *k);
 
 /* Until all spares are there, or it is known that one cannot be made. */
 void keeper_wait(struct keeper *k);

@@ -76,6 +76,7 @@ struct store_extent {
     const char *dir;      /* lent by the store; NULL: there are no files */
     uint32_t first, last; /* segments */
     uint64_t end;         /* in the last: behind the last durable entry */
+    uint64_t bytes;       /* of all that, about */
     uint64_t entry;       /* its sequence number */
 };
 
@@ -131,9 +132,9 @@ struct store {
     bool full;       /* no room to extend: refuse what is new, finish the
                       * rest (a reserve is kept for that) */
     bool bounded;    /* while narrow: what is reached is disk_max */
-    uint64_t room;   /* while full: bytes of entries and their frames (16
-                      * each) that the reserve has room for; a little more
-                      * is kept for the last one */
+    uint64_t room;   /* while narrow: bytes of entries and their frames (16
+                      * each) that there is room for; a little more is kept for
+                      * the last one */
     uint32_t pinned; /* segments from here on are not removed */
     bool held;       /* entries wait for room, in memory */
     bool busy;       /* a commit is under way, or waits for room */

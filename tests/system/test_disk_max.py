@@ -119,6 +119,44 @@ def test_what_is_dead_makes_room_however_much_of_the_oldest_lives(start):
             "JOBS", "QUEUE", "kept", "COUNT", 100)]
 
 
+def test_what_there_is_no_room_for_is_not_written_again(start):
+    """Results that came later are written again with the oldest jobs: more
+    than the last segments have room for, and then nothing would go on."""
+    daemon = start({"limits.payload-max": "256K", "limits.result-max": "256K",
+                    "journal.segment-size": "1M"},
+                   "[journal]\ndisk-max = 12M\n")
+    with daemon.client() as client:
+        for _ in range(60):
+            client.execute_command("SUBMIT", "early", "x")
+        tokens = [token for _, token, *_ in
+                  client.execute_command("FETCH", 60, 0, "early")]
+        for token in tokens[:40]:
+            client.execute_command("DONE", token, "r" * 100000)
+        jobs = []
+        while job := submit(client):
+            jobs.append(job)
+        for job in jobs[:-1]:
+            client.execute_command("CANCEL", job)
+        before = client.info("persistence")
+        began = client.info("server")["uptime_in_seconds"]
+        until(lambda: client.info("server")["uptime_in_seconds"] > began + 2,
+              "it has had time for it")
+        info = client.info("persistence")
+        assert info["store_narrow"] == 1 and info["store_full"] == 0
+        assert before["store_compacted_bytes"] == info["store_compacted_bytes"]
+        # Jobs start and end meanwhile.
+        [[_, token, *_]] = client.execute_command("FETCH", 1, 0, "mail")
+        assert client.execute_command("DONE", token, "r") == "OK"
+        for token in tokens[40:]:
+            assert client.execute_command("DONE", token, "r") == "OK"
+        daemon.configure("[journal]\ndisk-max = 24M\n")
+        daemon.signal(signal.SIGHUP)
+        until(lambda: submit(client), "it recovers")
+        for token in tokens[:40]:
+            assert len(pairs(client.execute_command(
+                "RESULT", token.partition(".")[0]))["result"]) == 100000
+
+
 def test_a_reload_moves_it(start):
     daemon = bounded(start)
     with daemon.client() as client:

@@ -2,12 +2,14 @@
 """A disk that is full, read-only, or somebody else's."""
 
 import os
+import re
+import shutil
 import subprocess
 
 import pytest
 import redis
 
-from harness import YOKED, encode, pairs, until
+from harness import YOKED, Daemon, encode, pairs, traced, until
 
 MEGABYTES = 16
 
@@ -23,8 +25,10 @@ def small_disk(directory):
     subprocess.run(["umount", "-l", path], check=True)
 
 
-def fill(path):
+def fill(path, client):
     """Takes all room that is left, with a file."""
+    until(lambda: client.info("persistence")["store_disk_bytes"] >= 3 << 20,
+          "the spares are there")
     name = os.path.join(path, "ballast")
     with open(name, "ab", buffering=0) as file:
         block = b"x" * 65536
@@ -54,7 +58,7 @@ def test_a_full_disk_refuses_submits_and_lets_jobs_finish(start, small_disk):
     with daemon.client() as client:
         running = client.execute_command("SUBMIT", "early", "x")
         [[_, token, _, _, _]] = client.execute_command("FETCH", 1, 0, "early")
-        ballast = fill(small_disk)
+        ballast = fill(small_disk, client)
         jobs, error = submit_until_refused(client)
         assert error.startswith("DISKFULL"), error
         # Running jobs can finish, questions are answered.
@@ -129,7 +133,7 @@ def test_nothing_that_grows_eats_the_reserve(start, small_disk):
     daemon = start(small(small_disk))
     with daemon.client() as client:
         token, *tokens = fetched(client, "early", 40)
-        fill(small_disk)
+        fill(small_disk, client)
         jobs, _ = submit_until_refused(client)
         use_up(client, tokens)
         for i in range(0, 20000, 100): # a megabyte of records, were they made
@@ -153,7 +157,7 @@ def test_results_beyond_the_reserve_are_refused_until_there_is_room(
     daemon = start(small(small_disk))
     with daemon.client() as client:
         tokens = fetched(client, "early", 40)
-        ballast = fill(small_disk)
+        ballast = fill(small_disk, client)
         submit_until_refused(client)
         before = client.info("persistence")
         said = [done(client, token, 100000) for token in tokens]
@@ -177,7 +181,7 @@ def test_a_restart_on_a_full_disk_keeps_what_was_acknowledged(
     daemon = start(small(small_disk))
     with daemon.client() as client:
         tokens = fetched(client, "early", 40)
-        ballast = fill(small_disk)
+        ballast = fill(small_disk, client)
         jobs, _ = submit_until_refused(client)
         acknowledged = [t for t in tokens if done(client, t, 100000)]
     for _ in range(3): # each of them adds nothing
@@ -267,7 +271,7 @@ def test_who_waits_for_room_need_not_ask(start, small_disk):
     daemon = start(small(small_disk))
     with daemon.client() as client:
         tokens = fetched(client, "early", 40)
-        ballast = fill(small_disk)
+        ballast = fill(small_disk, client)
         jobs, _ = submit_until_refused(client)
         use_up(client, tokens)
     daemon.configure("[queue late]\nmax-jobs = 7\n")
@@ -296,7 +300,7 @@ def test_the_runner_says_again_what_the_disk_had_no_room_for(
     until(lambda: os.path.exists(log), "the job runs")
     with daemon.client() as client:
         tokens = fetched(client, "early", 20)
-        ballast = fill(small_disk)
+        ballast = fill(small_disk, client)
         submit_until_refused(client)
         while done(client, tokens.pop(), 100000):
             pass
@@ -317,6 +321,25 @@ def try_submit(client):
     except redis.ResponseError as error:
         assert str(error).startswith("DISKFULL"), error
         return None
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not there")
+def test_directories_that_are_made_outlast_a_power_cut(directory):
+    """Each is synced by its name, before anything is acknowledged."""
+    daemon = Daemon(directory)
+    log = os.path.join(directory, "strace")
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-y", "-o", log, "-e", "trace=mkdir,fsync",
+         "-e", "inject=fsync:error=EIO:when=2"] + daemon.command(),
+        capture_output=True, text=True, timeout=60, env=traced(),
+        stdin=subprocess.DEVNULL)
+    assert done.returncode == 1, done
+    assert "cannot make the directory" in done.stderr, done.stderr
+    with open(log) as file:
+        calls = re.findall(r'(mkdir|fsync)\((?:"|\d+<)([^">]*)', file.read())
+    journal = os.path.join(daemon.state, "journal")
+    assert calls == [("mkdir", daemon.state), ("fsync", directory),
+                     ("mkdir", journal), ("fsync", daemon.state)]
 
 
 def refused(daemon):

@@ -107,6 +107,54 @@ START_TEST(a_journal_is_narrow_with_a_whole_segment_left)
 }
 END_TEST
 
+/* However long nobody looks after it. */
+START_TEST(half_a_segment_is_kept_when_the_last_spare_is_taken)
+{
+    struct world *w = world_new(1);
+
+    w->options.disk_max = 4 * SEGMENT;
+    MUST_EQ(world_open(w), 0);
+    while (!w->s->full) {
+        MUST_EQ(world_append(w), 0);
+        store_commit(w->s);
+    }
+    MUST_EQ(w->s->segment, 4);
+    MUST(w->s->room > SEGMENT / 2 - SEGMENT / 16 - 200);
+    world_free(w);
+}
+END_TEST
+
+/* What a backup and compaction go by. */
+START_TEST(segments_of_another_size_count_with_their_own)
+{
+    struct world *w = world_new(1);
+    struct store_extent x;
+    uint64_t used;
+
+    w->options.segment_bytes = (_i == 0 ? 4 : 1) * SEGMENT;
+    MUST_EQ(world_open(w), 0);
+    while (w->s->segment < 4)
+        world_fill(w, 10, 10);
+    world_close(w);
+    w->options.segment_bytes = (_i == 0 ? 1 : 4) * SEGMENT;
+    MUST_EQ(world_open(w), 0);
+    store_extent(w->s, &x);
+    MUST_EQ(x.bytes, world_stats(w).used_bytes);
+    if (_i == 0)
+        MUST(x.bytes > 12 * SEGMENT && x.bytes < 14 * SEGMENT);
+    else
+        MUST(x.bytes > 3 * SEGMENT && x.bytes < 7 * SEGMENT);
+    while (w->s->segment < 6)
+        world_fill(w, 10, 10);
+    store_trim(w->s, 5);
+    store_tick(w->s);
+    used = world_stats(w).used_bytes;
+    MUST(used > w->options.segment_bytes);
+    MUST(used < 2 * w->options.segment_bytes);
+    world_free(w);
+}
+END_TEST
+
 START_TEST(a_bound_that_is_lowered_removes_what_is_trimmed)
 {
     struct world *w = world_new(1);
@@ -470,6 +518,8 @@ int main(void)
         {a_full_disk_leaves_a_reserve_and_recovers, 2},
         {a_journal_is_full_at_its_bound_and_recovers, 3},
         {a_journal_is_narrow_with_a_whole_segment_left, 1},
+        {half_a_segment_is_kept_when_the_last_spare_is_taken, 1},
+        {segments_of_another_size_count_with_their_own, 2},
         {a_bound_that_is_lowered_removes_what_is_trimmed, 1},
         {a_full_disk_below_the_bound_is_not_the_bounds, 1},
         {what_the_reserve_has_no_room_for_waits_and_is_not_lost, 3},
