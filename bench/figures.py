@@ -121,7 +121,8 @@ def latencies(n, seconds):
     yield Figure(
         "latency", None, None,
         {"yoke": submit_to_fetch(durable(), 2000, seconds),
-         "a sync alone": disk_sync(2000, seconds)},
+         "a sync alone": disk_sync(2000, seconds),
+         "all that is due": disk_sync(2000, seconds, "due")},
         parts=[("submit to fetch, durable, 2,000/s: p50", "ms", None),
                ("... p99", "ms", {"a sync alone": "<= 3"}),
                ("... p99.9", "ms", None),

@@ -32,11 +32,11 @@ def submit_to_fetch(make, rate, seconds):
     return turn
 
 
-def disk_sync(rate, seconds):
-    """The disk alone: an append and its sync, as often."""
+def disk_sync(rate, seconds, *how):
+    """The disk alone: an append and its sync, as often (bench/disk.c)."""
     def turn():
         command = ["taskset", "-c", SERVER_CORE, places.program("bench/disk"),
-                   places.work, str(rate), str(seconds)]
+                   places.work, str(rate), str(seconds), *how]
         return windows(output(command, pinned=False))[0]
     return turn
 

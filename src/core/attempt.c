@@ -13,6 +13,7 @@
 #include "core/internal.h"
 #include "core/job.h"
 #include "core/live.h"
+#include "core/payload.h"
 #include "core/queue.h"
 #include "core/retry.h"
 #include "core/worker.h"
@@ -523,6 +524,7 @@ static void attempt_over(struct core *c, struct job *j,
     again = will_run_again(c, j, v, &v->not_before_ms);
     if (again) {
         requeue(c, j, v);
+        payload_wanted_again(c, j);
         return;
     }
     v->not_before_ms = 0;

@@ -130,8 +130,7 @@ static void check_job(const struct core *c, struct job *j, void *arg)
     if (!payload_is_here(j)) {
         t->unloaded++;
         t->unloaded_bytes += j->payload_len;
-        ASSERT(j->offset > 0 || is_dead(j) || c->disk_full);
-        ASSERT(!job_has_run(j) || !j->loading);
+        ASSERT(j->offset > 0 || is_dead(j) || job_has_run(j));
     }
     ASSERT(!is_dead(j) ||
            (j->state == JOB_FINISHED && !j->extra->retried &&

@@ -110,6 +110,7 @@ enum core_compacted core_heal(struct core *c, uint32_t segment, size_t *at,
     begin(c, out);
     done = heal(c, segment, at);
     end(c);
+    c->healing = done != CORE_COMPACTED;
     return done;
 }
 

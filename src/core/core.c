@@ -31,6 +31,7 @@
 #include "core/job.h"
 #include "core/limiter.h"
 #include "core/line.h"
+#include "core/members.h"
 #include "core/news.h"
 #include "core/once.h"
 #include "core/output.h"
@@ -539,10 +540,10 @@ static void dispatch(struct core *c, const struct core_event *ev)
         group_info(c, ev);
         return;
     case EVENT_GROUP_NEXT:
-        group_next(c, ev);
+        members_next(c, ev);
         return;
     case EVENT_GROUP_RESULTS:
-        group_results(c, ev);
+        members_results(c, ev);
         return;
     case EVENT_GROUP_TREE:
         show_tree(c, ev);

@@ -46,8 +46,6 @@ void dead_remove(struct core *c, struct job *j)
     if (!d)
         return;
     list_remove(&d->all);
-    if (UNLIKELY(c->hand == &d->of_queue))
-        c->hand = d->of_queue.prev;
     list_remove(&d->of_queue);
     c->ndead--;
     job_queue(j)->ndead--;

@@ -106,10 +106,6 @@ void group_root_forgets(struct group *root, enum outcome counted);
 /* A group of it that has ended is known by an image (+1), or by another one
  * (-1). */
 void group_root_knows(struct core *c, const struct group *g, int by);
-/* By its id, with ID_GROUP or without. */
-bool group_member_exists(struct core *c, uint64_t id);
-/* A member was forgotten. */
-void group_member_forgotten(struct core *c, struct group *g);
 void group_timer(struct core *c, struct group *g);
 void group_keep_timer(struct core *c, struct group *g);
 /* Forget an ended one with all its members, however many. */
@@ -117,16 +113,17 @@ void group_forget_now(struct core *c, struct group *g);
 void group_arm(struct core *c, struct group *g);    /* set its timer */
 void group_sweep(struct core *c, struct group *g);  /* a slice */
 void group_forget(struct core *c, struct group *g); /* a slice */
-void group_notify_next(struct core *c, struct group *g);
 /* The oldest ended group makes room, at once or soon; false: there is none. */
 bool group_evict(struct core *c);
 /* It is forgotten before its keep has passed. */
 void group_record_forget(struct core *c, const struct group *g);
 
+/* The group of a command; NULL: the error is answered. `why` the root cannot be
+ * asked for that, after the name of the command. */
+struct group *group_find_not_root(struct core *c, const struct core_event *ev,
+                                  const char *why);
 void group_open(struct core *c, const struct core_event *ev);
 void group_close_event(struct core *c, const struct core_event *ev);
 void group_info(struct core *c, const struct core_event *ev);
-void group_next(struct core *c, const struct core_event *ev);
-void group_results(struct core *c, const struct core_event *ev);
 
 #endif

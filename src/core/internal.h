@@ -95,6 +95,7 @@ struct core {
     struct list belows;       /* struct below.link */
     bool
         heal_waits; /* volatile: core_heal has met payloads that are not here */
+    bool healing;   /* volatile: ... and is not through */
     struct buf scratch;   /* for what an image is put together from */
     bool lost;            /* core_lost: what is not known may be made up */
     bool salvaged;        /* core_salvage: what cannot be may be */
@@ -115,9 +116,7 @@ struct core {
     int64_t loading_bytes;   /* of the jobs that wait for them */
     int64_t unloaded, unloaded_bytes; /* jobs, and bytes of payload */
     int64_t at_once;                  /* FETCHes that wait for nothing else */
-    const struct list *hand; /* payloads are let go behind it next, ... */
-    uint32_t hand_queue, hand_number; /* ... in this list; NULL: from its begin
-                                       * on */
+    size_t hand; /* payloads are let go in the bucket of jobs before it next */
     int64_t retained_jobs, retained_bytes; /* finished jobs */
     int64_t state_counts[JOB_STATES_COUNT];
     int64_t payload_bytes, log_bytes, ngroups, nended, nsessions, nblocked;

@@ -24,6 +24,7 @@
 #include "core/limiter.h"
 #include "core/line.h"
 #include "core/live.h"
+#include "core/members.h"
 #include "core/once.h"
 #include "core/options.h"
 #include "core/output.h"
@@ -173,8 +174,6 @@ void job_move(struct core *c, struct job *j, enum job_state to,
     ASSERT(states[from].next & (1u << to));
     if (j->extra && j->extra->lane)
         line_leave(c, j);
-    if (UNLIKELY(c->hand == &j->link))
-        c->hand = j->link.prev;
     list_remove(&j->link);
     if (from == JOB_READY)
         share_left(c, j);
@@ -637,7 +636,7 @@ void job_forget(struct core *c, struct job *j)
     segment_drop(c, j->segment);
     map_remove(&c->jobs, &j->node);
     slabs_free(&c->slabs, j, sizeof(*j));
-    group_member_forgotten(c, g);
+    member_forgotten(c, g);
 }
 
 /* ------------------------------------------------------------------ looking */
@@ -670,7 +669,7 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
         waiter_job_ended(c, j);
     }
     if (g->id) {
-        group_notify_next(c, g);
+        members_notify_next(c, g);
         group_settle(c, g);
     }
     if (was_queued && !PLANTED(LOST_WAKEUP))

@@ -10,7 +10,8 @@
  * line, and EVENT_LOAD brings it. Nobody goes first meanwhile.
  *
  * All of it is volatile. Invariants:
- *   - a job that has no place has its payload, or has lost it to damage;
+ *   - a job that has no place has its payload, or has lost it to damage: then
+ *     it is over, or will be with its attempt;
  *   - a job is being loaded while it is in the ids of one load, and asks for
  *     nothing else until that has ended;
  *   - what a read brings is right for whoever it is of, wherever the job lies
@@ -28,12 +29,13 @@
 #include "core/limiter.h"
 #include "core/line.h"
 #include "core/queue.h"
+#include "core/share.h"
 
 /* Read ahead of the one whose turn it is. */
 #define AHEAD_JOBS  64
 #define AHEAD_BYTES (1 << 20)
-/* Looked at in one step, when any payload may go. */
-#define EVICT_LOOKS 64
+/* Buckets of jobs looked at in one step, when any payload may go. */
+#define EVICT_LOOKS 32
 
 /* Entries that the store was asked for, by place; who wants what is in it. */
 struct load {
@@ -79,6 +81,15 @@ static int64_t memory_max(const struct core *c)
 static bool is_short(const struct core *c)
 {
     return c->memory > memory_max(c) / 4 * 3;
+}
+
+/* It was read for somebody who still waits for it: else that would never
+ * come to an end. */
+static bool is_awaited(const struct core *c, const struct job *j)
+{
+    return j->is_read &&
+           (j->state == JOB_FINISHED ? !list_empty(&c->retries)
+                                     : queue_attended(c, job_queue(j)));
 }
 
 static void drop(struct core *c, struct job *j)
@@ -134,6 +145,7 @@ void core_placed(struct core *c, uint32_t segment, uint32_t offset)
 
 void payload_given(struct core *c, struct job *j)
 {
+    j->is_read = false;
     if (UNLIKELY(is_short(c)))
         drop(c, j);
 }
@@ -149,7 +161,7 @@ const char *payload_moved(struct core *c, struct job *j, struct str payload,
         fill(c, j, payload);
     j->offset = 0; /* where it was may go */
     if (whole)
-        payload_written(c, j, !away);
+        payload_written(c, j, !away && (!j->is_read || is_awaited(c, j)));
     return NULL;
 }
 
@@ -166,37 +178,14 @@ void payload_free(struct core *c, struct job *j, char *payload)
     j->payload_len = 0;
 }
 
-#define LISTS (CORE_PRIORITIES + 2)
-
-/* The lists of a queue, one after the other. */
-static struct list *list_of(struct queue *q, uint32_t number)
+static void evict(struct core *c, struct job *j)
 {
-    if (number == CORE_PRIORITIES)
-        return &q->delayed;
-    return number < CORE_PRIORITIES ? &q->ready[number] : &q->dead;
+    if (!is_awaited(c, j) && !(j->is_read && c->healing))
+        drop(c, j);
 }
 
-static struct job *entry(const struct list *it, uint32_t number)
-{
-    return number == CORE_PRIORITIES + 1
-               ? list_entry(it, struct dead, of_queue)->job
-               : list_entry(it, struct job, link);
-}
-
-/* Where the hand is, or was, before what it looks at next; NULL: the queue has
- * no more. */
-static struct list *hand_list(struct core *c)
-{
-    struct queue *q;
-
-    if (c->hand_queue >= c->queue_count)
-        c->hand_queue = 0;
-    q = c->queue_count ? c->queue_table[c->hand_queue] : NULL;
-    return q && c->hand_number < LISTS ? list_of(q, c->hand_number) : NULL;
-}
-
-/* Memory is nearly used up: whatever can be read again goes, of those that wait
- * in no line but that of their queue. */
+/* Memory is nearly used up: whatever can be read again goes, the newest jobs
+ * first, wherever they wait. */
 void payload_evict(struct core *c)
 {
     int64_t most = memory_max(c);
@@ -204,22 +193,13 @@ void payload_evict(struct core *c)
     if (LIKELY(c->memory <= most / 8 * 7) ||
         c->payload_bytes - c->unloaded_bytes < most / 16)
         return;
-    for (int n = 0; n < EVICT_LOOKS; n++) {
-        struct list *head = hand_list(c);
-
-        if (!head) {
-            c->hand_queue++;
-            c->hand_number = 0;
-            continue;
-        }
-        c->hand = c->hand ? c->hand->next : head->next;
-        if (c->hand == head) {
-            c->hand = NULL;
-            c->hand_number++;
-        } else if (!entry(c->hand, c->hand_number)->is_read) {
-            drop(c, entry(c->hand, c->hand_number)); /* else it would never
-                                                      * start */
-        }
+    for (int looks = 0; looks < EVICT_LOOKS; looks++) {
+        if (c->hand == 0 || c->hand > c->jobs.active)
+            c->hand = c->jobs.active;
+        if (c->hand-- == 0)
+            return;
+        for (struct map_node *n = map_bucket(&c->jobs, c->hand); n; n = n->next)
+            evict(c, container_of(n, struct job, node));
     }
 }
 
@@ -268,17 +248,25 @@ bool payload_ask(struct core *c, struct job *j, int64_t *bytes)
     return true;
 }
 
-/* The first in its list; those behind it, too. */
+/* The first in its list; those behind it, too, and before them the first of
+ * the groups that have a turn. Who waits for limiters mostly lies in the order
+ * in which he starts. */
 static void ask_ahead(struct core *c, struct job *j)
 {
-    const struct list *head = j->link.prev, *it = &j->link;
+    const struct lane *lane = j->extra ? j->extra->lane : NULL;
+    const struct list *head = lane ? &lane->jobs : j->link.prev;
+    const struct queue *q = job_queue(j);
     int64_t bytes = 0;
+    int n = 0;
 
-    if (j->extra && j->extra->lane) { /* in an order of its own */
-        (void)payload_ask(c, j, &bytes);
-        return;
-    }
-    for (int n = 0; n < AHEAD_JOBS && it != head; n++, it = it->next)
+    (void)payload_ask(c, j, &bytes);
+    if (j->state == JOB_READY)
+        list_foreach (it, &q->turns[j->priority])
+            if (n++ == AHEAD_JOBS ||
+                !payload_ask(c, share_first_of(q, j->priority, it), &bytes))
+                return;
+    for (struct list *it = &j->link; n < AHEAD_JOBS && it != head;
+         n++, it = it->next)
         if (!payload_ask(c, list_entry(it, struct job, link), &bytes))
             return;
 }
@@ -336,12 +324,18 @@ static void take(struct core *c, struct str entry)
 static void lost(struct core *c, struct job *j, struct str why)
 {
     j->offset = 0;
-    if (job_not_started(j))
+    if (job_not_started(j)) /* else it is seen when its attempt is over */
         job_end(c, j,
                 &(struct record_verdict){.outcome = OUTCOME_FAILED,
                                          .has_error = true,
                                          .class = STR("damaged"),
                                          .message = why});
+}
+
+void payload_wanted_again(struct core *c, struct job *j)
+{
+    if (UNLIKELY(payload_is_lost(j)))
+        lost(c, j, STR("its payload is damaged in the journal"));
 }
 
 /* Its job goes on, or is asked for again. */

@@ -32,6 +32,9 @@ const char *payload_moved(struct core *c, struct job *j, struct str payload,
                           bool whole);
 /* A worker has got it, or it is dead. */
 void payload_given(struct core *c, struct job *j);
+/* An attempt is over, and it is to run once more: it has failed if its payload
+ * was lost meanwhile. */
+void payload_wanted_again(struct core *c, struct job *j);
 /* The job has none any more; `payload` is what it had in memory. */
 void payload_free(struct core *c, struct job *j, char *payload);
 void payload_evict(struct core *c);

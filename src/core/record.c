@@ -10,126 +10,14 @@
  */
 #include "core/record.h"
 
+#include "core/field.h"
 #include "core/internal.h"
+#include "core/record_image.h"
 
 #define HEAD_BYTES  5
 #define ERROR_BYTES 25 /* without its texts */
 
 #define DAMAGED "record with damaged fields"
-
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "records are little endian; this machine would have to swap"
-#endif
-
-struct writer {
-    char *p;
-};
-
-static void put(struct writer *w, const void *v, size_t len)
-{
-    memcpy(w->p, v, len);
-    w->p += len;
-}
-
-static void put_u8(struct writer *w, uint8_t v)
-{
-    put(w, &v, sizeof(v));
-}
-
-static void put_u32(struct writer *w, uint32_t v)
-{
-    put(w, &v, sizeof(v));
-}
-
-static void put_u64(struct writer *w, uint64_t v)
-{
-    put(w, &v, sizeof(v));
-}
-
-static void put_i64(struct writer *w, int64_t v)
-{
-    put(w, &v, sizeof(v));
-}
-
-static void put_str(struct writer *w, struct str s)
-{
-    put_u32(w, (uint32_t)s.len);
-    if (s.len)
-        put(w, s.p, s.len);
-}
-
-struct reader {
-    const char *p, *end;
-    bool bad;
-};
-
-static void get(struct reader *r, void *v, size_t len)
-{
-    if ((size_t)(r->end - r->p) < len) {
-        /* A field that an older writer did not know reads as zero; half a
-         * field is damage. */
-        if (r->p != r->end)
-            r->bad = true;
-        memset(v, 0, len);
-        return;
-    }
-    memcpy(v, r->p, len);
-    r->p += len;
-}
-
-static uint8_t get_u8(struct reader *r)
-{
-    uint8_t v;
-
-    get(r, &v, sizeof(v));
-    return v;
-}
-
-static uint32_t get_u32(struct reader *r)
-{
-    uint32_t v;
-
-    get(r, &v, sizeof(v));
-    return v;
-}
-
-static uint64_t get_u64(struct reader *r)
-{
-    uint64_t v;
-
-    get(r, &v, sizeof(v));
-    return v;
-}
-
-static int64_t get_i64(struct reader *r)
-{
-    int64_t v;
-
-    get(r, &v, sizeof(v));
-    return v;
-}
-
-static bool get_bool(struct reader *r)
-{
-    uint8_t v = get_u8(r);
-
-    if (v > 1)
-        r->bad = true;
-    return v == 1;
-}
-
-static struct str get_str(struct reader *r)
-{
-    uint32_t len = get_u32(r);
-    struct str s = {.p = r->p, .len = len};
-
-    if ((size_t)(r->end - r->p) < len) {
-        r->bad = true;
-        return (struct str){0};
-    }
-    r->p += len;
-    return s;
-}
 
 static void put_settings(struct writer *w, const struct queue_settings *s)
 {
@@ -203,7 +91,7 @@ static void get_job_defaults(struct reader *r, struct queue_settings *s)
     s->priority = CORE_PRIORITY_DEFAULT;
 }
 
-static void put_options(struct writer *w, const struct options *o)
+void record_put_options(struct writer *w, const struct options *o)
 {
     put_i64(w, o->timeout_ms);
     put_i64(w, o->deadline_ms);
@@ -217,7 +105,7 @@ static void put_options(struct writer *w, const struct options *o)
     put_retry(w, o->factor_milli, o->jitter, o->retry_on);
 }
 
-static void put_needs(struct writer *w, const struct record_needs *n)
+void record_put_needs(struct writer *w, const struct record_needs *n)
 {
     put_u8(w, n->len);
     for (size_t i = 0; i < n->len; i++) {
@@ -226,7 +114,7 @@ static void put_needs(struct writer *w, const struct record_needs *n)
     }
 }
 
-static void get_needs(struct reader *r, struct record_needs *n)
+void record_get_needs(struct reader *r, struct record_needs *n)
 {
     n->len = get_u8(r);
     if (n->len > CORE_LIMITS_MAX) {
@@ -239,7 +127,7 @@ static void get_needs(struct reader *r, struct record_needs *n)
     }
 }
 
-static void get_options(struct reader *r, struct options *o)
+void record_get_options(struct reader *r, struct options *o)
 {
     int64_t factor;
 
@@ -290,16 +178,16 @@ static void put_job(struct writer *w, const struct record_job *j)
     put_str(w, j->name);
     put_str(w, j->payload);
     if (j->own_options)
-        put_options(w, &j->options);
+        record_put_options(w, &j->options);
     if (!has_tail(j))
         return;
     put_str(w, j->key);
     put_str(w, j->then);
-    put_needs(w, &j->needs);
+    record_put_needs(w, &j->needs);
     put_once(w, &j->once);
 }
 
-static void get_job(struct reader *r, struct record_job *j)
+void record_get_job(struct reader *r, struct record_job *j)
 {
     j->queue = get_u32(r);
     j->group = get_u64(r);
@@ -309,10 +197,10 @@ static void get_job(struct reader *r, struct record_job *j)
     j->name = get_str(r);
     j->payload = get_str(r);
     if (j->own_options)
-        get_options(r, &j->options);
+        record_get_options(r, &j->options);
     j->key = get_str(r);
     j->then = get_str(r);
-    get_needs(r, &j->needs);
+    record_get_needs(r, &j->needs);
     get_once(r, &j->once);
 }
 
@@ -410,7 +298,7 @@ static void get_group_end(struct reader *r, struct record_group_end *e)
     e->fails_parent = get_bool(r);
 }
 
-static void put_group(struct writer *w, const struct record_group *g)
+void record_put_group(struct writer *w, const struct record_group *g)
 {
     put_u8(w, g->parent_is_job);
     put_u64(w, g->parent);
@@ -427,7 +315,7 @@ static void put_group(struct writer *w, const struct record_group *g)
     put_once(w, &g->once);
 }
 
-static void get_group(struct reader *r, struct record_group *g)
+void record_get_group(struct reader *r, struct record_group *g)
 {
     g->parent_is_job = get_u8(r);
     g->parent = get_u64(r);
@@ -442,300 +330,6 @@ static void get_group(struct reader *r, struct record_group *g)
     g->of_body = get_bool(r);
     g->key = get_str(r);
     get_once(r, &g->once);
-}
-
-static void put_run(struct writer *w, const struct record_job_image *i)
-{
-    put_u64(w, i->session);
-    put_u64(w, i->body);
-    put_u64(w, i->place);
-    put_i64(w, i->shield_ms);
-    put_i64(w, i->grace_ms);
-    put_u8(w, i->asked);
-    put_u8(w, i->verdict);
-    put_u8(w, i->cancelled);
-    put_u8(w, i->cancelled_first);
-    put_u8(w, i->asked_late);
-    put_u8(w, i->child_failed);
-    put_u8(w, i->child_cancelled);
-    put_u8(w, i->run_errors_below);
-    put_u8(w, i->is_ready);
-    put_str(w, i->ready);
-}
-
-static void get_run(struct reader *r, struct record_job_image *i)
-{
-    i->session = get_u64(r);
-    i->body = get_u64(r);
-    i->place = get_u64(r);
-    i->shield_ms = get_i64(r);
-    i->grace_ms = get_i64(r);
-    i->asked = get_u8(r);
-    i->verdict = get_u8(r);
-    i->cancelled = get_bool(r);
-    i->cancelled_first = get_bool(r);
-    i->asked_late = get_bool(r);
-    i->child_failed = get_bool(r);
-    i->child_cancelled = get_bool(r);
-    i->run_errors_below = get_bool(r);
-    i->is_ready = get_bool(r);
-    i->ready = get_str(r);
-}
-
-/* What follows a queued job, an attempt, an end. */
-enum image_part { PART_NONE, PART_RUN, PART_END };
-
-static enum image_part image_part(uint8_t state)
-{
-    switch ((enum job_state)state) {
-    case JOB_DELAYED:
-    case JOB_READY:
-    case JOB_PARKED:
-        return PART_NONE;
-    case JOB_RUNNING:
-    case JOB_CANCELLING:
-    case JOB_JOINING:
-    case JOB_DELIVERING:
-        return PART_RUN;
-    case JOB_FINISHED:
-        return PART_END;
-    case JOB_STATES_COUNT:
-        break;
-    }
-    return PART_NONE; /* for apply to say */
-}
-
-static void put_state(struct writer *w, const struct record_job_image *i)
-{
-    enum image_part part = image_part(i->state);
-
-    if (part == PART_RUN)
-        put_run(w, i);
-    if (part == PART_END) {
-        put_u8(w, i->outcome);
-        put_u8(w, i->body_done);
-        put_i64(w, i->ended_ms);
-    }
-    if (part != PART_NONE) {
-        put_i64(w, i->started_ms);
-        put_str(w, i->result);
-    }
-}
-
-static void get_state(struct reader *r, struct record_job_image *i)
-{
-    enum image_part part = image_part(i->state);
-
-    if (part == PART_RUN)
-        get_run(r, i);
-    if (part == PART_END) {
-        i->outcome = get_u8(r);
-        i->body_done = get_bool(r);
-        i->ended_ms = get_i64(r);
-    }
-    if (part != PART_NONE) {
-        i->started_ms = get_i64(r);
-        i->result = get_str(r);
-    }
-}
-
-/* What most jobs do not have is left out of their images, and so are the bytes
- * that would say so: a bit for each. */
-enum image_has {
-    HAS_DEAD = 1 << 0,
-    HAS_ERRORS_BELOW = 1 << 1,
-    HAS_ATTEMPTS = 1 << 2,
-    HAS_DELAY = 1 << 3,
-    HAS_OPTIONS = 1 << 4,
-    HAS_NAME = 1 << 5,
-    HAS_KEY = 1 << 6,
-    HAS_THEN = 1 << 7,
-    HAS_NEEDS = 1 << 8,
-    HAS_NEXT = 1 << 9,
-    HAS_RETRIED = 1 << 10,
-    HAS_REASON = 1 << 11,
-    HAS_ERRORS = 1 << 12,
-    HAS_APART = 1 << 13,
-    HAS_BELOW = 1 << 14,
-    HAS_ALL = (1 << 15) - 1,
-};
-
-static uint32_t image_has(const struct record_job_image *i)
-{
-    uint32_t has = 0;
-
-    has |= i->dead ? HAS_DEAD : 0;
-    has |= i->errors_below ? HAS_ERRORS_BELOW : 0;
-    has |= i->attempt || i->failures || i->losses ? HAS_ATTEMPTS : 0;
-    has |= i->job.not_before_ms ? HAS_DELAY : 0;
-    has |= i->job.own_options ? HAS_OPTIONS : 0;
-    has |= i->job.name.len ? HAS_NAME : 0;
-    has |= i->job.key.len ? HAS_KEY : 0;
-    has |= i->job.then.len ? HAS_THEN : 0;
-    has |= i->job.needs.len ? HAS_NEEDS : 0;
-    has |= i->next ? HAS_NEXT : 0;
-    has |= i->retried ? HAS_RETRIED : 0;
-    has |= i->reason.len ? HAS_REASON : 0;
-    has |= i->errors.len ? HAS_ERRORS : 0;
-    has |= i->apart ? HAS_APART : 0;
-    has |= i->below.len ? HAS_BELOW : 0;
-    return has;
-}
-
-static void put_job_image(struct writer *w, const struct record_job_image *i)
-{
-    uint32_t has = image_has(i);
-
-    put_u32(w, has);
-    put_u8(w, i->state);
-    put_u8(w, i->job.priority);
-    put_u32(w, i->job.queue);
-    put_u64(w, i->job.group);
-    put_i64(w, i->submitted_ms);
-    put_str(w, i->job.payload);
-    put_state(w, i);
-    if (has & HAS_ATTEMPTS) {
-        put_u32(w, i->attempt);
-        put_u32(w, i->failures);
-        put_u32(w, i->losses);
-    }
-    if (has & HAS_DELAY)
-        put_i64(w, i->job.not_before_ms);
-    if (has & HAS_OPTIONS)
-        put_options(w, &i->job.options);
-    if (has & HAS_NAME)
-        put_str(w, i->job.name);
-    if (has & HAS_KEY)
-        put_str(w, i->job.key);
-    if (has & HAS_THEN)
-        put_str(w, i->job.then);
-    if (has & HAS_NEEDS)
-        put_needs(w, &i->job.needs);
-    if (has & HAS_NEXT)
-        put_u64(w, i->next);
-    if (has & HAS_RETRIED)
-        put_u64(w, i->retried);
-    if (has & HAS_REASON)
-        put_str(w, i->reason);
-    if (has & HAS_ERRORS)
-        put_str(w, i->errors);
-    if (has & HAS_APART)
-        put_u32(w, i->apart);
-    if (has & HAS_BELOW)
-        put_str(w, i->below);
-}
-
-static void get_job_image(struct reader *r, struct record_job_image *i)
-{
-    uint32_t has = get_u32(r);
-
-    if (has & ~(uint32_t)HAS_ALL) /* what it says cannot be guessed */
-        r->bad = true;
-    i->dead = has & HAS_DEAD;
-    i->errors_below = has & HAS_ERRORS_BELOW;
-    i->job.own_options = has & HAS_OPTIONS;
-    i->state = get_u8(r);
-    i->job.priority = get_u8(r);
-    i->job.queue = get_u32(r);
-    i->job.group = get_u64(r);
-    i->submitted_ms = get_i64(r);
-    i->job.payload = get_str(r);
-    get_state(r, i);
-    if (has & HAS_ATTEMPTS) {
-        i->attempt = get_u32(r);
-        i->failures = get_u32(r);
-        i->losses = get_u32(r);
-    }
-    if (has & HAS_DELAY)
-        i->job.not_before_ms = get_i64(r);
-    if (has & HAS_OPTIONS)
-        get_options(r, &i->job.options);
-    if (has & HAS_NAME)
-        i->job.name = get_str(r);
-    if (has & HAS_KEY)
-        i->job.key = get_str(r);
-    if (has & HAS_THEN)
-        i->job.then = get_str(r);
-    if (has & HAS_NEEDS)
-        get_needs(r, &i->job.needs);
-    if (has & HAS_NEXT)
-        i->next = get_u64(r);
-    if (has & HAS_RETRIED)
-        i->retried = get_u64(r);
-    if (has & HAS_REASON)
-        i->reason = get_str(r);
-    if (has & HAS_ERRORS)
-        i->errors = get_str(r);
-    if (has & HAS_APART)
-        i->apart = get_u32(r);
-    if (has & HAS_BELOW)
-        i->below = get_str(r);
-}
-
-/* The submitted part was last: what most jobs do not have is its end. */
-static void get_job_image_1(struct reader *r, struct record_job_image *i)
-{
-    i->state = get_u8(r);
-    i->dead = get_bool(r);
-    i->errors_below = get_bool(r);
-    i->submitted_ms = get_i64(r);
-    i->attempt = get_u32(r);
-    i->failures = get_u32(r);
-    i->losses = get_u32(r);
-    i->next = get_u64(r);
-    i->retried = get_u64(r);
-    i->reason = get_str(r);
-    i->errors = get_str(r);
-    i->below = get_str(r);
-    get_state(r, i);
-    get_job(r, &i->job);
-}
-
-static void put_group_image(struct writer *w,
-                            const struct record_group_image *i)
-{
-    put_u32(w, i->depth);
-    put_i64(w, i->opened_ms);
-    put_i64(w, i->ended_ms);
-    put_i64(w, i->cancel_grace_ms);
-    for (int o = 0; o < OUTCOMES_COUNT; o++)
-        put_i64(w, i->by_outcome[o]);
-    put_i64(w, i->members_total);
-    put_i64(w, i->done_dropped);
-    put_u64(w, i->members);
-    put_u64(w, i->done);
-    put_u8(w, i->cause);
-    put_u8(w, i->outcome);
-    put_u8(w, i->closed);
-    put_u8(w, i->ended);
-    put_u8(w, i->read);
-    put_u8(w, i->failed_inside);
-    put_u8(w, i->errors_below);
-    put_str(w, i->reason);
-    put_group(w, &i->group);
-}
-
-static void get_group_image(struct reader *r, struct record_group_image *i)
-{
-    i->depth = get_u32(r);
-    i->opened_ms = get_i64(r);
-    i->ended_ms = get_i64(r);
-    i->cancel_grace_ms = get_i64(r);
-    for (int o = 0; o < OUTCOMES_COUNT; o++)
-        i->by_outcome[o] = get_i64(r);
-    i->members_total = get_i64(r);
-    i->done_dropped = get_i64(r);
-    i->members = get_u64(r);
-    i->done = get_u64(r);
-    i->cause = get_u8(r);
-    i->outcome = get_u8(r);
-    i->closed = get_bool(r);
-    i->ended = get_bool(r);
-    i->read = get_bool(r);
-    i->failed_inside = get_bool(r);
-    i->errors_below = get_bool(r);
-    i->reason = get_str(r);
-    get_group(r, &i->group);
 }
 
 static void put_times(struct writer *w, const struct record_times *t)
@@ -843,7 +437,7 @@ void record_encode(struct buf *to, const struct record *r)
         put_u32(&w, r->u.start.attempt);
         put_u64(&w, r->u.start.session);
         if (r->u.start.spends.len)
-            put_needs(&w, &r->u.start.spends);
+            record_put_needs(&w, &r->u.start.spends);
         break;
     case RECORD_LIMITER:
         put_limiter(&w, &r->u.limiter);
@@ -861,20 +455,20 @@ void record_encode(struct buf *to, const struct record *r)
         put_verdict(&w, &r->u.verdict);
         break;
     case RECORD_GROUP:
-        put_group(&w, &r->u.group);
+        record_put_group(&w, &r->u.group);
         break;
     case RECORD_GROUP_END:
         put_group_end(&w, &r->u.group_end);
         break;
     case RECORD_JOB_IMAGE:
-        put_job_image(&w, &r->u.job_image);
+        record_put_job_image(&w, &r->u.job_image);
         break;
     case RECORD_JOB_ERRORS:
         put_u32(&w, r->u.job_errors.at);
         put_str(&w, r->u.job_errors.errors);
         break;
     case RECORD_GROUP_IMAGE:
-        put_group_image(&w, &r->u.group_image);
+        record_put_group_image(&w, &r->u.group_image);
         break;
     case RECORD_GROUP_IDS:
         put_u8(&w, r->u.group_ids.done);
@@ -940,7 +534,7 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
     out->id = get_u64(&r);
     if (bytes[head] == RECORD_JOB_IMAGE_1) {
         out->type = RECORD_JOB_IMAGE;
-        get_job_image_1(&r, &out->u.job_image);
+        record_get_job_image_1(&r, &out->u.job_image);
         return r.bad ? DAMAGED : NULL;
     }
     switch (out->type) {
@@ -954,12 +548,12 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         out->u.queue.settings.fair = get_i64(&r);
         break;
     case RECORD_JOB:
-        get_job(&r, &out->u.job);
+        record_get_job(&r, &out->u.job);
         break;
     case RECORD_START:
         out->u.start.attempt = get_u32(&r);
         out->u.start.session = get_u64(&r);
-        get_needs(&r, &out->u.start.spends);
+        record_get_needs(&r, &out->u.start.spends);
         break;
     case RECORD_LIMITER:
         get_limiter(&r, &out->u.limiter);
@@ -977,20 +571,20 @@ const char *record_decode(const char *bytes, size_t len, size_t *at,
         get_verdict(&r, &out->u.verdict);
         break;
     case RECORD_GROUP:
-        get_group(&r, &out->u.group);
+        record_get_group(&r, &out->u.group);
         break;
     case RECORD_GROUP_END:
         get_group_end(&r, &out->u.group_end);
         break;
     case RECORD_JOB_IMAGE:
-        get_job_image(&r, &out->u.job_image);
+        record_get_job_image(&r, &out->u.job_image);
         break;
     case RECORD_JOB_ERRORS:
         out->u.job_errors.at = get_u32(&r);
         out->u.job_errors.errors = get_str(&r);
         break;
     case RECORD_GROUP_IMAGE:
-        get_group_image(&r, &out->u.group_image);
+        record_get_group_image(&r, &out->u.group_image);
         break;
     case RECORD_GROUP_IDS:
         out->u.group_ids.done = get_bool(&r);

@@ -13,6 +13,7 @@
 #include "core/image_apply.h"
 #include "core/image_errors.h"
 #include "core/internal.h"
+#include "core/members.h"
 #include "core/payload.h"
 #include "core/queue.h"
 #include "core/retain.h"
@@ -247,7 +248,7 @@ static void count_forgotten(struct core *c, struct group *g)
         return;
     g->forgotten = 0;
     for (size_t n = 0; n < g->members.len; n++)
-        g->forgotten += !group_member_exists(c, g->members.ids[n]);
+        g->forgotten += !member_exists(c, g->members.ids[n]);
 }
 
 static uint32_t depth_of(const struct group *g)

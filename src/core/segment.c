@@ -69,5 +69,6 @@ void segments_trim(struct core *c)
             (c->segment_cap - dead) * sizeof(int64_t));
     memset(c->segment_bytes + c->segment_cap - dead, 0, dead * sizeof(int64_t));
     c->first_segment += dead;
+    c->healing = false; /* or core_heal is called again */
     effect_add(c->out, EFFECT_TRIM)->segment = c->first_segment;
 }

@@ -108,7 +108,12 @@ void shares_clear(struct queue *q)
 
 struct job *share_first(const struct queue *q, int priority)
 {
-    const struct list *turn = list_first(&q->turns[priority]);
+    return share_first_of(q, priority, list_first(&q->turns[priority]));
+}
+
+struct job *share_first_of(const struct queue *q, int priority,
+                           const struct list *turn)
+{
     const struct list *jobs = &q->ready[priority];
 
     if (turn && turn != &q->plain_turn[priority])

@@ -29,6 +29,10 @@ struct list *share_place(struct core *c, struct job *j, bool front);
 void share_left(struct core *c, const struct job *j);
 /* The first ready job of that priority, of whose group it is the turn. */
 struct job *share_first(const struct queue *q, int priority);
+/* The first of those whose turn that one of queue->turns is; NULL: of those
+ * that take no turns. */
+struct job *share_first_of(const struct queue *q, int priority,
+                           const struct list *turn);
 /* It starts: the next turn is another group's. */
 void share_served(const struct job *j);
 void shares_clear(struct queue *q); /* when the core itself goes */

@@ -31,11 +31,6 @@
 #define TURN_WORK 20000
 /* Bytes that are replayed in a turn; some 2 ms. */
 #define LOAD_SLICE (1u << 20)
-/* A commit waits for more only where a sync takes no longer than that: a slow
- * disk lets enough gather by itself. */
-#define WAIT_SYNC_US 500
-/* When it has waited in vain, so many after it do not wait. */
-#define IN_VAIN 15
 /* A store that has nothing to say is asked at least that often (s). */
 #define SECOND    1.0
 #define WINDOW_US INT64_C(60000000)
@@ -399,6 +394,12 @@ static uint64_t on_output_end(const struct ledger_reader *r)
         &container_of(r, const struct connection, reader)->client);
 }
 
+static bool on_waits(const struct ledger_reader *r)
+{
+    return container_of(r, const struct connection, reader)->client.wait !=
+           CLIENT_RUNS;
+}
+
 static void on_release(struct ledger_reader *r, uint64_t end)
 {
     client_release(&container_of(r, struct connection, reader)->client, end);
@@ -411,6 +412,7 @@ static const struct ledger_hooks ledger_hooks = {
     .watched = on_watched,
     .random = on_random,
     .output_end = on_output_end,
+    .waits = on_waits,
     .release = on_release,
     .full = on_full,
     .damaged = on_damaged,
@@ -717,43 +719,11 @@ void engine_dead(struct engine *e, struct client_id client)
 
 /* --- turns -------------------------------------------------------------- */
 
-/*
- * Those who are answered together ask again together, one after the other. A
- * commit that begins with the first of them makes the others wait for two
- * syncs. So it waits for those who were answered last, but no longer than a
- * sync takes; when nobody has come, the next ones do not wait. One or two, as a
- * producer and its worker, are no crowd, and of a large one enough have come
- * while the sync before was under way.
- */
-static bool wait_for_more(struct engine *e)
-{
-    int64_t sync_us = e->options.store->sync_us;
-    bool fast = sync_us > 0 && sync_us <= WAIT_SYNC_US && !e->stopping;
-    size_t missing = fast ? ledger_missing(&e->ledger) : 0;
-
-    if (e->wait_us == 0) {
-        if (missing == 0)
-            return false;
-        if (e->in_vain > 0) {
-            e->in_vain--;
-            return false;
-        }
-        e->wait_us = e->turn_us;
-        e->missing = (uint32_t)missing;
-        return true;
-    }
-    if (missing > 0 && e->turn_us - e->wait_us < sync_us)
-        return true;
-    e->in_vain = missing >= e->missing ? IN_VAIN : 0;
-    e->wait_us = 0;
-    return false;
-}
-
 static void commit(struct engine *e)
 {
     uint64_t batches = e->ledger.batches;
 
-    e->ledger.patient = wait_for_more(e);
+    pace_set(&e->pace, &e->ledger, e->turn_us, e->stopping);
     ledger_commit(&e->ledger);
     if (e->ledger.batches != batches)
         e->commit_us = e->turn_us;
@@ -766,7 +736,8 @@ static void commit(struct engine *e)
 static bool has_work(const struct engine *e)
 {
     return client_set_has_work(&e->clients) || !list_empty(&e->clients.dead) ||
-           ledger_has_work(&e->ledger) || (e->loading && !e->stopping);
+           (ledger_has_work(&e->ledger) && !e->pace.resting) ||
+           (e->loading && !e->stopping);
 }
 
 static void set_tick(struct engine *e)
@@ -1019,6 +990,7 @@ static void start_watchers(struct engine *e)
     ev_check_start(loop, &e->check);
     ev_idle_init(&e->idle, on_idle);
     ev_timer_init(&e->tick_timer, on_tick, 0., 0.);
+    pace_init(&e->pace, loop);
     ev_timer_init(&e->second_timer, on_second, SECOND, SECOND);
     ev_timer_start(loop, &e->second_timer);
     ev_init(&e->store_io, on_store);
@@ -1083,6 +1055,7 @@ void engine_free(struct engine *e)
         ev_check_stop(loop, &e->check);
         ev_idle_stop(loop, &e->idle);
         ev_timer_stop(loop, &e->tick_timer);
+        pace_clear(&e->pace);
         ev_timer_stop(loop, &e->second_timer);
         ev_io_stop(loop, &e->store_io);
     }

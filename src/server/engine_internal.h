@@ -13,6 +13,7 @@
 #include "server/command.h"
 #include "server/engine.h"
 #include "server/ledger.h"
+#include "server/pace.h"
 
 struct connection {
     struct client client;
@@ -37,6 +38,7 @@ struct engine {
     struct engine_options options;
     struct ledger ledger;
     struct command_server server;
+    struct pace pace;
     struct backups backups;
 
     struct client_set clients;
@@ -60,9 +62,6 @@ struct engine {
     int64_t started_ms;
     int64_t turn_us;   /* monotonic, when this turn began */
     int64_t commit_us; /* likewise, of the turn whose commit is under way; 0 */
-    int64_t wait_us;   /* likewise, since which a commit waits for more; 0 */
-    uint32_t missing;  /* those for whom it waits, at first */
-    uint32_t in_vain;  /* so many commits are not to wait */
     int64_t tick_ms;   /* what tick_timer is set for */
     uint64_t turns;
     bool room_again; /* after a full disk, and nobody was told yet */

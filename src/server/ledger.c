@@ -535,13 +535,31 @@ static void start_flight(struct ledger *l)
     l->crowd += before;
 }
 
-size_t ledger_missing(const struct ledger *l)
+/* There is something to commit now, and not so much that it is worth it. */
+static bool is_small(const struct ledger *l)
 {
     const struct store *s = l->store;
+
+    return !s->busy && s->durable < s->appended &&
+           l->batch_bytes <= LARGE_BYTES;
+}
+
+bool ledger_at_rest(const struct ledger *l)
+{
+    if (!is_small(l) || list_empty(&l->touched))
+        return false;
+    list_foreach (it, &l->touched) {
+        if (!l->hooks->waits(list_entry(it, struct ledger_reader, touched)))
+            return false;
+    }
+    return true;
+}
+
+size_t ledger_missing(const struct ledger *l)
+{
     size_t spoken = 0;
 
-    if (s->busy || s->durable >= s->appended || l->crowd < CROWD_MIN ||
-        l->crowd > CROWD_MAX || l->batch_bytes > LARGE_BYTES)
+    if (!is_small(l) || l->crowd < CROWD_MIN || l->crowd > CROWD_MAX)
         return 0;
     list_foreach (it, &l->touched) {
         if (++spoken >= l->crowd)

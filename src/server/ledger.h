@@ -62,6 +62,8 @@ struct ledger_hooks {
     uint64_t (*random)(struct ledger *l);
     /* Where the output of a reader ends now; it only grows. */
     uint64_t (*output_end)(const struct ledger_reader *r);
+    /* Its reader waits for something else that it has asked for. */
+    bool (*waits)(const struct ledger_reader *r);
     /* What lies before `end` may be seen. May step. */
     void (*release)(struct ledger_reader *r, uint64_t end);
     /* The store is narrow or full, or is so no more; the core is told next. No
@@ -148,6 +150,10 @@ void ledger_commit(struct ledger *l);
  * that began now would make them wait for the one after it. 0 when none would
  * begin, they are no crowd, or it is large already. */
 size_t ledger_missing(const struct ledger *l);
+
+/* A commit could begin, is small, and all whom it would tell something wait for
+ * something else: nobody could go on. */
+bool ledger_at_rest(const struct ledger *l);
 
 /* Looks what the store has done meanwhile, when its fd is readable. What is
  * durable by now leaves with the next commit. */

@@ -105,8 +105,8 @@ struct journal {
     struct {
         int fd;
         struct segment_header header;
-        uint64_t end;   /* where the next frame goes */
-        bool has_after; /* it is known whether there is a segment after it */
+        uint64_t end;  /* where the next frame goes */
+        uint64_t look; /* an end where the one after it is looked for */
     } tail;
     struct batch batches[2];
     struct batch *filling;
@@ -555,7 +555,7 @@ static int roll(struct journal *j)
                                 .epoch = j->dir.io->random(j->dir.io->arg),
                                 .first = j->placed + 1};
     j->tail.end = SEGMENT_HEADER_BYTES;
-    j->tail.has_after = false;
+    j->tail.look = j->segment_bytes / 4;
     j->barrier = j->placed;
     j->base.segment = number;
     p = add_part(j);
@@ -622,9 +622,14 @@ static void place_held(struct journal *j)
  * then. */
 static void look_after(struct journal *j)
 {
-    if (LIKELY(j->tail.has_after || j->tail.end <= j->segment_bytes / 4 * 3))
+    if (LIKELY(j->tail.end <= j->tail.look))
         return;
-    j->tail.has_after = true;
+    if (j->tail.end <= j->segment_bytes / 4 * 3) {
+        j->tail.look = j->segment_bytes / 4 * 3;
+        keeper_hurry(&j->keeper);
+        return;
+    }
+    j->tail.look = UINT64_MAX;
     keeper_wait(&j->keeper);
     ask_keeper(j);
 }

@@ -8,17 +8,27 @@
 
 #define SPARE_RETRY_MS 1000
 
+/* Between two slices of zeros nothing is written for so many times what a slice
+ * took, so that commits mostly have the disk to themselves. */
+#define PAUSE_SLICES 3
+#define PAUSE_US_MAX 50000u
+
 /* -- Threads ------------------------------------------------------------ */
 
-void keeper_after_ms(struct timespec *t, uint32_t ms)
+static void add_us(struct timespec *t, uint64_t us)
 {
-    (void)clock_gettime(CLOCK_MONOTONIC, t); /* cannot fail */
-    t->tv_sec += ms / 1000;
-    t->tv_nsec += (long)(ms % 1000) * 1000000;
+    t->tv_sec += (time_t)(us / 1000000u);
+    t->tv_nsec += (long)(us % 1000000u) * 1000;
     if (t->tv_nsec >= 1000000000) {
         t->tv_nsec -= 1000000000;
         t->tv_sec++;
     }
+}
+
+void keeper_after_ms(struct timespec *t, uint32_t ms)
+{
+    (void)clock_gettime(CLOCK_MONOTONIC, t); /* cannot fail */
+    add_us(t, (uint64_t)ms * 1000);
 }
 
 void keeper_init_cond(pthread_cond_t *cond)
@@ -55,9 +65,27 @@ static void unlock(struct keeper *k)
 
 /* -- Work; with the mutex, which is released meanwhile ------------------- */
 
-static bool is_stopping(void *arg)
+/* Between two slices of a spare; true: it is not wanted any more. */
+static bool pause_spare(void *arg)
 {
-    return ((struct keeper *)arg)->stopping;
+    struct keeper *k = arg;
+    struct timespec now, due;
+    int64_t us;
+    int rc = 0;
+
+    if (!k->running)
+        return false;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail */
+    lock(k);
+    us = (now.tv_sec - k->slice_began.tv_sec) * INT64_C(1000000) +
+         (now.tv_nsec - k->slice_began.tv_nsec) / 1000;
+    due = now;
+    add_us(&due, (uint64_t)min_i64(us * PAUSE_SLICES, PAUSE_US_MAX));
+    while (k->nspares > 0 && !k->hurried && !k->stopping && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&k->wake, &k->mutex, &due);
+    unlock(k);
+    (void)clock_gettime(CLOCK_MONOTONIC, &k->slice_began);
+    return k->stopping;
 }
 
 static uint64_t file_size(const struct segment_dir *d, enum segment_name kind,
@@ -93,12 +121,13 @@ static void make_spare(struct keeper *k)
     int fd = -1, rc;
 
     unlock(k);
+    (void)clock_gettime(CLOCK_MONOTONIC, &k->slice_began);
     if (old)
         before = file_size(k->dir, SEGMENT_NAME_SPARE, old);
     beyond = max > 0 && disk_bytes - before + k->segment_bytes > max;
     if (!beyond)
         rc = segment_make_spare(k->dir, number, k->segment_bytes, old == 0,
-                                is_stopping, k, &fd);
+                                pause_spare, k, &fd);
     else
         rc = old ? remove_spare(k, old) : -ENOSPC;
     lock(k);
@@ -286,8 +315,24 @@ void keeper_work(struct keeper *k, bool retry)
     unlock(k);
 }
 
+/* With the mutex. */
+static void hurry(struct keeper *k)
+{
+    k->hurried = true;
+    ASSERT(pthread_cond_signal(&k->wake) == 0);
+}
+
+void keeper_hurry(struct keeper *k)
+{
+    lock(k);
+    hurry(k);
+    unlock(k);
+}
+
 static void wait_for_spares(struct keeper *k, size_t n)
 {
+    if (k->nspares < n)
+        hurry(k);
     while (k->running && k->nspares < n && !k->failed && !k->state.error)
         (void)pthread_cond_wait(&k->changed, &k->mutex); /* cannot fail */
 }
@@ -314,6 +359,7 @@ int keeper_take(struct keeper *k, int *fd, uint32_t *number)
         *fd = k->spares[0].fd;
         *number = k->spares[0].number;
         k->nspares--;
+        k->hurried = false;
         memmove(k->spares, k->spares + 1, k->nspares * sizeof(*k->spares));
         note(k);
         ASSERT(pthread_cond_signal(&k->wake) == 0);

@@ -44,6 +44,7 @@ struct keeper {
     pthread_t thread;
     bool running;
     atomic_bool stopping; /* read between slices without the mutex, too */
+    struct timespec slice_began; /* of zeros; the thread's own */
 
     pthread_mutex_t mutex; /* for all below */
     pthread_cond_t wake, changed;
@@ -57,6 +58,7 @@ struct keeper {
     uint32_t olds[KEEPER_SPARES]; /* numbers of used files to make some from */
     size_t nolds;
     bool failed;      /* the last attempt to make one has */
+    bool hurried;     /* a spare will be wanted soon */
     uint32_t numbers; /* highest number given to a spare */
     uint32_t trim_to;
     uint64_t disk_max; /* 0: no bound */
@@ -84,6 +86,11 @@ void keeper_work(struct keeper *k, bool retry);
 /* The spare, open for writing; it belongs to the caller. Waits for one that
  * is being made. -ENOSPC: there is none; -EIO: after a final error. */
 int keeper_take(struct keeper *k, int *fd, uint32_t *number);
+
+/* Spares are made slowly while one is there, so that commits do not wait behind
+ * their zeros; from now on, and until the next keeper_take, as fast as it goes.
+ */
+void keeper_hurry(struct keeper *k);
 
 /* Until all spares are there, or it is known that one cannot be made. */
 void keeper_wait(struct keeper *k);

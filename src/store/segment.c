@@ -32,7 +32,7 @@
 #define MAGIC       "yokejrnl"
 #define CHECK_AT    (SEGMENT_HEADER_BYTES - 8)
 #define READ_BYTES  ((size_t)1 << 20)
-#define SLICE_BYTES ((size_t)1 << 20) /* of zeros between two syncs */
+#define SLICE_BYTES ((size_t)1 << 18) /* of zeros between two syncs */
 
 /* How much a search for later frames may hash before it gives up. A payload
  * made to look like frames could otherwise keep it busy for hours. */

@@ -219,7 +219,9 @@ void world_turn(struct world *w)
     if (w->compacts && !w->late.failed &&
         compact_random(w) % 100 < (uint64_t)w->compacts)
         compact(w);
+    w->ledger.patient = ++w->turns % 10 == 0;
     ledger_commit(&w->ledger);
+    w->ledger.patient = false;
     w->ledger.compaction.on = false;
     snapshots_prune(w);
 }

@@ -81,6 +81,7 @@ struct world {
                 * ticks that are due */
     int round; /* how many chains, in percent, come back to their queue */
     bool compacting;
+    uint64_t turns;
     uint64_t compact_random;
     int compacts;   /* how often, in percent, a turn compacts */
     size_t scanned; /* the next entry that compaction looks at */

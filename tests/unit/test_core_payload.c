@@ -368,6 +368,185 @@ START_TEST(a_retry_whose_job_goes_meanwhile_is_told)
 }
 END_TEST
 
+/* One slice of writing again what lies in a segment that cannot be read. */
+static void heal_some(struct daemon *d)
+{
+    size_t at = 0;
+
+    core_effects_reset(&d->effects);
+    (void)core_heal(d->core, d->segment - 1, &at, &d->effects);
+    core_check(d->core);
+    daemon_keep(d);
+}
+
+START_TEST(what_is_lost_while_it_runs_fails_when_it_would_run_again)
+{
+    static const enum core_event_kind ends[] = {EVENT_FAIL, EVENT_RELEASE};
+    struct daemon *d = daemon_short();
+    const struct node *page;
+
+    for (int i = 0; i < 2; i++) {
+        struct core_event ev = a_job("q");
+        uint64_t id;
+
+        ev.u.submit.payload = STR("abc");
+        ev.u.submit.retry = 3;
+        id = submit_event(d, &ev);
+        fetch_begin(d, 9, 1);
+        load(d, NULL);
+        page = got(d, 9);
+        daemon_next_segment(d);
+        heal_some(d); /* for which it is to be read */
+        load(d, "0000000001.yj: offset 4096: this frame is not valid");
+        ck_assert_int_eq(job(d, id).state, VIEW_RUNNING);
+        ck_assert(is_ok(report(d, ends[i], token_of(page, 0), "oops")));
+        ck_assert_int_eq(job(d, id).outcome, VIEW_FAILED);
+        ck_assert(str_eq(last_class(d, id), STR("damaged")));
+        ck_assert_int_eq(job(d, id).errors, 2 - i);
+        (void)submit_number(d, i); /* nobody waits behind it */
+        fetch_begin(d, 9, 1);
+        load(d, NULL);
+        page = got(d, 9);
+        must_be(page, 0, i);
+        ck_assert(is_ok(report(d, EVENT_DONE, token_of(page, 0), "")));
+    }
+    d->places = false;
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(what_was_read_for_somebody_who_has_gone_goes_again)
+{
+    struct daemon *d = daemon_short();
+    struct core_event tick = {.kind = EVENT_TICK};
+
+    for (int i = 0; i < 3; i++) {
+        (void)submit_number(d, i);
+        fetch_begin(d, 9, 1);
+        leave(d, 9, DISCONNECT_CLEAN);
+        load(d, NULL);
+        for (int n = 0; n < 3; n++)
+            daemon_step(d, &tick);
+        ck_assert_int_eq(stats(d).unloaded, i + 1);
+    }
+    daemon_free(d);
+}
+END_TEST
+
+static void set_fair(struct daemon *d, const char *queue)
+{
+    struct core_event ev = {.kind = EVENT_QUEUE_SET,
+                            .u.queue = {.name = str_from(queue)}};
+
+    core_settings_unset(&ev.u.queue.settings);
+    ev.u.queue.settings.fair = 1;
+    ck_assert(is_ok(ask(d, 2, &ev)));
+}
+
+static void set_limiter(struct daemon *d, const char *name)
+{
+    struct core_event ev = {.kind = EVENT_LIMITER_SET,
+                            .u.limiter = {.name = str_from(name),
+                                          .permits = 1,
+                                          .rate = CORE_UNSET,
+                                          .rate_ms = CORE_UNSET}};
+
+    ck_assert(is_ok(ask(d, 2, &ev)));
+}
+
+static uint64_t submit_more(struct daemon *d, const char *queue,
+                            const char *limits, uint64_t group,
+                            int64_t delay_ms)
+{
+    struct core_event ev = a_job(queue);
+
+    ev.u.submit.payload = STR("abc");
+    ev.u.submit.limits = str_from(limits);
+    ev.u.submit.group.n = group;
+    ev.u.submit.delay_ms = delay_ms;
+    return submit_event(d, &ev);
+}
+
+/* Wherever their jobs are. */
+START_TEST(all_payloads_go_when_memory_is_short)
+{
+    struct daemon *d = daemon_short();
+    struct core_event tick = {.kind = EVENT_TICK}, wide = a_group();
+    uint64_t narrow;
+
+    d->limits.payload_memory = 1 << 20;
+    core_configure(d->core, &d->limits);
+    set_fair(d, "fair");
+    set_limiter(d, "l");
+    wide.u.group_open.width = 1;
+    narrow = open_event(d, &wide);
+    for (int i = 0; i < 2; i++) {
+        (void)submit_more(d, "ready", "", 0, 0);
+        (void)submit_more(d, "delayed", "", 0, 100000);
+        (void)submit_more(d, "fair", "", narrow, 0);
+        (void)submit_more(d, "width", "", narrow, 0);
+        (void)submit_more(d, "lane", "l", 0, 0);
+        (void)submit_more(d, "runs", "", 0, 0);
+    }
+    ck_assert_uint_eq(fetch_from(d, 9, 2, 0, "width")->v.count, 1);
+    ck_assert_uint_eq(fetch_from(d, 9, 2, 0, "lane")->v.count, 1);
+    ck_assert_uint_eq(fetch_from(d, 9, 2, 0, "runs")->v.count, 2);
+    ck_assert_int_eq(stats(d).parked, 2);
+    ck_assert_int_eq(stats(d).unloaded, 0);
+    d->limits.payload_memory = 1;
+    core_configure(d->core, &d->limits);
+    for (int n = 0; n < 3; n++)
+        daemon_step(d, &tick);
+    ck_assert_int_eq(stats(d).unloaded, 12);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(those_parked_for_a_limiter_are_read_ahead)
+{
+    struct daemon *d = daemon_short();
+    struct token first;
+
+    set_limiter(d, "l");
+    for (int i = 0; i < 6; i++)
+        (void)submit_more(d, "q", "l", 0, 0);
+    fetch_begin(d, 9, 6);
+    load(d, NULL);
+    first = token_of(got(d, 9), 0);
+    ck_assert_uint_eq(fetch_from(d, 9, 6, 0, "q")->v.count, 0);
+    ck_assert_int_eq(stats(d).parked, 5);
+    ck_assert_uint_eq(d->nloads, 0);
+    d->limits.payload_memory = 1 << 20;
+    core_configure(d->core, &d->limits);
+    ck_assert(is_ok(report(d, EVENT_DONE, first, "")));
+    fetch_begin(d, 8, 6);
+    ck_assert_uint_eq(d->nloads, 5);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(those_whose_turn_is_next_are_read_ahead_in_a_fair_queue)
+{
+    struct daemon *d = daemon_short();
+    uint64_t groups[3];
+
+    set_fair(d, "q");
+    for (int i = 0; i < 3; i++)
+        groups[i] = open_policy(d, 0, 0);
+    for (int i = 0; i < 6; i++)
+        (void)submit_more(d, "q", "", groups[i / 2], 0);
+    d->limits.payload_memory = 1 << 20;
+    core_configure(d->core, &d->limits);
+    fetch_begin(d, 9, 3);
+    ck_assert_uint_eq(d->nloads, 4); /* and one more of the first group */
+    for (int i = 0; i < 3; i++)
+        load(d, NULL);
+    ck_assert_uint_eq(got(d, 9)->v.count, 1);
+    ck_assert_uint_eq(fetch_from(d, 9, 2, 0, "q")->v.count, 2);
+    daemon_free(d);
+}
+END_TEST
+
 static Suite *payload_suite(void)
 {
     Suite *suite = suite_create("core payload");
@@ -386,6 +565,11 @@ static Suite *payload_suite(void)
     tcase_add_test(t, a_lost_attempt_gets_its_payload_again);
     tcase_add_test(t, a_retry_waits_for_payloads);
     tcase_add_test(t, a_retry_whose_job_goes_meanwhile_is_told);
+    tcase_add_test(t, what_is_lost_while_it_runs_fails_when_it_would_run_again);
+    tcase_add_test(t, what_was_read_for_somebody_who_has_gone_goes_again);
+    tcase_add_test(t, all_payloads_go_when_memory_is_short);
+    tcase_add_test(t, those_parked_for_a_limiter_are_read_ahead);
+    tcase_add_test(t, those_whose_turn_is_next_are_read_ahead_in_a_fair_queue);
     suite_add_tcase(suite, t);
     return suite;
 }
