@@ -40,6 +40,7 @@
 #include "core/retain.h"
 #include "core/segment.h"
 #include "core/show.h"
+#include "core/submit.h"
 #include "core/waiter.h"
 #include "core/worker.h"
 
@@ -507,7 +508,7 @@ static void dispatch(struct core *c, const struct core_event *ev)
 {
     switch (ev->kind) {
     case EVENT_SUBMIT:
-        queue_submit(c, ev);
+        submit_job(c, ev);
         return;
     case EVENT_STATUS:
         job_status(c, ev);

@@ -27,10 +27,10 @@
 #include "core/live.h"
 #include "core/members.h"
 #include "core/once.h"
-#include "core/queue.h"
 #include "core/scope.h"
 #include "core/segment.h"
 #include "core/show.h"
+#include "core/submit.h"
 #include "core/waiter.h"
 #include "core/worker.h"
 
@@ -722,7 +722,7 @@ void group_cancel(struct core *c, struct group *g, enum cause cause,
                                     .u.ask = {.cause = (uint8_t)cause,
                                               .grace_ms = grace_ms,
                                               .reason = reason}});
-    queue_refuse_group(c, g);
+    submit_refuse_group(c, g);
     group_settle(c, g);
 }
 
@@ -731,7 +731,7 @@ void group_close(struct core *c, struct group *g)
     if (g->closed || g->ended)
         return;
     record_simple(c, g, RECORD_GROUP_CLOSE);
-    queue_refuse_group(c, g);
+    submit_refuse_group(c, g);
     group_settle(c, g);
 }
 
@@ -748,7 +748,7 @@ static void close_with_policy(struct core *c, struct group *g, int64_t fail,
                        .id = g->id,
                        .u.policy = {fail == CORE_UNSET ? 0 : fail + 1,
                                     succeed == CORE_UNSET ? 0 : succeed + 1}});
-    queue_refuse_group(c, g);
+    submit_refuse_group(c, g);
     if (PLANTED(CLOSE_DEAF) && g->live > 0 && g->succeed > 0 &&
         g->by_outcome[OUTCOME_OK] >= g->succeed)
         return;
@@ -838,11 +838,6 @@ static bool open_allowed(struct core *c, const struct core_event *ev)
     }
     return scope_takes_group(c, ev->client, &o->parent) &&
            scope_room_for_group(c, ev->client);
-}
-
-static int64_t or_default(int64_t value, int64_t fallback)
-{
-    return value == CORE_UNSET ? fallback : value;
 }
 
 /* The group that was opened with this key is the answer. */

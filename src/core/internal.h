@@ -174,4 +174,10 @@ static inline void account(struct core *c, int64_t bytes)
     c->memory += bytes;
 }
 
+/* What was not given. */
+static inline int64_t or_default(int64_t value, int64_t fallback)
+{
+    return value == CORE_UNSET ? fallback : value;
+}
+
 #endif

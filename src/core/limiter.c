@@ -563,11 +563,6 @@ bool limiter_read_needs(struct core *c, struct client_id client,
 
 /* ---------------------------------------------------------------- commands */
 
-static int64_t or_default(int64_t value, int64_t fallback)
-{
-    return value == CORE_UNSET ? fallback : value;
-}
-
 static bool new_allowed(struct core *c, struct client_id client,
                         struct str name, uint32_t *id)
 {

@@ -101,8 +101,6 @@ struct queue *queue_get(struct core *c, struct client_id client,
 void queue_hand_out(struct core *c, struct queue *q);
 /* May its jobs start, and does a worker wait for them? */
 bool queue_attended(const struct core *c, const struct queue *q);
-/* Producers that wait with a job for this group are told it takes no more. */
-void queue_refuse_group(struct core *c, const struct group *g);
 /* Nothing waits for room, neither producers nor deliveries, and there is some
  * for that many bytes. */
 bool queue_has_room(const struct queue *q, size_t len);
@@ -122,7 +120,6 @@ void queue_change(struct core *c, const struct queue *q,
 struct queue *queue_find_or_reply(struct core *c, struct client_id client,
                                   struct str name);
 
-void queue_submit(struct core *c, const struct core_event *ev);
 void queue_list(struct core *c, const struct core_event *ev);
 void queue_info(struct core *c, const struct core_event *ev);
 void queue_set(struct core *c, const struct core_event *ev);

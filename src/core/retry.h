@@ -10,6 +10,11 @@
 struct core;
 struct options;
 
+#define RETRY_ON_WANTED                                             \
+    "RETRY-ON is classes of errors or globs of them, separated by " \
+    "commas, without blanks, %d bytes at most"
+#define RUNS_MAX 1000 /* RETRY, REDELIVER: every error is kept */
+
 bool retry_options_ok(int64_t factor_milli, int64_t jitter, struct str classes);
 /* Is an error of that class tried again? */
 bool retry_wanted(const struct options *o, struct str class);
