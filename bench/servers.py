@@ -13,7 +13,7 @@ import time
 
 PAYLOAD = "x" * 100
 SERVER_CORE, DRIVER_CORE = "0", "1"
-WARM_BYTES = 3 << 30
+WARM_BYTES = 1 << 30
 TURN_SECONDS = 300  # no turn of any figure takes longer, but the named ones
 
 
