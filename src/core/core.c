@@ -239,8 +239,8 @@ static void work_queues(struct core *c)
             line_unattended(
                 c, list_entry(list_first(&c->left), struct queue, left));
         else if (!list_empty(&c->limiter_wakes))
-            limiter_serve(c, list_entry(list_first(&c->limiter_wakes),
-                                        struct limiter, wake));
+            line_serve(c, list_entry(list_first(&c->limiter_wakes),
+                                     struct limiter, wake));
         else
             queue_serve(c,
                         list_entry(list_first(&c->wakes), struct queue, wake));
@@ -529,7 +529,7 @@ static void dispatch(struct core *c, const struct core_event *ev)
         output_read(c, ev);
         return;
     case EVENT_JOBS:
-        job_list(c, ev);
+        show_list(c, ev);
         return;
     case EVENT_GROUP_OPEN:
         group_open(c, ev);

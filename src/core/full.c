@@ -61,7 +61,7 @@ void full_set(struct core *c, const struct core_event *ev)
     }
 }
 
-bool core_may_grow(struct core *c, struct client_id client)
+bool full_may_grow(struct core *c, struct client_id client)
 {
     if (LIKELY(!c->disk_narrow) || (PLANTED(NARROW_TAKES) && !c->disk_full))
         return true;
@@ -98,7 +98,7 @@ bool full_allows(struct core *c, const struct core_event *ev)
     case ROOM_SOME:
         break;
     case ROOM_GROWS:
-        return core_may_grow(c, ev->client);
+        return full_may_grow(c, ev->client);
     case ROOM_FREES:
         if (c->room > (int64_t)event_bytes(ev))
             break;

@@ -12,7 +12,7 @@ void full_set(struct core *c, const struct core_event *ev);
 /* May this be done while the disk is full? False: answered. */
 bool full_allows(struct core *c, const struct core_event *ev);
 /* Nothing new is recorded while the disk is full. False: answered. */
-bool core_may_grow(struct core *c, struct client_id client);
+bool full_may_grow(struct core *c, struct client_id client);
 /* The reserve is used up: nothing is recorded but what one event leads to at
  * once. */
 static inline bool full_is_spent(const struct core *c)

@@ -850,7 +850,7 @@ static bool known(struct core *c, const struct core_event *ev)
 
     if (!k)
         return false;
-    if (o->once.number && !core_may_grow(c, ev->client))
+    if (o->once.number && !full_may_grow(c, ev->client))
         return true;
     once_remember(c, &o->once, k->of | ID_GROUP);
     value_id(reply_begin(c, ev->client), 'g', k->of, 0);

@@ -633,7 +633,7 @@ void limiter_set(struct core *c, const struct core_event *ev)
     /* The configuration says the same at each start. */
     if (!l || to.permits != l->permits || to.rate != l->rate ||
         to.rate_ms != l->rate_ms) {
-        if (!core_may_grow(c, ev->client))
+        if (!full_may_grow(c, ev->client))
             return;
         limiter_record(c, id, name, &to);
     }

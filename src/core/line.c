@@ -680,7 +680,7 @@ static void pass_by(struct limiter *l, const struct queue *q)
     }
 }
 
-void limiter_serve(struct core *c, struct limiter *l)
+void line_serve(struct core *c, struct limiter *l)
 {
     struct line *line;
     struct queue *q;

@@ -89,7 +89,7 @@ void line_served(struct core *c, struct job *j);
  * so that what it needs is put aside. */
 void line_hold(struct core *c, struct job *j);
 /* Give out what there is, in the order of turns: a slice. */
-void limiter_serve(struct core *c, struct limiter *l);
+void line_serve(struct core *c, struct limiter *l);
 /* Nobody fetches from it now: those that its jobs held back may go. */
 void line_left(struct core *c, struct queue *q);
 void line_unattended(struct core *c, struct queue *q);

@@ -301,7 +301,7 @@ struct queue *queue_get(struct core *c, struct client_id client,
                     "there are %u queues already (queues-max)", c->queue_count);
         return NULL;
     }
-    if (!core_may_grow(c, client))
+    if (!full_may_grow(c, client))
         return NULL;
     queue_record(c, c->queue_count, name, &c->limits.queue_defaults, false,
                  DOOR_OPEN);
@@ -624,7 +624,7 @@ void queue_set(struct core *c, const struct core_event *ev)
         return;
     }
     /* The configuration says the same at each start. */
-    if (!settings_equal(&s, &q->settings) && !core_may_grow(c, ev->client))
+    if (!settings_equal(&s, &q->settings) && !full_may_grow(c, ev->client))
         return;
     if (!settings_equal(&s, &q->settings))
         queue_change(c, q, &s, q->paused, (enum door)q->door);

@@ -75,7 +75,7 @@ bool scope_room_for_group(struct core *c, struct client_id client)
                     "the daemon is shutting down");
         return false;
     }
-    if (!core_may_grow(c, client))
+    if (!full_may_grow(c, client))
         return false;
     if (c->memory > c->limits.memory_max) {
         reply_error(c, client, CORE_ERR_OOM,

@@ -440,7 +440,7 @@ static uint32_t states_named(struct str name)
     return states;
 }
 
-void job_list(struct core *c, const struct core_event *ev)
+void show_list(struct core *c, const struct core_event *ev)
 {
     struct listing l = {.c = c,
                         .ev = ev,

@@ -23,6 +23,6 @@ void show_group_errors(struct core *c, struct buf *b, const struct group *g,
 bool show_group_has_error(const struct group *g, const struct error_filter *f);
 void show_tree(struct core *c, const struct core_event *ev);
 
-void job_list(struct core *c, const struct core_event *ev);
+void show_list(struct core *c, const struct core_event *ev);
 
 #endif

@@ -112,7 +112,7 @@ static bool known(struct core *c, struct client_id client,
 
     if (!k || !k->of)
         return false;
-    if (s->once.number && !core_may_grow(c, client))
+    if (s->once.number && !full_may_grow(c, client))
         return true;
     once_remember(c, &s->once, k->of);
     value_id(reply_begin(c, client), 'j', k->of, 0);
@@ -132,7 +132,7 @@ static bool allowed(struct core *c, struct client_id client,
                     "the daemon is shutting down");
         return false;
     }
-    if (!core_may_grow(c, client))
+    if (!full_may_grow(c, client))
         return false;
     if (UNLIKELY(c->memory + (int64_t)s->payload.len > c->limits.memory_max)) {
         reply_error(c, client, CORE_ERR_OOM,
