@@ -61,7 +61,6 @@ void run_free(struct core *c, struct job *j)
     j->u.payload = payload;
 }
 
-/* The attempt ends by this verdict and is not ok: was its body? */
 bool attempt_body_was_done(const struct job *j, const struct record_verdict *v)
 {
     if (!job_has_run(j))

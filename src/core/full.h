@@ -7,11 +7,12 @@
 
 #include "core/internal.h"
 
+/* What is said of it to who is refused. */
 const char *full_text(const struct core *c);
 void full_set(struct core *c, const struct core_event *ev);
 /* May this be done while the disk is full? False: answered. */
 bool full_allows(struct core *c, const struct core_event *ev);
-/* Nothing new is recorded while the disk is full. False: answered. */
+/* Nothing new is taken in while the disk is narrow or full. False: answered. */
 bool full_may_grow(struct core *c, struct client_id client);
 /* The reserve is used up: nothing is recorded but what one event leads to at
  * once. */

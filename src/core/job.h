@@ -167,6 +167,9 @@ void job_forget(struct core *c, struct job *j);
 struct extra *job_extra(struct core *c, struct job *j);
 /* A group above it that has no width left, or NULL. */
 struct group *job_full_group(const struct job *j);
+/* Lent for as long as the job stays in its state; p is NULL when it is not in
+ * memory. */
+struct str job_payload(const struct job *j);
 bool job_not_started(const struct job *j);
 bool job_past_deadline(const struct core *c, const struct job *j);
 /* Before its first start: not before that time; CORE_NONE: now. */

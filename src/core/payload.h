@@ -11,9 +11,6 @@ struct core;
 
 #define OFFSET_MAX ((UINT32_C(1) << 30) - 1)
 
-/* Lent for as long as the job stays in its state; p is NULL when it is not in
- * memory. */
-struct str job_payload(const struct job *j);
 static inline bool payload_is_here(const struct job *j)
 {
     return j->payload_len == 0 || job_payload(j).p != NULL;
