@@ -382,7 +382,7 @@ struct core_event {
             bool on;      /* nothing starts either */
             bool bounded; /* by disk-max, and not by the disk */
             int64_t room;
-            int64_t spared; /* of it, for what is not compaction */
+            int64_t spared; /* of it, for what is no image and no report */
         } full;
         int64_t work; /* WATCH: what the news of one fact takes of the work
                        * of a step for each one whom it concerns; 0: nobody

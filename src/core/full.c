@@ -91,6 +91,15 @@ static size_t event_bytes(const struct core_event *ev)
     }
 }
 
+/* What jobs report leaves some of the reserve to who cancels and purges: else
+ * there would be no way out of a disk full of results. */
+static int64_t event_room(const struct core *c, const struct core_event *ev)
+{
+    return ev->kind == EVENT_DONE || ev->kind == EVENT_FAIL
+               ? c->room - c->spared
+               : c->room;
+}
+
 bool full_allows(struct core *c, const struct core_event *ev)
 {
     switch (rooms[ev->kind]) {
@@ -100,7 +109,7 @@ bool full_allows(struct core *c, const struct core_event *ev)
     case ROOM_GROWS:
         return full_may_grow(c, ev->client);
     case ROOM_FREES:
-        if (c->room > (int64_t)event_bytes(ev))
+        if (event_room(c, ev) > (int64_t)event_bytes(ev))
             break;
         reply_error(c, ev->client, CORE_ERR_DISKFULL,
                     "not even the reserve of the journal has room for that; "

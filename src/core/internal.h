@@ -67,7 +67,7 @@ struct core {
                         * full */
     bool disk_bounded; /* volatile: ... by disk-max */
     int64_t room;   /* volatile: that can be recorded while the disk is full */
-    int64_t spared; /* volatile: of it, for what is not an image */
+    int64_t spared; /* volatile: of it, for what is no image and no report */
     bool dropped;   /* the replay has dropped numbers of some session */
     int64_t news_work; /* volatile: of EVENT_WATCH; 0: no EFFECT_NEWS */
     /* What goes on in slices; see core.c. */

@@ -249,6 +249,35 @@ START_TEST(finishing_stops_where_the_reserve_ends)
 }
 END_TEST
 
+START_TEST(reports_leave_room_for_who_cancels_and_purges)
+{
+    struct daemon *d = daemon_new();
+    struct core_event purge = a_setting(EVENT_QUEUE_PURGE), ev;
+    struct core_event full = {
+        .kind = EVENT_DISK_FULL,
+        .u.full = {.on = true, .room = 1000, .spared = 800}};
+    char large[300] = "";
+    uint64_t queued;
+    struct token t, other;
+
+    memset(large, 'r', sizeof(large) - 1);
+    (void)submit(d, "q", 0);
+    (void)submit(d, "q", 0);
+    t = take(d);
+    other = take(d);
+    queued = submit(d, "q", 0);
+    (void)submit(d, "q", 0);
+    daemon_step(d, &full);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ev = a_report(EVENT_DONE, other, "");
+    ev.u.report.result = str_from(large);
+    ck_assert(is_error(ask(d, 9, &ev), CORE_ERR_DISKFULL));
+    cancel_job(d, queued, "enough");
+    ck_assert_int_eq(node_int(ask(d, 2, &purge)), 1);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(what_is_larger_than_the_reserve_is_refused_whole)
 {
     struct daemon *d = daemon_new();
@@ -488,6 +517,7 @@ static Suite *full_suite(void)
     tcase_add_test(gate, a_fetch_of_a_new_queue_waits_for_room);
     tcase_add_test(gate, a_page_that_is_read_is_no_record);
     tcase_add_test(reserve, finishing_stops_where_the_reserve_ends);
+    tcase_add_test(reserve, reports_leave_room_for_who_cancels_and_purges);
     tcase_add_test(reserve, what_is_larger_than_the_reserve_is_refused_whole);
     tcase_add_test(reserve,
                    without_room_the_times_of_records_wait_and_others_pass);
