@@ -11,9 +11,7 @@
 #include "server/engine.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,8 +20,6 @@
 #include "server/engine_internal.h"
 #include "wire/resp.h"
 
-/* An id is generation << SLOT_BITS | index. */
-#define SLOT_BITS 24
 /* With that much appended and not committed no more requests are taken. */
 #define BATCH_MAX (16u << 20)
 /* When telling events has taken that much of a turn, no more requests are taken
@@ -85,7 +81,7 @@ static void fill_secret(struct engine *e)
     e->secret_left = RANDOM_WORDS;
 }
 
-static uint64_t random_secret(struct engine *e)
+uint64_t engine_random_secret(struct engine *e)
 {
     if (e->secret_left == 0)
         fill_secret(e);
@@ -93,7 +89,7 @@ static uint64_t random_secret(struct engine *e)
 }
 
 /* xorshift128+: for jitter, which nobody gains from guessing. */
-static uint64_t random_cheap(struct engine *e)
+uint64_t engine_random(struct engine *e)
 {
     uint64_t a = e->seed[0], b = e->seed[1];
 
@@ -110,7 +106,7 @@ static struct engine *engine_of_ledger(struct ledger *l)
 
 static uint64_t on_random(struct ledger *l)
 {
-    return random_cheap(engine_of_ledger(l));
+    return engine_random(engine_of_ledger(l));
 }
 
 /* --- the end ------------------------------------------------------------ */
@@ -137,65 +133,7 @@ static void on_failed(struct ledger *l, int rc, const char *text)
     ev_break(e->options.loop, EVBREAK_ALL);
 }
 
-/* --- clients by id ------------------------------------------------------ */
-
-static struct client_id slot_id(const struct engine *e, uint32_t index)
-{
-    return (struct client_id){e->slots[index].generation << SLOT_BITS | index};
-}
-
-static uint32_t slot_of(struct client_id id)
-{
-    return (uint32_t)(id.n & ((UINT64_C(1) << SLOT_BITS) - 1));
-}
-
-static struct connection *find_connection(struct engine *e, struct client_id id)
-{
-    uint32_t index = slot_of(id);
-
-    if (index >= e->slots_len ||
-        e->slots[index].generation != id.n >> SLOT_BITS)
-        return NULL;
-    return e->slots[index].connection;
-}
-
-static uint32_t take_slot(struct engine *e)
-{
-    uint32_t index;
-
-    if (e->free_len > 0) {
-        index = e->free_slots[--e->free_len];
-    } else {
-        if (e->slots_len == e->slots_cap) {
-            e->slots_cap = e->slots_cap ? e->slots_cap * 2 : 64;
-            ASSERT(e->slots_cap <= UINT32_C(1) << SLOT_BITS);
-            e->slots =
-                mem_realloc(e->slots, mem_mul(e->slots_cap, sizeof(*e->slots)));
-            e->free_slots = mem_realloc(
-                e->free_slots, mem_mul(e->slots_cap, sizeof(*e->free_slots)));
-        }
-        index = e->slots_len++;
-    }
-    e->slots[index] = (struct slot){.generation = ++e->generation};
-    return index;
-}
-
-static void give_slot(struct engine *e, uint32_t index)
-{
-    e->slots[index] = (struct slot){0};
-    e->free_slots[e->free_len++] = index;
-}
-
 /* --- replies ------------------------------------------------------------ */
-
-/* A client that does not read its replies is cut before they fill the memory
- * of everybody. Not at once: that is a step, and we may be in one. */
-static void check_output(struct engine *e, struct connection *c)
-{
-    if (UNLIKELY(buf_size(&c->client.out) > (size_t)e->options.output_max) &&
-        !list_linked(&c->over))
-        list_push_back(&e->over, &c->over);
-}
 
 static void cut_over(struct engine *e)
 {
@@ -217,7 +155,7 @@ static void cut_over(struct engine *e)
 static void on_reply(struct ledger *l, const struct core_effect *effect)
 {
     struct engine *e = engine_of_ledger(l);
-    struct connection *c = find_connection(e, effect->client);
+    struct connection *c = connection_find(e, effect->client);
     const char *bytes = l->effects.values.data;
     size_t at = effect->at;
 
@@ -231,7 +169,7 @@ static void on_reply(struct ledger *l, const struct core_effect *effect)
     if (c->client.wait != CLIENT_RUNS)
         client_resume(&c->client);
     ledger_hold(l, &c->reader);
-    check_output(e, c);
+    connection_check(e, c);
 }
 
 /* --- events for subscribers --------------------------------------------- */
@@ -252,7 +190,7 @@ static void add_told(struct engine *e, struct connection *c, size_t bytes)
     e->told_batch += bytes;
 }
 
-static void forget_told(struct engine *e, struct connection *c)
+void engine_forget_told(struct engine *e, struct connection *c)
 {
     e->told -= c->told;
     c->told = 0;
@@ -303,7 +241,7 @@ static void bound_told(struct engine *e)
     while (engine_unread_messages(e) > enough) {
         struct connection *c = fattest(e);
 
-        forget_told(e, c);
+        engine_forget_told(e, c);
         if (!list_linked(&c->over))
             list_push_back(&e->over, &c->over);
     }
@@ -327,7 +265,7 @@ static void tell(void *arg, struct subscriber *to, const struct message *m)
     resp_str(out, m->text);
     ledger_hold(&e->ledger, &c->reader);
     add_told(e, c, buf_size(out) - before);
-    check_output(e, c);
+    connection_check(e, c);
     bound_told(e);
 }
 
@@ -368,7 +306,7 @@ static int64_t on_watched(struct ledger *l)
 
 static void on_cut(struct ledger *l, struct client_id client)
 {
-    struct connection *c = find_connection(engine_of_ledger(l), client);
+    struct connection *c = connection_find(engine_of_ledger(l), client);
 
     if (c && c->client.phase != CLIENT_DEAD)
         client_cut(&c->client);
@@ -419,302 +357,19 @@ static const struct ledger_hooks ledger_hooks = {
     .failed = on_failed,
 };
 
-static void step(struct engine *e, struct core_event *ev)
+void engine_step(struct engine *e, struct core_event *ev)
 {
     ledger_step(&e->ledger, ev);
     set_paused(e);
 }
 
-static void step_plain(struct engine *e, enum core_event_kind kind,
+void engine_step_plain(struct engine *e, enum core_event_kind kind,
                        struct client_id client)
 {
     struct core_event ev = {
-        .kind = kind, .random = random_cheap(e), .client = client};
+        .kind = kind, .random = engine_random(e), .client = client};
 
-    step(e, &ev);
-}
-
-static void tell_disconnect(struct engine *e, struct client_id client,
-                            enum core_disconnect how)
-{
-    struct core_event ev = {
-        .kind = EVENT_DISCONNECT, .random = random_cheap(e), .client = client};
-
-    if (e->loading)
-        return; /* the core has heard of nobody yet */
-    ev.u.disconnect = how;
-    step(e, &ev);
-}
-
-/* --- what clients do ---------------------------------------------------- */
-
-static struct connection *connection_of(struct client *c)
-{
-    return container_of(c, struct connection, client);
-}
-
-static struct engine *engine_of(struct client *c)
-{
-    return container_of(c->set, struct engine, clients);
-}
-
-static struct client_id id_of(const struct connection *c)
-{
-    return (struct client_id){c->peer.id};
-}
-
-static void set_limits(struct engine *e, struct connection *c)
-{
-    if (c->peer.authenticated) {
-        c->client.args_max = COMMAND_ARGS_MAX;
-        c->client.bytes_max =
-            (size_t)e->options.limits.payload_max + RESP_INLINE_MAX;
-    } else {
-        c->client.args_max = COMMAND_ARGS_MAX_NOAUTH;
-        c->client.bytes_max = COMMAND_BYTES_MAX_NOAUTH;
-    }
-}
-
-static void on_received(struct client *client)
-{
-    struct connection *c = connection_of(client);
-
-    backup_heard(&engine_of(client)->backups, &c->backup);
-    if (c->peer.session)
-        step_plain(engine_of(client), EVENT_ALIVE, id_of(c));
-}
-
-static void on_interrupt(struct client *client)
-{
-    step_plain(engine_of(client), EVENT_UNBLOCK, id_of(connection_of(client)));
-}
-
-/* A request for the core. No answer now: its client waits for one. */
-static void ask_core(struct engine *e, struct connection *c,
-                     struct command_call *call)
-{
-    unsigned flags = command_flags(call->id);
-
-    call->event->client = id_of(c);
-    call->event->random =
-        flags & COMMAND_LIVE ? random_secret(e) : random_cheap(e);
-    e->asking = c;
-    e->call = call;
-    e->answered = false;
-    step(e, call->event);
-    e->asking = NULL;
-    e->call = NULL;
-    if (flags & COMMAND_LIVE)
-        c->peer.session = true;
-    if (!e->answered && c->client.phase == CLIENT_OPEN)
-        c->client.wait = core_ends_early(e->ledger.core, id_of(c))
-                             ? CLIENT_BLOCKED
-                             : CLIENT_STUCK;
-}
-
-static void on_request(struct client *client, const struct str *argv,
-                       size_t argc)
-{
-    struct connection *c = connection_of(client);
-    struct engine *e = engine_of(client);
-    struct core_event ev = {0};
-    struct command_call call = {
-        .server = &e->server,
-        .peer = &c->peer,
-        .argv = argv,
-        .argc = argc,
-        .out = &client->out,
-        .event = &ev,
-    };
-
-    switch (command_run(&call)) {
-    case COMMAND_STEP:
-        ask_core(e, c, &call);
-        if (UNLIKELY(call.id == COMMAND_ID_hello))
-            set_limits(e, c);
-        return;
-    case COMMAND_EARLY:
-        client->wait = CLIENT_EARLY;
-        return;
-    case COMMAND_LATER:
-        client->wait = CLIENT_STUCK;
-        return;
-    case COMMAND_ANSWERED:
-        if (UNLIKELY(call.id == COMMAND_ID_auth))
-            set_limits(e, c);
-        break;
-    case COMMAND_QUIT:
-        tell_disconnect(e, id_of(c), DISCONNECT_CLEAN);
-        client_end(client, false);
-        break;
-    case COMMAND_ABUSE:
-        client_end(client, true);
-        tell_disconnect(e, id_of(c), DISCONNECT_BROKEN);
-        break;
-    case COMMAND_SHUTDOWN:
-        e->options.shutdown(e->options.arg, call.drain);
-        break;
-    }
-    ledger_touch(&e->ledger, &c->reader);
-    check_output(e, c);
-}
-
-static void on_refused(struct client *client, bool too_big, const char *text)
-{
-    struct connection *c = connection_of(client);
-    struct engine *e = engine_of(client);
-
-    log_debug("request refused, connection closed: id=%llu %s",
-              (unsigned long long)c->peer.id, text);
-    resp_error(&client->out, too_big ? CORE_ERR_TOOBIG : CORE_ERR_GENERIC, "%s",
-               text);
-    ledger_touch(&e->ledger, &c->reader);
-    client_end(client, true);
-    tell_disconnect(e, id_of(c), DISCONNECT_BROKEN);
-}
-
-/* Its socket is gone. What an adopted client runs may still be alive: until
- * engine_dead says otherwise only its wait ends. */
-static void on_gone(struct client *client)
-{
-    struct connection *c = connection_of(client);
-    struct engine *e = engine_of(client);
-
-    log_debug("client gone: id=%llu", (unsigned long long)c->peer.id);
-    if (c->adopted)
-        step_plain(e, EVENT_UNBLOCK, id_of(c));
-    else
-        tell_disconnect(e, id_of(c), DISCONNECT_BROKEN);
-}
-
-static void on_reap(struct client *client)
-{
-    struct connection *c = connection_of(client);
-    struct engine *e = engine_of(client);
-    uint32_t index = slot_of(id_of(c));
-
-    backup_stop(&e->backups, &c->backup);
-    ledger_reader_clear(&c->reader);
-    list_remove(&c->over);
-    forget_told(e, c);
-    e->slots[index].connection = NULL;
-    if (!e->slots[index].adopted)
-        give_slot(e, index);
-    subscriber_clear(&e->server.subscriptions, &c->peer.subscriber);
-    command_peer_clear(&c->peer);
-    mem_free(c);
-}
-
-static const struct client_hooks hooks = {
-    .received = on_received,
-    .interrupt = on_interrupt,
-    .request = on_request,
-    .refused = on_refused,
-    .gone = on_gone,
-    .reap = on_reap,
-};
-
-/* --- backups -------------------------------------------------------------- */
-
-static enum command_result on_backup(void *engine, struct command_call *call)
-{
-    struct connection *c = container_of(call->peer, struct connection, peer);
-    struct engine *e = engine;
-    int proto = call->peer->proto;
-
-    if (call->id == COMMAND_ID_backup_next)
-        return backup_next(&e->backups, &c->backup, proto, call->out)
-                   ? COMMAND_ANSWERED
-                   : COMMAND_LATER;
-    if (call->id == COMMAND_ID_backup_start) {
-        backup_start(&e->backups, &c->backup, proto, call->out);
-    } else {
-        backup_stop(&e->backups, &c->backup);
-        resp_status(call->out, "OK");
-    }
-    return COMMAND_ANSWERED;
-}
-
-/* What a client waits for that has asked for a piece. */
-static void on_piece(struct backup *b)
-{
-    struct connection *c = container_of(b, struct connection, backup);
-    struct engine *e = engine_of(&c->client);
-
-    if (c->client.phase != CLIENT_OPEN)
-        return; /* it is reaped next */
-    backup_answer(&e->backups, b, c->peer.proto, &c->client.out);
-    client_resume(&c->client);
-    /* One piece has a bound of its own, and nothing more is taken from who does
-     * not read it: output-max may be less. */
-    ledger_touch(&e->ledger, &c->reader);
-}
-
-/* --- connections come ---------------------------------------------------- */
-
-static struct connection *add_connection(struct engine *e, int fd, bool adopted)
-{
-    struct connection *c = mem_zalloc(sizeof(*c));
-    uint32_t index = take_slot(e);
-
-    client_init(&c->client, &e->clients, fd);
-    command_peer_init(&c->peer, slot_id(e, index).n);
-    c->peer.authenticated = adopted || !e->options.has_password;
-    c->adopted = adopted;
-    ledger_reader_init(&c->reader);
-    list_init(&c->over);
-    set_limits(e, c);
-    e->slots[index].connection = c;
-    e->slots[index].adopted = adopted;
-    log_debug("client came: id=%llu", (unsigned long long)c->peer.id);
-    return c;
-}
-
-void engine_accept(void *engine, int fd)
-{
-    static const char full[] = "-LIMIT max number of clients reached\r\n";
-    struct engine *e = engine;
-
-    if (e->stopping || e->ledger.status) {
-        (void)close(fd);
-        return;
-    }
-    if ((int64_t)e->clients.count >= e->options.clients_max) {
-        e->rejected++;
-        /* A fresh socket has room for a line; if not, closing says it too. */
-        (void)send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-        (void)close(fd);
-        return;
-    }
-    e->accepted++;
-    (void)add_connection(e, fd, false);
-}
-
-struct client_id engine_adopt(struct engine *e, int fd, const char *name)
-{
-    struct connection *c;
-
-    /* It is ours: neither call can fail for an open descriptor. */
-    (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-    c = add_connection(e, fd, true);
-    c->peer.name = mem_dup_text(name, strlen(name));
-    return id_of(c);
-}
-
-void engine_dead(struct engine *e, struct client_id client)
-{
-    uint32_t index = slot_of(client);
-    struct connection *c = find_connection(e, client);
-
-    ASSERT(index < e->slots_len && e->slots[index].adopted &&
-           e->slots[index].generation == client.n >> SLOT_BITS);
-    if (c)
-        client_cut(&c->client);
-    tell_disconnect(e, client, DISCONNECT_DEAD);
-    e->slots[index].adopted = false;
-    if (!c)
-        give_slot(e, index);
+    engine_step(e, &ev);
 }
 
 /* --- turns -------------------------------------------------------------- */
@@ -815,7 +470,7 @@ static void start_core(struct engine *e)
     int fd = e->options.store->fd;
 
     take_time(e); /* what was replayed may come from a moment ago */
-    ledger_start(&e->ledger, random_secret(e));
+    ledger_start(&e->ledger, engine_random_secret(e));
     ev_io_set(&e->store_io, fd, EV_READ);
     if (fd >= 0)
         ev_io_start(e->options.loop, &e->store_io);
@@ -906,7 +561,7 @@ static void on_tick(struct ev_loop *loop, ev_timer *w, int events)
     (void)loop;
     (void)events;
     if (core_next_ms(e->ledger.core) <= e->ledger.now_ms)
-        step_plain(e, EVENT_TICK, (struct client_id){0});
+        engine_step_plain(e, EVENT_TICK, (struct client_id){0});
 }
 
 static void on_store(struct ev_loop *loop, ev_io *w, int events)
@@ -1004,7 +659,7 @@ struct engine *engine_new(const struct engine_options *options)
            sizeof(e->server.password_digest));
     e->options = *options;
     ledger_init(&e->ledger, &ledger_hooks, &options->limits, options->store);
-    client_set_init(&e->clients, options->loop, &hooks);
+    client_set_init(&e->clients, options->loop, &connection_hooks);
     list_init(&e->over);
     command_init();
     e->server = (struct command_server){
@@ -1016,17 +671,17 @@ struct engine *engine_new(const struct engine_options *options)
         .info = figures_info,
         .clients = figures_clients,
         .settings = settings,
-        .backup = on_backup,
+        .backup = connection_backup,
     };
-    backups_init(&e->backups, options->loop, options->store, on_piece);
+    backups_init(&e->backups, options->loop, options->store, connection_piece);
     subscriptions_init(&e->server.subscriptions);
     spread_options(e);
-    e->seed[0] = random_secret(e);
-    e->seed[1] = random_secret(e) | 1; /* never both 0 */
+    e->seed[0] = engine_random_secret(e);
+    e->seed[1] = engine_random_secret(e) | 1; /* never both 0 */
     (void)snprintf(e->run_id, sizeof(e->run_id), "%016llx%016llx%08llx",
-                   (unsigned long long)random_secret(e),
-                   (unsigned long long)random_secret(e),
-                   (unsigned long long)random_secret(e) & 0xffffffff);
+                   (unsigned long long)engine_random_secret(e),
+                   (unsigned long long)engine_random_secret(e),
+                   (unsigned long long)engine_random_secret(e) & 0xffffffff);
     take_time(e);
     e->started_ms = e->ledger.now_ms;
     e->loading = true;
@@ -1081,7 +736,8 @@ void engine_configure(struct engine *e, const struct engine_options *options)
     spread_options(e);
     core_configure(e->ledger.core, &now.limits);
     list_foreach (it, &e->clients.all)
-        set_limits(e, connection_of(list_entry(it, struct client, all)));
+        connection_limit(e, container_of(list_entry(it, struct client, all),
+                                         struct connection, client));
 }
 
 /* No connection has the last slot and generation 0. */
@@ -1092,9 +748,9 @@ static const struct client_id nobody = {(UINT64_C(1) << SLOT_BITS) - 1};
 static int step_own(struct engine *e, struct core_event *ev,
                     char text[STORE_TEXT_MAX])
 {
-    ev->random = random_cheap(e);
+    ev->random = engine_random(e);
     ev->client = nobody;
-    step(e, ev);
+    engine_step(e, ev);
     for (size_t i = 0; i < e->ledger.effects.len; i++) {
         const struct core_effect *effect = &e->ledger.effects.list[i];
         size_t at = effect->at;
@@ -1136,12 +792,12 @@ int engine_limiter_set(struct engine *e, const char *name, int64_t permits,
 
 void engine_drain(struct engine *e, void (*done)(void *arg), void *arg)
 {
-    struct core_event ev = {.kind = EVENT_DRAIN, .random = random_cheap(e)};
+    struct core_event ev = {.kind = EVENT_DRAIN, .random = engine_random(e)};
 
     e->drained = done;
     e->drained_arg = arg;
     ev.u.on = true;
-    step(e, &ev);
+    engine_step(e, &ev);
 }
 
 void engine_shutdown(struct engine *e, int64_t most_ms)

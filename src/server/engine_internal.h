@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * engine_internal - what engine.c (turns) and figures.c (INFO) share.
+ * engine_internal - what engine.c (turns), connection.c (clients) and figures.c
+ * (INFO) share.
  */
 #ifndef YOKE_ENGINE_INTERNAL_H
 #define YOKE_ENGINE_INTERNAL_H
@@ -25,7 +26,9 @@ struct connection {
     bool adopted;
 };
 
-/* A place for a connection. Its index and `generation` make the client's id. */
+/* A place for a connection. The client's id is generation << SLOT_BITS | index.
+ */
+#define SLOT_BITS 24
 struct slot {
     struct connection *connection; /* NULL: free, or its socket is gone */
     uint64_t generation;
@@ -88,13 +91,45 @@ struct engine {
     char run_id[COMMAND_RUN_ID_LEN + 1];
 };
 
+/* -- engine.c ----------------------------------------------------------- */
+
+/* One event at the time of this turn. */
+void engine_step(struct engine *e, struct core_event *ev);
+void engine_step_plain(struct engine *e, enum core_event_kind kind,
+                       struct client_id client);
+
+/* Chance: what nobody can guess, and what is only spread well. */
+uint64_t engine_random_secret(struct engine *e);
+uint64_t engine_random(struct engine *e);
+
+/* What it was told of is not counted any more. */
+void engine_forget_told(struct engine *e, struct connection *c);
+
 /* Bytes of messages that wait in the outputs of subscribers, at most. */
 size_t engine_unread_messages(struct engine *e);
 
 /* How much of the store has been replayed, in percent. */
 int engine_loaded(const struct engine *e);
 
-/* For command_server. */
+/* -- connection.c ------------------------------------------------------- */
+
+extern const struct client_hooks connection_hooks;
+
+/* NULL: it is gone. */
+struct connection *connection_find(struct engine *e, struct client_id id);
+
+/* Who does not read what it is sent is cut at the end of the turn. */
+void connection_check(struct engine *e, struct connection *c);
+
+/* How large its requests may be, after that may have changed. */
+void connection_limit(struct engine *e, struct connection *c);
+
+/* BACKUP; and a piece that was asked for is there. */
+enum command_result connection_backup(void *engine, struct command_call *call);
+void connection_piece(struct backup *b);
+
+/* -- figures.c, for command_server -------------------------------------- */
+
 void figures_info(void *engine, const struct str *sections, size_t n,
                   struct buf *out);
 void figures_clients(void *engine, const struct command_peer *peer,
