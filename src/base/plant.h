@@ -58,6 +58,8 @@
     X(LOAD_OVERTAKEN, "a job goes before one whose payload is being read")     \
     X(LOAD_MIXED, "who is read gets the payload of another in its entry")      \
     X(LOAD_EMPTY, "FETCH 0 is told that there is nothing before it was read")  \
+    X(LOST_HASTY, "a payload that is elsewhere by now is taken for lost")      \
+    X(LOST_QUEUED, "a job that lost its payload waits for its turn")           \
     X(IMAGE_SKIPPED, "compaction lets a delayed job go")                       \
     X(ENDS_UNCOUNTED, "the end of a job whose image comes later is lost")      \
     X(MADE_UP, "a job goes with the segment of its group")                     \

@@ -12,6 +12,7 @@
 #include "core/attempt.h"
 #include "core/below.h"
 #include "core/dead.h"
+#include "core/deadline.h"
 #include "core/deliver.h"
 #include "core/drain.h"
 #include "core/errors.h"
@@ -751,6 +752,20 @@ bool job_overdue(const struct core *c, const struct job *j)
 }
 
 /* ------------------------------------------------------------------- timers */
+
+bool job_end_due(struct core *c, struct job *j)
+{
+    deadline_reach(c, j->group);
+    if (UNLIKELY(group_cancelled(j->group) != NULL)) {
+        group_reach(c, j->group);
+        job_cancel(c, j, str_from(j->group->reason), j->group->cancel_grace_ms);
+        return true;
+    }
+    if (LIKELY(!job_overdue(c, j)))
+        return false;
+    job_queued_timer(c, j->extra);
+    return true;
+}
 
 void job_queued_timer(struct core *c, struct extra *x)
 {

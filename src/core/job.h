@@ -177,6 +177,8 @@ void job_delay(struct core *c, struct job *j, int64_t not_before_ms,
                int64_t now_ms);
 /* Queued, but its deadline or EXPIRES has passed. */
 bool job_overdue(const struct core *c, const struct job *j);
+/* Queued, and a cancel or a time is on its way to it: that ends it now. */
+bool job_end_due(struct core *c, struct job *j);
 
 /* Decisions. */
 void job_start(struct core *c, struct job *j, struct session *s);

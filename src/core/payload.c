@@ -324,17 +324,18 @@ static void take(struct core *c, struct str entry)
 static void lost(struct core *c, struct job *j, struct str why)
 {
     j->offset = 0;
-    if (job_not_started(j)) /* else it is seen when its attempt is over */
-        job_end(c, j,
-                &(struct record_verdict){.outcome = OUTCOME_FAILED,
-                                         .has_error = true,
-                                         .class = STR("damaged"),
-                                         .message = why});
+    if (!job_not_started(j) || job_end_due(c, j))
+        return; /* it is seen when its attempt is over */
+    job_end(c, j,
+            &(struct record_verdict){.outcome = OUTCOME_FAILED,
+                                     .has_error = true,
+                                     .class = STR("damaged"),
+                                     .message = why});
 }
 
 void payload_wanted_again(struct core *c, struct job *j)
 {
-    if (UNLIKELY(payload_is_lost(j)))
+    if (UNLIKELY(payload_is_lost(j)) && !PLANTED(LOST_QUEUED))
         lost(c, j, STR("its payload is damaged in the journal"));
 }
 
@@ -344,7 +345,8 @@ static void loaded(struct core *c, struct job *j, uint64_t key, struct str why)
     struct queue *q = job_queue(j);
 
     j->loading = false;
-    if (!payload_is_here(j) && key == key_of(segment_of(j), j->offset) &&
+    if (!payload_is_here(j) &&
+        (key == key_of(segment_of(j), j->offset) || PLANTED(LOST_HASTY)) &&
         !full_is_spent(c))
         lost(c, j, why);
     q->stuck = false;

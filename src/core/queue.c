@@ -9,7 +9,6 @@
 #include "core/queue.h"
 
 #include "base/pattern.h"
-#include "core/deadline.h"
 #include "core/deliver.h"
 #include "core/drain.h"
 #include "core/full.h"
@@ -364,29 +363,17 @@ struct job *queue_next(struct core *c, struct queue *q)
         (PLANTED(NARROW_STOPS) && c->disk_narrow))
         return NULL;
     while ((j = first_job(c, q))) {
-        struct group *full = NULL;
-        bool refused = false; /* and parked for want of permits */
-        bool put_off = false, cancelled;
+        bool put_off = false;
 
-        deadline_reach(c, j->group);
-        cancelled = group_cancelled(j->group) != NULL;
+        if (LIKELY(!job_end_due(c, j))) {
+            struct group *full = job_full_group(j);
 
-        if (LIKELY(!cancelled && !job_overdue(c, j))) {
-            full = job_full_group(j);
             if (LIKELY(!full && !(j->extra && j->extra->needs)))
                 return with_payload(c, q, j);
-            refused = !full && !line_admit(c, j, &put_off);
-            if (!full && !refused)
+            if (full)
+                wait_for_width(c, q, j, full);
+            else if (line_admit(c, j, &put_off))
                 return with_payload(c, q, j);
-        }
-        if (full) {
-            wait_for_width(c, q, j, full);
-        } else if (cancelled) {
-            group_reach(c, j->group);
-            job_cancel(c, j, str_from(j->group->reason),
-                       j->group->cancel_grace_ms);
-        } else if (!refused) {
-            job_queued_timer(c, j->extra); /* has not fired yet */
         }
         /* One is out of the way in any case: whoever asks again and again gets
          * to the end, as short as steps may be. Who was put off will be back,

@@ -112,7 +112,17 @@ static void run_again(struct model *m, struct model_job *old, uint64_t id)
     m->queues[j->queue].filled = m->step;
 }
 
-static void retry(struct model *m, uint64_t id, const struct node *n)
+/* Perhaps its payload cannot be read. */
+static uint32_t may_refuse(const struct model_eyes *eyes,
+                           const struct model_job *j)
+{
+    return eyes->is_damaged && eyes->is_damaged(eyes->world, j->id)
+               ? 1u << CORE_ERR_GENERIC
+               : 0;
+}
+
+static void retry(struct model *m, struct model_eyes *eyes, uint64_t id,
+                  const struct node *n)
 {
     int i = model_job_find(m, id);
     struct model_job *j = i < 0 ? NULL : &m->jobs[i];
@@ -131,6 +141,7 @@ static void retry(struct model *m, uint64_t id, const struct node *n)
     }
     errors = j->dead ? refusals(m, j) : 1u << CORE_ERR_GENERIC;
     if (n->v.kind == VALUE_ERROR) {
+        errors |= may_refuse(eyes, j);
         if (!(errors & (1u << n->v.code)))
             violation("RETRY was refused with %s, allowed: %x",
                       error_code(n->v.code), errors);
@@ -164,7 +175,7 @@ static void retry_many(struct model *m, struct model_eyes *eyes,
 
     for (int i = 0; i < m->njobs; i++)
         if (is_of(m, &m->jobs[i], queue))
-            errors |= refusals(m, &m->jobs[i]);
+            errors |= refusals(m, &m->jobs[i]) | may_refuse(eyes, &m->jobs[i]);
     if (n->v.kind == VALUE_ERROR) {
         if (n->v.code != CORE_ERR_NOQUEUE && !(errors & (1u << n->v.code)))
             violation("DEAD RETRY was refused with %s, allowed: %x",
@@ -214,7 +225,7 @@ bool reply_retry(struct model *m, struct model_eyes *eyes,
     struct model_request *r = &c->request;
 
     if (r->id)
-        retry(m, r->id, rep->n);
+        retry(m, eyes, r->id, rep->n);
     else
         retry_many(m, eyes,
                    r->nqueues ? str_from(m->queues[r->queues[0]].name)
@@ -285,6 +296,28 @@ void dead_stopped(struct model *m, struct model_eyes *eyes)
         for (uint32_t k = 0; k < list->v.count; k++)
             j->dead |=
                 node_id(node_get(node_item(list, k), "id"), 'j') == j->id;
+    }
+}
+
+void model_healed(struct model *m, struct model_eyes *eyes)
+{
+    const struct node *list = ask_list(m, eyes);
+
+    for (int i = 0; i < m->njobs; i++) {
+        struct model_job *j = &m->jobs[i];
+        bool listed = false;
+
+        if (!j->used || !j->dead)
+            continue;
+        for (uint32_t k = 0; k < list->v.count; k++)
+            listed |= node_id(node_get(node_item(list, k), "id"), 'j') == j->id;
+        if (listed)
+            continue;
+        if (eyes->is_damaged(eyes->world, j->id))
+            j->dead = false;
+        else if (!may_be_gone(m, j))
+            violation("job %llx is dead no more, and its payload is whole",
+                      (unsigned long long)j->id);
     }
 }
 

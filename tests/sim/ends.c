@@ -200,9 +200,8 @@ static unsigned job_went(struct model_job *j, const struct job_view *v,
     return went;
 }
 
-/* The classes that the last error of a failed job may have. */
-static void job_check_class(struct model *m, struct model_eyes *eyes,
-                            const struct model_job *j)
+static struct str last_class(const struct model *m, struct model_eyes *eyes,
+                             const struct model_job *j)
 {
     struct core_event ev = {.kind = EVENT_RESULT,
                             .now_ms = m->now,
@@ -210,12 +209,50 @@ static void job_check_class(struct model *m, struct model_eyes *eyes,
                             .u.job.id = {j->id}};
     const struct node *map = view_ask(eyes->core, eyes->arena, &ev);
     const struct node *errors = node_get(map, "errors");
-    struct str class;
 
     if (errors->v.count == 0)
         violation("job %llx failed without an error",
                   (unsigned long long)j->id);
-    class = node_str(node_get(node_item(errors, errors->v.count - 1), "class"));
+    return node_str(node_get(node_item(errors, errors->v.count - 1), "class"));
+}
+
+/* Did it fail for that? Then the disk has lost it. */
+static bool lost_payload(const struct model *m, struct model_eyes *eyes,
+                         struct model_job *j, const struct job_view *v)
+{
+    if (!eyes->is_damaged || !v->found || v->outcome != VIEW_FAILED ||
+        !str_eq(last_class(m, eyes, j), STR("damaged")))
+        return false;
+    if (!eyes->is_damaged(eyes->world, j->id))
+        violation("job %llx has lost its payload, which is whole",
+                  (unsigned long long)j->id);
+    j->damaged = true;
+    return true;
+}
+
+void ends_damaged(struct model *m, struct model_eyes *eyes)
+{
+    for (int i = 0; eyes->is_damaged && i < m->njobs; i++) {
+        struct model_job *j = &m->jobs[i];
+        struct job_view v;
+
+        if (!j->used || (j->state != MODEL_QUEUED && j->state != MODEL_DELAYED))
+            continue;
+        v = rules_job_look(m, eyes, j);
+        if (lost_payload(m, eyes, j, &v) ||
+            (!v.found && eyes->is_damaged(eyes->world, j->id)))
+            ends_queued(m, eyes, j, TO_FAILED);
+    }
+}
+
+/* The classes that the last error of a failed job may have. */
+static void job_check_class(struct model *m, struct model_eyes *eyes,
+                            const struct model_job *j)
+{
+    struct str class = last_class(m, eyes, j);
+
+    if (j->damaged && str_eq(class, STR("damaged")))
+        return;
     if (j->body == BODY_FAIL && str_eq(class, str_from(j->class)))
         return;
     if (j->timed_out && str_eq(class, STR("timeout")))
@@ -247,6 +284,8 @@ void ends_queued(struct model *m, struct model_eyes *eyes, struct model_job *j,
 
     if (job_end_unseen(m, eyes, j, &v))
         return;
+    if (lost_payload(m, eyes, j, &v))
+        allowed |= TO_FAILED;
     (void)job_went(j, &v, allowed);
     if (v.outcome == VIEW_FAILED) {
         job_check_class(m, eyes, j);
@@ -562,6 +601,8 @@ void ends_finish(struct model *m, struct model_eyes *eyes, struct model_job *j)
     }
     if (ends_swept(m, eyes, j))
         ways |= TO_CANCELLED;
+    if (ways & TO_AGAIN && lost_payload(m, eyes, j, &v))
+        ways |= TO_FAILED;
     went = job_went(j, &v, ways);
     if (v.errors < j->errors || v.errors > j->errors + 2)
         violation("job %llx had %lld errors, has %lld",

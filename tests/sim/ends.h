@@ -28,6 +28,8 @@ void ends_attempt(struct model *m, struct model_eyes *eyes,
                   struct model_job *j);
 /* Attempt and all below it are over: what becomes of the job? */
 void ends_finish(struct model *m, struct model_eyes *eyes, struct model_job *j);
+/* A read has ended: who waits for its start may have lost its payload. */
+void ends_damaged(struct model *m, struct model_eyes *eyes);
 /* May the end of another have cancelled it in this step? */
 bool ends_swept(struct model *m, struct model_eyes *eyes,
                 const struct model_job *j);

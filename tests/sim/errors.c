@@ -23,6 +23,7 @@ static const char *const class_names[MODEL_CLASSES] = {
     [CLASS_EXPIRED] = "expired",
     [CLASS_THEN] = "then",
     [CLASS_POLICY] = "policy",
+    [CLASS_DAMAGED] = "damaged",
 };
 
 static enum model_class class_of(struct str name)
@@ -49,6 +50,8 @@ static unsigned classes_now(const struct model *m, const struct model_job *j)
         may |= bit(class_of(str_from(j->class)));
     if (j->body == BODY_LOST)
         may |= bit(CLASS_LOST);
+    if (j->damaged)
+        may |= bit(CLASS_DAMAGED);
     if (j->timed_out || j->murky)
         may |= bit(CLASS_TIMEOUT);
     if (j->deadline_hit || j->murky)

@@ -414,6 +414,8 @@ void events_apply(struct model *m, struct model_eyes *eyes,
         m->disk_full = ev->u.full.on;
     } else if (ev->kind == EVENT_DRAIN) {
         m->draining = ev->u.on;
+    } else if (ev->kind == EVENT_LOAD) {
+        ends_damaged(m, eyes);
     }
     if (m->disk_full && needs_room(ev->kind)) {
         if (!node_is_error(reply_now(replies, n, ev->client.n),

@@ -103,8 +103,7 @@ static int late_scan(struct store *s, size_t bytes, store_replay_fn *fn,
     text[0] = '\0';
     if (l->journal)
         return store_scan(l->journal, bytes, fn, arg, got, text);
-    *got = l->hooks->scan(l->arg, bytes, fn, arg);
-    return 0;
+    return l->hooks->scan(l->arg, bytes, fn, arg, got, &l->scanned);
 }
 
 static void late_extent(const struct store *s, struct store_extent *out)
@@ -145,12 +144,10 @@ static void read_journal(struct late *l, struct store_place place,
 static void read_entry(struct late *l, struct store_place place,
                        struct store_answer *out)
 {
-    static const char text[] = "this was trimmed";
-    struct str entry = {text, sizeof(text) - 1};
+    struct str entry = STR("this is damaged, or was trimmed");
 
     *out = (struct store_answer){.place = place};
-    if (!l->hooks->find(l->arg, place, &entry))
-        out->error = -ENOENT;
+    out->error = l->hooks->find(l->arg, place, &entry);
     out->data = entry.p;
     out->len = entry.len;
 }
@@ -189,7 +186,10 @@ static void late_tick(struct store *s)
 
 static void late_stats(const struct store *s, struct store_stats *out)
 {
-    *out = (struct store_stats){.entries = s->appended};
+    *out = (struct store_stats){
+        .entries = s->appended,
+        .scan_segment =
+            container_of(s, const struct late, base)->scanned.segment};
 }
 
 static void late_close(struct store *s)

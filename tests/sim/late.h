@@ -17,13 +17,15 @@ struct late_hooks {
     void (*appended)(void *arg, const void *data, size_t len);
     /* Where that entry lies; without a journal. */
     struct store_place (*place)(void *arg);
-    /* The entry there; false: it was trimmed. Without a journal. */
-    bool (*find)(void *arg, struct store_place place, struct str *entry);
+    /* The entry there; -ENOENT: it was trimmed, -EBADMSG: it is damaged.
+     * Without a journal. */
+    int (*find)(void *arg, struct store_place place, struct str *entry);
     /* As store_replay_some. */
     int (*replay)(void *arg, uint64_t most, store_replay_fn *fn, void *fn_arg);
     void (*trimmed)(void *arg, uint32_t segment);
-    /* As store_scan does; the bytes that were read. */
-    size_t (*scan)(void *arg, size_t bytes, store_replay_fn *fn, void *fn_arg);
+    /* As store_scan does; `place` is that of what it stopped at. */
+    int (*scan)(void *arg, size_t bytes, store_replay_fn *fn, void *fn_arg,
+                size_t *got, struct store_place *place);
 };
 
 struct late {
@@ -36,8 +38,9 @@ struct late {
     bool ahead;  /* the journal syncs as a commit begins, and it is heard late;
                   * else as it ends, and it is heard at once */
     bool failed; /* for good */
-    struct buf asked; /* struct store_place, in the order of asking */
-    bool answers;     /* the first of them may be answered now */
+    struct store_place scanned; /* where the last scan stopped at damage */
+    struct buf asked;           /* struct store_place, in the order of asking */
+    bool answers;               /* the first of them may be answered now */
 };
 
 /* A store with `entries` durable entries. Lends everything. */

@@ -65,6 +65,7 @@ enum model_class {
     CLASS_EXPIRED,
     CLASS_THEN,
     CLASS_POLICY,
+    CLASS_DAMAGED,
     MODEL_CLASSES,
 };
 
@@ -98,6 +99,7 @@ struct model_job {
     uint32_t needs_made[MODEL_LIMITERS]; /* which of that name it was */
     char key[8];                /* "": none, or it has gone on to a retry */
     bool purging;               /* a QUEUE PURGE will come to it */
+    bool damaged;               /* it failed, for its payload is lost */
     bool dead;                  /* on the list of those ... */
     uint64_t purged_step;       /* ... or was, when that was purged */
     int64_t delay_lo, delay_hi; /* DELAYED: until somewhere between */
@@ -311,6 +313,9 @@ struct model_eyes {
     uint64_t cut;       /* the client that the step cuts off; 0: none */
     bool loading;       /* the store was asked for payloads that have not come
                          * or come with this step */
+    /* Can the payload of that job not be read where it lies? NULL: all can. */
+    bool (*is_damaged)(void *world, uint64_t id);
+    void *world;
 };
 
 void model_init(struct model *m, const struct core_limits *limits);
@@ -324,6 +329,10 @@ void model_step(struct model *m, struct model_eyes *eyes,
 /* Does the core look as the model says? `all` looks at everything, else at a
  * part that changes from step to step. */
 void model_compare(struct model *m, struct model_eyes *eyes, bool all);
+
+/* A damaged segment was written again: whose payload was lost with it is not
+ * dead any more. */
+void model_healed(struct model *m, struct model_eyes *eyes);
 
 /* The daemon was started again: connections, waits and leases are gone. */
 void model_restart(struct model *m, int64_t now);

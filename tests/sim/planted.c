@@ -66,16 +66,17 @@ static bool hashes_may_matter(void)
 static void try_seed(uint64_t seed)
 {
     struct itimerval limit = {.it_value = {.tv_sec = SEED_S}};
-    uint64_t answers;
+    struct run_result first, second;
 
     (void)setitimer(ITIMER_VIRTUAL, &limit, NULL); /* ends the process */
     seed_now = seed;
     plant_salt = 0;
-    answers = run_seed(seed, RUN_STEPS).answers;
+    first = run_seed(seed, RUN_STEPS);
     if (!hashes_may_matter())
         return;
     plant_salt = SALT;
-    if (run_seed(seed, RUN_STEPS).answers != answers)
+    second = run_seed(seed, RUN_STEPS);
+    if (second.answers != first.answers && !first.by_buckets)
         violation("with other hashes the same seed has other answers");
 }
 

@@ -64,6 +64,7 @@ struct run_result run_seed(uint64_t seed, uint64_t steps)
         actors_finish(&actors);
     result = (struct run_result){.steps = world.steps,
                                  .crashes = world.crashes_done,
+                                 .by_buckets = world.damages > 0,
                                  .answers = world.answers};
     world_clear(&world);
     return result;

@@ -20,6 +20,7 @@
 
 struct run_result {
     uint64_t steps, crashes;
+    bool by_buckets;  /* what was damaged is written again in their order */
     uint64_t answers; /* a digest of all that the core said */
 };
 

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "world.h"
 
+#include <errno.h>
+
 #include "base/mem.h"
+#include "core/record.h"
 
 #define ARENA_BYTES   ((size_t)4 << 20)
 #define SEGMENT_BYTES (64 << 10) /* as small as the journal allows */
@@ -94,20 +97,65 @@ static struct store_place entry_place(void *world)
     return (struct store_place){w->segment + begins, (uint32_t)w->nentries + 1};
 }
 
-static bool entry_find(void *world, struct store_place place, struct str *entry)
+/* Numbers of its own, for a world must be the same with it and without. */
+static uint64_t compact_random(struct world *w)
+{
+    w->compact_random =
+        w->compact_random * 6364136223846793005u + 1442695040888963407u;
+    return w->compact_random >> 33;
+}
+
+/* Once and for all, as far as anybody reads it. */
+static bool is_damaged(struct world *w, struct world_entry *e)
+{
+    if (w->damages && !e->damaged && !w->uncertain &&
+        compact_random(w) % 1000 < (uint64_t)w->damages) {
+        trace_note("entry %td is damaged", e - w->entries);
+        e->damaged = true;
+    }
+    return e->damaged;
+}
+
+/* The image of one that is dead no more has none. */
+static bool has_payload(const struct record *r)
+{
+    return (r->type == RECORD_JOB && r->u.job.payload.len > 0) ||
+           (r->type == RECORD_JOB_IMAGE && r->u.job_image.job.payload.len > 0);
+}
+
+/* Is what was written of the job last, and so its payload, damaged? */
+static bool payload_is_damaged(void *world, uint64_t id)
 {
     const struct world *w = world;
-    const struct world_entry *e;
+
+    for (size_t i = w->nentries; i-- > 0;) { /* it may have been trimmed */
+        const struct world_entry *e = &w->entries[i];
+        size_t at = 0;
+        struct record r;
+
+        while (at < e->len && !record_decode(e->data, e->len, &at, &r))
+            if (r.id == id && has_payload(&r))
+                return e->damaged;
+    }
+    return false;
+}
+
+static int entry_find(void *world, struct store_place place, struct str *entry)
+{
+    struct world *w = world;
+    struct world_entry *e;
 
     if (place.offset == 0 || place.offset > w->nentries)
         violation("an entry is asked for that never was");
     if (place.offset <= w->first)
-        return false;
+        return -ENOENT;
     e = &w->entries[place.offset - 1];
     if (e->place.segment != place.segment)
         violation("entry %u is asked for where it is not", place.offset - 1);
+    if (is_damaged(w, e))
+        return -EBADMSG;
     *entry = (struct str){e->data, e->len};
-    return true;
+    return 0;
 }
 
 static struct core *replay(struct world *w, size_t first, size_t n)
@@ -173,12 +221,10 @@ static void snapshots_prune(struct world *w)
         w->nsnapshots -= last;
 }
 
-/* Numbers of its own, for a world must be the same with it and without. */
-static uint64_t compact_random(struct world *w)
+static void healed(struct world *w)
 {
-    w->compact_random =
-        w->compact_random * 6364136223846793005u + 1442695040888963407u;
-    return w->compact_random >> 33;
+    arena_reset(&w->arena);
+    model_healed(w->model, &w->eyes);
 }
 
 /* With the commit that follows some of the oldest entries are written again,
@@ -198,7 +244,9 @@ static void compact(struct world *w)
     w->ledger.compaction.on = false;
     if (entries != w->nentries)
         trace_note("compaction: %zu entries", w->nentries - entries);
-    if (core_digest(w->core) != before)
+    if (w->damages && !w->late.failed)
+        healed(w);
+    else if (core_digest(w->core) != before)
         violation("compaction changed the state");
     core_check(w->core);
     if (w->uncertain && w->nentries > entries)
@@ -207,7 +255,8 @@ static void compact(struct world *w)
 
 void world_turn(struct world *w)
 {
-    while (late_asked(&w->late) > 0 && !w->late.failed && world_chance(w, 50))
+    while (late_asked(&w->late) > 0 && !w->late.failed &&
+           world_chance(w, w->damages ? 20 : 50))
         world_load(w);
     if (world_chance(w, 60))
         late_end(&w->late);
@@ -359,8 +408,8 @@ static void on_failed(struct ledger *l, int rc, const char *text)
 
 static void on_damaged(struct ledger *l, const char *text, bool ends)
 {
-    (void)l, (void)ends;
-    violation("compaction found damage: %s", text);
+    if (ends || !world_of(l)->damages)
+        violation("compaction found damage: %s", text);
 }
 
 static const struct ledger_hooks ledger_hooks = {
@@ -624,23 +673,29 @@ static int entries_replay(void *world, uint64_t most, store_replay_fn *fn,
 }
 
 /* What the store does: none of the segment of the last durable entry. */
-static size_t entries_scan(void *world, size_t bytes, store_replay_fn *fn,
-                           void *arg)
+static int entries_scan(void *world, size_t bytes, store_replay_fn *fn,
+                        void *arg, size_t *got, struct store_place *place)
 {
     struct world *w = world;
-    size_t durable = w->late.base.durable, got = 0;
+    size_t durable = w->late.base.durable;
     uint32_t end = durable ? w->entries[durable - 1].place.segment : 0;
 
     if (w->scanned < w->first)
         w->scanned = w->first;
-    while (got < bytes && w->scanned < durable &&
+    *got = 0;
+    while (*got < bytes && w->scanned < durable &&
            w->entries[w->scanned].place.segment < end) {
-        const struct world_entry e = w->entries[w->scanned++];
+        const struct world_entry e = w->entries[w->scanned];
 
+        if (is_damaged(w, &w->entries[w->scanned])) {
+            *place = e.place;
+            return -EBADMSG;
+        }
+        w->scanned++;
         (void)fn(arg, e.data, e.len, e.place);
-        got += e.len;
+        *got += e.len;
     }
-    return got;
+    return 0;
 }
 
 static const struct late_hooks late_hooks = {
@@ -800,6 +855,8 @@ void world_crash(struct world *w)
     world_forget(w, 0);
     w->uncertain = false;
     w->scanned = 0;
+    for (size_t i = 0; i < w->nentries; i++)
+        w->entries[i].damaged = false;
     if (w->journal)
         w->segment = w->store->segment;
     else if (w->nentries)
@@ -890,6 +947,8 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     often = compact_random(w) % 2 ? 10 : 60;
     if (compact_random(w) % 10 < 7)
         w->compacts = 1 + (int)(compact_random(w) % often);
+    if (!journal && seed % 5 < 2)
+        w->damages = 1 + (int)(compact_random(w) % 30);
 
     arena_init(&w->arena, ARENA_BYTES);
     w->model = mem_alloc(sizeof(*w->model));
@@ -908,6 +967,9 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
         w->segment = w->store->segment;
     }
     w->eyes = (struct model_eyes){.arena = &w->arena};
+    if (w->damages)
+        w->eyes.is_damaged = payload_is_damaged;
+    w->eyes.world = w;
     ledger_open(w);
     start(w);
 }

@@ -30,6 +30,7 @@ struct world_entry {
     size_t len;
     struct store_place place;
     bool says_nothing_new; /* it came from compaction */
+    bool damaged;          /* it cannot be read; until a crash */
     uint64_t digest;       /* of the core after it; kept when a crash is near */
 };
 
@@ -84,6 +85,7 @@ struct world {
     uint64_t turns;
     uint64_t compact_random;
     int compacts;   /* how often, in percent, a turn compacts */
+    int damages;    /* how often, in thousandths, what is read is damaged */
     size_t scanned; /* the next entry that compaction looks at */
     int ticks;      /* that were due at once, since it did not wait for more */
     struct core_limits limits;

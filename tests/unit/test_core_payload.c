@@ -415,6 +415,48 @@ START_TEST(what_is_lost_while_it_runs_fails_when_it_would_run_again)
 }
 END_TEST
 
+START_TEST(what_is_cancelled_is_cancelled_and_not_damaged)
+{
+    struct daemon *d = daemon_short();
+    struct core_event cancel = {.kind = EVENT_CANCEL, .client = {2}},
+                      tick = {.kind = EVENT_TICK};
+    uint64_t g = open_policy(d, 0, 0), id = 0;
+
+    for (int i = 0; i < 5; i++) {
+        struct core_event ev = a_job("q");
+
+        ev.u.submit.payload = STR("abc");
+        ev.u.submit.group.n = g;
+        id = id ? id : submit_event(d, &ev);
+        if (i)
+            (void)submit_event(d, &ev);
+    }
+    fetch_begin(d, 9, 1);
+    d->limits.step_work = 1; /* so that the cancel is still on its way */
+    core_configure(d->core, &d->limits);
+    cancel.u.cancel.group.n = g;
+    cancel.u.cancel.grace_ms = CORE_UNSET;
+    cancel.u.cancel.reason = STR("no");
+    daemon_one(d, &cancel);
+    ck_assert_int_eq(job(d, id).outcome, VIEW_NONE);
+    {
+        struct core_event ev = {.kind = EVENT_LOAD};
+
+        ev.u.load.segment = d->segment;
+        ev.u.load.offset = d->loads[0];
+        ev.u.load.error = STR("this frame is not valid");
+        d->nloads = 0;
+        daemon_one(d, &ev);
+    }
+    ck_assert_int_eq(job(d, id).outcome, VIEW_CANCELLED);
+    d->limits.step_work = 1000;
+    core_configure(d->core, &d->limits);
+    daemon_step(d, &tick);
+    ck_assert_int_eq(group(d, g).cancelled, 5);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(what_was_read_for_somebody_who_has_gone_goes_again)
 {
     struct daemon *d = daemon_short();
@@ -566,6 +608,7 @@ static Suite *payload_suite(void)
     tcase_add_test(t, a_retry_waits_for_payloads);
     tcase_add_test(t, a_retry_whose_job_goes_meanwhile_is_told);
     tcase_add_test(t, what_is_lost_while_it_runs_fails_when_it_would_run_again);
+    tcase_add_test(t, what_is_cancelled_is_cancelled_and_not_damaged);
     tcase_add_test(t, what_was_read_for_somebody_who_has_gone_goes_again);
     tcase_add_test(t, all_payloads_go_when_memory_is_short);
     tcase_add_test(t, those_parked_for_a_limiter_are_read_ahead);
