@@ -29,11 +29,11 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "store/batch.h"
 #include "store/keeper.h"
 #include "store/reader.h"
 #include "store/replay.h"
@@ -45,41 +45,12 @@
 #define SEGMENT_BYTES_MIN     ((uint64_t)64 << 10)
 #define SEGMENT_BYTES_MAX     ((uint64_t)1 << 30)
 
-/* A buffer that grew beyond this for one batch is given back after it. */
-#define BATCH_KEEP_BYTES ((size_t)4 << 20)
-
 /* Unless every commit syncs, so many bytes are written before a sync is begun
  * early, so that the one at the end of a segment has little left to do. */
 #define UNSYNCED_BYTES_MAX ((uint64_t)8 << 20)
 
 /* A commit runs in the caller only while syncs take less than this. */
 #define INLINE_SYNC_US_MAX 500u
-
-/* A run of frames for one file. It ends where the next part starts. */
-struct part {
-    int fd;
-    size_t start;    /* in the bytes of the batch */
-    uint64_t offset; /* in the file */
-    struct segment_header header;
-    bool opens;     /* the file is still a spare: */
-    uint32_t spare; /* its number, */
-    int closes;     /* and the file before it, done with; -1: none */
-};
-
-struct batch {
-    struct buf bytes;
-    struct part *parts;
-    size_t parts_len, parts_cap;
-    bool opens;    /* a part does */
-    uint64_t last; /* sequence number of the last entry */
-};
-
-struct outcome {
-    int error;
-    char text[STORE_TEXT_MAX];
-    uint32_t syncs;
-    uint64_t sync_us, sync_us_max;
-};
 
 struct found {
     uint32_t *numbers;
@@ -170,17 +141,6 @@ static void unlock(struct journal *j)
     ASSERT(pthread_mutex_unlock(&j->mutex) == 0);
 }
 
-/* Only measured where nothing must be repeatable. */
-static uint64_t now_us(const struct journal *j)
-{
-    struct timespec t;
-
-    if (!j->threaded)
-        return 0;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
-    return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
-}
-
 /* Makes store fd readable. */
 static void notify(void *arg)
 {
@@ -201,84 +161,11 @@ static void fail_shared(struct journal *j, int error, const char *text)
     segment_say(j->failed_text, "%s", text);
 }
 
-/* -- Writing a batch: by the writer, or by the caller while it is idle --- */
-
-static int sync_file(struct journal *j, int fd, struct outcome *o)
-{
-    uint64_t start = now_us(j), us;
-    int rc = j->dir.io->fdatasync(j->dir.io->arg, fd);
-
-    us = now_us(j) - start;
-    o->syncs++;
-    o->sync_us += us;
-    if (us > o->sync_us_max)
-        o->sync_us_max = us;
-    return rc;
-}
-
-static int open_part(struct journal *j, struct part *p, const char **what,
-                     struct outcome *o)
-{
-    int rc = 0;
-
-    *what = "sync of the segment before";
-    if (p->closes >= 0)
-        rc = sync_file(j, p->closes, o);
-    if (rc != 0)
-        return rc;
-    if (p->closes >= 0) /* it was synced: an error has nothing to tell */
-        (void)j->dir.io->close(j->dir.io->arg, p->closes);
-    p->closes = -1;
-    rc = segment_start(&j->dir, p->fd, p->spare, &p->header, what);
-    p->opens = rc != 0;
-    return rc;
-}
-
-static int write_part(struct journal *j, struct part *p, const char *data,
-                      size_t len, const char **what, struct outcome *o)
-{
-    int64_t n;
-    int rc = p->opens ? open_part(j, p, what, o) : 0;
-
-    if (rc != 0)
-        return rc;
-    if (len == 0)
-        return 0;
-    *what = "write";
-    n = j->dir.io->pwrite(j->dir.io->arg, p->fd, data, len, (int64_t)p->offset);
-    if (n < 0)
-        return (int)n;
-    if ((size_t)n < len) {
-        *what = "short write";
-        return -EIO;
-    }
-    return 0;
-}
+/* -- Writing: by the writer, or by the caller while that is idle ---------- */
 
 static void write_batch(struct journal *j, struct batch *b, struct outcome *o)
 {
-    const char *what = "";
-    struct part *p = NULL;
-    char path[SEGMENT_PATH_MAX];
-    int rc = 0;
-
-    for (size_t i = 0; i < b->parts_len && rc == 0; i++) {
-        size_t end =
-            i + 1 < b->parts_len ? b->parts[i + 1].start : b->bytes.len;
-
-        p = &b->parts[i];
-        rc = write_part(j, p, b->bytes.data + p->start, end - p->start, &what,
-                        o);
-    }
-    if (rc == 0 && j->sync == STORE_SYNC_ALWAYS) {
-        what = "sync";
-        rc = sync_file(j, p->fd, o);
-    }
-    if (rc == 0)
-        return;
-    o->error = rc;
-    segment_path(&j->dir, SEGMENT_NAME_USED, p->header.number, path);
-    segment_say(o->text, "%s: %s: %s", path, what, strerror(-rc));
+    batch_write(b, &j->dir, j->sync == STORE_SYNC_ALWAYS, j->threaded, o);
 }
 
 /* With the mutex: what the writer or the caller has just written. */
@@ -301,7 +188,7 @@ static void sync_written(struct journal *j)
 
     j->unsynced_bytes = 0;
     unlock(j);
-    rc = sync_file(j, fd, &o);
+    rc = batch_sync(&j->dir, fd, j->threaded, &o);
     lock(j);
     j->sync_outcome.syncs += o.syncs;
     j->sync_outcome.sync_us += o.sync_us;
@@ -465,14 +352,6 @@ static void ask_writer(struct journal *j)
         j->barrier = j->synced;
 }
 
-static void batch_reset(struct batch *b)
-{
-    buf_reset(&b->bytes);
-    buf_shrink(&b->bytes, BATCH_KEEP_BYTES);
-    b->parts_len = 0;
-    b->opens = false;
-}
-
 /* What was asked for may be in the files by now. */
 static void ask_reader(struct journal *j)
 {
@@ -518,21 +397,7 @@ static void batch_ended(struct journal *j, struct batch *b,
 
 static struct part *add_part(struct journal *j)
 {
-    struct batch *b = j->filling;
-    struct part *p;
-
-    if (b->parts_len == b->parts_cap) {
-        b->parts_cap = b->parts_cap ? b->parts_cap * 2 : 4;
-        b->parts =
-            mem_realloc(b->parts, mem_mul(b->parts_cap, sizeof(*b->parts)));
-    }
-    p = &b->parts[b->parts_len++];
-    *p = (struct part){.fd = j->tail.fd,
-                       .start = b->bytes.len,
-                       .offset = j->tail.end,
-                       .header = j->tail.header,
-                       .closes = -1};
-    return p;
+    return batch_add(j->filling, j->tail.fd, j->tail.end, &j->tail.header);
 }
 
 /* Take the spare for what comes next. It becomes a segment when the batch is
@@ -1072,14 +937,6 @@ static void close_fd(struct journal *j, int fd)
         (void)j->dir.io->close(j->dir.io->arg, fd);
 }
 
-static void batch_clear(struct journal *j, struct batch *b)
-{
-    for (size_t i = 0; i < b->parts_len; i++)
-        close_fd(j, b->parts[i].closes);
-    mem_free(b->parts);
-    buf_clear(&b->bytes);
-}
-
 static void journal_free(struct journal *j)
 {
     end_replay(j);
@@ -1087,7 +944,7 @@ static void journal_free(struct journal *j)
     reader_clear(&j->reader);
     scan_clear(&j->scan);
     for (size_t i = 0; i < ARRAY_LEN(j->batches); i++)
-        batch_clear(j, &j->batches[i]);
+        batch_clear(&j->batches[i], &j->dir);
     buf_clear(&j->held);
     buf_clear(&j->unwritten);
     close_fd(j, j->tail.fd);
