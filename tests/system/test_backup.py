@@ -433,11 +433,18 @@ def test_a_full_target_leaves_nothing_behind(start, directory):
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-def killed(call, when, *command, env=os.environ):
-    """Runs it; not 0: it was killed at that occurrence of that system call."""
+def killed(call, when, directories, *command, env=os.environ):
+    """Runs it; not 0: it was killed at that occurrence of that system call, of
+    those on the directories, their files, and where they are themselves. What
+    else a program opens and writes at its start and its end is not counted."""
+    names = ["", "/", "/..", "/backup", "/lock", "/unfinished", "/whole"] + [
+        "/%010d.yj" % number for number in range(1, 20)]
+    paths = [directory + name for directory in directories for name in names]
+    paths += map(os.path.dirname, directories)
     return subprocess.run(
         ["strace", "-qq", "-o", "/dev/null", "-e", "trace=" + call,
          "-e", "inject=%s:signal=SIGKILL:when=%d" % (call, when)] +
+        ["--trace-path=" + path for path in paths] +
         list(command), stdin=subprocess.DEVNULL, capture_output=True,
         timeout=120, env=traced(env)).returncode
 
@@ -457,8 +464,8 @@ def test_killed_at_any_call_it_is_whole_or_begun_again(
     deaths = 0
     for when in range(1, 60):
         target = os.path.join(directory, "%s%d" % (call, when))
-        status = killed(call, when, YOKE, "backup", target,
-                        env=daemon.environment())
+        status = killed(call, when, [target, target + ".part"],
+                        YOKE, "backup", target, env=daemon.environment())
         deaths += status != 0
         if os.path.exists(target):
             assert set(verified(target)) == jobs
@@ -578,7 +585,8 @@ def test_a_restore_killed_at_any_call_is_done_again(taken, call):
     daemon, backup, jobs, twin = taken
     deaths = 0
     for when in range(1, 80):
-        status = killed(call, when, *twin.command("--restore", backup))
+        status = killed(call, when, [backup, twin.state, journal(twin)],
+                        *twin.command("--restore", backup))
         deaths += status != 0
         whole = os.path.isdir(journal(twin)) and not os.path.exists(
             os.path.join(journal(twin), "unfinished"))
