@@ -243,6 +243,12 @@ class Daemon:
         return json.loads(done.stdout)
 
 
+def yoke_in_job():
+    """--env that lets a job find the yoke program that is tested."""
+    return ["--env", "PATH=%s:%s" % (os.path.dirname(YOKE),
+                                     os.environ["PATH"])]
+
+
 # ------------------------------------------------------------------ raw RESP
 
 

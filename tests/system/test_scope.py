@@ -1,23 +1,16 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Scopes from inside: yoke in jobs and scripts, and yoke group run."""
 
-import os
 import signal
 
 import pytest
 
-from harness import YOKE, end, marked, pairs, until
+from harness import YOKE, end, marked, pairs, until, yoke_in_job
 
 
 @pytest.fixture
 def daemon(start):
     return start(runner=True)
-
-
-def yoke_in_job():
-    """--env that lets a job find the yoke program that is tested."""
-    return ["--env", "PATH=%s:%s" % (os.path.dirname(YOKE),
-                                     os.environ["PATH"])]
 
 
 def inside(daemon, script, *words):

@@ -6,18 +6,12 @@ import time
 
 import pytest
 
-from harness import YOKE, until
+from harness import until, yoke_in_job
 
 
 @pytest.fixture
 def daemon(start):
     return start(runner=True)
-
-
-def yoke_in_job():
-    """--env that lets a job find the yoke program that is tested."""
-    return ["--env", "PATH=%s:%s" % (os.path.dirname(YOKE),
-                                     os.environ["PATH"])]
 
 
 def submit(daemon, script, *words):

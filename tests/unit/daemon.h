@@ -192,10 +192,9 @@ static inline struct daemon *daemon_new(void)
     return d;
 }
 
-/* The same daemon after a crash: only what was recorded is left. */
-static inline void daemon_crash(struct daemon *d)
+/* Replays what was recorded; nothing else has happened yet. */
+static inline void daemon_replay(struct daemon *d)
 {
-    uint64_t before = core_digest(d->core);
     char text[128];
 
     core_free(d->core);
@@ -207,6 +206,14 @@ static inline void daemon_crash(struct daemon *d)
                                          d->entries[i].segment, text),
                              0);
     core_replay_end(d->core);
+}
+
+/* The same daemon after a crash: only what was recorded is left. */
+static inline void daemon_crash(struct daemon *d)
+{
+    uint64_t before = core_digest(d->core);
+
+    daemon_replay(d);
     core_check(d->core);
     ck_assert_uint_eq(core_digest(d->core), before);
     daemon_tell(d, EVENT_START, false);
@@ -707,6 +714,18 @@ static inline void close_group(struct daemon *d, uint64_t id)
 }
 
 /* GROUP INFO, WAIT, NEXT, RESULTS, TREE */
+/* With one permit. */
+static inline void set_limiter(struct daemon *d, const char *name)
+{
+    struct core_event ev = {.kind = EVENT_LIMITER_SET,
+                            .u.limiter = {.name = str_from(name),
+                                          .permits = 1,
+                                          .rate = CORE_UNSET,
+                                          .rate_ms = CORE_UNSET}};
+
+    ck_assert(is_ok(ask(d, 2, &ev)));
+}
+
 static inline const struct node *group_ask(struct daemon *d, uint64_t client,
                                            enum core_event_kind kind,
                                            uint64_t id, int64_t cursor,

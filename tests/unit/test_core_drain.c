@@ -200,17 +200,25 @@ START_TEST(closed_now_cancels_what_has_not_started)
 }
 END_TEST
 
-START_TEST(closed_now_is_a_level_that_survives_a_crash)
+/* More than one step can cancel; returns the event that has begun it. */
+static struct core_event close_many(struct daemon *d)
 {
-    struct daemon *d = roomy();
     struct core_event ev = about_queue(EVENT_QUEUE_CLOSE, "q");
-    struct core_stats s;
 
     (void)submit(d, "q", 0);
     submit_many(d, MANY);
     ev.u.queue.closed = ev.u.queue.at_once = true;
     ev.client.n = 2;
     daemon_one(d, &ev);
+    return ev;
+}
+
+START_TEST(closed_now_is_a_level_that_survives_a_crash)
+{
+    struct daemon *d = roomy();
+    struct core_stats s;
+
+    (void)close_many(d);
     core_stats(d->core, &s);
     ck_assert_int_gt(s.ready, 0);
     /* What the cancel has not reached does not start. */
@@ -228,14 +236,9 @@ END_TEST
 START_TEST(opened_again_what_the_cancel_has_not_reached_goes_on)
 {
     struct daemon *d = roomy();
-    struct core_event ev = about_queue(EVENT_QUEUE_CLOSE, "q");
+    struct core_event ev = close_many(d);
     struct core_stats s;
 
-    (void)submit(d, "q", 0);
-    submit_many(d, MANY);
-    ev.u.queue.closed = ev.u.queue.at_once = true;
-    ev.client.n = 2;
-    daemon_one(d, &ev);
     ev.u.queue.closed = false;
     daemon_one(d, &ev);
     finish(d);

@@ -231,17 +231,24 @@ START_TEST(when_what_is_below_is_forgotten_its_error_is_left)
 }
 END_TEST
 
+/* A job that is tried three times, at once. */
+static uint64_t submit_tried(struct daemon *d, uint64_t group)
+{
+    struct core_event ev = a_job("q");
+
+    ev.u.submit.group.n = group;
+    ev.u.submit.retry = 2;
+    ev.u.submit.backoff_base_ms = 0;
+    return submit_event(d, &ev);
+}
+
 START_TEST(all_attempts_of_a_failed_job_are_told)
 {
     struct daemon *d = daemon_new();
-    struct core_event ev = a_job("q");
     uint64_t g = open_policy(d, 0, 0), id, first, leaf;
     struct token t;
 
-    ev.u.submit.group.n = g;
-    ev.u.submit.retry = 2;
-    ev.u.submit.backoff_base_ms = 0;
-    id = submit_event(d, &ev);
+    id = submit_tried(d, g);
     t = take(d);
     first = open_under_job(d, t);
     leaf = failed_in(d, first, "net");
@@ -261,14 +268,10 @@ END_TEST
 START_TEST(an_attempt_that_was_made_good_is_forgiven)
 {
     struct daemon *d = daemon_new();
-    struct core_event ev = a_job("q");
     uint64_t g = open_policy(d, 0, 0);
     struct token t;
 
-    ev.u.submit.group.n = g;
-    ev.u.submit.retry = 2;
-    ev.u.submit.backoff_base_ms = 0;
-    (void)submit_event(d, &ev);
+    (void)submit_tried(d, g);
     t = take(d);
     (void)failed_in(d, open_under_job(d, t), "net");
     done(d, t);
@@ -283,14 +286,10 @@ END_TEST
 START_TEST(a_job_that_has_not_failed_tells_of_no_attempt)
 {
     struct daemon *d = daemon_new();
-    struct core_event ev = a_job("q");
     uint64_t g = open_policy(d, 0, 0), id, below, leaf;
     struct token t;
 
-    ev.u.submit.group.n = g;
-    ev.u.submit.retry = 2;
-    ev.u.submit.backoff_base_ms = 0;
-    id = submit_event(d, &ev);
+    id = submit_tried(d, g);
     fails(d, take(d), "net");
     daemon_pass(d, 1);
     t = take(d);

@@ -5,22 +5,6 @@
  */
 #include "daemon.h"
 
-/* Replays what was recorded; nothing else has happened yet. */
-static void replay(struct daemon *d)
-{
-    char text[128];
-
-    core_free(d->core);
-    d->core = core_new(&d->limits);
-    for (size_t i = 0; i < d->nentries; i++)
-        if (d->entries[i].segment >= d->trimmed)
-            ck_assert_int_eq(core_replay(d->core, d->entries[i].data,
-                                         d->entries[i].len,
-                                         d->entries[i].segment, text),
-                             0);
-    core_replay_end(d->core);
-}
-
 /* Starts the daemon: the next thing that it hears is a request. */
 static void start(struct daemon *d)
 {
@@ -81,7 +65,7 @@ START_TEST(an_outcome_past_its_keep_is_not_served_after_a_restart)
     uint64_t gone = done_kept(d, 0, 1000), kept = done_kept(d, 0, 2000);
 
     d->now += 1000; /* the daemon is down meanwhile */
-    replay(d);
+    daemon_replay(d);
     ck_assert_int_eq(stats(d).finished, 2);
     start(d);
     ck_assert(is_error(result_at_once(d, gone), CORE_ERR_NOJOB));
@@ -103,7 +87,7 @@ START_TEST(a_group_past_its_keep_is_not_served_after_a_restart)
     id = done_kept(d, g, 5000);
     close_group(d, g);
     d->now += 1000;
-    replay(d);
+    daemon_replay(d);
     start(d);
     info.u.group.id.n = g;
     ck_assert(is_error(first_request(d, &info), CORE_ERR_NOGROUP));
@@ -124,7 +108,7 @@ START_TEST(the_dead_past_their_keep_do_not_come_back)
     ck_assert(is_ok(report(d, EVENT_FAIL, take(d), "exit:1")));
     ck_assert_int_eq(stats(d).dead, 1);
     d->now += 1000;
-    replay(d);
+    daemon_replay(d);
     start(d);
     list.u.dead.count = CORE_UNSET;
     ck_assert_uint_eq(first_request(d, &list)->v.count, 0);
@@ -144,7 +128,7 @@ START_TEST(what_retention_has_forgotten_stays_forgotten)
     for (int i = 0; i < 300; i++)
         last = done_kept(d, 0, 100000);
     ck_assert_int_eq(stats(d).finished, 10);
-    replay(d);
+    daemon_replay(d);
     start(d);
     ck_assert(is_error(result_at_once(d, first), CORE_ERR_NOJOB));
     ck_assert(!is_error(result_at_once(d, last), CORE_ERR_NOJOB));
@@ -163,7 +147,7 @@ START_TEST(bounds_that_were_lowered_hold_from_the_start)
         close_group(d, open_policy(d, 1, 0));
     d->limits.retain_jobs = 10;
     d->limits.groups_max = 5;
-    replay(d);
+    daemon_replay(d);
     start(d);
     ck_assert_int_eq(stats(d).finished, 10);
     ck_assert_int_eq(of_root(d, "members"), 15);
@@ -235,7 +219,7 @@ START_TEST(a_long_replay_holds_no_more_than_the_daemon_did)
         close_group(d, inner);
         daemon_pass(d, 10);
     }
-    replay(d);
+    daemon_replay(d);
     ck_assert_int_le(stats(d).finished, 2);
     start(d);
     daemon_free(d);

@@ -40,18 +40,6 @@ static int64_t in_group(struct daemon *d, uint64_t group, const char *key)
         group_ask(d, 3, EVENT_GROUP_INFO, group, 0, CORE_UNSET, 0), key));
 }
 
-/* With one permit. */
-static void make_limiter(struct daemon *d, const char *name)
-{
-    struct core_event ev = {.kind = EVENT_LIMITER_SET,
-                            .u.limiter = {.name = str_from(name),
-                                          .permits = 1,
-                                          .rate = CORE_UNSET,
-                                          .rate_ms = CORE_UNSET}};
-
-    ck_assert(is_ok(ask(d, 2, &ev)));
-}
-
 static uint64_t limited(struct daemon *d)
 {
     struct core_event ev = a_job("q");
@@ -124,7 +112,7 @@ START_TEST(a_job_that_begins_a_segment_is_not_lost)
     size_t next = 0;
     uint64_t id;
 
-    make_limiter(d, "l");
+    set_limiter(d, "l");
     (void)submit(d, "q", 0);
     id = limited(d);
     turned_before_the_last(d);
@@ -149,7 +137,7 @@ START_TEST(a_job_that_began_a_segment_and_is_forgotten_is_passed_over)
 
     d->limits.retain_jobs = 0;
     daemon_crash(d); /* with that limit */
-    make_limiter(d, "l");
+    set_limiter(d, "l");
     (void)limited(d);
     turned_before_the_last(d);
     ck_assert(is_ok(report(d, EVENT_DONE, take(d), "")));

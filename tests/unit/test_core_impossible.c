@@ -47,14 +47,10 @@ static struct record made(enum record_type type, uint64_t id)
 static void world_init(struct world *w)
 {
     struct daemon *d = w->d = daemon_new();
-    struct core_event ev = {.kind = EVENT_LIMITER_SET,
-                            .u.limiter = {.name = STR("l"),
-                                          .permits = 2,
-                                          .rate = CORE_UNSET,
-                                          .rate_ms = CORE_UNSET}};
+    struct core_event ev;
     struct token t;
 
-    ck_assert(is_ok(ask(d, 2, &ev)));
+    set_limiter(d, "l");
     w->group = open_policy(d, 1, 0);
     w->ended = open_policy(d, 1, 0);
     close_group(d, w->ended);

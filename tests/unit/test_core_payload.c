@@ -485,17 +485,6 @@ static void set_fair(struct daemon *d, const char *queue)
     ck_assert(is_ok(ask(d, 2, &ev)));
 }
 
-static void set_limiter(struct daemon *d, const char *name)
-{
-    struct core_event ev = {.kind = EVENT_LIMITER_SET,
-                            .u.limiter = {.name = str_from(name),
-                                          .permits = 1,
-                                          .rate = CORE_UNSET,
-                                          .rate_ms = CORE_UNSET}};
-
-    ck_assert(is_ok(ask(d, 2, &ev)));
-}
-
 static uint64_t submit_more(struct daemon *d, const char *queue,
                             const char *limits, uint64_t group,
                             int64_t delay_ms)
