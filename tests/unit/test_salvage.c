@@ -157,7 +157,7 @@ START_TEST(a_cut_loses_what_was_cut_off)
         size_t size = c->size, end = used(c);
         uint64_t before = 0;
 
-        for (size_t cut = 0; cut <= end; cut += cut < end - 50 ? 23 : 1) {
+        for (size_t cut = 0; cut <= end; cut += cut < end - 100 ? 97 : 1) {
             c->size = cut;
             MUST_EQ(read_world(r), 0);
             check_sums(r);
