@@ -770,16 +770,20 @@ static int settle_tail(struct journal *j, const struct segment_replay *r,
 {
     const struct store_io *io = j->dir.io;
     uint64_t to = r->torn_end;
+    bool grows = r->size < j->segment_bytes;
     int rc;
 
-    if (r->size < j->segment_bytes) {
-        j->stats.disk_bytes += j->segment_bytes - r->size;
+    if (grows)
         to = j->segment_bytes;
-    }
     rc = segment_cut(&j->dir, j->tail.fd, r->end, to);
-    if (rc == -ENOSPC && to > r->size) {
-        /* It stays as long as it is, and takes nothing more. */
-        rc = segment_cut(&j->dir, j->tail.fd, r->end, r->torn_end);
+    if (rc == 0 && grows) {
+        j->stats.disk_bytes += j->segment_bytes - r->size;
+    } else if (rc != 0 && grows) {
+        /* Some of it may have had room. It stays as long as it is, and takes
+         * nothing more. */
+        rc = io->ftruncate(io->arg, j->tail.fd, (int64_t)r->size);
+        if (rc == 0)
+            rc = segment_cut(&j->dir, j->tail.fd, r->end, r->torn_end);
         j->tail.end = j->segment_bytes;
     }
     if (rc == 0)

@@ -345,8 +345,11 @@ static int64_t disk_pwrite(void *arg, int fd, const void *from, size_t len,
         if (d->names[k].inode >= 0)
             all += d->inodes[d->names[k].inode].now.size;
     if (at + len > i->now.size) {
-        if (d->room != NO_LIMIT && all + at + len - i->now.size > d->room)
-            return leave(d, -ENOSPC);
+        if (d->room != NO_LIMIT && all + at + len - i->now.size > d->room) {
+            if (all >= d->room)
+                return leave(d, -ENOSPC);
+            len = (size_t)(d->room - all) + i->now.size - at; /* what fits */
+        }
         content_resize(&i->now, at + len);
     }
     memcpy(i->now.data + at, from, len);

@@ -512,6 +512,34 @@ START_TEST(segment_bytes_may_change_between_runs)
 }
 END_TEST
 
+START_TEST(a_last_segment_that_has_no_room_to_grow_stays_as_it_is)
+{
+    struct world *w = world_new(1);
+    uint64_t had;
+
+    MUST_EQ(world_open(w), 0);
+    world_fill(w, 300, 10);
+    had = w->s->durable;
+    world_close(w);
+    w->options.segment_bytes = 8 * SEGMENT;
+    w->disk.room =
+        3 * SEGMENT + (_i == 0 ? SEGMENT / 2 : 0); /* of it or none */
+    for (int i = 0; i < 2; i++) {
+        MUST_EQ(world_open(w), 0);
+        MUST_EQ(w->seen, had);
+        MUST(w->s->full && w->s->room == 0);
+        MUST(world_stats(w).disk_bytes <= w->disk.room);
+        world_close(w);
+    }
+    w->disk.room = NO_LIMIT;
+    MUST_EQ(world_open(w), 0);
+    MUST_EQ(w->seen, had);
+    world_fill(w, 300, 10);
+    MUST_EQ(w->s->segment, 1);
+    world_free(w);
+}
+END_TEST
+
 int main(void)
 {
     const struct law laws[] = {
@@ -533,6 +561,7 @@ int main(void)
         {a_recycled_file_never_replays_old_entries, 1},
         {left_over_spares_are_used_or_removed, 1},
         {segment_bytes_may_change_between_runs, 1},
+        {a_last_segment_that_has_no_room_to_grow_stays_as_it_is, 2},
     };
 
     return laws_run("journal room", laws, ARRAY_LEN(laws));
