@@ -232,16 +232,24 @@ static void ask(struct core *c, struct job *j)
     j->loading = true;
 }
 
+/* What is submitted meanwhile needs memory, too. Where jobs fill it without
+ * their payloads a little is left to those that start: one by one each would
+ * wait for a read, and its worker for a commit. */
+static bool may_read_ahead(const struct core *c, int64_t len)
+{
+    int64_t most = memory_max(c), more = c->loading_bytes + len;
+
+    return c->memory + more <= most / 8 * 7 ||
+           c->payload_bytes - c->unloaded_bytes + more <= most / 64;
+}
+
 bool payload_ask(struct core *c, struct job *j, int64_t *bytes)
 {
     int64_t len = j->payload_len;
 
     if (payload_is_here(j) || j->loading)
         return true;
-    /* What is submitted meanwhile needs memory, too. */
-    if (*bytes > 0 &&
-        (*bytes + len > AHEAD_BYTES ||
-         c->memory + c->loading_bytes + len > memory_max(c) / 8 * 7))
+    if (*bytes > 0 && (*bytes + len > AHEAD_BYTES || !may_read_ahead(c, len)))
         return false;
     *bytes += max_i64(len, 1);
     ask(c, j);

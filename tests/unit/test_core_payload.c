@@ -533,6 +533,21 @@ START_TEST(all_payloads_go_when_memory_is_short)
 }
 END_TEST
 
+START_TEST(where_jobs_alone_fill_the_memory_some_are_read_ahead)
+{
+    struct daemon *d = daemon_short();
+
+    for (int i = 0; i < 9; i++)
+        (void)submit_more(d, "q", "", 0, 0);
+    d->limits.payload_memory = 64 * 5 * 3; /* five of three bytes */
+    core_configure(d->core, &d->limits);
+    ck_assert_int_gt(stats(d).memory_bytes, d->limits.payload_memory / 8 * 7);
+    fetch_begin(d, 9, 9);
+    ck_assert_uint_eq(d->nloads, 5);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(those_parked_for_a_limiter_are_read_ahead)
 {
     struct daemon *d = daemon_short();
@@ -600,6 +615,7 @@ static Suite *payload_suite(void)
     tcase_add_test(t, what_is_cancelled_is_cancelled_and_not_damaged);
     tcase_add_test(t, what_was_read_for_somebody_who_has_gone_goes_again);
     tcase_add_test(t, all_payloads_go_when_memory_is_short);
+    tcase_add_test(t, where_jobs_alone_fill_the_memory_some_are_read_ahead);
     tcase_add_test(t, those_parked_for_a_limiter_are_read_ahead);
     tcase_add_test(t, those_whose_turn_is_next_are_read_ahead_in_a_fair_queue);
     suite_add_tcase(suite, t);
