@@ -34,6 +34,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "store/batch.h"
+#include "store/directory.h"
 #include "store/keeper.h"
 #include "store/reader.h"
 #include "store/replay.h"
@@ -52,11 +53,6 @@
 /* A commit runs in the caller only while syncs take less than this. */
 #define INLINE_SYNC_US_MAX 500u
 
-struct found {
-    uint32_t *numbers;
-    size_t len;
-};
-
 struct journal {
     struct store base;
 
@@ -65,10 +61,7 @@ struct journal {
     uint32_t interval_ms, inline_bytes;
     uint64_t segment_bytes;
     bool threaded;
-    char *path;
-    struct segment_dir dir;
-    int lock_fd;
-    struct found used, spares; /* in the directory; until replay */
+    struct directory directory;
 
     /* The caller's. */
     bool ready;            /* replayed */
@@ -165,7 +158,8 @@ static void fail_shared(struct journal *j, int error, const char *text)
 
 static void write_batch(struct journal *j, struct batch *b, struct outcome *o)
 {
-    batch_write(b, &j->dir, j->sync == STORE_SYNC_ALWAYS, j->threaded, o);
+    batch_write(b, &j->directory.dir, j->sync == STORE_SYNC_ALWAYS, j->threaded,
+                o);
 }
 
 /* With the mutex: what the writer or the caller has just written. */
@@ -188,7 +182,7 @@ static void sync_written(struct journal *j)
 
     j->unsynced_bytes = 0;
     unlock(j);
-    rc = batch_sync(&j->dir, fd, j->threaded, &o);
+    rc = batch_sync(&j->directory.dir, fd, j->threaded, &o);
     lock(j);
     j->sync_outcome.syncs += o.syncs;
     j->sync_outcome.sync_us += o.sync_us;
@@ -198,8 +192,8 @@ static void sync_written(struct journal *j)
         j->synced = written;
         return;
     }
-    segment_say(o.text, "%s: sync of the last segment: %s", j->dir.path,
-                strerror(-rc));
+    segment_say(o.text, "%s: sync of the last segment: %s",
+                j->directory.dir.path, strerror(-rc));
     fail_shared(j, rc, o.text);
     notify(j);
 }
@@ -415,10 +409,10 @@ static int roll(struct journal *j)
     }
     ASSERT(number > 0);
     j->tail.fd = fd;
-    j->tail.header =
-        (struct segment_header){.number = number,
-                                .epoch = j->dir.io->random(j->dir.io->arg),
-                                .first = j->placed + 1};
+    j->tail.header = (struct segment_header){
+        .number = number,
+        .epoch = j->directory.dir.io->random(j->directory.dir.io->arg),
+        .first = j->placed + 1};
     j->tail.end = SEGMENT_HEADER_BYTES;
     j->tail.look = j->segment_bytes / 4;
     j->barrier = j->placed;
@@ -691,7 +685,7 @@ static void journal_extent(const struct store *s, struct store_extent *out)
 
     first = first > j->gone ? first : j->gone;
     *out = (struct store_extent){
-        .dir = j->dir.path,
+        .dir = j->directory.dir.path,
         .first = first,
         .last = j->trim_limit,
         .end = j->end.offset,
@@ -754,28 +748,19 @@ static void journal_stats(const struct store *s, struct store_stats *out)
 
 /* -- Replay ------------------------------------------------------------- */
 
-static int compare_numbers(const void *a, const void *b)
-{
-    uint32_t x, y;
-
-    memcpy(&x, a, sizeof(x));
-    memcpy(&y, b, sizeof(y));
-    return (x > y) - (x < y);
-}
-
 /* Cut off a torn tail, and let the file have its full size. What is in the
  * cache only after a crash of the process is synced, too. */
 static int settle_tail(struct journal *j, const struct segment_replay *r,
                        char text[STORE_TEXT_MAX])
 {
-    const struct store_io *io = j->dir.io;
+    const struct store_io *io = j->directory.dir.io;
     uint64_t to = r->torn_end;
     bool grows = r->size < j->segment_bytes;
     int rc;
 
     if (grows)
         to = j->segment_bytes;
-    rc = segment_cut(&j->dir, j->tail.fd, r->end, to);
+    rc = segment_cut(&j->directory.dir, j->tail.fd, r->end, to);
     if (rc == 0 && grows) {
         j->stats.disk_bytes += j->segment_bytes - r->size;
     } else if (rc != 0 && grows) {
@@ -783,14 +768,15 @@ static int settle_tail(struct journal *j, const struct segment_replay *r,
          * nothing more. */
         rc = io->ftruncate(io->arg, j->tail.fd, (int64_t)r->size);
         if (rc == 0)
-            rc = segment_cut(&j->dir, j->tail.fd, r->end, r->torn_end);
+            rc =
+                segment_cut(&j->directory.dir, j->tail.fd, r->end, r->torn_end);
         j->tail.end = j->segment_bytes;
     }
     if (rc == 0)
         rc = io->fdatasync(io->arg, j->tail.fd);
     if (rc != 0)
-        segment_say(text, "%s: segment %010" PRIu32 ".yj: %s", j->dir.path,
-                    r->header->number, strerror(-rc));
+        segment_say(text, "%s: segment %010" PRIu32 ".yj: %s",
+                    j->directory.dir.path, r->header->number, strerror(-rc));
     j->stats.torn_bytes = r->torn_end - r->end;
     return rc;
 }
@@ -820,8 +806,8 @@ static int replay_used(struct journal *j, uint64_t most, store_replay_fn *fn,
 
     if (!j->replay) {
         j->replay = mem_alloc(sizeof(*j->replay));
-        rc =
-            replay_open(j->replay, &j->dir, j->used.numbers, j->used.len, text);
+        rc = replay_open(j->replay, &j->directory.dir, j->directory.used.at,
+                         j->directory.used.len, text);
     }
     if (rc == 0)
         rc = replay_read(j->replay, most, fn, arg, text);
@@ -838,7 +824,7 @@ static int replay_used(struct journal *j, uint64_t most, store_replay_fn *fn,
     j->stats.disk_bytes = j->stats.replay_done = j->stats.replay_size;
     rc = settle_tail(j, last, text);
     j->old = last->header->number;
-    j->old_bytes = j->stats.disk_bytes / j->used.len;
+    j->old_bytes = j->stats.disk_bytes / j->directory.used.len;
     end_replay(j);
     return rc;
 }
@@ -852,7 +838,7 @@ static int start_empty(struct journal *j, char text[STORE_TEXT_MAX])
     if (rc != 0) {
         segment_say(text,
                     "%s: no room for the first segment of %" PRIu64 " bytes",
-                    j->dir.path, j->segment_bytes);
+                    j->directory.dir.path, j->segment_bytes);
         return rc;
     }
     write_batch(j, j->filling, &o);
@@ -873,8 +859,8 @@ static int start_threads(struct journal *j, char text[STORE_TEXT_MAX])
         rc = keeper_start_thread(&j->writer, writer_main, j);
     j->running = rc == 0;
     if (rc != 0)
-        segment_say(text, "%s: cannot start a thread: %s", j->dir.path,
-                    strerror(-rc));
+        segment_say(text, "%s: cannot start a thread: %s",
+                    j->directory.dir.path, strerror(-rc));
     return rc;
 }
 
@@ -886,12 +872,13 @@ static int journal_replay(struct store *s, uint64_t most, store_replay_fn *fn,
 
     ASSERT(!j->ready);
     text[0] = '\0';
-    rc = j->used.len ? replay_used(j, most, fn, arg, text) : 0;
+    rc = j->directory.used.len ? replay_used(j, most, fn, arg, text) : 0;
     if (rc != 0)
         return rc;
-    keeper_adopt(&j->keeper, j->spares.numbers, j->spares.len,
-                 j->used.len ? j->used.numbers[0] : 1, j->stats.disk_bytes);
-    rc = j->used.len ? 0 : start_empty(j, text);
+    keeper_adopt(&j->keeper, j->directory.spares.at, j->directory.spares.len,
+                 j->directory.used.len ? j->directory.used.at[0] : 1,
+                 j->stats.disk_bytes);
+    rc = j->directory.used.len ? 0 : start_empty(j, text);
     if (rc != 0)
         return rc;
     s->durable = s->appended;
@@ -938,7 +925,7 @@ static void finish_commits(struct journal *j)
 static void close_fd(struct journal *j, int fd)
 {
     if (fd >= 0) /* what had to be durable was synced before */
-        (void)j->dir.io->close(j->dir.io->arg, fd);
+        (void)j->directory.dir.io->close(j->directory.dir.io->arg, fd);
 }
 
 static void journal_free(struct journal *j)
@@ -948,20 +935,16 @@ static void journal_free(struct journal *j)
     reader_clear(&j->reader);
     scan_clear(&j->scan);
     for (size_t i = 0; i < ARRAY_LEN(j->batches); i++)
-        batch_clear(&j->batches[i], &j->dir);
+        batch_clear(&j->batches[i], &j->directory.dir);
     buf_clear(&j->held);
     buf_clear(&j->unwritten);
     close_fd(j, j->tail.fd);
-    close_fd(j, j->dir.fd);
-    close_fd(j, j->lock_fd);
     if (j->base.fd >= 0)
         (void)close(j->base.fd);            /* an eventfd holds nothing */
     (void)pthread_mutex_destroy(&j->mutex); /* nobody holds them */
     (void)pthread_cond_destroy(&j->wake);
     (void)pthread_cond_destroy(&j->changed);
-    mem_free(j->used.numbers);
-    mem_free(j->spares.numbers);
-    mem_free(j->path);
+    directory_close(&j->directory);
     mem_free(j);
 }
 
@@ -980,65 +963,6 @@ static void journal_close(struct store *s)
         unlock(j);
     }
     journal_free(j);
-}
-
-static void found_add(struct found *f, uint32_t number)
-{
-    f->numbers =
-        mem_realloc(f->numbers, mem_mul(f->len + 1, sizeof(*f->numbers)));
-    f->numbers[f->len++] = number;
-}
-
-static void found_name(void *arg, const char *name)
-{
-    struct journal *j = arg;
-    uint32_t number;
-
-    switch (segment_parse_name(name, &number)) {
-    case SEGMENT_NAME_USED:
-        found_add(&j->used, number);
-        break;
-    case SEGMENT_NAME_SPARE:
-        found_add(&j->spares, number);
-        break;
-    case SEGMENT_NAME_OTHER:
-        break;
-    }
-}
-
-static int open_directory(struct journal *j, char text[STORE_TEXT_MAX])
-{
-    const struct store_io *io = j->dir.io;
-    char path[SEGMENT_PATH_MAX];
-    int rc;
-
-    j->dir.fd = io->open(io->arg, j->dir.path, O_RDONLY | O_DIRECTORY, 0);
-    if (j->dir.fd < 0) {
-        segment_say(text, "%s: %s", j->dir.path, strerror(-j->dir.fd));
-        return j->dir.fd;
-    }
-    (void)snprintf(path, sizeof(path), "%s/lock", j->dir.path);
-    j->lock_fd = io->open(io->arg, path, O_RDWR | O_CREAT, 0600);
-    if (j->lock_fd < 0) {
-        segment_say(text, "%s: %s", path, strerror(-j->lock_fd));
-        return j->lock_fd;
-    }
-    rc = io->lock(io->arg, j->lock_fd);
-    if (rc == -EWOULDBLOCK)
-        segment_say(text, "%s: in use by another process", path);
-    else if (rc != 0)
-        segment_say(text, "%s: %s", path, strerror(-rc));
-    if (rc != 0)
-        return rc;
-    rc = io->list(io->arg, j->dir.path, found_name, j);
-    if (rc != 0) {
-        segment_say(text, "%s: %s", j->dir.path, strerror(-rc));
-        return rc;
-    }
-    if (j->used.len)
-        qsort(j->used.numbers, j->used.len, sizeof(*j->used.numbers),
-              compare_numbers);
-    return 0;
 }
 
 static const struct store_ops journal_ops = {
@@ -1083,17 +1007,15 @@ int store_journal_open(const struct store_journal_options *options,
         .inline_bytes = options->inline_bytes,
         .segment_bytes = bytes,
         .threaded = options->threaded,
-        .path = mem_dup_text(options->dir, strlen(options->dir)),
-        .dir = {.io = options->io ? options->io : store_io_system(), .fd = -1},
-        .lock_fd = -1,
         .tail = {.fd = -1},
         .filling = &j->batches[0],
     };
-    j->dir.path = j->path;
-    keeper_init(&j->keeper, &j->dir, bytes, notify, j);
+    directory_init(&j->directory, options->io ? options->io : store_io_system(),
+                   options->dir);
+    keeper_init(&j->keeper, &j->directory.dir, bytes, notify, j);
     journal_bound(&j->base, options->disk_max);
-    reader_init(&j->reader, &j->dir, notify, j);
-    scan_init(&j->scan, &j->dir);
+    reader_init(&j->reader, &j->directory.dir, notify, j);
+    scan_init(&j->scan, &j->directory.dir);
     ASSERT(pthread_mutex_init(&j->mutex, NULL) == 0);
     keeper_init_cond(&j->wake);
     keeper_init_cond(&j->changed);
@@ -1104,7 +1026,7 @@ int store_journal_open(const struct store_journal_options *options,
             segment_say(text, "eventfd: %s", strerror(-rc));
     }
     if (rc == 0)
-        rc = open_directory(j, text);
+        rc = directory_open(&j->directory, text);
     if (rc != 0) {
         journal_free(j);
         return rc;
