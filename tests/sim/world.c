@@ -948,7 +948,7 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     if (compact_random(w) % 10 < 7)
         w->compacts = 1 + (int)(compact_random(w) % often);
     if (!journal && seed % 5 < 2)
-        w->damages = 1 + (int)(compact_random(w) % 30);
+        w->damages = 1 + (int)(compact_random(w) % 60);
 
     arena_init(&w->arena, ARENA_BYTES);
     w->model = mem_alloc(sizeof(*w->model));
