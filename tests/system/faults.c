@@ -27,7 +27,8 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* All that allocates is one call here. */
+/* All that allocates is one call here, and so is all that opens, renames, ...
+ */
 #define CALLS(X)      \
     X(open)           \
     X(pread)          \
@@ -37,6 +38,9 @@
     X(fsync)          \
     X(rename)         \
     X(unlink)         \
+    X(mkdir)          \
+    X(rmdir)          \
+    X(chown)          \
     X(ftruncate)      \
     X(fstat)          \
     X(flock)          \
@@ -121,8 +125,8 @@ static bool lies(void)
 
 /* -- What opens ------------------------------------------------------------ */
 
-#define OPEN(name)                                                         \
-    int name(const char *path, int flags, ...)                             \
+#define OPEN(name, parameters, arguments)                                  \
+    int name parameters                                                    \
     {                                                                      \
         va_list more;                                                      \
         mode_t mode;                                                       \
@@ -131,10 +135,23 @@ static bool lies(void)
         va_start(more, flags);                                             \
         mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(more, mode_t) : 0; \
         va_end(more);                                                      \
-        return disturbed(CALL_open) ? -1 : behind(path, flags, mode);      \
+        return disturbed(CALL_open) ? -1 : behind arguments;               \
     }
-OPEN(open)
-OPEN(open64)
+OPEN(open, (const char *path, int flags, ...), (path, flags, mode))
+OPEN(open64, (const char *path, int flags, ...), (path, flags, mode))
+OPEN(openat, (int dir, const char *path, int flags, ...),
+     (dir, path, flags, mode))
+OPEN(openat64, (int dir, const char *path, int flags, ...),
+     (dir, path, flags, mode))
+
+#define STREAM(name)                                             \
+    FILE *name(const char *path, const char *mode)               \
+    {                                                            \
+        BEHIND(name);                                            \
+        return disturbed(CALL_open) ? NULL : behind(path, mode); \
+    }
+STREAM(fopen)
+STREAM(fopen64)
 
 /* -- What has one result, and -1 when it fails ----------------------------- */
 
@@ -150,7 +167,24 @@ PLAIN(pread, pread, ssize_t, (int fd, void *to, size_t n, off_t at),
 PLAIN(pread, pread64, ssize_t, (int fd, void *to, size_t n, off64_t at),
       (fd, to, n, at))
 PLAIN(rename, rename, int, (const char *from, const char *to), (from, to))
+PLAIN(rename, renameat, int,
+      (int from_dir, const char *from, int to_dir, const char *to),
+      (from_dir, from, to_dir, to))
+PLAIN(rename, renameat2, int,
+      (int from_dir, const char *from, int to_dir, const char *to,
+       unsigned flags),
+      (from_dir, from, to_dir, to, flags))
 PLAIN(unlink, unlink, int, (const char *path), (path))
+PLAIN(unlink, unlinkat, int, (int dir, const char *path, int flags),
+      (dir, path, flags))
+PLAIN(mkdir, mkdir, int, (const char *path, mode_t mode), (path, mode))
+PLAIN(rmdir, rmdir, int, (const char *path), (path))
+PLAIN(chown, chown, int, (const char *path, uid_t user, gid_t group),
+      (path, user, group))
+PLAIN(chown, fchown, int, (int fd, uid_t user, gid_t group), (fd, user, group))
+PLAIN(chown, fchownat, int,
+      (int dir, const char *path, uid_t user, gid_t group, int flags),
+      (dir, path, user, group, flags))
 PLAIN(ftruncate, ftruncate, int, (int fd, off_t size), (fd, size))
 PLAIN(ftruncate, ftruncate64, int, (int fd, off64_t size), (fd, size))
 PLAIN(fstat, fstat, int, (int fd, struct stat *to), (fd, to))

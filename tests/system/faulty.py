@@ -27,6 +27,11 @@ class Daemon(harness.Daemon):
     program = os.path.join(BUILD, "yoked")
 
 
+def yoked(*words):
+    return subprocess.run([Daemon.program, *words], capture_output=True,
+                          text=True, stdin=subprocess.DEVNULL, timeout=120)
+
+
 # A journal of small segments; attempts that were lost come back soon.
 OPTIONS = {
     "daemon.listen": "none",
@@ -71,6 +76,11 @@ class PowerCuts:
     """Lives of daemons, one on each processor, on disks that lose power."""
 
     SYNC = ("always",) * 7 + ("interval",)
+    # Payloads that are on the disk only and are read back by a thread, and a
+    # journal that is full again and again: what is refused then, and what goes
+    # on, and what compaction does for it.
+    MEMORY_MAX = ("1G", "1M", "1M")
+    DISK_MAX = ("none", "none", "6M")
 
     def __init__(self, seed, cuts):
         self.seed, self.cuts = seed, cuts
@@ -104,6 +114,8 @@ class PowerCuts:
         daemon = Daemon(folder, dict(OPTIONS, **keeping(keep_ms)))
         daemon.options["daemon.state-dir"] = os.path.join(disk.path, "state")
         daemon.options["journal.sync"] = sync
+        daemon.options["limits.memory-max"] = chance.choice(self.MEMORY_MAX)
+        daemon.options["journal.disk-max"] = chance.choice(self.DISK_MAX)
         try:
             quickly(daemon)
             for cut in range(cuts):
@@ -111,10 +123,16 @@ class PowerCuts:
                     self.cut(daemon, disk, load, chance)
                 except Problem as problem:
                     raise Problem("seed %d, cut %d, %s: %s\n%s" % (
-                        seed, cut, sync, problem, daemon.log()[-2000:]))
+                        seed, cut, daemon.options, problem,
+                        daemon.log()[-2000:]))
             numbers = segments(disk.path)
+            with daemon.client() as client:
+                unloaded = client.info()["payload_unloaded_bytes"]
             return {**load.counts, "power cuts": cuts,
                     "torn tails": daemon.log().count("torn tail"),
+                    "refused for want of disk": load.refused.get("DISKFULL", 0),
+                    "refused for want of memory": load.refused.get("OOM", 0),
+                    "disks with payloads that were there only": unloaded > 0,
                     "segments opened": max(numbers),
                     "segments removed": min(numbers) - 1}
         finally:
@@ -142,7 +160,8 @@ class Lies(PowerCuts):
 
     @staticmethod
     def cut(daemon, disk, load, chance):
-        shim = Shim(daemon)
+        shim = Shim(daemon.dir)
+        daemon.more = shim.environment
         daemon.kill()
         quickly(daemon)
         load.compare(daemon)
@@ -169,8 +188,9 @@ def segments(path):
 
 
 class Shim:
-    """tests/system/faults.c between a daemon and its C library. One for each
-    start of the daemon: what it counts begins with the process."""
+    """tests/system/faults.c between a program that has this environment and
+    its C library. One for each start: what it counts begins with the process.
+    """
 
     LIBRARY = os.path.join(BUILD, "tests/system/faults.so")
     HEAD = struct.Struct("16s6q")
@@ -178,16 +198,16 @@ class Shim:
     FAIL, KILL, HALF = range(3)
     FOR_EVER = 2 ** 62
 
-    def __init__(self, daemon, call="", action=FAIL, error=0, first=1,
+    def __init__(self, folder, call="", action=FAIL, error=0, first=1,
                  last=None):
-        path = os.path.join(daemon.dir, "faults")
+        path = os.path.join(folder, "faults")
         with open(path, "wb") as file:
             file.write(self.HEAD.pack(call.encode(), action, error, first,
                                       last or first, 0, 0).ljust(4096, b"\0"))
         with open(path, "r+b") as file:
             self.page = mmap.mmap(file.fileno(), 4096)
         sanitizers = os.environ.get("ASAN_OPTIONS", "")
-        daemon.more = {
+        self.environment = {
             "LD_PRELOAD": self.LIBRARY, "YOKE_FAULTS": path,
             "ASAN_OPTIONS": sanitizers + ":verify_asan_link_order=0"}
 
@@ -203,14 +223,41 @@ class Shim:
         self.page.close()
         self.page = None
 
+    def run(self, program, *words, environment=os.environ):
+        """One program to its end, which a fault that kills is."""
+        done = subprocess.run(
+            [os.path.join(BUILD, program), *words], stdin=subprocess.DEVNULL,
+            capture_output=True, timeout=120,
+            env={**environment, **self.environment})
+        self.take()
+        if done.returncode != (-signal.SIGKILL if self.came else 0):
+            raise Problem(done)
+
+
+def deaths(directory, call):
+    """For each occurrence of a call in a program a shim that kills it there,
+    and a folder; the last time it comes to its end."""
+    came = True
+    n = 0
+    while came:
+        n += 1
+        place = os.path.join(directory, "%s%d" % (call, n))
+        os.mkdir(place)
+        shim = Shim(place, call, Shim.KILL, first=n)
+        yield shim, place
+        came = shim.came > 0
+        shutil.rmtree(place)
+
 
 class Script:
     """A fixed piece of work of about 300 jobs. The first half has been done in
     an earlier life of the daemon, which a crash has ended with a torn tail, and
     what ended there is soon forgotten: there is something to replay, to cut off
-    and to remove."""
+    and to remove. Half of the payloads are on the disk only, so that a thread
+    reads them back."""
 
     ANSWERS = 300
+    OPTIONS = dict(OPTIONS, **{"limits.memory-max": "1M"})
 
     def __init__(self, folder, seed=7):
         self.folder, self.runs = folder, 0
@@ -243,7 +290,8 @@ class Script:
         return daemon
 
     def daemon(self, folder):
-        return Daemon(folder, dict(OPTIONS, **keeping(self.load.keep_ms)))
+        return Daemon(folder, dict(self.OPTIONS,
+                                   **keeping(self.load.keep_ms)))
 
     @staticmethod
     def tear(journal):
@@ -287,8 +335,10 @@ class Script:
         """The shim, after the daemon has met the fault or done all the work.
         Raises Problem if a promise was broken."""
         load = self.fresh_load()
+        load.unreadable = call in ("open", "fstat", "pread")
         daemon = self.another()
-        shim = Shim(daemon, call, **fault)
+        shim = Shim(daemon.dir, call, **fault)
+        daemon.more = shim.environment
         try:
             shim.ended = self.live(daemon, load)
             shim.take()

@@ -68,6 +68,8 @@ def test_what_was_acknowledged_survives_power_cuts():
     assert counts["acknowledged"] > CUTS
     assert counts["lost"] == 0
     assert counts["segments opened"] >= counts["disks"]
+    assert counts["refused for want of disk"] > 0
+    assert counts["disks with payloads that were there only"] > 0
 
 
 def test_a_disk_that_lies_costs_what_came_since_the_lie_alone():
@@ -80,14 +82,13 @@ def test_a_disk_that_lies_costs_what_came_since_the_lie_alone():
 def test_what_is_attacked_is_every_call_that_the_kernel_sees(script):
     daemon = script.another()
     log = os.path.join(daemon.dir, "strace")
-    shim = Shim(daemon)
-    more, daemon.more = daemon.more, {}
+    shim = Shim(daemon.dir)
     plain = daemon.command()
     daemon.command = lambda: (
         ["strace", "-f", "-qq", "-o", log, "-e", "signal=none", "-e",
          "trace=pwrite64,fdatasync,fsync,rename,unlink,ftruncate,flock"] +
         ["-E%s=%s:detect_leaks=0" % one if one[0] == "ASAN_OPTIONS" else
-         "-E%s=%s" % one for one in more.items()] + plain)
+         "-E%s=%s" % one for one in shim.environment.items()] + plain)
     yoked = []
 
     def end():
