@@ -7,7 +7,8 @@
  *            false, and no code and no data is left of it.
  *
  * A build with -DYOKE_PLANT (tests/sim/planted) has all of them in it, each at
- * one place, and runs with one at a time. The simulation must find each.
+ * one place, and runs with one at a time. The simulation must find each, or a
+ * law of a unit that meets what no world of the simulation does.
  */
 #ifndef YOKE_PLANT_H
 #define YOKE_PLANT_H
@@ -67,12 +68,25 @@
       "a request between two slices ends the cancel of a group")               \
     X(NARROW_TAKES, "a job is accepted although room is narrow")               \
     X(NARROW_STOPS, "nothing starts although room is only narrow")             \
-    X(FULL_STARTS, "jobs start although the disk is full")
+    X(FULL_STARTS, "jobs start although the disk is full")                     \
+    X(LOAD_UNHEARD, "a queue does not go on when its payload was read")
+
+/* Those that no world of the simulation meets: id, what is wrong, the program
+ * under tests/unit that is run with it, and its law that is broken then. */
+#define LAW_PLANTS(X)                                                          \
+    X(GROUP_AGAIN, "a restart brings back a group that was forgotten early",   \
+      "core_image", "a_group_that_made_room_does_not_come_back")               \
+    X(HEAL_GROUPLESS, "the groups in a damaged segment are not written again", \
+      "core_full", "what_frees_goes_on")                                       \
+    X(ROOM_UNASKED, "compaction writes what a full disk has no room for",      \
+      "core_full", "compaction_leaves_what_is_spared")                         \
+    X(PIN_UNHEARD, "a segment goes although a backup has pinned it", "copier", \
+      "what_is_pinned_stays_until_the_pin_moves")
 
 enum plant {
     PLANT_NONE,
-#define X(id, what) PLANT_##id,
-    PLANTS(X)
+#define X(id, ...) PLANT_##id,
+    PLANTS(X) LAW_PLANTS(X)
 #undef X
         PLANT_COUNT
 };

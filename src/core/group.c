@@ -385,7 +385,8 @@ static void forget_begin(struct core *c, struct group *g)
 static const char *apply_forget(struct core *c, struct group *g)
 {
     if (!c->started) {
-        group_forget_now(c, g);
+        if (!PLANTED(GROUP_AGAIN))
+            group_forget_now(c, g);
         return NULL;
     }
     timer_stop(c, &g->timer);

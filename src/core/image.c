@@ -235,7 +235,7 @@ static void write_group(struct core *c, struct group *g)
  * begun? */
 static bool has_no_room(const struct core *c, int64_t bytes)
 {
-    if (LIKELY(!c->disk_full))
+    if (LIKELY(!c->disk_full) || PLANTED(ROOM_UNASKED))
         return false;
     bytes += c->spared;
     list_foreach (it, &c->imaging)

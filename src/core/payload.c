@@ -358,7 +358,8 @@ static void loaded(struct core *c, struct job *j, uint64_t key, struct str why)
         !full_is_spent(c))
         lost(c, j, why);
     q->stuck = false;
-    queue_wake(c, q);
+    if (!PLANTED(LOAD_UNHEARD))
+        queue_wake(c, q);
     list_foreach (it, &q->lines)
         limiter_wake(c, list_entry(it, struct line, of_queue)->limiter);
 }

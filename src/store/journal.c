@@ -33,6 +33,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/plant.h"
 #include "store/batch.h"
 #include "store/directory.h"
 #include "store/keeper.h"
@@ -299,7 +300,9 @@ static void set_error(struct journal *j, int error, const char *text)
 /* What is not needed any more goes, but for what is pinned. */
 static void let_go(struct journal *j)
 {
-    uint32_t to = j->trimmed < j->base.pinned ? j->trimmed : j->base.pinned;
+    uint32_t to = j->trimmed < j->base.pinned || PLANTED(PIN_UNHEARD)
+                      ? j->trimmed
+                      : j->base.pinned;
 
     if (to > j->gone)
         j->gone = to;
