@@ -203,7 +203,7 @@ def test_the_others_of_a_damaged_segment_are_written_again(small):
         outcome = pairs(client.execute_command("RESULT", ids[2000]))
         [error] = [pairs(e) for e in outcome["errors"]]
         assert (outcome["outcome"], error["class"]) == ("failed", "damaged")
-    small.kill()
+    assert small.stop() == 0
     small.start()
     with small.client() as client:
         work_off(client, "q", 2000, 0, 50)
