@@ -295,6 +295,20 @@ START_TEST(a_tail_that_could_be_frames_for_ever_is_refused)
 }
 END_TEST
 
+/* The next file that is opened to be read only: not one of another thread,
+ * which makes the files to come meanwhile. */
+static int refuse;
+
+static int open_refused(void *arg, const char *path, int flags, unsigned mode)
+{
+    int rc = refuse;
+
+    if ((flags & O_ACCMODE) != O_RDONLY || rc == 0)
+        return disk_open(arg, path, flags, mode);
+    refuse = 0;
+    return rc;
+}
+
 /* Of its error, at once; but who is short of descriptors is answered when there
  * are some again. */
 START_TEST(a_read_of_one_entry_is_answered_whatever_fails)
@@ -307,10 +321,11 @@ START_TEST(a_read_of_one_entry_is_answered_whatever_fails)
     bool said = false;
 
     w->options.threaded = true;
+    w->io.open = open_refused;
     MUST_EQ(world_open(w), 0);
     world_fill(w, 1, 1);
     place = w->s->place;
-    disk_fail(&w->disk, CALL_OPEN, 1, errors[_i]);
+    refuse = errors[_i];
     store_read(w->s, place);
     p.fd = w->s->fd;
     while (!said) {
@@ -318,7 +333,7 @@ START_TEST(a_read_of_one_entry_is_answered_whatever_fails)
         store_tick(w->s);
         said = store_take(w->s, &answer);
     }
-    MUST(w->disk.failed);
+    MUST_EQ(refuse, 0);
     MUST(memcmp(&answer.place, &place, sizeof(place)) == 0);
     MUST_EQ(answer.error, _i == 0 ? errors[0] : 0);
     if (_i > 0)
