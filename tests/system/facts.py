@@ -340,6 +340,8 @@ class Load:
     def forgotten(self, thing):
         """May it be known no more? The daemon counts whole milliseconds. Who
         is in a group is forgotten with it."""
+        if self.unreadable and thing.keep_ms < 1000:
+            return True  # it may have failed at any time
         if thing.group and self.forgotten(thing.group):
             return True
         return thing.over_at is not None and (
@@ -416,8 +418,11 @@ class Load:
 
     @staticmethod
     def damaged(wire, row):
-        """Only who has not ended and is not running needs its payload."""
-        errors = pairs(wire.ask("RESULT", row["id"]))["errors"]
+        """Whether that is why it failed; it may be forgotten by now."""
+        answer = wire.ask("RESULT", row["id"])
+        if isinstance(answer, Refused):
+            return row["outcome"] == "failed" and answer.startswith("NOJOB")
+        errors = pairs(answer).get("errors", [])
         return [pairs(error)["class"] for error in errors][-1:] == ["damaged"]
 
     def check_lifetime(self, rows, infos):
