@@ -257,7 +257,7 @@ class Script:
     reads them back."""
 
     ANSWERS = 300
-    OPTIONS = dict(OPTIONS, **{"limits.memory-max": "1M"})
+    OPTIONS = dict(OPTIONS, **{"limits.memory-max": "1G"})
 
     def __init__(self, folder, seed=7):
         self.folder, self.runs = folder, 0
