@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from servers import (DRIVER_CORE, Failure, PAYLOAD, Resp, TURN_SECONDS, Yoked,
-                     places)
+                     memory_at_hand, places)
 
 
 def output(command, pinned=True, seconds=TURN_SECONDS):
@@ -34,7 +34,8 @@ def redis_benchmark(server, requests, clients, depth, words):
 
 def rate_and_cost(server, requests, clients, depth, words):
     """After a tenth of it, to warm up."""
-    redis_benchmark(server, requests // 10, clients, depth, words)
+    with memory_at_hand():
+        redis_benchmark(server, requests // 10, clients, depth, words)
     before = server.cpu_us()
     rate = redis_benchmark(server, requests, clients, depth, words)
     return rate, max(server.cpu_us() - before, 1) / requests

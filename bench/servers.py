@@ -2,6 +2,7 @@
 """The servers that are compared, each a process of its own on a free port of
 127.0.0.1, pinned to one core with all its threads, and ended by its id."""
 
+import contextlib
 import mmap
 import os
 import shutil
@@ -13,7 +14,7 @@ import time
 
 PAYLOAD = "x" * 100
 SERVER_CORE, DRIVER_CORE = "0", "1"
-WARM_BYTES = 1 << 30
+AT_HAND_BYTES = 2 << 30
 TURN_SECONDS = 300  # no turn of any figure takes longer, but the named ones
 
 
@@ -33,16 +34,23 @@ class Failure(Exception):
     pass
 
 
-def warm():
-    """Memory that was used a moment ago. A virtual machine may have given the
-    rest back to its host; then a page that is used again can cost more than a
-    submit, and it is the host that is measured."""
+@contextlib.contextmanager
+def memory_at_hand():
+    """What is used after it finds memory that was used until then. A virtual
+    machine gives back to its host what has been free for some seconds; then a
+    page that is taken again can cost more than a submit, and it is the host
+    that is measured."""
+    if places.cold:
+        yield
+        return
     free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
-    size = min(free // 2, WARM_BYTES)
-    with mmap.mmap(-1, size) as memory:
+    size = min(free // 2, AT_HAND_BYTES)
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # else no huge pages
+    with mmap.mmap(-1, size, flags=private) as memory:
         memory.madvise(mmap.MADV_HUGEPAGE)
         for at in range(0, size, mmap.PAGESIZE):
             memory[at] = 1
+        yield
 
 
 class Server:
@@ -57,8 +65,6 @@ class Server:
         self.port = free_port()
 
     def __enter__(self):
-        if not places.cold:
-            warm()
         self.start()
         self.ready()
         return self
