@@ -299,9 +299,12 @@ void keeper_adopt(struct keeper *k, const uint32_t *spares, size_t len,
 
 int keeper_start(struct keeper *k)
 {
-    int rc = keeper_start_thread(&k->thread, keeper_main, k);
+    int rc;
 
-    k->running = rc == 0;
+    k->running = true; /* the thread reads it */
+    rc = keeper_start_thread(&k->thread, keeper_main, k);
+    if (rc != 0)
+        k->running = false;
     return rc;
 }
 
