@@ -772,6 +772,35 @@ uint64_t core_digest(const struct core *c)
     return sum;
 }
 
+struct ends {
+    struct core *in;
+    bool kept;
+};
+
+static void keeps_end(const struct core *c, struct job *j, void *arg)
+{
+    struct ends *ends = arg;
+    const struct job *k;
+
+    if (j->state != JOB_FINISHED)
+        return;
+    k = find_job(ends->in, (struct job_id){j->node.hash});
+    if (!k || k->state != JOB_FINISHED ||
+        k->u.end->outcome != j->u.end->outcome ||
+        k->u.end->result_len != j->u.end->result_len ||
+        is_dead(k) != is_dead(j) ||
+        job_kept_until(ends->in, k) != job_kept_until(c, j))
+        ends->kept = false;
+}
+
+bool core_keeps_ends(struct core *c, const struct core *of)
+{
+    struct ends ends = {.in = c, .kept = true};
+
+    walk_jobs(of, keeps_end, &ends);
+    return ends.kept;
+}
+
 /* -------------------------------------------------------------------- free */
 
 static void free_job(const struct core *c, struct job *j, void *arg)

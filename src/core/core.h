@@ -563,4 +563,8 @@ void core_check(const struct core *c);
  * is not part of it. */
 uint64_t core_digest(const struct core *c);
 
+/* Does `c` have every outcome that `of` has, and keep it for as long? Digests
+ * do not say: in one of two some may have been forgotten already. */
+bool core_keeps_ends(struct core *c, const struct core *of);
+
 #endif

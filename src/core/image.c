@@ -15,6 +15,7 @@
 
 #include "core/attempt.h"
 #include "core/below.h"
+#include "core/dead.h"
 #include "core/ids.h"
 #include "core/image_errors.h"
 #include "core/internal.h"
@@ -98,13 +99,22 @@ static void take_run(const struct run *run, struct record_job_image *i)
     i->result = (struct str){run->result, run->result_len};
 }
 
-static void take_end(const struct end *end, struct record_job_image *i)
+static void take_end(const struct core *c, const struct job *j,
+                     struct record_job_image *i)
 {
+    const struct end *end = j->u.end;
+
     i->outcome = end->outcome;
     i->body_done = end->body_done;
     i->ended_ms = end->ended_ms;
     i->started_ms = end->started_ms;
     i->result = (struct str){end->result, end->result_len};
+    /* Its queue may have been changed since, and the image would follow. */
+    if (i->dead && !PLANTED(DEAD_KEPT_ANEW)) {
+        int64_t keep_ms = job_kept_until(c, j) - end->ended_ms;
+
+        i->dead_keep_ms = keep_ms == dead_keep_ms(c, j) ? 0 : keep_ms;
+    }
 }
 
 /* Bytes of what may be much. */
@@ -136,7 +146,7 @@ static void write_job(struct core *c, struct job *j, struct str payload)
     if (i->job.needs.len)
         limiter_write_images(c, &i->job.needs);
     if (j->state == JOB_FINISHED)
-        take_end(j->u.end, i);
+        take_end(c, j, i);
     else if (!job_not_started(j))
         take_run(j->u.run, i);
     ASSERT(i->job.payload.len == j->payload_len);

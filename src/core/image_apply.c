@@ -19,6 +19,7 @@
 
 #include "core/attempt.h"
 #include "core/below.h"
+#include "core/dead.h"
 #include "core/errors.h"
 #include "core/group.h"
 #include "core/ids.h"
@@ -173,7 +174,10 @@ static void enter_finished(struct core *c, struct job *j,
         end->result_len = (uint32_t)i->result.len;
     }
     job_enter(c, j, JOB_FINISHED, &j->group->finished);
-    job_set_end(c, j, end, i->dead);
+    job_set_end(c, j, end, i->dead,
+                i->dead_keep_ms ? i->dead_keep_ms
+                : i->dead       ? dead_keep_ms(c, j)
+                                : j->options->keep_ms);
 }
 
 static void enter(struct core *c, struct job *j,
@@ -230,7 +234,8 @@ static bool possible(const struct record_job_image *i, const struct group *g)
                (i->state == JOB_JOINING || i->job.then.len > 0);
     case JOB_FINISHED:
         return i->outcome > OUTCOME_NONE && i->outcome < OUTCOMES_COUNT &&
-               (!i->dead || i->outcome == OUTCOME_FAILED) && i->ended_ms >= 0;
+               (!i->dead || i->outcome == OUTCOME_FAILED) && i->ended_ms >= 0 &&
+               i->dead_keep_ms >= 0 && (i->dead || i->dead_keep_ms == 0);
     case JOB_PARKED:
     case JOB_STATES_COUNT:
         break;

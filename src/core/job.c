@@ -463,7 +463,8 @@ struct end *job_make_end(struct core *c, struct job *j)
     return end;
 }
 
-void job_set_end(struct core *c, struct job *j, struct end *end, bool dead)
+void job_set_end(struct core *c, struct job *j, struct end *end, bool dead,
+                 int64_t keep_ms)
 {
     account(c, (int64_t)(sizeof(*end) + end->result_len));
     if (UNLIKELY(dead))
@@ -474,9 +475,12 @@ void job_set_end(struct core *c, struct job *j, struct end *end, bool dead)
     if (UNLIKELY(dead))
         payload_given(c, j);
     retain_count(c, j, +1);
-    timer_set(c, &end->timer,
-              end->ended_ms +
-                  (dead ? dead_keep_ms(c, j) : j->options->keep_ms));
+    timer_set(c, &end->timer, end->ended_ms + keep_ms);
+}
+
+int64_t job_kept_until(const struct core *c, const struct job *j)
+{
+    return heap_at(&c->keeps, &j->u.end->timer.node);
 }
 
 /* Under its last attempt, though that be over and the job wait for one more. */
@@ -524,7 +528,10 @@ static const char *apply_end(struct core *c, struct job *j,
     if (j->extra)
         timer_stop(c, &j->extra->timer);
     job_move(c, j, JOB_FINISHED, &g->finished, false);
-    job_set_end(c, j, end, v->outcome == OUTCOME_FAILED);
+    if (v->outcome == OUTCOME_FAILED)
+        job_set_end(c, j, end, true, dead_keep_ms(c, j));
+    else
+        job_set_end(c, j, end, false, j->options->keep_ms);
     g->live--;
     g->by_outcome[v->outcome]++;
     if (PLANTED(OUTCOME_TWICE) && v->outcome == OUTCOME_OK && j->attempt > 1)

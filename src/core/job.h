@@ -143,8 +143,12 @@ uint32_t job_follows_from(const struct core *c, const struct job *j);
 void job_enter(struct core *c, struct job *j, enum job_state state,
                struct list *place);
 struct end *job_make_end(struct core *c, struct job *j);
-/* It is finished, with this outcome and result, and among the dead or not. */
-void job_set_end(struct core *c, struct job *j, struct end *end, bool dead);
+/* It is finished, with this outcome and result, and among the dead or not; it
+ * is forgotten so long after its end. */
+void job_set_end(struct core *c, struct job *j, struct end *end, bool dead,
+                 int64_t keep_ms);
+/* Of a finished one: when it is forgotten. */
+int64_t job_kept_until(const struct core *c, const struct job *j);
 void job_set_reason(struct core *c, struct extra *x, struct str reason);
 
 /* For apply. The one writer of job->state: leaves the old list, enters the new

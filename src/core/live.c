@@ -91,6 +91,8 @@ int64_t live_image_bytes(const struct core *c, const struct job *j)
             (int64_t)x->needs->len * (LIMITER_BYTES + CORE_LIMITER_NAME_MAX);
     if (x && x->below)
         bytes += (int64_t)(x->below->groups.len * sizeof(uint64_t));
+    if (x && x->dead)
+        bytes += (int64_t)sizeof(int64_t); /* how long it is kept */
     return bytes;
 }
 

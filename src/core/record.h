@@ -135,6 +135,7 @@ struct record_job_image {
     uint8_t outcome;
     bool body_done;
     int64_t ended_ms;
+    int64_t dead_keep_ms; /* if not what the queue says by now; else 0 */
     /* of either */
     int64_t started_ms;
     struct str result;

@@ -120,7 +120,8 @@ enum image_has {
     HAS_ERRORS = 1 << 12,
     HAS_APART = 1 << 13,
     HAS_BELOW = 1 << 14,
-    HAS_ALL = (1 << 15) - 1,
+    HAS_DEAD_KEEP = 1 << 15,
+    HAS_ALL = (1 << 16) - 1,
 };
 
 static uint32_t image_has(const struct record_job_image *i)
@@ -142,6 +143,7 @@ static uint32_t image_has(const struct record_job_image *i)
     has |= i->errors.len ? HAS_ERRORS : 0;
     has |= i->apart ? HAS_APART : 0;
     has |= i->below.len ? HAS_BELOW : 0;
+    has |= i->dead_keep_ms ? HAS_DEAD_KEEP : 0;
     return has;
 }
 
@@ -186,6 +188,8 @@ void record_put_job_image(struct writer *w, const struct record_job_image *i)
         put_u32(w, i->apart);
     if (has & HAS_BELOW)
         put_str(w, i->below);
+    if (has & HAS_DEAD_KEEP)
+        put_i64(w, i->dead_keep_ms);
 }
 
 void record_get_job_image(struct reader *r, struct record_job_image *i)
@@ -233,6 +237,8 @@ void record_get_job_image(struct reader *r, struct record_job_image *i)
         i->apart = get_u32(r);
     if (has & HAS_BELOW)
         i->below = get_str(r);
+    if (has & HAS_DEAD_KEEP)
+        i->dead_keep_ms = get_i64(r);
 }
 
 void record_get_job_image_1(struct reader *r, struct record_job_image *i)

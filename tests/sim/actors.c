@@ -454,10 +454,10 @@ static void act_admin(struct actors *a)
     switch (below(a, 11)) {
     case 0:
     case 1:
-    case 2:
         ev.u.queue.name = actors_queues[below(a, ACTORS_QUEUES)];
         ev.u.queue.paused = chance(a, 30);
         break;
+    case 2:
     case 3:
         ev.kind = EVENT_QUEUE_SET;
         ev.u.queue.name = actors_queues[below(a, ACTORS_QUEUES)];
@@ -467,6 +467,9 @@ static void act_admin(struct actors *a)
                 1 + below(a, a->world->round ? 3 : 15);
         else
             ev.u.queue.settings.fair = chance(a, 70);
+        if (chance(a, 50))
+            ev.u.queue.settings.dead_keep_ms =
+                below(a, a->world->limits.keep_max_ms);
         break;
     case 4:
     case 5:

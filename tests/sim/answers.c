@@ -74,7 +74,7 @@ static bool reply_result(struct model *m, struct model_client *c,
     }
     if (node_is_error(rep->n, CORE_ERR_NOJOB)) {
         if (i >= 0 && (m->jobs[i].state != MODEL_ENDED ||
-                       (rules_job_kept_until(m, &m->jobs[i]) > m->now &&
+                       (rules_job_kept_until(&m->jobs[i]) > m->now &&
                         !rules_may_be_evicted(m, m->retained))))
             violation("RESULT says NOJOB for job %llx, which is kept",
                       (unsigned long long)r->id);
@@ -102,7 +102,7 @@ static bool reply_ready(struct model *m, struct model_client *c,
     r->answered = true;
     if (node_is_error(rep->n, CORE_ERR_NOJOB)) {
         if (j && (j->state != MODEL_ENDED ||
-                  (rules_job_kept_until(m, j) > m->now &&
+                  (rules_job_kept_until(j) > m->now &&
                    !rules_may_be_evicted(m, m->retained))))
             violation("WAIT READY says NOJOB for job %llx, which is kept",
                       (unsigned long long)r->id);

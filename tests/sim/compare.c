@@ -87,7 +87,7 @@ static bool job_may_be_gone(const struct model *m, const struct model_job *j)
     if (g && g->ended &&
         (m->now >= g->ended_at + g->keep || rules_parent_is_gone(m, g)))
         return true; /* members go with their group */
-    if (m->now >= rules_job_kept_until(m, j))
+    if (m->now >= rules_job_kept_until(j))
         return true;
     return rules_may_be_evicted(m, m->retained);
 }
@@ -155,10 +155,10 @@ static void compare_job(struct model *m, struct model_eyes *eyes,
 
         check_outcome(m, j, view_ask(eyes->core, eyes->arena, &ev));
     }
-    if (j->group < 0 && m->now > rules_job_kept_until(m, j) && !m->behind)
+    if (j->group < 0 && m->now > rules_job_kept_until(j) && !m->behind)
         violation("job %llx is kept past its time by %lld ms",
                   (unsigned long long)j->id,
-                  (long long)(m->now - rules_job_kept_until(m, j)));
+                  (long long)(m->now - rules_job_kept_until(j)));
 }
 
 static void group_forget(struct model *m, int g)
@@ -458,7 +458,7 @@ static bool group_is_due(const struct model *m, int g)
 /* It may have been forgotten by now. */
 static bool job_is_due(const struct model *m, const struct model_job *j)
 {
-    return m->now >= rules_job_kept_until(m, j) ||
+    return m->now >= rules_job_kept_until(j) ||
            (j->group >= 0 && group_is_due(m, j->group));
 }
 

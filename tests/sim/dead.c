@@ -20,7 +20,7 @@ static bool is_purged_now(const struct model *m, const struct model_job *j)
 
 static bool may_be_gone(const struct model *m, const struct model_job *j)
 {
-    return rules_job_kept_until(m, j) <= m->now || j->unseen ||
+    return rules_job_kept_until(j) <= m->now || j->unseen ||
            rules_may_be_evicted(m, m->retained) || j->group >= 0;
 }
 

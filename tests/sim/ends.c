@@ -130,6 +130,8 @@ static void job_end(struct model *m, struct model_job *j,
     j->ended = m->now;
     j->end_step = m->step;
     j->dead = outcome == VIEW_FAILED;
+    j->dead_keep =
+        min_i64(m->queues[j->queue].set.dead_keep_ms, m->limits.keep_max_ms);
     j->notice_due = j->notice_may = false;
     group_count(m, j->group, outcome, true);
 }

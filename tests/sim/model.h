@@ -101,7 +101,8 @@ struct model_job {
     bool purging;               /* a QUEUE PURGE will come to it */
     bool damaged;               /* it failed, for its payload is lost */
     bool dead;                  /* on the list of those ... */
-    uint64_t purged_step;       /* ... or was, when that was purged */
+    int64_t dead_keep;          /* ... as its queue said when it ended */
+    uint64_t purged_step;       /* it was, when that was purged */
     int64_t delay_lo, delay_hi; /* DELAYED: until somewhere between */
     int64_t fails, losts;       /* counted for sure */
     int64_t maybe_fails, maybe_losts; /* an attempt both timed out and lost */

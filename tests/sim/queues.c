@@ -45,6 +45,7 @@ static void queue_set(struct model *m, const struct core_event *ev,
     set_if(&to->retry, s->retry);
     set_if(&to->redeliver, s->redeliver);
     set_if(&to->keep_ms, s->keep_ms);
+    set_if(&to->dead_keep_ms, s->dead_keep_ms);
     set_if(&to->wait_ms, s->wait_ms);
     if (s->fair != CORE_UNSET && s->fair != to->fair)
         m->queues[model_queue_find(m, ev->u.queue.name)].fair_changed =

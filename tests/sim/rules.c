@@ -34,7 +34,7 @@ bool rules_parent_is_gone(const struct model *m, const struct model_group *g)
     if (g->parent_is_job) {
         i = model_job_find(m, g->parent_id);
         return i < 0 || (m->jobs[i].state == MODEL_ENDED &&
-                         rules_job_kept_until(m, &m->jobs[i]) <= m->now);
+                         rules_job_kept_until(&m->jobs[i]) <= m->now);
     }
     i = model_group_find(m, g->parent_id);
     p = i < 0 ? NULL : &m->groups[i];
@@ -43,12 +43,9 @@ bool rules_parent_is_gone(const struct model *m, const struct model_group *g)
            rules_parent_is_gone(m, p);
 }
 
-int64_t rules_job_kept_until(const struct model *m, const struct model_job *j)
+int64_t rules_job_kept_until(const struct model_job *j)
 {
-    int64_t dead =
-        min_i64(m->limits.queue_defaults.dead_keep_ms, m->limits.keep_max_ms);
-
-    return j->ended + (j->dead ? max_i64(j->keep, dead) : j->keep);
+    return j->ended + (j->dead ? max_i64(j->keep, j->dead_keep) : j->keep);
 }
 
 bool rules_job_is_ready(const struct model_job *j)

@@ -27,7 +27,7 @@ bool rules_may_be_evicted(const struct model *m, int64_t retained);
  * has not found it any more, then. */
 bool rules_parent_is_gone(const struct model *m, const struct model_group *g);
 /* Until when an ended job is kept, if there is room. */
-int64_t rules_job_kept_until(const struct model *m, const struct model_job *j);
+int64_t rules_job_kept_until(const struct model_job *j);
 /* Did the attempt that runs say READY? */
 bool rules_job_is_ready(const struct model_job *j);
 

@@ -151,7 +151,7 @@ bool submit_key_leads(const struct model *m, const struct model_request *r,
         return false;
     /* one that has ended may be forgotten by now */
     if (rules_job_live(&m->jobs[i]) ||
-        (rules_job_kept_until(m, &m->jobs[i]) > m->now &&
+        (rules_job_kept_until(&m->jobs[i]) > m->now &&
          !rules_may_be_evicted(m, m->retained) && m->jobs[i].group < 0))
         return true;
     return reply && reply->v.kind == VALUE_ID && reply->v.id == m->jobs[i].id;

@@ -236,10 +236,11 @@ void trace_event(const struct core_event *ev)
                    (long long)ev->u.errors.count);
         break;
     case EVENT_QUEUE_SET:
-        trace_note("%sQUEUE SET %.*s max_jobs=%lld fair=%lld", at,
-                   (int)ev->u.queue.name.len, ev->u.queue.name.p,
+        trace_note("%sQUEUE SET %.*s max_jobs=%lld fair=%lld dead_keep=%lld",
+                   at, (int)ev->u.queue.name.len, ev->u.queue.name.p,
                    (long long)ev->u.queue.settings.max_jobs,
-                   (long long)ev->u.queue.settings.fair);
+                   (long long)ev->u.queue.settings.fair,
+                   (long long)ev->u.queue.settings.dead_keep_ms);
         break;
     case EVENT_QUEUE_PAUSE:
         trace_note("%sQUEUE %s %.*s", at,

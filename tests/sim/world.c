@@ -189,6 +189,9 @@ static void entries_trim(void *world, uint32_t segment)
     c = replay(w, first, w->nentries);
     if (core_digest(c) != core_digest(w->core))
         violation("what a trim leaves is less than what there was");
+    if (!core_keeps_ends(c, w->core))
+        violation("a trim takes an outcome away, or changes how long it is "
+                  "kept");
     model_numbers_left(w->model, &w->eyes, c);
     core_free(c);
     if (first > durable)

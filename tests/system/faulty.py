@@ -253,10 +253,11 @@ class Script:
     """A fixed piece of work of about 300 jobs. The first half has been done in
     an earlier life of the daemon, which a crash has ended with a torn tail, and
     what ended there is soon forgotten: there is something to replay, to cut off
-    and to remove."""
+    and to remove. Half of the payloads are on the disk only, so that a thread
+    reads them back."""
 
     ANSWERS = 300
-    OPTIONS = dict(OPTIONS, **{"limits.memory-max": "1G"})
+    OPTIONS = dict(OPTIONS, **{"limits.memory-max": "1M"})
 
     def __init__(self, folder, seed=7):
         self.folder, self.runs = folder, 0

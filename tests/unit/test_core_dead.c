@@ -145,6 +145,33 @@ START_TEST(the_longer_of_keep_and_dead_keep_holds)
 }
 END_TEST
 
+START_TEST(they_are_kept_as_their_queue_said_when_they_ended)
+{
+    struct daemon *d = daemon_new();
+    uint64_t shorter, longer;
+
+    (void)submit(d, "q", 0);
+    (void)take(d);
+    set_dead_keep(d, WEEK_MS);
+    longer = fail_one(d);
+    set_dead_keep(d, 2 * WEEK_MS / 3);
+    shorter = fail_one(d);
+    set_dead_keep(d, 5 * WEEK_MS / 6);
+    daemon_compact(d); /* nothing is left but what the images say */
+    daemon_crash(d);
+    daemon_pass(d, 2 * WEEK_MS / 3 - 1);
+    ck_assert(job(d, shorter).found);
+    daemon_pass(d, 1);
+    ck_assert(!job(d, shorter).found);
+    daemon_crash(d);
+    daemon_pass(d, WEEK_MS - 2 * WEEK_MS / 3 - 1);
+    ck_assert(job(d, longer).found);
+    daemon_pass(d, 1);
+    ck_assert(!job(d, longer).found);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(the_newest_are_listed_last)
 {
     struct daemon *d = daemon_new();
@@ -460,6 +487,7 @@ static Suite *dead_suite(void)
     tcase_add_test(list, what_has_failed_for_good_is_kept_with_its_payload);
     tcase_add_test(list, only_what_has_failed_for_good_is_dead);
     tcase_add_test(list, the_longer_of_keep_and_dead_keep_holds);
+    tcase_add_test(list, they_are_kept_as_their_queue_said_when_they_ended);
     tcase_add_test(list, the_newest_are_listed_last);
     tcase_add_test(list, the_dead_of_a_group_go_with_it);
     tcase_add_test(list, payloads_of_the_dead_count_in_what_is_retained);
