@@ -6,8 +6,9 @@
  *               all is there, compared and synced, that is called `whole`
  *     DIR       is its name then, and `whole` goes
  *
- * What an interrupted one has left behind as DIR.part is begun again: one of
- * the two files says that it is no journal that somebody has called so.
+ * What one that was killed has left behind as DIR.part is begun again: one of
+ * the two files says that it is no journal that somebody has called so. One
+ * that fails, or gets a signal, leaves nothing.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -25,6 +26,7 @@
 
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/signals.h"
 #include "cli/text.h"
 
 #define UNFINISHED "unfinished"
@@ -143,6 +145,7 @@ static bool exists(const char *path)
 static void name_all(struct backup *b, const char *dir)
 {
     size_t len = strlen(dir);
+    struct stat st;
 
     if (len == 0)
         give_up(b, "its directory needs a name");
@@ -151,8 +154,10 @@ static void name_all(struct backup *b, const char *dir)
     b->dir = text_copyn(dir, len);
     if (asprintf(&b->part, "%s.part", b->dir) < 0)
         abort();
-    if (exists(b->dir))
+    if (lstat(b->dir, &st) == 0)
         give_up(b, "%s is there already", b->dir);
+    if (errno != ENOENT)
+        give_up(b, "%s: %s", b->dir, strerror(errno));
 }
 
 /* Is what we have locked still what is called DIR.part? */
@@ -273,6 +278,10 @@ static void ask(struct cli *c, struct backup *b, const char *command,
     if (status == 0)
         return;
     discard(b);
+    if (signals_count() > 0) {
+        cli_warn("no backup was made: %s", signals_reason());
+        exit(EXIT_SIGNAL + signals_first());
+    }
     cli_fail(c, b->y, status, "no backup was made");
 }
 
@@ -428,7 +437,7 @@ int backup_main(struct cli *c)
     while (options_next(c) != 0) {
         b.rate = options_size(c);
         if (b.rate <= 0 || b.rate > INT64_MAX / 1000)
-            cli_usage(c, "--rate: that is no rate");
+            cli_usage(c, "--rate: expected at least 1 byte in a second");
     }
     options_operands(c, 1, 1);
     name_all(&b, c->argv[0]);
@@ -436,6 +445,8 @@ int backup_main(struct cli *c)
     if (b.hash == NULL)
         abort();
     b.y = cli_connect(c);
+    signals_catch();
+    signals_interrupt(b.y);
     make_part(&b);
     b.begun_ms = cli_monotonic_ms();
     begin(c, &b);

@@ -86,6 +86,8 @@ static int take(struct arguments *a, int option, const char *value)
         if (a->task != TASK_RUN)
             return refuse("--check-config, --verify-journal, --repair and "
                           "--restore go alone");
+        if (value && !*value)
+            return refuse("the directory has no name");
         a->task = task_of(option);
         a->dir = value;
         return -1;

@@ -26,8 +26,38 @@
 
 static int complain(const char *path, const char *what)
 {
-    fprintf(stderr, "yoked: %s: %s\n", path, what);
+    size_t len = strlen(path);
+    bool named = strncmp(what, path, len) == 0 && what[len] == '/';
+
+    if (named) /* a file in it */
+        fprintf(stderr, "yoked: %s\n", what);
+    else
+        fprintf(stderr, "yoked: %s: %s\n", path, what);
     return EXIT_FAILURE;
+}
+
+static bool exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+/* What is wrong with a directory that has no segment: it may be the one around
+ * the journal. */
+static void say_nothing_there(char text[STORE_TEXT_MAX], const char *dir,
+                              const char *wanted)
+{
+    char inner[PATH_MAX + 16];
+
+    (void)snprintf(inner, sizeof(inner), "%s%sjournal", dir,
+                   dir[strlen(dir) - 1] == '/' ? "" : "/");
+    if (exists(inner))
+        (void)snprintf(text, STORE_TEXT_MAX, "no %s: expected %.400s", wanted,
+                       inner);
+    else
+        (void)snprintf(text, STORE_TEXT_MAX,
+                       "no %s: there is no file like 0000000001.yj", wanted);
 }
 
 static void print_time(int64_t ms)
@@ -246,8 +276,7 @@ static int read_all(struct reading *r)
         compare_facts(r);
     end_hole(r, false);
     if (rc == 0 && r->salvage.segments == 0) {
-        (void)snprintf(r->text, sizeof(r->text),
-                       "no journal: there is no file like 0000000001.yj");
+        say_nothing_there(r->text, r->salvage.dir, "journal");
         rc = -ENOENT;
     }
     if (rc == 0)
@@ -281,7 +310,8 @@ static int lock(const char *dir, int flags, int how)
     if (flock(fd, how | LOCK_NB) == 0)
         return fd;
     (void)complain(dir, errno == EWOULDBLOCK
-                            ? "in use: a daemon has the lock of this journal"
+                            ? "in use: a daemon has the lock of this journal, "
+                              "or something that reads or repairs it"
                             : strerror(errno));
     (void)close(fd); /* it holds nothing */
     return -1;
@@ -313,15 +343,31 @@ static int say_all(const struct reading *r, bool jobs)
     return is_damaged(r) ? EXIT_DAMAGED : EXIT_SUCCESS;
 }
 
+bool offline_unfinished(const char *dir)
+{
+    char path[PATH_MAX + 32];
+
+    (void)snprintf(path, sizeof(path), "%s/" UNFINISHED, dir);
+    return exists(path);
+}
+
+/* Less is in there than there should be, and nothing of that shows it. */
+static bool refuse_unfinished(const char *dir)
+{
+    if (!offline_unfinished(dir))
+        return false;
+    (void)complain(dir, "a backup or a restore was broken off in here: begin "
+                        "it again");
+    return true;
+}
+
 int offline_verify(const char *dir, bool jobs)
 {
     struct reading r;
     int fd = lock(dir, O_RDONLY, LOCK_SH), status;
 
-    if (fd < 0)
+    if (fd < 0 || refuse_unfinished(dir))
         return EXIT_FAILURE;
-    if (offline_unfinished(dir))
-        return complain(dir, "a backup or a restore was broken off in here");
     reading_init(&r, dir, NULL);
     status = read_all(&r) == 0 ? say_all(&r, jobs) : complain(dir, r.text);
     core_free(r.core);
@@ -584,13 +630,6 @@ static int sync_path(const char *path)
     return rc;
 }
 
-static bool exists(const char *path)
-{
-    struct stat st;
-
-    return lstat(path, &st) == 0;
-}
-
 static int rename_path(const char *from, const char *to, const char *parent)
 {
     if (rename(from, to) < 0)
@@ -641,6 +680,32 @@ static int each_file(const char *path,
     if (dir)
         (void)closedir(dir); /* only read */
     return rc;
+}
+
+static bool is_segment(const char *name)
+{
+    return strlen(name) == 13 && strspn(name, "0123456789") == 10 &&
+           strcmp(name + 10, ".yj") == 0;
+}
+
+static int find_segment(void *arg, int fd, const char *name)
+{
+    (void)arg;
+    (void)fd;
+    return is_segment(name);
+}
+
+/* Before anything is made in it, or for it. */
+static bool is_journal(const char *dir, const char *wanted)
+{
+    char text[STORE_TEXT_MAX];
+    int rc = each_file(dir, find_segment, NULL);
+
+    if (rc == 0) {
+        say_nothing_there(text, dir, wanted);
+        (void)complain(dir, text);
+    }
+    return rc > 0;
 }
 
 static int remove_file(void *arg, int fd, const char *name)
@@ -782,6 +847,8 @@ int offline_repair(const char *dir)
         return EXIT_FAILURE;
     if (!exists(n.dir) && exists(n.fresh) && tidy(&n))
         return EXIT_FAILURE;
+    if (!is_journal(n.dir, "journal") || refuse_unfinished(n.dir))
+        return EXIT_FAILURE;
     fd = lock(n.dir, O_RDWR | O_CREAT, LOCK_EX);
     if (fd < 0)
         return EXIT_FAILURE;
@@ -793,41 +860,10 @@ int offline_repair(const char *dir)
 /* ---------------------------------------------------------------- restoring
  */
 
-bool offline_unfinished(const char *dir)
-{
-    char path[PATH_MAX + 32];
-
-    (void)snprintf(path, sizeof(path), "%s/" UNFINISHED, dir);
-    return exists(path);
-}
-
-static bool is_segment(const char *name)
-{
-    return strlen(name) == 13 && strspn(name, "0123456789") == 10 &&
-           strcmp(name + 10, ".yj") == 0;
-}
-
-static int find_segment(void *arg, int fd, const char *name)
-{
-    (void)arg;
-    (void)fd;
-    return is_segment(name);
-}
-
 static int remove_segment(void *arg, int fd, const char *name)
 {
     (void)arg;
     return is_segment(name) ? unlinkat(fd, name, 0) : 0;
-}
-
-/* Before anything is made for it. */
-static bool is_backup(const char *dir)
-{
-    int rc = each_file(dir, find_segment, NULL);
-
-    if (rc == 0)
-        (void)complain(dir, "no backup: there is no file like 0000000001.yj");
-    return rc > 0;
 }
 
 struct restoring {
@@ -903,14 +939,19 @@ static int restore(const char *backup, struct restoring *r,
     (void)close(fd); /* empty */
     if (sync_path(r->dir) || each_file(r->dir, remove_segment, NULL))
         return EXIT_FAILURE;
-    rc = each_file(backup, copy_segment, r) || sync_path(r->dir) ||
-         read_again(backup, r->dir);
+    rc = each_file(backup, copy_segment, r) || sync_path(r->dir)
+             ? EXIT_FAILURE
+             : read_again(backup, r->dir);
     if (rc != 0 && each_file(r->dir, remove_segment, NULL))
         return EXIT_FAILURE;
     if (unlink(unfinished) < 0)
         return complain(unfinished, strerror(errno));
     if (sync_path(r->dir) || rc != 0)
-        return complain(backup, "not restored");
+        return complain(backup,
+                        rc == EXIT_DAMAGED
+                            ? "not restored: it is damaged; yoked --repair "
+                              "keeps what is whole of it"
+                            : "not restored");
     printf("restored %s\n", r->dir);
     return EXIT_SUCCESS;
 }
@@ -931,6 +972,14 @@ static int make_journal(struct restoring *r, const char *parent)
     return sync_path(parent) || sync_path(above) ? EXIT_FAILURE : 0;
 }
 
+static bool is_same(const char *a, const char *b)
+{
+    struct stat x, y;
+
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
 int offline_restore(const char *backup, const char *dir)
 {
     static struct names n;
@@ -943,8 +992,10 @@ int offline_restore(const char *backup, const char *dir)
     if (offline_unfinished(backup))
         return complain(backup, "this backup is not finished");
     from = lock(backup, O_RDONLY, LOCK_SH);
-    if (from < 0 || !is_backup(backup) || make_journal(&r, n.parent))
+    if (from < 0 || !is_journal(backup, "backup") || make_journal(&r, n.parent))
         return EXIT_FAILURE;
+    if (is_same(backup, n.dir))
+        return complain(backup, "that is the journal itself");
     to = lock(n.dir, O_RDWR | O_CREAT, LOCK_EX);
     if (to < 0)
         return EXIT_FAILURE;

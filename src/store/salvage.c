@@ -63,6 +63,8 @@ static void tell(struct reading *r, uint32_t number, uint64_t offset,
 
     segment_path(&r->dir, SEGMENT_NAME_USED, number, path);
     d.file = strrchr(path, '/') + 1;
+    if (strncmp(text, path, strlen(path)) == 0) /* it is told anyway */
+        d.text += strlen(path) + strlen(": ");
     r->s->damages++;
     r->s->damage(r->s->arg, &d);
 }
@@ -234,6 +236,7 @@ static int search_file(struct reading *r, struct file *f, int fd, uint64_t from,
             from = SEGMENT_HEADER_BYTES;
             tell(r, f->number, 0, from < f->size ? from : f->size, what);
             what = NULL;
+            r->s->open_end = true; /* until something that follows is found */
             /* A file that was renamed may be of any time. */
             if (sure && f->header.number == f->number) {
                 expect(r, f->header.first);
@@ -334,9 +337,8 @@ static void tell_missing(struct reading *r)
     uint32_t before = r->files[r->at - 1].number, n = r->files[r->at].number;
     char text[STORE_TEXT_MAX];
 
-    segment_say(text,
-                "%" PRIu32 " segments are missing before %010" PRIu32 ".yj",
-                n - before - 1, n);
+    segment_say(text, "%" PRIu32 " segment%s missing before %010" PRIu32 ".yj",
+                n - before - 1, n - before == 2 ? " is" : "s are", n);
     tell(r, before + 1, 0, 0, text);
 }
 

@@ -396,8 +396,30 @@ def test_an_unfinished_one_is_begun_again(start, directory):
     assert segments(target) == ["0000000001.yj"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_gets_a_signal_leaves_nothing_behind(
+        start, directory, number):
+    daemon = start(SMALL)
+    with daemon.client() as client:
+        submit(client, 100)
+        target = os.path.join(directory, "backup")
+        backup = daemon.yoke_start("backup", "--rate", "10K", target)
+        until(lambda: os.path.exists(target + ".part/0000000001.yj"),
+              "it has begun")
+        backup.send_signal(number)
+        assert "no backup was made: " in backup.communicate(timeout=60)[1]
+        assert backup.returncode == 128 + number
+        assert not os.path.exists(target)
+        assert not os.path.exists(target + ".part")
+        until(lambda: client.info("persistence")["backups"] == 0,
+              "the daemon lets go")
+
+
 def test_where_nothing_can_be_written_is_told(start, directory):
     daemon = start(SMALL)
+    file = os.path.join(directory, "file")
+    with open(file, "w"):
+        refused(daemon, file + "/backup", file + "/backup: Not a directory")
     target = os.path.join(directory, "no", "backup")
     refused(daemon, target, target + ".part: No such file or directory")
     refused(daemon, "/proc/backup",
@@ -485,6 +507,7 @@ def test_it_is_not_restored_over_a_journal(taken):
     assert daemon.stop() == 0
     before = os.listdir(journal(daemon))
     not_restored(daemon, backup, journal(daemon), "move it away first")
+    not_restored(daemon, journal(daemon), "that is the journal itself")
     assert os.listdir(journal(daemon)) == before
     os.rename(journal(daemon), journal(daemon) + ".old")
     assert restore(daemon, backup).returncode == 0
@@ -500,7 +523,7 @@ def test_what_is_no_whole_backup_is_not_restored(taken):
     def spoil(change, *why):
         shutil.copytree(backup, spoiled)
         change()
-        not_restored(twin, spoiled, "not restored", *why)
+        not_restored(twin, spoiled, "not restored: it is damaged", *why)
         assert segments(journal(twin)) == []
         assert "unfinished" not in os.listdir(journal(twin))
         if segments(spoiled):
@@ -546,6 +569,8 @@ def test_where_there_is_no_backup_nothing_is_made(taken):
     refused(nothing, "no backup: there is no file like 0000000001.yj")
     os.rename(backup, os.path.join(nothing, "it"))
     refused(nothing, "no backup: there is no file like 0000000001.yj")
+    os.rename(os.path.join(nothing, "it"), os.path.join(nothing, "journal"))
+    refused(nothing, "no backup: expected %s/journal" % nothing)
     for what in "--verify-journal", "--repair":
         done = yoked(what, backup)
         assert done.returncode == 1

@@ -112,9 +112,30 @@ def test_what_is_no_journal_is_told(directory):
     for path in directory, os.path.join(directory, "nothing"):
         for option in "--verify-journal", "--repair":
             assert yoked(option, path).returncode == 1
+    # The directory around it is taken for it easily.
+    os.makedirs(os.path.join(directory, "state", "journal"))
+    for option in "--verify-journal", "--repair":
+        done = yoked(option, os.path.join(directory, "state"))
+        assert done.returncode == 1
+        assert done.stderr.endswith(
+            "state: no journal: expected %s/state/journal\n" % directory)
+        assert os.listdir(os.path.join(directory, "state")) == ["journal"]
+        assert yoked(option, "").returncode == 2
     assert yoked("--verify-journal").returncode == 2
     assert yoked("--list-jobs").returncode == 2
     assert yoked("--repair", "a", "--verify-journal", "b").returncode == 2
+
+
+def test_what_was_not_copied_to_its_end_is_no_damage(small):
+    fill(small, 20)
+    with open(os.path.join(journal(small), "unfinished"), "w"):
+        pass
+    before = contents(journal(small))
+    for option in "--verify-journal", "--repair":
+        done = yoked(option, journal(small))
+        assert done.returncode == 1
+        assert "broken off" in done.stderr and not done.stdout
+    assert contents(journal(small)) == before
 
 
 def refuses(daemon):

@@ -418,6 +418,24 @@ START_TEST(a_first_segment_without_a_header_is_read_too)
 }
 END_TEST
 
+/* What the last segment held is not known when nothing of it is left; what the
+ * one before held is, for the last one says how far that went. */
+START_TEST(a_file_cut_to_nothing_leaves_the_end_open_if_it_is_the_last)
+{
+    struct reading *r = reading_new(17, LONG);
+    struct content *c;
+
+    MUST_EQ(read_world(r), 0);
+    c = world_segment(r->w, r->salvage.last_segment - (uint32_t)_i);
+    c->size = 0;
+    MUST_EQ(read_world(r), 0);
+    check_sums(r);
+    MUST_EQ(r->damages, 1);
+    MUST_EQ(r->salvage.open_end, _i == 0);
+    reading_free(r);
+}
+END_TEST
+
 /* Its number was damaged, and both neighbours, which could tell, are. */
 START_TEST(an_entry_whose_number_cannot_be_is_not_believed)
 {
@@ -464,6 +482,7 @@ int main(void)
         {a_directory_that_cannot_be_read_is_no_empty_journal, 1},
         {a_reader_that_refuses_an_entry_gets_no_other, 1},
         {a_first_segment_without_a_header_is_read_too, 2},
+        {a_file_cut_to_nothing_leaves_the_end_open_if_it_is_the_last, 2},
         {an_entry_whose_number_cannot_be_is_not_believed, 1},
     };
 
