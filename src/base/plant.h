@@ -76,6 +76,8 @@
 #define LAW_PLANTS(X)                                                          \
     X(GROUP_AGAIN, "a restart brings back a group that was forgotten early",   \
       "core_image", "a_group_that_made_room_does_not_come_back")               \
+    X(MEMBER_UNCOUNTED, "a member whose image comes later is not counted",     \
+      "core_image", "a_member_that_begins_a_segment_is_cancelled")             \
     X(DEAD_KEPT_ANEW, "an image gives the dead the keep that holds by now",    \
       "core_dead", "they_are_kept_as_their_queue_said_when_they_ended")        \
     X(HEAL_GROUPLESS, "the groups in a damaged segment are not written again", \

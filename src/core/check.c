@@ -669,11 +669,30 @@ static uint64_t digest_run(const struct run *run)
     h = mix(h, (uint64_t)run->grace_ms);
     h = mix(h, run->session ? run->session->id : 0);
     h = mix(h, run->body);
+    h = mix(h, run->place);
     h = mix(h, run->live_groups);
     h = mix(h, map_hash(run->result, run->result_len));
     h = mix(h, run->is_ready);
     h = mix(h, map_hash(run->ready, run->ready_len));
     return h;
+}
+
+static uint64_t digest_options(const struct options *o)
+{
+    uint64_t h = 7;
+
+    h = mix(h, (uint64_t)o->timeout_ms);
+    h = mix(h, (uint64_t)o->deadline_ms);
+    h = mix(h, (uint64_t)o->grace_ms);
+    h = mix(h, (uint64_t)o->keep_ms);
+    h = mix(h, (uint64_t)o->expires_ms);
+    h = mix(h, (uint64_t)o->retry);
+    h = mix(h, (uint64_t)o->backoff_base_ms);
+    h = mix(h, (uint64_t)o->backoff_cap_ms);
+    h = mix(h, (uint64_t)o->redeliver);
+    h = mix(h, (uint64_t)o->jitter);
+    h = mix(h, (uint64_t)o->factor_milli);
+    return mix(h, map_hash(o->retry_on.p, o->retry_on.len));
 }
 
 /* Sums of the hashes of entities: the order of the walk must not matter, for
@@ -694,17 +713,60 @@ static void digest_job(const struct core *c, struct job *j, void *arg)
     h = mix(h, j->payload_len); /* it may be in the store only */
     /* One may also be there for who waits, which is volatile. */
     h = mix(h, digest_extra(j->extra ? j->extra : &nothing));
-    h = mix(h, (uint64_t)j->options->timeout_ms);
-    h = mix(h, (uint64_t)j->options->deadline_ms);
-    h = mix(h, (uint64_t)j->options->expires_ms);
-    h = mix(h, (uint64_t)j->options->factor_milli);
-    h = mix(h, (uint64_t)j->options->jitter);
-    h = mix(h, map_hash(j->options->retry_on.p, j->options->retry_on.len));
+    h = mix(h, digest_options(j->options));
     if (job_has_run(j)) {
         h = mix(h, j->state);
         h = mix(h, digest_run(j->u.run));
     }
     *sum += h;
+}
+
+static bool has_ended(const struct core *c, uint64_t member)
+{
+    bool is_group = member & ID_GROUP;
+    const struct map_node *n = is_group
+                                   ? map_find(&c->groups, member & ~ID_GROUP)
+                                   : map_find(&c->jobs, member);
+
+    if (!n)
+        return true;
+    return is_group
+               ? container_of(n, const struct group, node)->ended
+               : container_of(n, const struct job, node)->state == JOB_FINISHED;
+}
+
+/* A cancel reaches the members that it has in its list, in this order. */
+static uint64_t digest_members(const struct core *c, const struct group *g)
+{
+    uint64_t h = 8;
+
+    for (size_t i = 0; i < g->members.len; i++)
+        if (!has_ended(c, g->members.ids[i]))
+            h = mix(h, g->members.ids[i]);
+    return h;
+}
+
+static uint64_t digest_settings(const struct queue_settings *s)
+{
+    uint64_t h = 9;
+
+    h = mix(h, (uint64_t)s->max_jobs);
+    h = mix(h, (uint64_t)s->max_bytes);
+    h = mix(h, (uint64_t)s->timeout_ms);
+    h = mix(h, (uint64_t)s->grace_ms);
+    h = mix(h, (uint64_t)s->retry);
+    h = mix(h, (uint64_t)s->redeliver);
+    h = mix(h, (uint64_t)s->keep_ms);
+    h = mix(h, (uint64_t)s->wait_ms);
+    h = mix(h, (uint64_t)s->dead_keep_ms);
+    h = mix(h, (uint64_t)s->backoff_base_ms);
+    h = mix(h, (uint64_t)s->backoff_cap_ms);
+    h = mix(h, (uint64_t)s->factor_milli);
+    h = mix(h, (uint64_t)s->jitter);
+    h = mix(h, (uint64_t)s->expires_ms);
+    h = mix(h, (uint64_t)s->priority);
+    h = mix(h, (uint64_t)s->fair);
+    return mix(h, map_hash(s->retry_on.p, s->retry_on.len));
 }
 
 uint64_t core_digest(const struct core *c)
@@ -734,6 +796,9 @@ uint64_t core_digest(const struct core *c)
         h = mix_text(h, g->name);
         h = mix_text(h, g->reason);
         h = mix(h, g->cause);
+        h = mix(h, (uint64_t)g->cancel_grace_ms);
+        h = mix(h, g->owner && g->cause == CAUSE_NONE ? g->owner->id : 0);
+        h = mix(h, digest_members(c, g));
         h = mix(h, (uint64_t)g->deadline_ms);
         for (int o = 0; o < OUTCOMES_COUNT; o++)
             h = mix(h, (uint64_t)g->by_outcome[o]);
@@ -744,16 +809,10 @@ uint64_t core_digest(const struct core *c)
         uint64_t h = mix(3, q->id);
 
         h = mix(h, q->node.hash);
-        h = mix(h, (uint64_t)q->settings.max_jobs);
-        h = mix(h, (uint64_t)q->settings.max_bytes);
-        h = mix(h, (uint64_t)q->settings.dead_keep_ms);
-        h = mix(h, (uint64_t)q->settings.factor_milli);
-        h = mix(h, (uint64_t)q->settings.priority);
-        h = mix(h, (uint64_t)q->settings.expires_ms);
+        h = mix(h, digest_settings(&q->settings));
         h = mix(h, q->paused);
         h = mix(h, q->door);
         h = mix(h, (uint64_t)q->jobs);
-        h = mix(h, (uint64_t)q->settings.fair);
         sum += h;
     }
     list_foreach (it, &c->limiters) {

@@ -359,6 +359,26 @@ void job_enter(struct core *c, struct job *j, enum job_state state,
         needs_hold(c, needs, +1);
 }
 
+static void count_member(struct core *c, struct group *g, uint64_t id)
+{
+    g->members_total++;
+    if (g->id)
+        id_vector_push(c, &g->members, id);
+}
+
+/* It stands before the image of its queue or of a limiter: it is over, or an
+ * image of it comes. Its group, if that was opened before it, has it as a
+ * member either way; the root counts what is known. */
+static void pass_over(struct core *c, const struct record *r)
+{
+    struct group *g = r->u.job.group
+                          ? find_group(c, (struct group_id){r->u.job.group})
+                          : NULL;
+
+    if (g && !g->ended && !PLANTED(MEMBER_UNCOUNTED))
+        count_member(c, g, r->id);
+}
+
 static const char *accept(struct core *c, const struct record *r)
 {
     const struct record_job *rj = &r->u.job;
@@ -374,10 +394,11 @@ static const char *accept(struct core *c, const struct record *r)
         return "job asked for by nobody";
     if (needs_deleted(&rj->needs))
         return "job with limits that are gone";
-    /* Removed with its oldest segment: nothing of it is needed. */
     if (!q || !needs_known(c, &rj->needs) ||
-        (PLANTED(MADE_UP) && !find_group(c, (struct group_id){rj->group})))
+        (PLANTED(MADE_UP) && !find_group(c, (struct group_id){rj->group}))) {
+        pass_over(c, r);
         return NULL;
+    }
     g = image_group(c, rj->group);
     if (g->ended)
         return NULL;
@@ -388,9 +409,7 @@ static const char *accept(struct core *c, const struct record *r)
         return wrong;
     j->submitted_ms = (uint64_t)r->at_ms & SUBMITTED_MS_MAX;
     payload_written(c, j, false);
-    g->members_total++;
-    if (g->id)
-        id_vector_push(c, &g->members, r->id);
+    count_member(c, g, r->id);
     if (rj->not_before_ms) {
         job_extra(c, j)->not_before_ms = rj->not_before_ms;
         job_enter(c, j, JOB_DELAYED, &q->delayed);

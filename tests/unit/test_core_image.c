@@ -129,6 +129,37 @@ START_TEST(a_job_that_begins_a_segment_is_not_lost)
 }
 END_TEST
 
+/* Its group stands there, too, and knows it as a member: a cancel that did not
+ * reach it would let it outlive its scope. */
+START_TEST(a_member_that_begins_a_segment_is_cancelled)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    size_t next = 0;
+    struct token t;
+    uint64_t g, id;
+
+    (void)submit(d, "q", 0);
+    t = take(d);
+    ev.u.submit.body = t;
+    id = submit_event(d, &ev);
+    turned_before_the_last(d);
+    g = job(d, id).group;
+    (void)submit(d, "q", 0); /* for which that segment stays */
+    if (_i == 1) /* the group follows from it by now, and needs no image */
+        daemon_crash(d);
+    next_segment(d);
+    while (d->trimmed == 0)
+        compact_some(d, &next, 1);
+    ck_assert_uint_eq(d->trimmed, d->segment - 1);
+    daemon_crash(d);
+    ck_assert_int_eq(in_group(d, g, "members"), 1);
+    cancel_group(d, g, "over");
+    ck_assert_int_eq(in_group(d, g, "queued"), 0);
+    daemon_free(d);
+}
+END_TEST
+
 /* Nor does it have to be known when nothing of it is left. */
 START_TEST(a_job_that_began_a_segment_and_is_forgotten_is_passed_over)
 {
@@ -567,6 +598,8 @@ int main(void)
         tcase_add_test(images, tests[i]);
     tcase_add_loop_test(
         images, an_image_that_was_cut_off_is_replaced_by_the_next, 0, 5);
+    tcase_add_loop_test(images, a_member_that_begins_a_segment_is_cancelled, 0,
+                        2);
     tcase_add_loop_test(images, a_group_that_made_room_does_not_come_back, 0,
                         8);
     tcase_add_loop_test(images, a_job_of_many_errors_goes_in_parts, 0, 18);
