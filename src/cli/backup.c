@@ -108,9 +108,17 @@ static int remove_one(struct backup *b, const char *name)
     return unlinkat(b->part_fd, name, 0) < 0 ? -errno : 0;
 }
 
+/* The line that show() writes. */
+static void hide(void)
+{
+    if (output_columns(stderr) > 0)
+        fprintf(stderr, "\r\033[K");
+}
+
 /* Leaves nothing behind, as far as that goes: what stays is begun again. */
 static void discard(struct backup *b)
 {
+    hide();
     if (!b->ours || each_name(b, remove_one) != 0)
         return;
     (void)unlinkat(b->part_fd, UNFINISHED, 0);
@@ -425,8 +433,7 @@ static void take_all(struct cli *c, struct backup *b)
     }
     if (b->fd >= 0 || b->segments != b->last - b->first + 1)
         give_up(b, "the daemon has sent less than it had said");
-    if (output_columns(stderr) > 0)
-        fprintf(stderr, "\r\033[K");
+    hide();
 }
 
 int backup_main(struct cli *c)

@@ -315,13 +315,16 @@ static void on_cut(struct ledger *l, struct client_id client)
 static void on_full(struct ledger *l)
 {
     struct engine *e = engine_of_ledger(l);
+    struct store_extent x;
 
+    store_extent(l->store, &x);
     e->room_again = !l->store->narrow;
     if (l->store->narrow)
-        log_warn("%s: nothing new is accepted%s",
+        log_warn("%s: nothing new is accepted%s dir=%s",
                  l->store->bounded ? "the journal has reached disk-max"
-                                   : "the disk is full",
-                 l->store->full ? " or started" : "");
+                                   : "the disk is full, it has no room for "
+                                     "another segment",
+                 l->store->full ? " or started" : "", x.dir ? x.dir : "");
     else
         log_info("the journal has room again");
 }
