@@ -841,8 +841,8 @@ static void keeps_end(const struct core *c, struct job *j, void *arg)
     struct ends *ends = arg;
     const struct job *k;
 
-    if (j->state != JOB_FINISHED)
-        return;
+    if (j->state != JOB_FINISHED || job_kept_until(c, j) <= c->now_ms)
+        return; /* a replay forgets at once what is due */
     k = find_job(ends->in, (struct job_id){j->node.hash});
     if (!k || k->state != JOB_FINISHED ||
         k->u.end->outcome != j->u.end->outcome ||
