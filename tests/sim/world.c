@@ -851,6 +851,13 @@ void world_crash(struct world *w)
     w->crashes_done++;
     trace_note("---- crash: %zu of %zu entries are kept, %zu were durable", n,
                w->nentries, durable);
+    if (n == w->nentries && !w->late.failed) {
+        struct core *c = replay(w, w->first, n);
+
+        if (!core_keeps_ends(c, w->core))
+            violation("a crash takes an outcome away");
+        core_free(c);
+    }
     while (w->nentries > n)
         mem_free(w->entries[--w->nentries].data);
     for (int i = 0; i < WORLD_READERS; i++)
