@@ -27,9 +27,10 @@
 static int complain(const char *path, const char *what)
 {
     size_t len = strlen(path);
-    bool named = strncmp(what, path, len) == 0 && what[len] == '/';
+    bool named = strncmp(what, path, len) == 0 &&
+                 (what[len] == '/' || what[len] == ':');
 
-    if (named) /* a file in it */
+    if (named) /* it, or a file in it */
         fprintf(stderr, "yoked: %s\n", what);
     else
         fprintf(stderr, "yoked: %s: %s\n", path, what);
@@ -806,13 +807,31 @@ static int give_fresh(const struct names *n)
     return each_file(n->fresh, give_file, &owner);
 }
 
+/* Asked before the work is done, which may be long. */
+static int may_be_renamed(const struct names *n)
+{
+    struct stat in, around;
+
+    if (stat(n->dir, &in) < 0 || stat(n->parent, &around) < 0)
+        return complain(n->dir, strerror(errno));
+    if (in.st_dev != around.st_dev)
+        return complain(n->dir, "a file system is mounted here, and cannot be "
+                                "renamed: repair a copy of the directory");
+    return 0;
+}
+
 static int replace(struct names *n, struct reading *r, const char *left,
                    size_t len)
 {
+    if (may_be_renamed(n))
+        return EXIT_FAILURE;
     if (make_fresh(n) || write_journal(r, n->fresh) ||
         check_journal(r, n->fresh) || write_left_out(n, left, len) ||
-        give_fresh(n) || put_in_place(n))
+        give_fresh(n) || put_in_place(n)) {
+        if (exists(n->unfinished)) /* the disk may be full of it */
+            (void)remove_fresh(n);
         return EXIT_FAILURE;
+    }
     printf("repaired %s\n", n->dir);
     return EXIT_SUCCESS;
 }
@@ -841,9 +860,11 @@ static int repair(struct names *n)
 int offline_repair(const char *dir)
 {
     static struct names n;
+    char real[PATH_MAX];
     int fd, status;
 
-    if (name_all(&n, dir))
+    /* Beside what a link points to there is room for another one. */
+    if (name_all(&n, realpath(dir, real) ? real : dir))
         return EXIT_FAILURE;
     if (!exists(n.dir) && exists(n.fresh) && tidy(&n))
         return EXIT_FAILURE;

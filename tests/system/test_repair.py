@@ -297,6 +297,51 @@ def test_a_newer_journal_is_refused_and_stays(small):
     assert contents(directory) == before
 
 
+def test_a_link_to_a_journal_stays(small, directory):
+    fill(small, 60)
+    real = os.path.join(directory, "disk", "it")
+    os.makedirs(os.path.dirname(real))
+    os.rename(journal(small), real)
+    os.symlink(real, journal(small))
+    smash(os.path.join(real, segments(real)[0]), 200000, 100, 1)
+    assert yoked("--repair", journal(small)).returncode == 0
+    assert os.readlink(journal(small)) == real
+    assert verify(small).returncode == 0
+    assert [name.startswith("it.damaged-")
+            for name in sorted(os.listdir(os.path.dirname(real)))] == [
+                False, True]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_a_repair_that_cannot_be_leaves_nothing_behind(small, directory):
+    fill(small, 60)
+    disk = os.path.join(directory, "disk")
+    os.mkdir(disk)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6M", "yoke-test",
+                    disk], check=True)
+    try:
+        damaged = os.path.join(disk, "journal")
+        os.mkdir(damaged)
+        for name in segments(journal(small)):
+            shutil.copy(os.path.join(journal(small), name), damaged)
+        smash(os.path.join(damaged, segments(damaged)[0]), 200000, 100, 1)
+        with open(os.path.join(disk, "hog"), "wb") as file:
+            with pytest.raises(OSError):
+                file.write(b"x" * (8 << 20))
+                file.flush()
+        done = yoked("--repair", damaged)
+        assert done.returncode == 1
+        assert "no room for the first segment" in done.stderr
+        assert sorted(os.listdir(disk)) == ["hog", "journal"]
+        for name in segments(damaged):
+            os.rename(os.path.join(damaged, name), os.path.join(disk, name))
+        done = yoked("--repair", disk)
+        assert done.returncode == 1 and "mounted here" in done.stderr
+        assert not os.path.exists(disk + ".repairing")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 def test_what_root_has_repaired_is_the_daemons(small):
     fill(small, 60)
