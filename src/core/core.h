@@ -373,6 +373,7 @@ struct core_event {
             uint32_t segment, offset;
             struct str entry; /* lends until return */
             struct str error; /* not empty: it cannot be read, and why */
+            bool put_off;     /* not now; there will be another one */
         } load;               /* LOAD */
         /* DISK_FULL: on, and so many bytes can still be recorded until the
          * next one (frames of the store's included, CORE_ENTRY_BYTES each).

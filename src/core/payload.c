@@ -43,6 +43,7 @@ struct load {
     struct list link;     /* core->loads_asked */
     struct buf ids;       /* uint64_t */
     int64_t bytes;
+    bool put_off; /* the store cannot read them now, and tries again */
 };
 
 static uint64_t key_of(uint32_t segment, uint32_t offset)
@@ -364,6 +365,29 @@ static void loaded(struct core *c, struct job *j, uint64_t key, struct str why)
         limiter_wake(c, list_entry(it, struct line, of_queue)->limiter);
 }
 
+bool payload_is_put_off(const struct core *c, const struct job *j)
+{
+    struct map_node *n = map_find(&c->loads, key_of(segment_of(j), j->offset));
+
+    return n && container_of(n, struct load, node)->put_off;
+}
+
+/* Whose turn it is keeps it; but who asked what there is at once is told. */
+static void put_off(struct core *c, struct load *load)
+{
+    uint64_t id;
+
+    load->put_off = true;
+    for (size_t at = 0; at < load->ids.len; at += sizeof(id)) {
+        struct job *j;
+
+        memcpy(&id, load->ids.data + at, sizeof(id));
+        j = find_job(c, (struct job_id){id});
+        if (j && j->loading)
+            queue_wake(c, job_queue(j));
+    }
+}
+
 void payload_load(struct core *c, const struct core_event *ev)
 {
     uint64_t key = key_of(ev->u.load.segment, ev->u.load.offset), id;
@@ -374,6 +398,10 @@ void payload_load(struct core *c, const struct core_event *ev)
     if (!n)
         return;
     load = container_of(n, struct load, node);
+    if (UNLIKELY(ev->u.load.put_off)) {
+        put_off(c, load);
+        return;
+    }
     map_remove(&c->loads, n);
     list_remove(&load->link);
     c->loading_bytes -= load->bytes;

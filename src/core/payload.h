@@ -40,6 +40,8 @@ void payload_evict(struct core *c);
 bool payload_ask(struct core *c, struct job *j, int64_t *bytes);
 /* It is its turn, and its payload is not here. */
 void payload_await(struct core *c, struct job *j);
+/* ... and cannot be read for now. */
+bool payload_is_put_off(const struct core *c, const struct job *j);
 /* It starts, and its queue may have others whose payloads are not here. */
 void payload_go_on(struct core *c, struct job *j);
 void payload_load(struct core *c, const struct core_event *ev);

@@ -350,6 +350,7 @@ static struct job *with_payload(struct core *c, struct queue *q, struct job *j)
     }
     payload_await(c, j);
     q->stuck = true;
+    q->put_off = payload_is_put_off(c, j);
     return NULL;
 }
 

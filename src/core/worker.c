@@ -504,13 +504,19 @@ static bool anything_for(struct core *c, const struct session *s, int64_t count,
     return false;
 }
 
+/* Whose turn it is there has a payload that is being read. */
+static bool reads(const struct queue *q)
+{
+    return q->stuck && !q->put_off;
+}
+
 /* After anything_for: is there a job whose payload has to be read first? */
 static bool payload_comes(int64_t count, struct queue *const *queues, size_t n)
 {
     bool stuck = false;
 
     for (size_t i = 0; i < n && count > 0 && !PLANTED(LOAD_EMPTY); i++)
-        stuck = stuck || queues[i]->stuck;
+        stuck = stuck || reads(queues[i]);
     return stuck;
 }
 
@@ -523,7 +529,7 @@ void worker_serve_at_once(struct core *c, struct queue *q)
         if (!w->at_once || worker_serve(c, w))
             continue;
         for (size_t i = 0; i < w->nlinks; i++)
-            stuck = stuck || w->links[i].queue->stuck;
+            stuck = stuck || reads(w->links[i].queue);
         if (!stuck)
             waiter_give_up(c, w);
     }

@@ -329,6 +329,14 @@ static void on_full(struct ledger *l)
         log_info("the journal has room again");
 }
 
+static void on_put_off(struct ledger *l, struct str why)
+{
+    engine_of_ledger(l)->unreadable = true;
+    if (why.len)
+        log_warn("payloads cannot be read now; their queues wait: %.*s",
+                 (int)why.len, why.p);
+}
+
 static uint64_t on_output_end(const struct ledger_reader *r)
 {
     return client_output_end(
@@ -356,6 +364,7 @@ static const struct ledger_hooks ledger_hooks = {
     .waits = on_waits,
     .release = on_release,
     .full = on_full,
+    .put_off = on_put_off,
     .damaged = on_damaged,
     .failed = on_failed,
 };
@@ -576,6 +585,17 @@ static void on_store(struct ev_loop *loop, ev_io *w, int events)
     ledger_tick(&e->ledger);
 }
 
+/* Payloads could not be read when last looked at. */
+static void look_at_reads(struct engine *e)
+{
+    struct store_stats stats;
+
+    store_stats(e->options.store, &stats);
+    e->unreadable = stats.reads_put_off > 0;
+    if (!e->unreadable)
+        log_info("payloads can be read again");
+}
+
 static void on_second(struct ev_loop *loop, ev_timer *w, int events)
 {
     struct engine *e = container_of(w, struct engine, second_timer);
@@ -586,6 +606,8 @@ static void on_second(struct ev_loop *loop, ev_timer *w, int events)
         ledger_second(&e->ledger);
     backups_second(&e->backups, e->options.backup_idle_ms);
     client_set_tidy(&e->clients);
+    if (UNLIKELY(e->unreadable))
+        look_at_reads(e);
     if (UNLIKELY(e->room_again)) {
         e->room_again = false;
         if (e->options.room)

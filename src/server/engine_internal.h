@@ -68,6 +68,7 @@ struct engine {
     int64_t tick_ms;   /* what tick_timer is set for */
     uint64_t turns;
     bool room_again; /* after a full disk, and nobody was told yet */
+    bool unreadable; /* payloads are, for now */
     int64_t turn_us_last, turn_us_max;
     int64_t turn_us_minute, turn_us_window; /* max of the last full minute, of
                                              * the one that began at .. */

@@ -157,6 +157,7 @@ static void info_persistence(struct info *i)
     line(i, "store_scanned_bytes", (int64_t)stats.scanned_bytes);
     line(i, "store_reads", (int64_t)stats.reads);
     line(i, "store_read_bytes", (int64_t)stats.read_bytes);
+    line(i, "store_reads_put_off", stats.reads_put_off);
     line(i, "store_compacted_bytes", (int64_t)l->compaction.written);
 }
 

@@ -287,7 +287,10 @@ static void take_loads(struct ledger *l)
 
         ev.u.load.segment = a.place.segment;
         ev.u.load.offset = a.place.offset;
-        if (a.error)
+        ev.u.load.put_off = a.error == -EAGAIN;
+        if (ev.u.load.put_off)
+            l->hooks->put_off(l, bytes);
+        else if (a.error)
             ev.u.load.error = bytes;
         else
             ev.u.load.entry = bytes;

@@ -69,6 +69,9 @@ struct ledger_hooks {
     /* The store is narrow or full, or is so no more; the core is told next. No
      * step. */
     void (*full)(struct ledger *l);
+    /* A payload cannot be read now, and is tried again; `why` is empty if
+     * others were before. No step. */
+    void (*put_off)(struct ledger *l, struct str why);
     /* A segment that compaction reads is damaged. What is in memory is whole,
      * and what lies there is written again. Or that could not be done (`ends`):
      * then the journal is not shortened any more. */

@@ -332,7 +332,8 @@ static void ask_keeper(struct journal *j)
     j->base.bounded = k.bounded;
     j->stats.first_segment = k.first;
     j->stats.disk_bytes = k.disk_bytes;
-    reader_get_stats(&j->reader, &j->stats.reads, &j->stats.read_bytes);
+    reader_get_stats(&j->reader, &j->stats.reads, &j->stats.read_bytes,
+                     &j->stats.reads_put_off);
     if (UNLIKELY(k.narrow && j->base.pinned < j->trimmed))
         journal_pin(&j->base, STORE_UNPINNED);
     update_full(j);

@@ -11,8 +11,14 @@
 /* Read at once: who asks for one job mostly asks for those behind it, too. */
 #define WINDOW_BYTES ((size_t)64 << 10)
 #define RETRY_MS     1000
+#define EIO_TRIES    5 /* then these bytes are lost */
 /* Buffers that grew beyond this are given back. */
 #define KEEP_BYTES ((size_t)1 << 20)
+
+struct item {
+    struct store_place place;
+    uint32_t tries; /* that came to nothing */
+};
 
 /* In `answered`, in front of the bytes. */
 struct answer {
@@ -136,53 +142,58 @@ static int read_entry(struct reader *r, struct store_place place,
     return rc;
 }
 
-static bool is_short_of(int error)
+/* It may be whole. */
+static bool may_pass(int error, uint32_t tries)
 {
-    return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+    return error != -EBADMSG && error != -ENOENT &&
+           (error != -EIO || tries < EIO_TRIES);
 }
 
-/* False: not now. */
-static bool answer_one(struct reader *r, struct store_place place)
+/* With the mutex. */
+static void put_answer(struct reader *r, struct store_place place, int error,
+                       const char *data, size_t len)
+{
+    struct answer a = {.place = place, .error = error, .len = (uint32_t)len};
+
+    buf_append(&r->answered, &a, sizeof(a));
+    buf_append(&r->answered, data, len);
+}
+
+/* Likewise. That is said of each when it is so for the first time, and why when
+ * it is the only one. */
+static void put_off(struct reader *r, struct item item, const char *why)
+{
+    bool only = buf_size(&r->put_off) == 0;
+
+    if (only)
+        keeper_after_ms(&r->due, RETRY_MS);
+    if (item.tries++ == 0)
+        put_answer(r, item.place, -EAGAIN, why, only ? strlen(why) : 0);
+    buf_append(&r->put_off, &item, sizeof(item));
+}
+
+static void answer_one(struct reader *r, struct item item)
 {
     char text[STORE_TEXT_MAX] = "";
     const char *data;
     size_t len;
-    int rc = read_entry(r, place, &data, &len, text);
+    int rc = read_entry(r, item.place, &data, &len, text);
     bool first;
 
-    if (is_short_of(rc))
-        return false;
-    if (rc != 0) {
-        data = text;
-        len = strlen(text);
-    }
     lock(r);
     first = r->answered.len == 0;
-    buf_append(
-        &r->answered,
-        &(struct answer){.place = place, .error = rc, .len = (uint32_t)len},
-        sizeof(struct answer));
-    buf_append(&r->answered, data, len);
+    if (rc == 0)
+        put_answer(r, item.place, 0, data, len);
+    else if (may_pass(rc, item.tries + 1))
+        put_off(r, item, text);
+    else
+        put_answer(r, item.place, rc, text, strlen(text));
     r->reads++;
     r->bytes += rc == 0 ? len : 0;
+    first = first && r->answered.len > 0;
     unlock(r);
     if (first)
         r->changed_fn(r->arg);
-    return true;
-}
-
-/* All that was asked for so far. False: some of it, not now. */
-static bool answer_all(struct reader *r)
-{
-    while (buf_size(&r->at_work) > 0) {
-        struct store_place place;
-
-        memcpy(&place, buf_front(&r->at_work), sizeof(place));
-        if (!answer_one(r, place))
-            return false;
-        buf_consume(&r->at_work, sizeof(place));
-    }
-    return true;
 }
 
 static void swap(struct buf *a, struct buf *b)
@@ -193,28 +204,48 @@ static void swap(struct buf *a, struct buf *b)
     *b = c;
 }
 
+/* With the mutex. What is new, and what was put off for long enough. */
+static void take_work(struct reader *r)
+{
+    struct timespec now;
+
+    if (buf_size(&r->put_off) > 0) {
+        keeper_after_ms(&now, 0);
+        if (!r->running || now.tv_sec > r->due.tv_sec ||
+            (now.tv_sec == r->due.tv_sec && now.tv_nsec >= r->due.tv_nsec))
+            swap(&r->at_work, &r->put_off);
+    }
+    if (buf_size(&r->at_work) == 0)
+        swap(&r->at_work, &r->asked);
+}
+
+static void answer_all(struct reader *r)
+{
+    while (buf_size(&r->at_work) > 0) {
+        struct item item;
+
+        memcpy(&item, buf_front(&r->at_work), sizeof(item));
+        buf_consume(&r->at_work, sizeof(item));
+        answer_one(r, item);
+    }
+}
+
 static void *reader_main(void *arg)
 {
     struct reader *r = arg;
-    struct timespec due;
 
     lock(r);
     while (!r->stopping) {
-        bool done;
-
-        if (buf_size(&r->at_work) == 0)
-            swap(&r->at_work, &r->asked);
-        if (buf_size(&r->at_work) == 0) {
+        take_work(r);
+        if (buf_size(&r->at_work) > 0) {
+            unlock(r);
+            answer_all(r);
+            lock(r);
+        } else if (buf_size(&r->put_off) > 0) {
+            (void)pthread_cond_timedwait(&r->wake, &r->mutex, &r->due);
+        } else {
             (void)pthread_cond_wait(&r->wake, &r->mutex); /* cannot fail */
-            continue;
         }
-        unlock(r);
-        done = answer_all(r);
-        lock(r);
-        if (done || r->stopping)
-            continue;
-        keeper_after_ms(&due, RETRY_MS);
-        (void)pthread_cond_timedwait(&r->wake, &r->mutex, &due);
     }
     unlock(r);
     return NULL;
@@ -243,6 +274,7 @@ void reader_clear(struct reader *r)
     }
     close_segment(r);
     buf_clear(&r->asked);
+    buf_clear(&r->put_off);
     buf_clear(&r->answered);
     buf_clear(&r->taken);
     buf_clear(&r->at_work);
@@ -263,15 +295,18 @@ void reader_work(struct reader *r)
 {
     if (r->running)
         return;
-    if (buf_size(&r->at_work) == 0)
-        swap(&r->at_work, &r->asked);
-    (void)answer_all(r); /* the rest with the next call */
+    lock(r);
+    take_work(r);
+    unlock(r);
+    answer_all(r);
 }
 
 void reader_ask(struct reader *r, struct store_place place)
 {
+    struct item item = {.place = place};
+
     lock(r);
-    buf_append(&r->asked, &place, sizeof(place));
+    buf_append(&r->asked, &item, sizeof(item));
     ASSERT(pthread_cond_signal(&r->wake) == 0);
     unlock(r);
 }
@@ -301,9 +336,11 @@ bool reader_take(struct reader *r, struct store_answer *out)
     return true;
 }
 
-void reader_get_stats(struct reader *r, uint64_t *reads, uint64_t *bytes)
+void reader_get_stats(struct reader *r, uint64_t *reads, uint64_t *bytes,
+                      uint32_t *put_off)
 {
     lock(r);
+    *put_off = (uint32_t)(buf_size(&r->put_off) / sizeof(struct item));
     *reads = r->reads;
     *bytes = r->bytes;
     unlock(r);

@@ -7,8 +7,9 @@
  *            written.
  * Threads:   the journal's caller calls; the work is done by a thread of its
  *            own, or in the caller when reader_start was not called.
- * Errors:    are answers. Only what the process is short of (descriptors,
- *            memory) is tried again.
+ * Errors:    are answers: that it is damaged, or gone. What cannot be read now,
+ *            for whatever reason, is put off and tried again; only EIO is
+ *            believed after a few times.
  *
  * A segment may go while it is read, and its file may become another one's: no
  * frame of an earlier life of a file validates, so that is answered as damage.
@@ -17,6 +18,7 @@
 #define YOKE_READER_H
 
 #include <pthread.h>
+#include <time.h>
 
 #include "store/segment.h"
 
@@ -31,7 +33,9 @@ struct reader {
     pthread_mutex_t mutex; /* for these */
     pthread_cond_t wake;
     bool stopping;
-    struct buf asked;    /* struct store_place, in order */
+    struct buf asked;   /* struct item, in order */
+    struct buf put_off; /* likewise: those that are tried again then */
+    struct timespec due;
     struct buf answered; /* struct answer and its bytes, each after the other */
     uint64_t reads, bytes;
 
@@ -39,7 +43,7 @@ struct reader {
     size_t given;     /* bytes of it that are lent; they go with the next */
 
     /* Of whoever does the work. */
-    struct buf at_work; /* struct store_place */
+    struct buf at_work; /* struct item */
     int fd;             /* -1: none */
     struct segment_header header;
     struct buf window; /* what was read last from it ... */
@@ -63,6 +67,8 @@ void reader_ask(struct reader *r, struct store_place place);
 /* As store_take. */
 bool reader_take(struct reader *r, struct store_answer *out);
 
-void reader_get_stats(struct reader *r, uint64_t *reads, uint64_t *bytes);
+/* *put_off: so many are tried again. */
+void reader_get_stats(struct reader *r, uint64_t *reads, uint64_t *bytes,
+                      uint32_t *put_off);
 
 #endif

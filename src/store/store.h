@@ -54,6 +54,8 @@ struct store_stats {
     uint32_t scan_segment;  /* ... which reads on here */
     uint64_t reads;         /* of single entries, by store_read, ... */
     uint64_t read_bytes;    /* ... and what they were in all */
+    uint32_t
+        reads_put_off; /* ... that were not possible, and are tried again */
 };
 
 /* Where an entry lies: the offset of its frame in a segment. */
@@ -88,9 +90,11 @@ typedef int store_replay_fn(void *arg, const void *data, size_t len,
 /* What came of a store_read. */
 struct store_answer {
     struct store_place place;
-    int error;        /* 0, or -errno: -EBADMSG is damage, -ENOENT a segment
-                       * that was trimmed meanwhile */
-    const char *data; /* of the entry, or a text that says what is wrong; */
+    int error;        /* 0, or -errno: -EBADMSG and -EIO are damage, -ENOENT a
+                       * segment that was trimmed meanwhile; -EAGAIN: it cannot
+                       * be read now, and another answer will come */
+    const char *data; /* of the entry, or a text that says what is wrong (with
+                       * EAGAIN only of the first); */
     size_t len;       /* lent until the next store_take or store_close */
 };
 

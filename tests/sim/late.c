@@ -5,6 +5,8 @@
 
 #include "view.h"
 
+#define PUT_OFF 32 /* each of so many reads is not possible at first */
+
 static struct late *late_of(const struct store *s)
 {
     return container_of(s, struct late, base);
@@ -135,7 +137,7 @@ static void read_journal(struct late *l, struct store_place place,
 {
     store_read(l->journal, place);
     store_tick(l->journal);
-    while (!store_take(l->journal, out)) {
+    while (!store_take(l->journal, out) || out->error == -EAGAIN) {
         store_commit(l->journal);
         store_tick(l->journal);
     }
@@ -162,6 +164,13 @@ static bool late_take(struct store *s, struct store_answer *out)
     l->answers = false;
     memcpy(&place, buf_front(&l->asked), sizeof(place));
     buf_consume(&l->asked, sizeof(place));
+    l->put_off = l->put_off && late_asked(l) > 0;
+    if (++l->reads % PUT_OFF == 0) { /* after the others */
+        l->put_off = true;
+        late_read(s, place);
+        *out = (struct store_answer){.place = place, .error = -EAGAIN};
+        return true;
+    }
     if (l->journal)
         read_journal(l, place, out);
     else

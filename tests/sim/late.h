@@ -41,6 +41,8 @@ struct late {
     struct store_place scanned; /* where the last scan stopped at damage */
     struct buf asked;           /* struct store_place, in the order of asking */
     bool answers;               /* the first of them may be answered now */
+    unsigned reads;             /* that were tried */
+    bool put_off;               /* some of `asked` cannot be read for now */
 };
 
 /* A store with `entries` durable entries. Lends everything. */

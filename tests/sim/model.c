@@ -260,7 +260,7 @@ static void check_waiting(struct model *m, struct model_client *c)
             break;
         /* Who gets an answer is not told that there is nothing. */
         if (r->count > 0 && !(r->idle && fetch_is_crowded(m, r)) &&
-            (r->answered || !m->loading) && job_for(m, r))
+            (r->answered ? !m->put_off : !m->loading) && job_for(m, r))
             violation("client %llu waits for a job although %llx could start",
                       (unsigned long long)c->id,
                       (unsigned long long)job_for(m, r));
@@ -357,6 +357,7 @@ void model_step(struct model *m, struct model_eyes *eyes,
 {
     m->now = ev->now_ms;
     m->loading = eyes->loading;
+    m->put_off = eyes->put_off;
     m->step++;
     m->stumped = false;
     if (ev->kind == EVENT_START)

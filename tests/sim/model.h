@@ -274,6 +274,7 @@ struct model {
     bool restarted;    /* ever */
     bool jumped;       /* many times were passed at once: in any order */
     bool loading;      /* as model_eyes has it: ready jobs may be late */
+    bool put_off;      /* likewise: and some of them may be for long */
     uint64_t reported; /* the job that this step's event reports on */
     /* The core works off in slices what an event leads to; others may come
      * between two. Until all is done that counts as one step. */
@@ -313,7 +314,8 @@ struct model_eyes {
     struct buf records; /* of what was read to its end; the world keeps them */
     uint64_t cut;       /* the client that the step cuts off; 0: none */
     bool loading;       /* the store was asked for payloads that have not come
-                         * or come with this step */
+                         * or come with this step ... */
+    bool put_off;       /* ... and cannot read some of them for now */
     /* Can the payload of that job not be read where it lies? NULL: all can. */
     bool (*is_damaged)(void *world, uint64_t id);
     void *world;

@@ -415,6 +415,12 @@ static void on_damaged(struct ledger *l, const char *text, bool ends)
         violation("compaction found damage: %s", text);
 }
 
+static void on_put_off(struct ledger *l, struct str why)
+{
+    (void)l;
+    (void)why;
+}
+
 static const struct ledger_hooks ledger_hooks = {
     .reply = on_reply,
     .news = on_news,
@@ -424,6 +430,7 @@ static const struct ledger_hooks ledger_hooks = {
     .output_end = on_output_end,
     .release = on_release,
     .full = on_full,
+    .put_off = on_put_off,
     .damaged = on_damaged,
     .failed = on_failed,
 };
@@ -524,7 +531,7 @@ static void step_checked(struct world *w, struct core_event *ev,
 {
     size_t before = w->nentries;
     struct core_event tick = {.kind = EVENT_TICK};
-    bool loading = late_asked(&w->late) > 0;
+    bool loading = late_asked(&w->late) > 0, put_off = w->late.put_off;
     int slot;
 
     w->steps++;
@@ -536,6 +543,7 @@ static void step_checked(struct world *w, struct core_event *ev,
         event_run(w, &tick);
     }
     w->eyes.loading = loading || late_asked(&w->late) > 0;
+    w->eyes.put_off = put_off || w->late.put_off;
     model_step(w->model, &w->eyes, as, w->replies, w->nreplies);
     slot = model_client_find(w->model, ev->client.n);
     if (slot >= 0 && ev->kind != EVENT_ALIVE && ev->kind != EVENT_UNBLOCK)

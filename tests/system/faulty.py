@@ -2,6 +2,7 @@
 """Daemons that meet faults: how they are started, and power cuts in numbers."""
 
 import copy
+import errno
 import json
 import mmap
 import multiprocessing
@@ -335,7 +336,9 @@ class Script:
         """The shim, after the daemon has met the fault or done all the work.
         Raises Problem if a promise was broken."""
         load = self.fresh_load()
-        load.unreadable = call in ("open", "fstat", "pread")
+        # What cannot be read for now is tried again; for ever, it is lost.
+        load.unreadable = (fault.get("error") == errno.EIO and
+                           fault.get("last") == Shim.FOR_EVER)
         daemon = self.another()
         shim = Shim(daemon.dir, call, **fault)
         daemon.more = shim.environment

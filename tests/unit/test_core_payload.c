@@ -174,6 +174,50 @@ START_TEST(nobody_goes_before_one_whose_payload_is_read)
 }
 END_TEST
 
+/* What was asked for first cannot be read for now. */
+static void put_off(struct daemon *d)
+{
+    uint32_t offset = d->loads[0];
+    struct core_event ev = {.kind = EVENT_LOAD, .u.load.put_off = true};
+
+    ev.u.load.segment = d->entries[offset - 1].segment;
+    ev.u.load.offset = offset;
+    daemon_step(d, &ev);
+}
+
+START_TEST(who_asks_what_there_is_does_not_wait_for_what_is_put_off)
+{
+    struct daemon *d = daemon_short();
+    struct core_event waits_on = {.kind = EVENT_FETCH, .client = {8}};
+    struct str q = STR("q");
+
+    (void)submit_number(d, 0);
+    (void)submit_number(d, 1);
+    fetch_begin(d, 9, 1);
+    ck_assert(waits(d, 9));
+    put_off(d);
+    ck_assert_uint_eq(got(d, 9)->v.count, 0);
+    fetch_begin(d, 9,
+                1); /* nor does he who comes later; and nobody overtakes */
+    ck_assert_uint_eq(got(d, 9)->v.count, 0);
+    ck_assert_uint_eq(d->nloads, 1);
+    waits_on.u.fetch.count = 1;
+    waits_on.u.fetch.queues = &q;
+    waits_on.u.fetch.nqueues = 1;
+    waits_on.u.fetch.wait_ms = 60000;
+    daemon_step(d, &waits_on);
+    put_off(d);
+    ck_assert(waits(d, 8));
+    load(d, NULL);
+    must_be(got(d, 8), 0, 0);
+    fetch_begin(d, 9, 1); /* the next one is read as ever */
+    ck_assert(waits(d, 9));
+    load(d, NULL);
+    must_be(got(d, 9), 0, 1);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(what_cannot_be_read_fails_alone_and_for_good)
 {
     struct daemon *d = daemon_short();
@@ -601,6 +645,7 @@ static Suite *payload_suite(void)
     tcase_add_test(t, a_payload_needs_no_memory_and_comes_when_it_is_wanted);
     tcase_add_test(t, the_next_in_line_are_read_ahead_and_none_twice);
     tcase_add_test(t, nobody_goes_before_one_whose_payload_is_read);
+    tcase_add_test(t, who_asks_what_there_is_does_not_wait_for_what_is_put_off);
     tcase_add_test(t, what_cannot_be_read_fails_alone_and_for_good);
     tcase_add_test(t, another_entry_in_its_place_is_damage);
     tcase_add_test(

@@ -116,10 +116,17 @@ static void on_full(struct ledger *l)
     (void)l;
 }
 
+static void on_put_off(struct ledger *l, struct str why)
+{
+    (void)l;
+    (void)why;
+}
+
 static const struct ledger_hooks hooks = {.reply = on_reply,
                                           .watched = on_watched,
                                           .random = on_random,
-                                          .full = on_full};
+                                          .full = on_full,
+                                          .put_off = on_put_off};
 
 /* A segment of so many jobs. */
 static void fill(struct world *w, const char *queue, unsigned len)

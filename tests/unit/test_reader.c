@@ -265,33 +265,67 @@ START_TEST(an_open_file_that_was_trimmed_shows_nothing)
 }
 END_TEST
 
-START_TEST(a_disk_that_cannot_read_is_an_error)
+/* It is put off; the others are not. `why`: that is said of it. */
+static void must_be_put_off(struct world *w, uint64_t n, bool why)
 {
-    struct world *w = world_of(_i, SEGMENT, 200);
+    struct store_place at = place(w, n);
+    struct store_answer a;
+    struct store_stats stats;
 
-    world_fill(w, 20, 10);
-    disk_fail(&w->disk, CALL_READ, 3, -EIO); /* header, its size */
-    must_fail(w, 1, -EIO);
-    world_free(w);
+    MUST(store_take(w->s, &a));
+    MUST_EQ(a.error, -EAGAIN);
+    MUST(memcmp(&a.place, &at, sizeof(at)) == 0);
+    MUST_EQ(a.len > 0, why);
+    store_stats(w->s, &stats);
+    MUST(stats.reads_put_off > 0);
 }
-END_TEST
 
-START_TEST(what_the_process_is_short_of_is_tried_again)
+START_TEST(what_cannot_be_read_now_is_tried_again_and_holds_nothing_up)
 {
+    static const int errors[] = {-EMFILE, -ENFILE, -ENOMEM,
+                                 -EACCES, -EPERM,  -EIO};
     struct world *w = world_of(false, SEGMENT, 200);
     struct store_answer a;
+    struct store_stats stats;
 
     world_fill(w, 20, 10);
-    disk_fail(&w->disk, CALL_OPEN, 1, -EMFILE);
+    disk_fail(&w->disk, CALL_OPEN, 2, errors[_i]); /* after the header's */
     ask(w, 5);
     ask(w, 6);
     store_tick(w->s);
+    must_be_put_off(w, 5, true);
+    MUST(store_take(w->s, &a));
+    must_be(w, 6, &a);
     MUST(!store_take(w->s, &a));
     store_tick(w->s);
     MUST(store_take(w->s, &a));
     must_be(w, 5, &a);
-    MUST(store_take(w->s, &a));
-    must_be(w, 6, &a);
+    store_tick(w->s);
+    store_stats(w->s, &stats);
+    MUST_EQ(stats.reads_put_off, 0);
+    world_free(w);
+}
+END_TEST
+
+/* One that is damaged for good must not hold its queue up for ever. */
+START_TEST(a_sector_that_is_lost_is_believed_after_some_tries)
+{
+    struct world *w = world_of(false, SEGMENT, 200);
+    struct store_answer a = {.error = -EAGAIN};
+
+    world_fill(w, 20, 10);
+    ask(w, 5);
+    for (int tries = 1; a.error == -EAGAIN; tries++) {
+        MUST(tries < 10);
+        disk_fail(&w->disk, CALL_READ, 2, -EIO); /* header, window */
+        store_tick(w->s);
+        if (tries == 1)
+            must_be_put_off(w, 5, true);
+        else
+            (void)store_take(w->s, &a);
+    }
+    MUST_EQ(a.error, -EIO);
+    MUST(a.len > 0 && a.len < STORE_TEXT_MAX);
     world_free(w);
 }
 END_TEST
@@ -328,8 +362,8 @@ int main(void)
         {no_place_but_that_of_an_entry_is_one, 1},
         {what_was_trimmed_is_an_error_whatever_its_file_is_now, 1},
         {an_open_file_that_was_trimmed_shows_nothing, 1},
-        {a_disk_that_cannot_read_is_an_error, 2},
-        {what_the_process_is_short_of_is_tried_again, 1},
+        {what_cannot_be_read_now_is_tried_again_and_holds_nothing_up, 6},
+        {a_sector_that_is_lost_is_believed_after_some_tries, 1},
         {what_waits_for_room_has_no_place, 1},
     };
 
