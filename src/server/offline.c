@@ -27,8 +27,8 @@
 static int complain(const char *path, const char *what)
 {
     size_t len = strlen(path);
-    bool named = strncmp(what, path, len) == 0 &&
-                 (what[len] == '/' || what[len] == ':');
+    bool named =
+        strncmp(what, path, len) == 0 && (what[len] == '/' || what[len] == ':');
 
     if (named) /* it, or a file in it */
         fprintf(stderr, "yoked: %s\n", what);
@@ -258,8 +258,8 @@ static void compare_facts(struct reading *r)
     const struct salvage *s = &r->salvage;
     const struct facts *f = &r->facts;
 
-    /* A daemon may have gone on with it. */
-    if (!f->there || s->last > f->last_entry)
+    /* A daemon may have gone on with it; of nothing nothing is missing. */
+    if (!f->there || s->segments == 0 || s->last > f->last_entry)
         return;
     if (s->last < f->last_entry)
         tell_hole(r, s->last + 1, f->last_entry);

@@ -121,6 +121,9 @@ def test_what_is_no_journal_is_told(directory):
             "state: no journal: expected %s/state/journal\n" % directory)
         assert os.listdir(os.path.join(directory, "state")) == ["journal"]
         assert yoked(option, "").returncode == 2
+    with open(os.path.join(directory, "backup"), "w") as file:
+        file.write("first-segment 1\nlast-entry 24\n")
+    assert not yoked("--verify-journal", directory).stdout
     assert yoked("--verify-journal").returncode == 2
     assert yoked("--list-jobs").returncode == 2
     assert yoked("--repair", "a", "--verify-journal", "b").returncode == 2
