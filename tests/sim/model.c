@@ -351,6 +351,24 @@ static bool stops_a_purge(const struct model *m, const struct core_event *ev)
            m->clients[i].request.kind == REQUEST_PURGE;
 }
 
+/* What is left to do of the cancel of a group may end it in the very step that
+ * closes it: by the numbers that it was closed with. */
+static void close_cancelled(struct model *m, const struct core_event *ev,
+                            const struct model_reply *replies, size_t n)
+{
+    int i = ev->kind == EVENT_GROUP_CLOSE && ev->u.group.policy
+                ? model_group_find(m, ev->u.group.id.n)
+                : -1;
+
+    if (i < 0 || !m->groups[i].cancelled || m->groups[i].closed ||
+        m->groups[i].ended)
+        return;
+    for (size_t r = 0; r < n; r++)
+        if (replies[r].client == ev->client.n &&
+            replies[r].n->v.kind == VALUE_OK)
+            ends_policy(&m->groups[i], ev->u.group.fail, ev->u.group.succeed);
+}
+
 void model_step(struct model *m, struct model_eyes *eyes,
                 const struct core_event *ev, struct model_reply *replies,
                 size_t nreplies)
@@ -373,6 +391,7 @@ void model_step(struct model *m, struct model_eyes *eyes,
     }
     m->behind = core_next_ms(eyes->core) <= m->now;
     event_subject(m, ev);
+    close_cancelled(m, ev, replies, nreplies);
     if (ev->kind == EVENT_START || stops_a_purge(m, ev))
         dead_stopped(m, eyes);
     m->early = true;
