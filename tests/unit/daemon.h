@@ -179,7 +179,7 @@ static inline void daemon_start(struct daemon *d)
     d->core = core_new(&d->limits);
     d->now = DAEMON_START;
     core_effects_init(&d->effects);
-    arena_init(&d->arena, (size_t)16 << 20);
+    arena_init(&d->arena, (size_t)2 << 20);
     daemon_tell(d, EVENT_START, false);
 }
 
@@ -330,17 +330,9 @@ static inline void daemon_beside(struct daemon *d, struct core *c,
                          0);
 }
 
-struct daemon_thing {
-    struct core_thing list[DAEMON_ENTRIES];
-    size_t len;
-};
-
 static inline void daemon_note(void *arg, const struct core_thing *thing)
 {
-    struct daemon_thing *t = arg;
-
-    ck_assert_uint_lt(t->len, DAEMON_ENTRIES);
-    t->list[t->len++] = *thing;
+    buf_append(arg, thing, sizeof(*thing));
 }
 
 /* Of the entries from `from` to `to` nothing is known: what is left can be
@@ -351,11 +343,12 @@ static inline void daemon_without(struct daemon *d, size_t from, size_t to)
                       tick = {.kind = EVENT_TICK};
     struct core_event segment = {.kind = EVENT_SEGMENT,
                                  .u.segment = d->segment + 1};
-    struct daemon_thing *things = mem_zalloc(sizeof(*things));
+    struct buf things; /* struct core_thing */
     struct core_limits limits = d->limits;
     struct core *c, *again;
     size_t left = 0;
 
+    buf_init(&things);
     limits.groups_max = limits.members_max = limits.queues_max = 1 << 20;
     limits.memory_max = limits.retain_bytes = INT64_C(1) << 40;
     limits.retain_jobs = 1 << 20;
@@ -381,11 +374,14 @@ static inline void daemon_without(struct daemon *d, size_t from, size_t to)
     tick.u.segment = segment.u.segment;
     while (core_next_ms(c) <= core_now_ms(c))
         daemon_beside(d, c, again, &tick);
-    core_each(c, daemon_note, things);
-    for (size_t i = 0; i < things->len; i++) {
+    core_each(c, daemon_note, &things);
+    while (buf_size(&things) > 0) {
+        struct core_thing thing;
+
+        memcpy(&thing, buf_front(&things), sizeof(thing));
+        buf_consume(&things, sizeof(thing));
         core_effects_reset(&d->effects);
-        core_image(c, things->list[i].is_group, things->list[i].id,
-                   &d->effects);
+        core_image(c, thing.is_group, thing.id, &d->effects);
         if (buf_size(&d->effects.records))
             ck_assert_int_eq(core_salvage(again, buf_front(&d->effects.records),
                                           buf_size(&d->effects.records),
@@ -400,7 +396,7 @@ static inline void daemon_without(struct daemon *d, size_t from, size_t to)
     ck_assert_uint_eq(core_digest(again), core_digest(c));
     core_free(c);
     core_free(again);
-    mem_free(things);
+    buf_clear(&things);
 }
 
 /* Nothing, one entry, or some, anywhere. */
