@@ -221,7 +221,8 @@ bool backup_next(struct backups *k, struct backup *b, int proto,
         resp_error(out, CORE_ERR_GENERIC, "BACKUP NEXT: %s",
                    b->idle ? "broken off: nothing came for [journal] "
                              "backup-idle"
-                           : "this connection has begun no backup");
+                           : "this connection has begun no backup, and "
+                             "one ends with the connection that began it");
         return true;
     }
     look(k);
