@@ -34,6 +34,8 @@
 
 /* Places looked at for one decision; who has so many before him waits. */
 #define LOOKS_MAX 1000
+/* In line->shut: of every priority, and without having been refused. */
+#define PASSED_BY UINT32_MAX
 
 static int top_priority(uint32_t mask)
 {
@@ -669,14 +671,28 @@ static void offer(struct line *line)
         list_push_back(&line->queue->offers, &line->offer);
 }
 
-/* Whose turn it is there has no payload: he comes by with it. */
-static void pass_by(struct limiter *l, const struct queue *q)
+/* Whose turn it is there has no payload yet. Nobody behind it was looked at;
+ * line_go_on sees to that. */
+static void pass_by(struct limiter *l, struct queue *q)
 {
     list_foreach (it, &l->lines) {
         struct line *line = list_entry(it, struct line, of_limiter);
 
-        if (line->queue == q)
-            line->shut = UINT32_MAX;
+        if (line->queue != q)
+            continue;
+        line->shut = PASSED_BY;
+        q->passed = true;
+    }
+}
+
+void line_go_on(struct core *c, struct queue *q)
+{
+    q->passed = false;
+    list_foreach (it, &q->lines) {
+        struct line *line = list_entry(it, struct line, of_queue);
+
+        if (line->shut == PASSED_BY)
+            limiter_wake(c, line->limiter);
     }
 }
 

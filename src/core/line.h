@@ -90,6 +90,9 @@ void line_served(struct core *c, struct job *j);
 void line_hold(struct core *c, struct job *j);
 /* Give out what there is, in the order of turns: a slice. */
 void line_serve(struct core *c, struct limiter *l);
+/* Its turn does not wait for a payload any more: those that were passed by
+ * meanwhile are looked at. */
+void line_go_on(struct core *c, struct queue *q);
 /* Nobody fetches from it now: those that its jobs held back may go. */
 void line_left(struct core *c, struct queue *q);
 void line_unattended(struct core *c, struct queue *q);

@@ -26,7 +26,6 @@
 #include "core/ids.h"
 #include "core/internal.h"
 #include "core/job.h"
-#include "core/limiter.h"
 #include "core/line.h"
 #include "core/queue.h"
 #include "core/share.h"
@@ -361,8 +360,6 @@ static void loaded(struct core *c, struct job *j, uint64_t key, struct str why)
     q->stuck = false;
     if (!PLANTED(LOAD_UNHEARD))
         queue_wake(c, q);
-    list_foreach (it, &q->lines)
-        limiter_wake(c, list_entry(it, struct line, of_queue)->limiter);
 }
 
 bool payload_is_put_off(const struct core *c, const struct job *j)

@@ -584,6 +584,42 @@ START_TEST(nobody_is_behind_a_place_that_is_empty)
 }
 END_TEST
 
+/* It has no payload in memory, and ends before that is read. */
+START_TEST(who_is_passed_by_for_one_that_is_read_goes_on_without_it)
+{
+    struct daemon *d = roomy();
+    struct core_event small = a_limited("q", "net");
+    struct token holder;
+    uint64_t read, second;
+
+    d->places = true;
+    d->limits.payload_memory = 1; /* all go as soon as they are placed */
+    core_configure(d->core, &d->limits);
+    set_permits(d, "net", 2);
+    small.u.submit.payload = STR(""); /* is always there */
+    small.u.submit.limits = STR("net:2");
+    (void)submit_event(d, &small);
+    holder = token_of(fetch_from(d, 7, 1, 0, "q"), 0);
+    small.u.submit.limits = STR("net");
+    wait_for(d, 8, "q");
+    wait_for(d, 9, "q");
+    small.u.submit.priority = 1;
+    (void)submit_event(d, &small);
+    small.u.submit.priority = 0;
+    second = submit_event(d, &small);
+    pause_queue(d, "q", true);
+    read = urgent(d, "q", "", 2);
+    pause_queue(d, "q", false);
+    ck_assert_uint_eq(d->nloads, 1);
+    ck_assert(is_ok(report(d, EVENT_DONE, holder, "")));
+    ck_assert_ptr_null(got(d, 8)); /* nobody goes before it */
+    cancel_job(d, read, "no");
+    ck_assert_uint_eq(count_of(got(d, 8)), 1);
+    ck_assert_uint_eq(id_of(got(d, 9)), second);
+    daemon_free(d);
+}
+END_TEST
+
 /* core_check() took it for a permit too many. */
 START_TEST(a_need_accepted_without_permits_takes_all_there_are)
 {
@@ -808,6 +844,7 @@ int main(void)
     TEST(short_steps_get_past_those_that_step_aside);
     TEST(short_steps_get_to_the_end_of_two_lines);
     TEST(nobody_is_behind_a_place_that_is_empty);
+    TEST(who_is_passed_by_for_one_that_is_read_goes_on_without_it);
     TEST(a_need_accepted_without_permits_takes_all_there_are);
     tcase_add_loop_test(t, nothing_is_lost_whatever_happens, 0, 40);
     runner = srunner_create(s);
