@@ -221,13 +221,19 @@ static uint64_t job_for(const struct model *m, const struct model_request *r)
     return 0;
 }
 
-/* A job whose cancel this session must be told of; 0: none. */
-static uint64_t notice_for(const struct model *m, int session)
+/* A job whose cancel the client must be told of; 0: none. What a step asks for
+ * may come after an empty answer of the same step: the next FETCH is told. */
+static uint64_t notice_for(const struct model *m, const struct model_client *c)
 {
-    for (int i = 0; i < m->njobs; i++)
-        if (m->jobs[i].used && m->jobs[i].state == MODEL_CANCELLING &&
-            m->jobs[i].notice_due && m->jobs[i].session == session)
-            return m->jobs[i].id;
+    for (int i = 0; i < m->njobs; i++) {
+        const struct model_job *j = &m->jobs[i];
+
+        if (j->used && j->state == MODEL_CANCELLING && j->notice_due &&
+            j->session == c->session &&
+            !(c->request.answered &&
+              (j->asked_step == m->step || j->cancelled_step == m->step)))
+            return j->id;
+    }
     return 0;
 }
 
@@ -264,10 +270,10 @@ static void check_waiting(struct model *m, struct model_client *c)
             violation("client %llu waits for a job although %llx could start",
                       (unsigned long long)c->id,
                       (unsigned long long)job_for(m, r));
-        if (notice_for(m, c->session))
+        if (notice_for(m, c))
             violation("client %llu was not told of the cancel of job %llx",
                       (unsigned long long)c->id,
-                      (unsigned long long)notice_for(m, c->session));
+                      (unsigned long long)notice_for(m, c));
         break;
     case REQUEST_RESULT:
         i = model_job_find(m, r->id);
