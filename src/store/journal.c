@@ -306,6 +306,7 @@ static void let_go(struct journal *j)
 
     if (to > j->gone)
         j->gone = to;
+    reader_trim(&j->reader, j->gone);
     keeper_trim(&j->keeper, to);
 }
 

@@ -142,14 +142,14 @@ static int read_entry(struct reader *r, struct store_place place,
     return rc;
 }
 
-/* It may be whole. */
-static bool may_pass(int error, uint32_t tries)
+/* With the mutex. It may be whole. */
+static bool may_pass(const struct reader *r, const struct item *item, int error)
 {
-    return error != -EBADMSG && error != -ENOENT &&
-           (error != -EIO || tries < EIO_TRIES);
+    return error != -EBADMSG && item->place.segment >= r->first &&
+           (error != -EIO || item->tries + 1 < EIO_TRIES);
 }
 
-/* With the mutex. */
+/* Likewise. */
 static void put_answer(struct reader *r, struct store_place place, int error,
                        const char *data, size_t len)
 {
@@ -184,7 +184,7 @@ static void answer_one(struct reader *r, struct item item)
     first = r->answered.len == 0;
     if (rc == 0)
         put_answer(r, item.place, 0, data, len);
-    else if (may_pass(rc, item.tries + 1))
+    else if (may_pass(r, &item, rc))
         put_off(r, item, text);
     else
         put_answer(r, item.place, rc, text, strlen(text));
@@ -308,6 +308,13 @@ void reader_ask(struct reader *r, struct store_place place)
     lock(r);
     buf_append(&r->asked, &item, sizeof(item));
     ASSERT(pthread_cond_signal(&r->wake) == 0);
+    unlock(r);
+}
+
+void reader_trim(struct reader *r, uint32_t first)
+{
+    lock(r);
+    r->first = first;
     unlock(r);
 }
 

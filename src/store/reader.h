@@ -36,6 +36,7 @@ struct reader {
     struct buf asked;   /* struct item, in order */
     struct buf put_off; /* likewise: those that are tried again then */
     struct timespec due;
+    uint32_t first;      /* no segment before that is there for long */
     struct buf answered; /* struct answer and its bytes, each after the other */
     uint64_t reads, bytes;
 
@@ -63,6 +64,9 @@ int reader_start(struct reader *r);
 void reader_work(struct reader *r);
 
 void reader_ask(struct reader *r, struct store_place place);
+
+/* Before segments before that one go: who asks for one is not told to wait. */
+void reader_trim(struct reader *r, uint32_t first);
 
 /* As store_take. */
 bool reader_take(struct reader *r, struct store_answer *out);

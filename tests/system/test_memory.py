@@ -189,6 +189,35 @@ def test_a_damaged_one_fails_its_job_alone_and_says_where(small):
             client.execute_command("RETRY", ids[1000])
 
 
+def test_files_that_are_away_for_a_while_cost_no_job(small):
+    """Their queue waits, and keeps its order; all else goes on."""
+    with small.client() as client:
+        ids = submit(client, "q", 0, 3000)
+        segments = sorted(glob.glob(
+            os.path.join(small.state, "**", "*.yj"), recursive=True))[:-1]
+        for name in segments:
+            os.rename(name, name + ".aside")
+        head = 0
+        while True:  # what was read before
+            jobs = client.execute_command("FETCH", 7, 0, "q")
+            if not jobs:
+                break
+            for job in jobs:
+                assert job[3] == payload(head)
+                head += 1
+        assert head < 2000 and client.info()["store_reads_put_off"] > 0
+        submit(client, "other", 0, 10)
+        work_off(client, "other", 10)
+        client.execute_command("CANCEL", ids[head])
+        assert pairs(client.execute_command(
+            "RESULT", ids[head]))["outcome"] == "cancelled"
+        for name in segments:
+            os.rename(name + ".aside", name)
+        [job] = client.execute_command("FETCH", 1, 20000, "q")
+        assert job[3] == payload(head + 1)
+        work_off(client, "q", 100, head + 2, 1)
+
+
 def test_the_others_of_a_damaged_segment_are_written_again(small):
     """From memory, or read one by one where they lie."""
     with small.client() as client:

@@ -282,8 +282,8 @@ static void must_be_put_off(struct world *w, uint64_t n, bool why)
 
 START_TEST(what_cannot_be_read_now_is_tried_again_and_holds_nothing_up)
 {
-    static const int errors[] = {-EMFILE, -ENFILE, -ENOMEM,
-                                 -EACCES, -EPERM,  -EIO};
+    static const int errors[] = {-EMFILE, -ENFILE, -ENOMEM, -EACCES,
+                                 -EPERM,  -ENOENT, -EIO};
     struct world *w = world_of(false, SEGMENT, 200);
     struct store_answer a;
     struct store_stats stats;
@@ -362,7 +362,7 @@ int main(void)
         {no_place_but_that_of_an_entry_is_one, 1},
         {what_was_trimmed_is_an_error_whatever_its_file_is_now, 1},
         {an_open_file_that_was_trimmed_shows_nothing, 1},
-        {what_cannot_be_read_now_is_tried_again_and_holds_nothing_up, 6},
+        {what_cannot_be_read_now_is_tried_again_and_holds_nothing_up, 7},
         {a_sector_that_is_lost_is_believed_after_some_tries, 1},
         {what_waits_for_room_has_no_place, 1},
     };
