@@ -96,6 +96,8 @@ static const char *refusal(const struct core *c, const struct job *j,
     *code = CORE_ERR_GENERIC;
     if (payload_is_lost(j))
         return "its payload is damaged in the journal";
+    if (!payload_is_here(j) && payload_is_put_off(c, j))
+        return "its payload cannot be read now";
     return NULL;
 }
 

@@ -369,7 +369,8 @@ bool payload_is_put_off(const struct core *c, const struct job *j)
     return n && container_of(n, struct load, node)->put_off;
 }
 
-/* Whose turn it is keeps it; but who asked what there is at once is told. */
+/* Whose turn it is keeps it; but who asked what there is at once is told, and
+ * who wants it to run once more. */
 static void put_off(struct core *c, struct load *load)
 {
     uint64_t id;
@@ -383,6 +384,7 @@ static void put_off(struct core *c, struct load *load)
         if (j && j->loading)
             queue_wake(c, job_queue(j));
     }
+    dead_retry_on(c);
 }
 
 void payload_load(struct core *c, const struct core_event *ev)

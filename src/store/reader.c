@@ -145,7 +145,8 @@ static int read_entry(struct reader *r, struct store_place place,
 /* With the mutex. It may be whole. */
 static bool may_pass(const struct reader *r, const struct item *item, int error)
 {
-    return error != -EBADMSG && item->place.segment >= r->first &&
+    return error != -EBADMSG && error != -ENOTSUP &&
+           item->place.segment >= r->first &&
            (error != -EIO || item->tries + 1 < EIO_TRIES);
 }
 
@@ -172,16 +173,18 @@ static void put_off(struct reader *r, struct item item, const char *why)
     buf_append(&r->put_off, &item, sizeof(item));
 }
 
-static void answer_one(struct reader *r, struct item item)
+/* False: nothing more is wanted. */
+static bool answer_one(struct reader *r, struct item item)
 {
     char text[STORE_TEXT_MAX] = "";
     const char *data;
     size_t len;
     int rc = read_entry(r, item.place, &data, &len, text);
-    bool first;
+    bool first, goes_on;
 
     lock(r);
     first = r->answered.len == 0;
+    goes_on = !r->stopping;
     if (rc == 0)
         put_answer(r, item.place, 0, data, len);
     else if (may_pass(r, &item, rc))
@@ -194,6 +197,7 @@ static void answer_one(struct reader *r, struct item item)
     unlock(r);
     if (first)
         r->changed_fn(r->arg);
+    return goes_on;
 }
 
 static void swap(struct buf *a, struct buf *b)
@@ -221,12 +225,14 @@ static void take_work(struct reader *r)
 
 static void answer_all(struct reader *r)
 {
-    while (buf_size(&r->at_work) > 0) {
+    bool goes_on = true;
+
+    while (goes_on && buf_size(&r->at_work) > 0) {
         struct item item;
 
         memcpy(&item, buf_front(&r->at_work), sizeof(item));
         buf_consume(&r->at_work, sizeof(item));
-        answer_one(r, item);
+        goes_on = answer_one(r, item);
     }
 }
 

@@ -112,11 +112,12 @@ static void run_again(struct model *m, struct model_job *old, uint64_t id)
     m->queues[j->queue].filled = m->step;
 }
 
-/* Perhaps its payload cannot be read. */
+/* Perhaps its payload cannot be read, or not now. */
 static uint32_t may_refuse(const struct model_eyes *eyes,
                            const struct model_job *j)
 {
-    return eyes->is_damaged && eyes->is_damaged(eyes->world, j->id)
+    return eyes->put_off ||
+                   (eyes->is_damaged && eyes->is_damaged(eyes->world, j->id))
                ? 1u << CORE_ERR_GENERIC
                : 0;
 }

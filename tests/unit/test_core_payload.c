@@ -392,6 +392,33 @@ START_TEST(a_retry_waits_for_payloads)
 }
 END_TEST
 
+START_TEST(a_retry_does_not_wait_for_what_is_put_off)
+{
+    struct daemon *d = daemon_short();
+    struct core_event one = {.kind = EVENT_RETRY, .client = {3}},
+                      many = {.kind = EVENT_DEAD_RETRY, .client = {4}};
+
+    one.u.job.id.n = submit_number(d, 0);
+    fetch_begin(d, 9, 1);
+    load(d, NULL);
+    ck_assert(is_ok(report(d, EVENT_FAIL, token_of(got(d, 9), 0), "oops")));
+    many.u.dead.count = 10;
+    daemon_step(d, &one);
+    daemon_step(d, &many);
+    ck_assert(waits(d, 3) && waits(d, 4));
+    put_off(d);
+    ck_assert(is_error(got(d, 3), CORE_ERR_GENERIC));
+    ck_assert(is_error(got(d, 4), CORE_ERR_GENERIC));
+    ck_assert(is_error(ask(d, 3, &one), CORE_ERR_GENERIC));
+    load(d, NULL); /* and it goes again, for nobody waits for it */
+    daemon_step(d, &one);
+    ck_assert(waits(d, 3));
+    load(d, NULL);
+    ck_assert_uint_gt(node_id(got(d, 3), 'j'), one.u.job.id.n);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(a_retry_whose_job_goes_meanwhile_is_told)
 {
     struct daemon *d = daemon_short();
@@ -655,6 +682,7 @@ static Suite *payload_suite(void)
     tcase_add_test(t, a_wait_for_a_payload_alone_is_not_ended_by_its_client);
     tcase_add_test(t, a_lost_attempt_gets_its_payload_again);
     tcase_add_test(t, a_retry_waits_for_payloads);
+    tcase_add_test(t, a_retry_does_not_wait_for_what_is_put_off);
     tcase_add_test(t, a_retry_whose_job_goes_meanwhile_is_told);
     tcase_add_test(t, what_is_lost_while_it_runs_fails_when_it_would_run_again);
     tcase_add_test(t, what_is_cancelled_is_cancelled_and_not_damaged);
