@@ -25,15 +25,14 @@ static bool has_gone(struct model *m, struct model_eyes *eyes,
     return v.found && v.state == VIEW_FINISHED && v.outcome == VIEW_OK;
 }
 
-/* Has it gone on before others that were there first, and go the same way? */
-static bool is_first(struct model *m, struct model_eyes *eyes,
-                     const struct model_job *j)
+/* Of those that go the same way. One before it that has gone on, too, goes
+ * first here as well: it was the one in a circle, or made the room. */
+static bool is_first(const struct model *m, const struct model_job *j)
 {
     for (int i = 0; i < m->njobs; i++) {
         const struct model_job *k = &m->jobs[i];
 
-        if (waits(k) && k != j && same_way(k, j) && k->delivery < j->delivery &&
-            !has_gone(m, eyes, k))
+        if (waits(k) && k != j && same_way(k, j) && k->delivery < j->delivery)
             return false;
     }
     return true;
@@ -62,7 +61,7 @@ static int way_back(struct model *m, struct model_eyes *eyes, int at,
         int all;
 
         if (!waits(k) || k->queue != at || seen & 1u << at ||
-            !has_gone(m, eyes, k) || !is_first(m, eyes, k))
+            !has_gone(m, eyes, k) || !is_first(m, k))
             continue;
         ring[n] = k;
         all = way_back(m, eyes, k->then[0], seen | 1u << at, ring, n + 1);
@@ -76,7 +75,7 @@ int circles_turned(struct model *m, struct model_eyes *eyes,
                    struct model_job *j, struct model_job **ring)
 {
     /* What the event did may have come before, such as a purge. */
-    if (m->early || !is_first(m, eyes, j))
+    if (m->early || !is_first(m, j))
         return 0;
     ring[0] = j;
     return way_back(m, eyes, j->then[0], 1u << j->queue, ring, 1);
