@@ -540,9 +540,12 @@ static void attempt_over(struct core *c, struct job *j,
         v->message = STR("the job's deadline passed");
     }
     if (v->outcome == OUTCOME_CANCELLED && !(j->extra && j->extra->reason)) {
-        /* The cancel of a scope above may not have come here yet. */
-        const char *reason = group_cancelled(j->group);
+        const char *reason;
 
+        /* The cancel of a scope above may not have come here yet. The group
+         * gets it first, or would end as if nobody had stopped it. */
+        group_reach(c, j->group);
+        reason = group_cancelled(j->group);
         v->reason = reason ? str_from(reason) : STR("worker");
     }
     job_end(c, j, v);

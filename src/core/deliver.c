@@ -153,6 +153,7 @@ static bool given_up(struct core *c, struct job *j, const struct queue *q,
     const char *why = refusal(c, j, q, len), *reason;
 
     deadline_reach(c, j->group);
+    group_reach(c, j->group); /* or it would end as if nobody had stopped it */
     reason = group_cancelled(j->group);
     if (reason)
         cancel(c, j, reason);

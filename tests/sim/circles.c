@@ -12,6 +12,14 @@ static bool waits(const struct model_job *j)
     return j->used && j->state == MODEL_DELIVERING;
 }
 
+/* It went on in this step: for room that was there, it seemed, but what went in
+ * a circle before may have left that. */
+static bool just_went(const struct model *m, const struct model_job *j)
+{
+    return j->used && j->state == MODEL_ENDED && j->next &&
+           j->end_step == m->step;
+}
+
 static bool same_way(const struct model_job *a, const struct model_job *b)
 {
     return a->queue == b->queue && a->then[0] == b->then[0];
@@ -60,8 +68,8 @@ static int way_back(struct model *m, struct model_eyes *eyes, int at,
         struct model_job *k = &m->jobs[i];
         int all;
 
-        if (!waits(k) || k->queue != at || seen & 1u << at ||
-            !has_gone(m, eyes, k) || !is_first(m, k))
+        if (k->queue != at || seen & 1u << at || !is_first(m, k) ||
+            !(just_went(m, k) || (waits(k) && has_gone(m, eyes, k))))
             continue;
         ring[n] = k;
         all = way_back(m, eyes, k->then[0], seen | 1u << at, ring, n + 1);

@@ -567,6 +567,8 @@ bool ends_circle(struct model *m, struct model_eyes *eyes, struct model_job *j)
     if (v.found && v.state == VIEW_FINISHED && v.outcome == VIEW_OK)
         n = circles_turned(m, eyes, j, ring);
     for (int i = 0; i < n; i++) {
+        if (ring[i]->state == MODEL_ENDED)
+            continue;
         job_follow(m, eyes, ring[i]);
         job_end(m, ring[i], VIEW_OK);
     }

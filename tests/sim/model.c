@@ -93,8 +93,10 @@ int model_queue_get(struct model *m, struct str name)
     return i;
 }
 
-/* `before`: what came back to the queue in this step does not count. */
-static bool has_room(const struct model *m, int queue, int64_t len, bool before)
+/* `before`: what came back to the queue in this step does not count. `ended`:
+ * what ended in it in this step does, without having been started. */
+static bool has_room(const struct model *m, int queue, int64_t len, bool before,
+                     bool ended)
 {
     int64_t jobs = 0, bytes = 0;
 
@@ -103,7 +105,9 @@ static bool has_room(const struct model *m, int queue, int64_t len, bool before)
 
         if (!j->used || j->queue != queue ||
             (j->state != MODEL_QUEUED && j->state != MODEL_DELAYED &&
-             j->state != MODEL_DELIVERING))
+             j->state != MODEL_DELIVERING &&
+             !(ended && j->state == MODEL_ENDED && j->end_step == m->step &&
+               j->body == BODY_NONE)))
             continue;
         if (before &&
             (j->state == MODEL_DELIVERING ? j->delivery > m->began
@@ -118,17 +122,22 @@ static bool has_room(const struct model *m, int queue, int64_t len, bool before)
 
 bool model_queue_has_room(const struct model *m, int queue, int64_t len)
 {
-    return has_room(m, queue, len, false);
+    return has_room(m, queue, len, false, false);
 }
 
 bool model_queue_had_place(const struct model *m, int queue, int64_t len)
 {
-    return has_room(m, queue, len, true);
+    return has_room(m, queue, len, true, false);
+}
+
+bool model_queue_was_full(const struct model *m, int queue, int64_t len)
+{
+    return !has_room(m, queue, len, false, true);
 }
 
 bool model_queue_had_room(const struct model *m, int queue, int64_t len)
 {
-    return has_room(m, queue, len, true) &&
+    return has_room(m, queue, len, true, false) &&
            !ends_delivery_waits(m, queue, m->began + 1);
 }
 
@@ -203,7 +212,10 @@ static void replies_match(struct model *m, struct model_eyes *eyes,
         } else if (!progress && !m->stumped) {
             m->stumped = progress = true;
         }
-        progress |= rules_settle(m, eyes);
+        if (rules_settle(m, eyes)) {
+            late = false; /* what went on in a circle may be due at once */
+            progress = true;
+        }
     } while (progress);
     for (size_t i = 0; i < n; i++)
         if (!replies[i].done)

@@ -39,6 +39,8 @@ bool model_queue_has_room(const struct model *m, int queue, int64_t len);
 bool model_queue_had_room(const struct model *m, int queue, int64_t len);
 /* Or before something came back to it in this step, whoever waits for it? */
 bool model_queue_had_place(const struct model *m, int queue, int64_t len);
+/* Was there none before jobs that were in it ended in this step? */
+bool model_queue_was_full(const struct model *m, int queue, int64_t len);
 int model_job_slot(struct model *m);
 int model_group_slot(struct model *m);
 
@@ -136,7 +138,8 @@ void dead_stopped(struct model *m, struct model_eyes *eyes);
 void dead_compare(struct model *m, struct model_eyes *eyes);
 
 /* A result that has gone on without room: those that went with it in a circle,
- * itself first; at most MODEL_QUEUES. 0: it did not go so. */
+ * itself first; at most MODEL_QUEUES. Some may have ended so already. 0: it did
+ * not go so. */
 int circles_turned(struct model *m, struct model_eyes *eyes,
                    struct model_job *j, struct model_job **ring);
 /* May it be too large for the place that a circle has for it? */

@@ -312,6 +312,9 @@ bool reply_submit(struct model *m, struct model_client *c,
         bool full =
             n->v.code == CORE_ERR_QUEUEFULL && r->until <= m->now &&
             (!model_queue_has_room(m, r->job.queue, r->job.payload_len) ||
+             /* what made room since ended when it had been refused */
+             (m->stumped &&
+              model_queue_was_full(m, r->job.queue, r->job.payload_len)) ||
              ends_delivery_waits(m, r->job.queue, UINT64_MAX) ||
              !submit_is_head(m, c) || r->wait_ms > 0 || r->unblocked);
 

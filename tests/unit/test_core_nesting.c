@@ -362,6 +362,35 @@ START_TEST(what_ready_says_is_bounded)
 }
 END_TEST
 
+/* It ends as late as the timeout, and is the first to see that; with THEN its
+ * result would have to go on. */
+START_TEST(a_body_whose_timeout_ends_what_is_below_it_is_not_ok)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    struct token above, below;
+    uint64_t g;
+
+    ev.u.submit.timeout_ms = 100;
+    (void)submit_event(d, &ev);
+    above = take(d);
+    g = open_under_job(d, above);
+    ev = a_job("q");
+    ev.u.submit.group.n = g;
+    ev.u.submit.then = _i ? STR("next") : (struct str){0};
+    (void)submit_event(d, &ev);
+    below = take(d);
+    ck_assert(is_ok(report(d, EVENT_DONE, above, "")));
+    d->now += 100;
+    ck_assert(is_ok(report(d, _i ? EVENT_DONE : EVENT_RELEASE, below, "")));
+    ck_assert_int_eq(job(d, below.job.n).outcome, VIEW_CANCELLED);
+    ck_assert_int_eq(group(d, g).outcome, VIEW_CANCELLED);
+    ck_assert_int_eq(job(d, above.job.n).outcome, VIEW_FAILED);
+    ck_assert(str_eq(last_class(d, above.job.n), STR("timeout")));
+    daemon_free(d);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("core_nesting");
@@ -384,6 +413,8 @@ int main(void)
     tcase_add_test(body, a_child_may_wait_for_room_until_the_body_ends);
     tcase_add_test(body, the_scope_of_a_body_is_bounded_in_depth);
     tcase_add_test(body, detached_groups_need_the_right);
+    tcase_add_loop_test(
+        body, a_body_whose_timeout_ends_what_is_below_it_is_not_ok, 0, 2);
     tcase_add_test(ready, who_waits_for_ready_hears_what_the_job_says);
     tcase_add_test(ready, ready_is_said_once_by_each_attempt);
     tcase_add_test(ready, a_job_that_ends_before_it_is_ready_is_NOTREADY);
