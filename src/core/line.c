@@ -552,10 +552,12 @@ bool line_admit(struct core *c, struct job *j, bool *put_off)
     }
     line->shut |= 1u << lane->priority;
     limiter_wake_at(c, r.by, r.tokens);
-    if (r.kind == REFUSAL_LATER) {
+    /* Those behind it in this line are not looked at: it may be more than they
+     * need that it lacks. */
+    if (r.kind == REFUSAL_LATER || line->waiting[lane->priority].len > 1)
         r.by->stuck = true;
+    if (r.kind == REFUSAL_LATER)
         note_holders(c, r.by, job_queue(j));
-    }
     if (r.outranked && !list_linked(&r.by->outranked))
         list_push_back(&c->outranked, &r.by->outranked);
     return false;

@@ -285,6 +285,30 @@ START_TEST(who_was_held_back_starts_when_the_one_before_is_gone)
 }
 END_TEST
 
+/* Permits came back meanwhile, too few for the first, and nobody asked those
+ * behind it in its queue. */
+START_TEST(who_was_not_asked_starts_when_the_one_before_is_gone)
+{
+    struct daemon *d = daemon_new();
+    uint64_t old, young;
+    struct token t;
+
+    set_permits(d, "gpu", 3);
+    (void)limited(d, "q", "gpu");
+    (void)limited(d, "q", "gpu");
+    t = take(d);
+    (void)take(d);
+    old = limited(d, "q", "gpu:3");
+    young = limited(d, "q", "gpu");
+    wait_for(d, 8, "q");
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert_ptr_null(got(d, 8));
+    cancel_job(d, old, "enough");
+    ck_assert_uint_eq(id_of(got(d, 8)), young);
+    daemon_free(d);
+}
+END_TEST
+
 /* What is offered from one queue may, before it is taken, be put aside for a
  * job of another queue that the worker asked for first. */
 START_TEST(a_fetch_that_finds_nothing_after_all_waits_on)
@@ -833,6 +857,7 @@ int main(void)
     TEST(who_waits_for_another_limiter_does_not_close_the_line);
     TEST(a_waiter_without_a_worker_holds_nobody_up);
     TEST(who_was_held_back_starts_when_the_one_before_is_gone);
+    TEST(who_was_not_asked_starts_when_the_one_before_is_gone);
     TEST(a_fetch_that_finds_nothing_after_all_waits_on);
     TEST(a_higher_priority_of_the_queue_goes_first);
     TEST(a_higher_priority_that_needs_two_is_not_overtaken);
