@@ -737,11 +737,12 @@ void group_close(struct core *c, struct group *g)
 }
 
 /* With the numbers that were not known before: what they ask for happens as
- * soon as it is closed, and counts what has ended already. */
+ * soon as it is closed, and counts what has ended already. A job whose body is
+ * done has closed it, though nothing may have come to it yet. */
 static void close_with_policy(struct core *c, struct group *g, int64_t fail,
                               int64_t succeed)
 {
-    if (g->closed || g->ended)
+    if (is_closed(g) || g->ended)
         return;
     core_record(c, &(struct record){
                        .type = RECORD_GROUP_CLOSE,

@@ -18,6 +18,8 @@ static void group_policy(struct model_group *g)
 
 void ends_policy(struct model_group *g, int64_t fail, int64_t succeed)
 {
+    if (g->body_done) /* which has closed it: they come too late */
+        return;
     if (fail != CORE_UNSET)
         g->fail = fail;
     if (succeed != CORE_UNSET)

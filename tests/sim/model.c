@@ -377,9 +377,14 @@ static void close_cancelled(struct model *m, const struct core_event *ev,
     int i = ev->kind == EVENT_GROUP_CLOSE && ev->u.group.policy
                 ? model_group_find(m, ev->u.group.id.n)
                 : -1;
+    struct model_group *g = i < 0 ? NULL : &m->groups[i];
 
-    if (i < 0 || !m->groups[i].cancelled || m->groups[i].closed ||
-        m->groups[i].ended)
+    if (!g)
+        return;
+    /* As this step began: what times do in it comes after the event. */
+    g->body_done =
+        g->parent_is_job && m->jobs[g->parent].state == MODEL_JOINING;
+    if (!g->cancelled || g->closed || g->ended)
         return;
     for (size_t r = 0; r < n; r++)
         if (replies[r].client == ev->client.n &&

@@ -161,6 +161,7 @@ struct model_group {
     bool failed_inside; /* somewhere below */
     uint8_t error;      /* its own: a model_class */
     bool has_groups;    /* ever; they may have errors of their own */
+    bool body_done;     /* that of its job was, as GROUP CLOSE came */
     int64_t opened, ended_at;
     uint64_t submit_seq, end_step;
     bool has_reason;

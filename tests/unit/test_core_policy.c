@@ -284,6 +284,38 @@ START_TEST(numbers_of_a_close_survive_a_crash_and_come_once)
 }
 END_TEST
 
+/* They are closed in slices: one that none has come to took the numbers. */
+START_TEST(numbers_that_come_after_the_body_is_done_change_nothing)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    struct core_event done = {.kind = EVENT_DONE, .client = {9}};
+    struct core_event close = {
+        .kind = EVENT_GROUP_CLOSE,
+        .client = {9},
+        .u.group = {.policy = true, .fail = CORE_UNSET, .succeed = 1}};
+    uint64_t groups[5], n = 0;
+
+    core_limits_init(&d->limits);
+    d->limits.step_work = 1;
+    daemon_start(d);
+    (void)submit(d, "q", 0);
+    done.u.report.token = take(d);
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+        groups[i] = open_under_job(d, done.u.report.token);
+    daemon_one(d, &done);
+    ck_assert(is_ok(got(d, 9)));
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+        n += group(d, groups[i]).open;
+        close.u.group.id.n = groups[i];
+        daemon_one(d, &close);
+        ck_assert(is_ok(got(d, 9)));
+        ck_assert_int_eq(group(d, groups[i]).succeed, 0);
+    }
+    ck_assert_uint_gt(n, 0); /* or there was nothing to be seen */
+    daemon_free(d);
+}
+END_TEST
+
 static Suite *policy_suite(void)
 {
     Suite *suite = suite_create("core policies");
@@ -298,6 +330,8 @@ static Suite *policy_suite(void)
     tcase_add_test(close,
                    numbers_that_come_with_the_close_count_what_has_ended);
     tcase_add_test(close, numbers_of_a_close_survive_a_crash_and_come_once);
+    tcase_add_test(close,
+                   numbers_that_come_after_the_body_is_done_change_nothing);
     suite_add_tcase(suite, table);
     suite_add_tcase(suite, close);
     return suite;
