@@ -536,6 +536,8 @@ bool ends_delivery(struct model *m, struct model_eyes *eyes,
     struct job_view v = rules_job_look(m, eyes, j);
     unsigned ways;
 
+    if (m->early && m->moved == j->id) /* it goes on with its new times */
+        return false;
     if (v.found && v.state == VIEW_DELIVERING) {
         if (delivery_ways(m, j) && !m->early && !m->behind)
             violation("the result of job %llx still waits, and must not",

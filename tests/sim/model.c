@@ -352,7 +352,18 @@ static void event_subject(struct model *m, const struct core_event *ev)
     int i = model_client_find(m, ev->client.n);
 
     m->reported = 0;
+    m->stopped = ev->kind == EVENT_CANCEL && ev->u.cancel.is_job
+                     ? ev->u.cancel.job.n
+                     : 0;
+    m->moved = ev->kind == EVENT_RESCHEDULE && ev->u.reschedule.is_job
+                   ? ev->u.reschedule.job.n
+                   : 0;
     m->purged = -1;
+    m->emptied = ev->kind == EVENT_QUEUE_PURGE ||
+                         (ev->kind == EVENT_QUEUE_CLOSE && ev->u.queue.closed &&
+                          ev->u.queue.at_once)
+                     ? model_queue_find(m, ev->u.queue.name)
+                     : -1;
     m->leaving = -1;
     if (ev->kind == EVENT_DONE || ev->kind == EVENT_FAIL ||
         ev->kind == EVENT_RELEASE)

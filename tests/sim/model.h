@@ -276,7 +276,9 @@ struct model {
     bool jumped;       /* many times were passed at once: in any order */
     bool loading;      /* as model_eyes has it: ready jobs may be late */
     bool put_off;      /* likewise: and some of them may be for long */
-    uint64_t reported; /* the job that this step's event reports on */
+    uint64_t reported; /* the job that this step's event reports on ... */
+    uint64_t stopped;  /* ... or cancels ... */
+    uint64_t moved;    /* ... or gives other times; 0: none */
     /* The core works off in slices what an event leads to; others may come
      * between two. Until all is done that counts as one step. */
     bool behind;    /* some of it is left ... */
@@ -285,6 +287,7 @@ struct model {
     bool early;     /* the event has not been looked at */
     bool stumped;   /* nothing else explains what the core shows */
     int purged;     /* the queue that is purged in this step; -1 */
+    int emptied;    /* likewise, or closed NOW */
     /* Attempts that led to others, since the start; and jobs that have ended
      * since the last comparison, perhaps by way of the queue. */
     uint64_t retries, retries_maybe;

@@ -371,6 +371,13 @@ bool rules_job_unreached(struct model *m, struct model_eyes *eyes,
             v.state == VIEW_PARKED);
 }
 
+/* Is it being cancelled? Of what is also due whatever comes first ends it. */
+static bool job_stops(const struct model *m, const struct model_job *j)
+{
+    return j->id == m->stopped || j->queue == m->emptied || j->purging ||
+           m->queues[j->queue].closed_now;
+}
+
 static void job_time_queued(struct model *m, struct model_eyes *eyes,
                             struct model_job *j)
 {
@@ -384,10 +391,10 @@ static void job_time_queued(struct model *m, struct model_eyes *eyes,
     }
     if ((j->deadline_hit || expired) && !rules_job_unreached(m, eyes, j)) {
         ends_queued(m, eyes, j,
-                    TO_FAILED |
-                        (j->inherited || m->jumped || ends_swept(m, eyes, j)
-                             ? (unsigned)TO_CANCELLED
-                             : 0));
+                    TO_FAILED | (j->inherited || m->jumped || job_stops(m, j) ||
+                                         ends_swept(m, eyes, j)
+                                     ? (unsigned)TO_CANCELLED
+                                     : 0));
         return;
     }
     if (j->state == MODEL_DELAYED && j->delay_lo <= m->now) {
