@@ -752,17 +752,27 @@ static bool is_new(const struct model *m, const struct model_job *j)
     return j->used && j->submit_seq > m->began && j->ready_seq == j->submit_seq;
 }
 
+/* Of a pair of them the one with the smaller id came first. */
+static bool put_in_order(struct model_job *a, struct model_job *b)
+{
+    uint64_t seq = a->submit_seq;
+
+    if (a->id > b->id || seq <= b->submit_seq)
+        return false;
+    a->submit_seq = a->ready_seq = b->submit_seq;
+    b->submit_seq = b->ready_seq = seq;
+    return true;
+}
+
 void ends_in_order(struct model *m)
 {
-    for (int i = 0; i < m->njobs; i++) {
-        for (int k = 0; k < m->njobs && is_new(m, &m->jobs[i]); k++) {
-            struct model_job *a = &m->jobs[i], *b = &m->jobs[k];
-            uint64_t seq = a->submit_seq;
+    bool changed;
 
-            if (!is_new(m, b) || a->id > b->id || seq <= b->submit_seq)
-                continue;
-            a->submit_seq = a->ready_seq = b->submit_seq;
-            b->submit_seq = b->ready_seq = seq;
-        }
-    }
+    do { /* a swap may put another pair out of order */
+        changed = false;
+        for (int i = 0; i < m->njobs; i++)
+            for (int k = 0; k < m->njobs && is_new(m, &m->jobs[i]); k++)
+                changed |= is_new(m, &m->jobs[k]) &&
+                           put_in_order(&m->jobs[i], &m->jobs[k]);
+    } while (changed);
 }
