@@ -411,6 +411,8 @@ void events_apply(struct model *m, struct model_eyes *eyes,
     }
     if (ev->kind == EVENT_DISK_FULL) {
         m->disk_narrow = ev->u.full.narrow;
+        if (m->disk_full && !ev->u.full.on)
+            m->resumed = m->step;
         m->disk_full = ev->u.full.on;
     } else if (ev->kind == EVENT_DRAIN) {
         m->draining = ev->u.on;

@@ -161,9 +161,12 @@ bool limits_allow(const struct model *m, const struct model_job *j, bool strict)
     return !strict || !limits_any(j) || is_alone(m, j);
 }
 
-/* Has a worker waited for jobs of the queue since before this step? */
+/* Has a worker waited for jobs of the queue since before this step? While the
+ * disk is full none is looked at, and then one queue comes after the other. */
 static bool is_attended(const struct model *m, int queue)
 {
+    if (m->resumed >= m->since)
+        return false;
     for (int i = 0; i < MODEL_CLIENTS; i++) {
         const struct model_request *r = &m->clients[i].request;
 

@@ -223,12 +223,16 @@ static void replies_match(struct model *m, struct model_eyes *eyes,
     m->stumped = true;
 }
 
-/* A job that this fetch could get; 0: none. */
+/* A job that this fetch could get; 0: none. One that waited for a payload alone
+ * may be answered empty before something comes in in the same step. */
 static uint64_t job_for(const struct model *m, const struct model_request *r)
 {
+    bool early = r->answered && r->wait_ms == 0 && r->step < m->since;
+
     for (int i = 0; i < m->njobs; i++)
         if (job_can_start(m, &m->jobs[i], true) &&
-            fetch_place(r, m->jobs[i].queue) >= 0)
+            fetch_place(r, m->jobs[i].queue) >= 0 &&
+            !(early && m->jobs[i].ready_step >= m->since))
             return m->jobs[i].id;
     return 0;
 }

@@ -272,6 +272,8 @@ struct model {
     int64_t now;
     uint64_t step, seq;
     bool disk_narrow, disk_full, draining;
+    uint64_t resumed;  /* the step since which jobs start again, after a full
+                        * disk */
     bool restarted;    /* ever */
     bool jumped;       /* many times were passed at once: in any order */
     bool loading;      /* as model_eyes has it: ready jobs may be late */
