@@ -179,7 +179,7 @@ static inline void daemon_start(struct daemon *d)
     d->core = core_new(&d->limits);
     d->now = DAEMON_START;
     core_effects_init(&d->effects);
-    arena_init(&d->arena, (size_t)2 << 20);
+    arena_init(&d->arena, (size_t)8 << 20);
     daemon_tell(d, EVENT_START, false);
 }
 
