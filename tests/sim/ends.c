@@ -38,6 +38,7 @@ static void group_count(struct model *m, int g, enum view_outcome outcome,
                         bool counts)
 {
     struct model_group *group;
+    bool failed;
 
     if (g < 0)
         return;
@@ -56,7 +57,11 @@ static void group_count(struct model *m, int g, enum view_outcome outcome,
         group->fails++;
     if (outcome == VIEW_FAILED && !counts)
         group->murky = true;
+    failed = group->fail_reached;
     group_policy(group);
+    /* of two times that are the same either may come first */
+    group->even |= group->fail_reached && !failed && group->deadline_hit &&
+                   group->hit_step >= m->since;
 }
 
 /* Its result is the payload of another job, of the next queue's kind. */

@@ -155,7 +155,7 @@ void errors_group_ended(const struct model *m, struct model_group *g,
     bool missed =
         v->outcome == VIEW_FAILED && g->succeed > 0 && v->ok < g->succeed;
     bool late = g->deadline_hit && !g->inherited && !g->murky && !g->outside &&
-                !g->decided && !m->jumped;
+                !g->decided && !g->even && !m->jumped;
     bool none = v->errors->v.count == 0;
     const struct node *error = NULL;
 

@@ -153,7 +153,8 @@ struct model_group {
     bool closed, cancelled, outside, fail_reached, succeed_reached;
     bool decided; /* its policy was the first that cancelled it */
     bool deadline_hit, inherited, ended;
-    uint64_t outside_step;
+    uint64_t outside_step, hit_step;
+    bool even;  /* its deadline and FAIL were reached at once */
     bool murky; /* a failed `collect` group was counted */
     enum view_outcome outcome;
     int64_t members, ok, failed, cancelled_members, fails;

@@ -498,6 +498,7 @@ static void group_time(struct model *m, int i)
     if (g->deadline_hit || deadline == CORE_NONE || deadline > m->now)
         return;
     g->deadline_hit = true;
+    g->hit_step = m->step;
     g->inherited = deadline != g->deadline || g->cancelled || m->jumped;
     if (g->cancelled && !g->outside)
         g->murky = true;
