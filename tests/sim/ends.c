@@ -130,7 +130,10 @@ static void job_follow(struct model *m, struct model_eyes *eyes,
 static void job_end(struct model *m, struct model_job *j,
                     enum view_outcome outcome)
 {
-    if (j->ahead && (j->state == MODEL_QUEUED || j->state == MODEL_DELAYED))
+    /* Who came back at once, lost ones as well, had his group's turn brought to
+     * the front, where it stays. */
+    if ((j->ahead && j->state == MODEL_DELAYED) ||
+        ((j->ahead || j->attempt > 0) && j->state == MODEL_QUEUED))
         turns_left(m, j);
     j->state = MODEL_ENDED;
     j->outcome = outcome;
