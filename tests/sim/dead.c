@@ -292,8 +292,9 @@ void dead_stopped(struct model *m, struct model_eyes *eyes)
     for (int i = 0; i < m->njobs; i++) {
         struct model_job *j = &m->jobs[i];
 
-        if (!j->used || j->dead || !is_purged_now(m, j))
+        if (!j->used || (!j->lost && (j->dead || !is_purged_now(m, j))))
             continue;
+        j->dead = j->lost = false;
         for (uint32_t k = 0; k < list->v.count; k++)
             j->dead |=
                 node_id(node_get(node_item(list, k), "id"), 'j') == j->id;
@@ -320,6 +321,13 @@ void model_healed(struct model *m, struct model_eyes *eyes)
             violation("job %llx is dead no more, and its payload is whole",
                       (unsigned long long)j->id);
     }
+}
+
+void model_crashed(struct model *m, struct model_eyes *eyes)
+{
+    for (int i = 0; eyes->is_damaged && i < m->njobs; i++)
+        m->jobs[i].lost = m->jobs[i].used && m->jobs[i].dead &&
+                          eyes->is_damaged(eyes->world, m->jobs[i].id);
 }
 
 void dead_compare(struct model *m, struct model_eyes *eyes)

@@ -101,6 +101,7 @@ struct model_job {
     bool purging;               /* a QUEUE PURGE will come to it */
     bool damaged;               /* it failed, for its payload is lost */
     bool dead;                  /* on the list of those ... */
+    bool lost;                  /* ... or a crash came as it was taken off */
     int64_t dead_keep;          /* ... as its queue said when it ended */
     uint64_t purged_step;       /* it was, when that was purged */
     int64_t delay_lo, delay_hi; /* DELAYED: until somewhere between */
@@ -343,6 +344,9 @@ void model_compare(struct model *m, struct model_eyes *eyes, bool all);
 /* A damaged segment was written again: whose payload was lost with it is not
  * dead any more. */
 void model_healed(struct model *m, struct model_eyes *eyes);
+
+/* It stopped, perhaps while that was on its way. Before model_restart. */
+void model_crashed(struct model *m, struct model_eyes *eyes);
 
 /* The daemon was started again: connections, waits and leases are gone. */
 void model_restart(struct model *m, int64_t now);

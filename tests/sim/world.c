@@ -873,6 +873,8 @@ void world_crash(struct world *w)
     world_forget(w, 0);
     w->uncertain = false;
     w->scanned = 0;
+    if (snapshot >= 0)
+        model_crashed(w->snapshots[snapshot].model, &w->eyes);
     for (size_t i = 0; i < w->nentries; i++)
         w->entries[i].damaged = false;
     if (w->journal)
