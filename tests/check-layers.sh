@@ -79,7 +79,7 @@ core_calls() {
 }
 
 allowed='^(memcpy|memmove|memset|memcmp|memchr|strlen|strcmp|strncmp)$'
-allowed+='|^(snprintf|vsnprintf|abort)$|^_GLOBAL_OFFSET_TABLE_$'
+allowed+='|^(qsort|snprintf|vsnprintf|abort)$|^_GLOBAL_OFFSET_TABLE_$'
 allowed+='|^(base_bug|mem|slabs|list|heap|map|buf|value)(_|$)'
 # The compiler's own helpers, and those of the instrumented builds.
 allowed+='|^__(stack_chk_fail|asan|ubsan|tsan|sanitizer|gcov|llvm|sancov)'

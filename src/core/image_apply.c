@@ -512,13 +512,14 @@ const char *image_apply_ids(struct core *c, const struct record *r)
     return NULL;
 }
 
-void image_settle_unknown(struct core *c, struct group *g)
+void image_settle_unknown(struct core *c, struct group *g, uint64_t parent,
+                          uint32_t attempt)
 {
     if (g->live > 0) { /* lost: what is in it goes on */
         g->unknown = false;
         g->closed = true;
-        g->parent_attempt = 0;
-        g->parent_id = 0;
+        g->parent_attempt = attempt;
+        g->parent_id = parent;
         g->keep_ms = c->limits.queue_defaults.keep_ms;
         g->opened_ms = c->now_ms;
         enter_live(c, g);

@@ -18,7 +18,9 @@ const char *image_apply_job(struct core *c, const struct record *r);
 const char *image_apply_group(struct core *c, const struct record *r);
 const char *image_apply_ids(struct core *c, const struct record *r);
 /* Its image never came. Where nothing is wrong with the journal it was
- * forgotten, with all its members. */
-void image_settle_unknown(struct core *c, struct group *g);
+ * forgotten, with all its members. Else it goes on under that group, or, with
+ * an attempt, that job. */
+void image_settle_unknown(struct core *c, struct group *g, uint64_t parent,
+                          uint32_t attempt);
 
 #endif

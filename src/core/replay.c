@@ -4,6 +4,7 @@
  * was, places in line are made good, by the order of ids, and of ends.
  */
 #include <errno.h>
+#include <stdlib.h>
 
 #include "core/attempt.h"
 #include "core/below.h"
@@ -228,6 +229,100 @@ static void drop_zeros(struct core *c, struct id_vector *v)
     id_vector_cut(c, v, kept);
 }
 
+/* Is it not known what lives in it? */
+static bool has_lost_members(const struct group *g)
+{
+    return !g->ended && (g->missing || (g->unknown && g->live > 0));
+}
+
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a & ~ID_GROUP,
+             y = *(const uint64_t *)b & ~ID_GROUP;
+
+    return (x > y) - (x < y);
+}
+
+/* In the order of their ids, each once. */
+static void sort_members(struct core *c, struct group *g)
+{
+    struct id_vector *v = &g->members;
+    size_t kept = 0;
+
+    qsort(v->ids, v->len, sizeof(*v->ids), by_id);
+    for (size_t n = 0; n < v->len; n++)
+        if (kept == 0 || v->ids[n] != v->ids[kept - 1])
+            v->ids[kept++] = v->ids[n];
+    id_vector_cut(c, v, kept);
+    if (g->unknown)
+        g->members_total = max_i64(g->members_total, (int64_t)kept);
+}
+
+/* Groups whose images were lost, or some of it, know those members that are
+ * there: a cancel must reach them. Only damage does that. */
+static void find_members(struct core *c)
+{
+    bool lost = false;
+
+    list_foreach (it, &c->all_groups)
+        lost |= has_lost_members(list_entry(it, struct group, link));
+    for (size_t b = 0; lost && b < c->jobs.active; b++)
+        for (struct map_node *n = map_bucket(&c->jobs, b); n; n = n->next) {
+            struct group *g = container_of(n, struct job, node)->group;
+
+            if (has_lost_members(g))
+                id_vector_push(c, &g->members, n->hash);
+        }
+    list_foreach (it, &c->all_groups) {
+        struct group *g = list_entry(it, struct group, link);
+
+        if (g->parent && has_lost_members(g->parent))
+            id_vector_push(c, &g->parent->members, g->id | ID_GROUP);
+    }
+    list_foreach (it, &c->all_groups) {
+        struct group *g = list_entry(it, struct group, link);
+
+        if (has_lost_members(g))
+            sort_members(c, g);
+    }
+}
+
+static bool is_within(const struct group *g, const struct group *scope)
+{
+    while (g && g != scope)
+        g = g->parent ? g->parent : g->parent_job ? g->parent_job->group : NULL;
+    return g != NULL;
+}
+
+/* A group that was lost and lives goes on in its scope: that group, or the
+ * attempt of a job in it, knows its id. */
+static void adopt(struct core *c, uint64_t id, const struct group *scope,
+                  const struct job *j)
+{
+    struct group *g =
+        id & ID_GROUP ? find_group(c, (struct group_id){id & ~ID_GROUP}) : NULL;
+
+    if (g && g->unknown && g->live > 0 && !is_within(scope, g))
+        image_settle_unknown(c, g, j ? j->node.hash : scope->id,
+                             j ? j->attempt : 0);
+}
+
+static void adopt_groups(struct core *c)
+{
+    list_foreach (it, &c->all_groups) {
+        const struct group *g = list_entry(it, struct group, link);
+
+        for (size_t n = 0; !g->unknown && n < g->members.len; n++)
+            adopt(c, g->members.ids[n], g, NULL);
+    }
+    list_foreach (it, &c->belows) {
+        const struct below *below = list_entry(it, struct below, link);
+
+        for (size_t n = 0; job_runs(below->job) && n < below->groups.len; n++)
+            adopt(c, below->groups.ids[n], below->job->group, below->job);
+    }
+}
+
 static void settle_group(struct core *c, struct group *g)
 {
     if (g->missing) { /* they were lost: only damage does that */
@@ -236,7 +331,7 @@ static void settle_group(struct core *c, struct group *g)
         g->missing = 0;
     }
     if (g->unknown || (!g->ended && !g->parent && !g->parent_job))
-        image_settle_unknown(c, g);
+        image_settle_unknown(c, g, 0, 0);
     else if (is_forgotten_below(c, g))
         group_forget_now(c, g);
 }
@@ -272,6 +367,8 @@ static void count_active(const struct list *jobs)
 
 static void settle_groups(struct core *c)
 {
+    find_members(c);
+    adopt_groups(c);
     list_foreach_safe (it, &c->all_groups)
         settle_group(c, list_entry(it, struct group, link));
     list_foreach_safe (it, &c->ended_groups)

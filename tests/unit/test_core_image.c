@@ -573,6 +573,75 @@ START_TEST(images_share_what_jobs_have_in_common)
 }
 END_TEST
 
+/* Whatever was lost of a group, its cancel reaches what lives in it: one that
+ * runs, one that waits, what is in a group below it, and below an attempt. */
+START_TEST(what_is_in_a_group_that_was_lost_is_cancelled_with_it)
+{
+    struct daemon *d = mem_zalloc(sizeof(*d));
+    uint64_t g, below, ids[4];
+    struct token t;
+    size_t first;
+    int lost_groups = 0;
+
+    daemon_limits(d);
+    d->limits.image_ids = 1;
+    daemon_start(d);
+    g = open_detached(d);
+    ids[0] = submit(d, "q", g);
+    t = take(d);
+    ids[1] = submit(d, "q", g);
+    below = open_under_group(d, g, 0);
+    ids[2] = submit(d, "q", below);
+    ids[3] = submit(d, "q", open_under_job(d, t));
+    first = d->nentries;
+    daemon_compact(d);
+    for (size_t lost = first; lost < d->nentries; lost++) {
+        struct core *c = core_new(&d->limits), *before = d->core;
+        struct core_event start = {.kind = EVENT_START, .now_ms = d->now},
+                          cancel = {.kind = EVENT_CANCEL};
+        size_t left = 0;
+
+        for (size_t i = first; i < d->nentries; i++) {
+            if (i == lost)
+                core_lost(c);
+            else
+                ck_assert_int_eq(core_salvage(c, d->entries[i].data,
+                                              d->entries[i].len,
+                                              d->entries[i].segment,
+                                              daemon_left, &left, NULL),
+                                 0);
+        }
+        core_replay_end(c);
+        daemon_beside(d, c, NULL, &start);
+        core_check(c);
+        d->core = c;
+        lost_groups += group(d, g).closed;
+        if (group(d, g).found && group(d, below).found)
+            ck_assert_uint_eq(node_id(group(d, below).parent, 'g'), g);
+        cancel.u.cancel.group.n = g;
+        cancel.u.cancel.reason = STR("over");
+        cancel.u.cancel.grace_ms = CORE_UNSET;
+        daemon_beside(d, c, NULL, &cancel);
+        cancel.kind = EVENT_TICK;
+        while (core_next_ms(c) <= core_now_ms(c))
+            daemon_beside(d, c, NULL, &cancel);
+        for (int i = 0; group(d, g).found && i < 4; i++) {
+            struct job_view v = job(d, ids[i]);
+
+            /* Below an attempt that was lost itself it is on its own. */
+            if (i == 3 && !job(d, ids[0]).found)
+                continue;
+            ck_assert(!v.found || v.state == VIEW_CANCELLING ||
+                      v.outcome == VIEW_CANCELLED);
+        }
+        d->core = before;
+        core_free(c);
+    }
+    ck_assert_int_ge(lost_groups, 1); /* made up, from what is in it */
+    daemon_free(d);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -586,6 +655,7 @@ int main(void)
         a_job_too_large_for_an_image_stays_where_it_is,
         a_job_that_lost_some_of_its_errors_has_the_others,
         a_replay_forgets_the_oldest_outcomes,
+        what_is_in_a_group_that_was_lost_is_cancelled_with_it,
         a_replay_that_is_given_up_leaves_nothing,
         images_share_what_jobs_have_in_common,
     };
