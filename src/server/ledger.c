@@ -10,7 +10,7 @@
  * as a part of it, by the pace, and no more than what is left to the bound. */
 #define COMPACT_PERCENT 170
 #define COMPACT_PACE    4
-#define CROWD_MIN       3          /* readers that are waited for, or more; */
+#define CROWD_MIN       2          /* readers that are waited for, or more; */
 #define CROWD_MAX       16         /* with more enough come by themselves, */
 #define LARGE_BYTES     65536      /* unless so much was appended already */
 #define LOOK_BYTES      65536      /* appended, before it is looked at again */

@@ -4,6 +4,9 @@
 /* A crowd is waited for only where a sync takes no longer than that: a slow
  * disk lets enough gather by itself. */
 #define CROWD_SYNC_US 2000
+/* Of two, one is waited for no longer than such a part: who does not come back
+ * at once does something else first. */
+#define PAIR_PART 4
 /* When that was in vain, so many commits after it do not wait. */
 #define IN_VAIN 15
 /* A rest; a report reaches the disk that much later at most. */
@@ -45,7 +48,8 @@ static bool wait_for_crowd(struct pace *p, const struct ledger *l,
         p->missing = (uint32_t)missing;
         return true;
     }
-    if (missing > 0 && now_us - p->wait_us < sync_us)
+    if (missing > 0 &&
+        now_us - p->wait_us < (l->crowd > 2 ? sync_us : sync_us / PAIR_PART))
         return true;
     p->in_vain = missing >= p->missing ? IN_VAIN : 0;
     p->wait_us = 0;

@@ -10,9 +10,11 @@
  *               the other. A commit that begins with the first of them makes
  *               the others wait for two syncs. So it waits for those who were
  *               answered last, but no longer than a sync takes; when nobody has
- *               come, the next ones do not wait. One or two, as a producer and
- *               its worker, are no crowd, and of a large one enough have come
- *               while the sync before was under way.
+ *               come, the next ones do not wait. Of two, as a producer and its
+ *               worker, one is waited for a quarter as long: a worker that
+ *               comes back at once gets what was submitted meanwhile with
+ *               this sync, not with the next. Of a large crowd enough have
+ *               come while the sync before was under way.
  *     at rest   Everybody whose replies the commit would release waits for
  *               something else already, as a worker does that reports its job
  *               and asks for the next one. Nobody could go on, so it waits for

@@ -156,9 +156,19 @@ START_TEST(who_waited_in_vain_does_not_wait_again_at_once)
 }
 END_TEST
 
-START_TEST(two_are_no_crowd)
+START_TEST(two_wait_for_one_another_a_quarter_as_long)
 {
     ledger.crowd = 2;
+    tell(0, false);
+    ck_assert(waits_after(0));
+    ck_assert(waits_after(SYNC_US / 4 - 1));
+    ck_assert(!waits_after(1));
+}
+END_TEST
+
+START_TEST(one_waits_for_nobody)
+{
+    ledger.crowd = 1;
     tell(0, false);
     ck_assert(!waits_after(0));
 }
@@ -213,7 +223,8 @@ int main(void)
         a_commit_waits_for_those_who_were_answered_last,
         a_commit_waits_no_longer_than_a_sync_takes,
         who_waited_in_vain_does_not_wait_again_at_once,
-        two_are_no_crowd,
+        two_wait_for_one_another_a_quarter_as_long,
+        one_waits_for_nobody,
         a_slow_disk_lets_a_crowd_gather_by_itself,
         nothing_waits_where_nothing_is_synced,
         nothing_waits_for_a_daemon_that_stops,
