@@ -19,7 +19,6 @@
 
 #include "core/attempt.h"
 #include "core/below.h"
-#include "core/dead.h"
 #include "core/errors.h"
 #include "core/group.h"
 #include "core/ids.h"
@@ -174,10 +173,7 @@ static void enter_finished(struct core *c, struct job *j,
         end->result_len = (uint32_t)i->result.len;
     }
     job_enter(c, j, JOB_FINISHED, &j->group->finished);
-    job_set_end(c, j, end, i->dead,
-                i->dead_keep_ms ? i->dead_keep_ms
-                : i->dead       ? dead_keep_ms(c, j)
-                                : j->options->keep_ms);
+    job_set_end(c, j, end, i->dead, i->dead_keep_ms);
 }
 
 static void enter(struct core *c, struct job *j,

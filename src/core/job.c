@@ -483,8 +483,10 @@ struct end *job_make_end(struct core *c, struct job *j)
 }
 
 void job_set_end(struct core *c, struct job *j, struct end *end, bool dead,
-                 int64_t keep_ms)
+                 int64_t dead_keep)
 {
+    int64_t keep_ms = j->options->keep_ms;
+
     account(c, (int64_t)(sizeof(*end) + end->result_len));
     if (UNLIKELY(dead))
         dead_add(c, j);
@@ -494,6 +496,8 @@ void job_set_end(struct core *c, struct job *j, struct end *end, bool dead,
     if (UNLIKELY(dead))
         payload_given(c, j);
     retain_count(c, j, +1);
+    if (UNLIKELY(dead))
+        keep_ms = dead_keep ? dead_keep : dead_keep_ms(c, j);
     timer_set(c, &end->timer, end->ended_ms + keep_ms);
 }
 
@@ -547,10 +551,7 @@ static const char *apply_end(struct core *c, struct job *j,
     if (j->extra)
         timer_stop(c, &j->extra->timer);
     job_move(c, j, JOB_FINISHED, &g->finished, false);
-    if (v->outcome == OUTCOME_FAILED)
-        job_set_end(c, j, end, true, dead_keep_ms(c, j));
-    else
-        job_set_end(c, j, end, false, j->options->keep_ms);
+    job_set_end(c, j, end, v->outcome == OUTCOME_FAILED, 0);
     g->live--;
     g->by_outcome[v->outcome]++;
     if (PLANTED(OUTCOME_TWICE) && v->outcome == OUTCOME_OK && j->attempt > 1)

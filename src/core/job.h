@@ -143,10 +143,10 @@ uint32_t job_follows_from(const struct core *c, const struct job *j);
 void job_enter(struct core *c, struct job *j, enum job_state state,
                struct list *place);
 struct end *job_make_end(struct core *c, struct job *j);
-/* It is finished, with this outcome and result, and among the dead or not; it
- * is forgotten so long after its end. */
+/* It is finished, with this outcome and result, and among the dead or not; for
+ * so many ms then, or 0: as long as its queue says. */
 void job_set_end(struct core *c, struct job *j, struct end *end, bool dead,
-                 int64_t keep_ms);
+                 int64_t dead_keep);
 /* Of a finished one: when it is forgotten. */
 int64_t job_kept_until(const struct core *c, const struct job *j);
 void job_set_reason(struct core *c, struct extra *x, struct str reason);

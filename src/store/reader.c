@@ -164,12 +164,11 @@ static void put_answer(struct reader *r, struct store_place place, int error,
  * it is the only one. */
 static void put_off(struct reader *r, struct item item, const char *why)
 {
-    bool only = buf_size(&r->put_off) == 0;
-
-    if (only)
+    if (buf_size(&r->put_off) == 0)
         keeper_after_ms(&r->due, RETRY_MS);
     if (item.tries++ == 0)
-        put_answer(r, item.place, -EAGAIN, why, only ? strlen(why) : 0);
+        put_answer(r, item.place, -EAGAIN, why,
+                   r->waiting++ == 0 ? strlen(why) : 0);
     buf_append(&r->put_off, &item, sizeof(item));
 }
 
@@ -185,12 +184,15 @@ static bool answer_one(struct reader *r, struct item item)
     lock(r);
     first = r->answered.len == 0;
     goes_on = !r->stopping;
-    if (rc == 0)
-        put_answer(r, item.place, 0, data, len);
-    else if (may_pass(r, &item, rc))
+    if (rc != 0 && may_pass(r, &item, rc)) {
         put_off(r, item, text);
-    else
-        put_answer(r, item.place, rc, text, strlen(text));
+    } else {
+        r->waiting -= item.tries > 0;
+        if (rc == 0)
+            put_answer(r, item.place, 0, data, len);
+        else
+            put_answer(r, item.place, rc, text, strlen(text));
+    }
     r->reads++;
     r->bytes += rc == 0 ? len : 0;
     first = first && r->answered.len > 0;
@@ -353,7 +355,7 @@ void reader_get_stats(struct reader *r, uint64_t *reads, uint64_t *bytes,
                       uint32_t *put_off)
 {
     lock(r);
-    *put_off = (uint32_t)(buf_size(&r->put_off) / sizeof(struct item));
+    *put_off = r->waiting;
     *reads = r->reads;
     *bytes = r->bytes;
     unlock(r);

@@ -36,6 +36,7 @@ struct reader {
     struct buf asked;   /* struct item, in order */
     struct buf put_off; /* likewise: those that are tried again then */
     struct timespec due;
+    uint32_t waiting;    /* that were put off, those at work included */
     uint32_t first;      /* no segment before that is there for long */
     struct buf answered; /* struct answer and its bytes, each after the other */
     uint64_t reads, bytes;

@@ -54,8 +54,7 @@ struct store_stats {
     uint32_t scan_segment;  /* ... which reads on here */
     uint64_t reads;         /* of single entries, by store_read, ... */
     uint64_t read_bytes;    /* ... and what they were in all */
-    uint32_t
-        reads_put_off; /* ... that were not possible, and are tried again */
+    uint32_t reads_put_off; /* not possible now, and tried again */
 };
 
 /* Where an entry lies: the offset of its frame in a segment. */
