@@ -405,6 +405,24 @@ bool ends_swept(struct model *m, struct model_eyes *eyes,
     return v.found && (v.reason.p || v.ended_state);
 }
 
+static bool cancelled_now(const struct model *m, const struct model_job *j)
+{
+    return j->cancelled && j->cancelled_step >= m->since;
+}
+
+static unsigned job_ways(const struct model *m, const struct model_job *j);
+
+/* Attempts that end at once end in any order; the first may have had this one
+ * cancelled. Had it been over before? */
+static unsigned job_ways_before(const struct model *m,
+                                const struct model_job *j)
+{
+    struct model_job before = *j;
+
+    before.cancelled = false;
+    return job_ways(m, &before);
+}
+
 static unsigned job_ways(const struct model *m, const struct model_job *j)
 {
     unsigned deadline = TO_FAILED | (j->inherited ? (unsigned)TO_CANCELLED : 0);
@@ -415,15 +433,9 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
                (j->cancelled || j->deadline_hit ? (unsigned)TO_CANCELLED
                                                 : (unsigned)TO_AGAIN) |
                (j->body == BODY_CANCELLED ? (unsigned)TO_CANCELLED : 0);
-    if (j->cancelled && j->cancelled_step >= m->since &&
-        (j->body == BODY_LOST || j->body == BODY_RELEASED)) {
-        /* Attempts that end at once end in any order; the first may have had
-         * this one cancelled. */
-        struct model_job before = *j;
-
-        before.cancelled = false;
-        ways = job_ways(m, &before);
-    }
+    if (cancelled_now(m, j) &&
+        (j->body == BODY_LOST || j->body == BODY_RELEASED))
+        ways = job_ways_before(m, j);
     switch (j->body) {
     case BODY_NONE:
         BUG("an attempt ends without a word");
@@ -636,6 +648,8 @@ void ends_finish(struct model *m, struct model_eyes *eyes, struct model_job *j)
         job_again(m, j, went);
         return;
     }
+    if (cancelled_now(m, j)) /* queued again, and cancelled there? */
+        ways |= job_ways_before(m, j);
     m->retries_maybe += (ways & TO_AGAIN) != 0;
     if (went == TO_FAILED && !j->murky && !j->group_failed && !j->cancelled)
         job_check_class(m, eyes, j);
