@@ -4,7 +4,7 @@ times, and each counts from the time at which it was due."""
 
 import threading
 
-from drivers import cycle_rate, output
+from drivers import cycle, output
 from servers import PAYLOAD, Resp, SERVER_CORE, TURN_SECONDS, places
 
 MIB = 1 << 20
@@ -82,14 +82,24 @@ def stand(server, jobs, batch=1000):
                 resp.reply()
 
 
+def sustained_rate(server, jobs, seconds):
+    """Jobs a second over that time, not over the first moments, in which a disk
+    may do more than it can go on with; so many jobs tell how many that are."""
+    def rate(jobs):
+        return jobs / cycle(server, jobs, 4, 4, 256, 128)
+    return rate(int(rate(jobs) * seconds))
+
+
 def soak(make, minutes, standing, probe, segment):
-    """Half of what the daemon can do for so long, while jobs that nobody takes
-    lie in the journal, so that it has to be compacted. A tenth of the time is a
-    window, of a minute at most."""
+    """Half of what the daemon can do for long, while jobs that nobody takes lie
+    in the journal, so that it has to be compacted. A tenth of the time is a
+    window, of a minute at most; what it can do is seen over one, too."""
     def turn():
-        most = cycle_rate(make, probe, 128)()
         seconds = int(minutes * 60)
         window = min(60, max(seconds // 10, 1))
+        with make() as server:
+            stand(server, standing)
+            most = sustained_rate(server, probe, window)
         with make() as server:
             stand(server, standing)
             with Watch(server, segment) as watch:
