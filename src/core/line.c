@@ -34,8 +34,6 @@
 
 /* Places looked at for one decision; who has so many before him waits. */
 #define LOOKS_MAX 1000
-/* In line->shut: of every priority, and without having been refused. */
-#define PASSED_BY UINT32_MAX
 
 static int top_priority(uint32_t mask)
 {
@@ -652,7 +650,7 @@ static struct line *next_line(const struct core *c, const struct limiter *l,
         struct line *line = list_entry(it, struct line, of_limiter);
         int64_t here;
 
-        if (!queue_attended(c, line->queue))
+        if (line->passed_by || !queue_attended(c, line->queue))
             continue;
         here = earliest(line);
         if (here < turn) {
@@ -673,28 +671,14 @@ static void offer(struct line *line)
         list_push_back(&line->queue->offers, &line->offer);
 }
 
-/* Whose turn it is there has no payload yet. Nobody behind it was looked at;
- * line_go_on sees to that. */
-static void pass_by(struct limiter *l, struct queue *q)
+/* Whose turn it is there has no payload yet. Those behind it stay on offer: the
+ * queue looks at them as soon as it does not wait for that one any more. */
+static void pass_by(struct limiter *l, const struct queue *q)
 {
     list_foreach (it, &l->lines) {
         struct line *line = list_entry(it, struct line, of_limiter);
 
-        if (line->queue != q)
-            continue;
-        line->shut = PASSED_BY;
-        q->passed = true;
-    }
-}
-
-void line_go_on(struct core *c, struct queue *q)
-{
-    q->passed = false;
-    list_foreach (it, &q->lines) {
-        struct line *line = list_entry(it, struct line, of_queue);
-
-        if (line->shut == PASSED_BY)
-            limiter_wake(c, line->limiter);
+        line->passed_by |= line->queue == q;
     }
 }
 
@@ -711,8 +695,11 @@ void line_serve(struct core *c, struct limiter *l)
     if (!l->halfway) {
         l->stuck = l->again = false;
         list_remove(&l->outranked);
-        list_foreach (it, &l->lines)
-            list_entry(it, struct line, of_limiter)->shut = 0;
+        list_foreach (it, &l->lines) {
+            line = list_entry(it, struct line, of_limiter);
+            line->shut = 0;
+            line->passed_by = false;
+        }
     }
     l->halfway = false;
     list_foreach (it, &l->lines)

@@ -66,6 +66,7 @@ struct line {
     uint32_t shut;     /* bit p: the first of waiting[p] was refused, and so
                         * would be the others */
     uint32_t deferred; /* bit p: the first of waiting[p] is not yet due */
+    bool passed_by;    /* in this round: its queue waits for a payload */
 };
 
 void lane_open(struct core *c, struct lane *lane);
@@ -90,9 +91,6 @@ void line_served(struct core *c, struct job *j);
 void line_hold(struct core *c, struct job *j);
 /* Give out what there is, in the order of turns: a slice. */
 void line_serve(struct core *c, struct limiter *l);
-/* Its turn does not wait for a payload any more: those that were passed by
- * meanwhile are looked at. */
-void line_go_on(struct core *c, struct queue *q);
 /* Nobody fetches from it now: those that its jobs held back may go. */
 void line_left(struct core *c, struct queue *q);
 void line_unattended(struct core *c, struct queue *q);

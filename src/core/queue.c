@@ -354,7 +354,7 @@ static struct job *with_payload(struct core *c, struct queue *q, struct job *j)
     return NULL;
 }
 
-static struct job *next_job(struct core *c, struct queue *q)
+struct job *queue_next(struct core *c, struct queue *q)
 {
     struct job *j;
 
@@ -385,17 +385,6 @@ static struct job *next_job(struct core *c, struct queue *q)
         }
     }
     return NULL;
-}
-
-struct job *queue_next(struct core *c, struct queue *q)
-{
-    struct job *j = next_job(c, q);
-
-    /* Not only a payload that comes frees it: who waited for it may have ended,
-     * or have to let others go first by now. */
-    if (UNLIKELY(q->passed) && !q->stuck)
-        line_go_on(c, q);
-    return j;
 }
 
 void queue_wake(struct core *c, struct queue *q)

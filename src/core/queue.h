@@ -75,7 +75,6 @@ struct queue {
     int64_t nproducers, nfetchers;
     bool stuck;    /* volatile: whose turn it is has no payload yet ... */
     bool put_off;  /* ... and it cannot be read for now */
-    bool passed;   /* volatile: limiters passed by while it was stuck */
     int ahead;     /* volatile: so many starts, and more is read ahead */
     bool was_full; /* volatile: since a submit last found room at once */
     uint64_t total_submitted, total[OUTCOMES_COUNT]; /* volatile */

@@ -644,6 +644,55 @@ START_TEST(who_is_passed_by_for_one_that_is_read_goes_on_without_it)
 }
 END_TEST
 
+/* The first job needs both limiters, the next one has no payload in memory, and
+ * behind that one somebody waits for either. Each limiter that came by once
+ * woke the other one, which then came first, and so on. */
+START_TEST(two_limiters_do_not_come_by_in_turns_for_one_that_is_read)
+{
+    struct daemon *d = roomy();
+    struct core_event small = a_limited("q", "net");
+    struct str names[] = {STR("r"), STR("q")};
+    struct core_event fetch = {
+        .kind = EVENT_FETCH,
+        .u.fetch = {
+            .count = 1, .wait_ms = CORE_NONE, .queues = names, .nqueues = 2}};
+    struct token net, cpu;
+    uint64_t both;
+
+    d->places = true;
+    d->limits.payload_memory = 1; /* all go as soon as they are placed */
+    core_configure(d->core, &d->limits);
+    set_permits(d, "net", 1);
+    set_permits(d, "cpu", 1);
+    small.u.submit.payload = STR(""); /* is always there */
+    (void)submit_event(d, &small);
+    net = token_of(fetch_from(d, 5, 1, 0, "q"), 0);
+    small.u.submit.limits = STR("cpu");
+    (void)submit_event(d, &small);
+    cpu = token_of(fetch_from(d, 6, 1, 0, "q"), 0);
+    ck_assert_ptr_null(ask(d, 8, &fetch));
+    for (int priority = 0; priority < 2; priority++) {
+        small.u.submit.priority = priority;
+        small.u.submit.limits = STR("cpu");
+        (void)submit_event(d, &small);
+        small.u.submit.limits = STR("net");
+        (void)submit_event(d, &small);
+    }
+    small.u.submit.limits = STR("net,cpu");
+    small.u.submit.priority = 3;
+    both = submit_event(d, &small);
+    pause_queue(d, "q", true);
+    (void)urgent(d, "q", "", 2);
+    pause_queue(d, "q", false);
+    ck_assert_uint_eq(d->nloads, 1);
+    ck_assert(is_ok(report(d, EVENT_DONE, cpu, "")));
+    ck_assert_ptr_null(got(d, 8));
+    ck_assert(is_ok(report(d, EVENT_DONE, net, "")));
+    ck_assert_uint_eq(id_of(got(d, 8)), both);
+    daemon_free(d);
+}
+END_TEST
+
 /* core_check() took it for a permit too many. */
 START_TEST(a_need_accepted_without_permits_takes_all_there_are)
 {
@@ -870,6 +919,7 @@ int main(void)
     TEST(short_steps_get_to_the_end_of_two_lines);
     TEST(nobody_is_behind_a_place_that_is_empty);
     TEST(who_is_passed_by_for_one_that_is_read_goes_on_without_it);
+    TEST(two_limiters_do_not_come_by_in_turns_for_one_that_is_read);
     TEST(a_need_accepted_without_permits_takes_all_there_are);
     tcase_add_loop_test(t, nothing_is_lost_whatever_happens, 0, 40);
     runner = srunner_create(s);
