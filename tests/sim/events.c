@@ -438,6 +438,7 @@ void events_apply(struct model *m, struct model_eyes *eyes,
         break;
     case EVENT_UNBLOCK:
         if (c->request.kind != REQUEST_SUBMIT &&
+            c->request.kind != REQUEST_PURGE &&
             c->request.kind != REQUEST_RETRY &&
             !(c->request.kind == REQUEST_FETCH && c->request.wait_ms == 0))
             c->request.unblocked = true;
