@@ -112,14 +112,18 @@ static void run_again(struct model *m, struct model_job *old, uint64_t id)
     m->queues[j->queue].filled = m->step;
 }
 
-/* Perhaps its payload cannot be read, or not now. */
-static uint32_t may_refuse(const struct model_eyes *eyes,
+/* Perhaps its payload cannot be read, or not now; or what made room since ended
+ * when it had been refused. */
+static uint32_t may_refuse(const struct model *m, const struct model_eyes *eyes,
                            const struct model_job *j)
 {
-    return eyes->put_off ||
-                   (eyes->is_damaged && eyes->is_damaged(eyes->world, j->id))
-               ? 1u << CORE_ERR_GENERIC
-               : 0;
+    bool unread = eyes->put_off ||
+                  (eyes->is_damaged && eyes->is_damaged(eyes->world, j->id));
+
+    return (unread ? 1u << CORE_ERR_GENERIC : 0) |
+           (model_queue_was_full(m, j->queue, j->payload_len)
+                ? 1u << CORE_ERR_QUEUEFULL
+                : 0);
 }
 
 static void retry(struct model *m, struct model_eyes *eyes, uint64_t id,
@@ -142,7 +146,7 @@ static void retry(struct model *m, struct model_eyes *eyes, uint64_t id,
     }
     errors = j->dead ? refusals(m, j) : 1u << CORE_ERR_GENERIC;
     if (n->v.kind == VALUE_ERROR) {
-        errors |= may_refuse(eyes, j);
+        errors |= may_refuse(m, eyes, j);
         if (!(errors & (1u << n->v.code)))
             violation("RETRY was refused with %s, allowed: %x",
                       error_code(n->v.code), errors);
@@ -176,7 +180,8 @@ static void retry_many(struct model *m, struct model_eyes *eyes,
 
     for (int i = 0; i < m->njobs; i++)
         if (is_of(m, &m->jobs[i], queue))
-            errors |= refusals(m, &m->jobs[i]) | may_refuse(eyes, &m->jobs[i]);
+            errors |=
+                refusals(m, &m->jobs[i]) | may_refuse(m, eyes, &m->jobs[i]);
     if (n->v.kind == VALUE_ERROR) {
         if (n->v.code != CORE_ERR_NOQUEUE && !(errors & (1u << n->v.code)))
             violation("DEAD RETRY was refused with %s, allowed: %x",
