@@ -158,6 +158,7 @@ def soaks(n, minutes):
                ("... p99 of the worst window, to that of the first", "x",
                 "<= 2 x"),
                ("... the longest", "ms", None),
+               ("... the disk's longest sync", "ms", None),
                ("... journal, to 2 x what lives and 2 segments", "x",
                 "<= 1 x"),
                ("... of what is written, compaction wrote", "x", None),

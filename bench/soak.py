@@ -107,7 +107,8 @@ def soak(make, minutes, standing, probe, segment):
                                   4, 4, 128)
         p99 = [span[1] for span in spans[:seconds // window]]
         return (most, most / 2, p99[0], max(p99) / p99[0],
-                max(span[3] for span in spans), watch.fill,
+                max(span[3] for span in spans),
+                watch.last["store_sync_us_max"] / 1000, watch.fill,
                 watch.grown("store_compacted_bytes") /
                 watch.grown("store_bytes"),
                 watch.rss[0] / MIB, max(watch.rss) / MIB)
