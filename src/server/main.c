@@ -23,6 +23,7 @@
 #include "server/listener.h"
 #include "server/offline.h"
 #include "server/service.h"
+#include "server/verify.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -682,7 +683,7 @@ static int open_store(struct daemon *d)
     rc = store_journal_open(&o, &d->store, text);
     if (rc < 0)
         log_error("cannot open the journal: %s", text);
-    if (rc < 0 || !offline_unfinished(dir))
+    if (rc < 0 || !verify_unfinished(dir))
         return rc;
     log_error("cannot use the journal: a restore was broken off: restore it "
               "again dir=%s",
@@ -962,7 +963,7 @@ int main(int argc, char **argv)
     umask(077);
     switch (d.args.task) {
     case TASK_VERIFY:
-        return offline_verify(d.args.dir, d.args.list);
+        return verify_journal(d.args.dir, d.args.list);
     case TASK_REPAIR:
         return offline_repair(d.args.dir);
     case TASK_RESTORE:

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -13,368 +12,10 @@
 
 #include "base/mem.h"
 #include "core/core.h"
-#include "store/salvage.h"
+#include "server/verify.h"
 #include "store/store.h"
-#include "wire/id.h"
 
-#define EXIT_DAMAGED 3
-#define NO_BOUND     (INT64_MAX / 1024) /* may be added to, and multiplied */
 #define COMMIT_BYTES ((size_t)1 << 20)
-#define UNFINISHED   "unfinished"
-
-/* ------------------------------------------------------------- what is told */
-
-static int complain(const char *path, const char *what)
-{
-    size_t len = strlen(path);
-    bool named =
-        strncmp(what, path, len) == 0 && (what[len] == '/' || what[len] == ':');
-
-    if (named) /* it, or a file in it */
-        fprintf(stderr, "yoked: %s\n", what);
-    else
-        fprintf(stderr, "yoked: %s: %s\n", path, what);
-    return EXIT_FAILURE;
-}
-
-static bool exists(const char *path)
-{
-    struct stat st;
-
-    return lstat(path, &st) == 0;
-}
-
-/* What is wrong with a directory that has no segment: it may be the one around
- * the journal. */
-static void say_nothing_there(char text[STORE_TEXT_MAX], const char *dir,
-                              const char *wanted)
-{
-    char inner[PATH_MAX + 16];
-
-    (void)snprintf(inner, sizeof(inner), "%s%sjournal", dir,
-                   dir[strlen(dir) - 1] == '/' ? "" : "/");
-    if (exists(inner))
-        (void)snprintf(text, STORE_TEXT_MAX, "no %s: expected %.400s", wanted,
-                       inner);
-    else
-        (void)snprintf(text, STORE_TEXT_MAX,
-                       "no %s: there is no file like 0000000001.yj", wanted);
-}
-
-static void print_time(int64_t ms)
-{
-    time_t seconds = (time_t)(ms / 1000);
-    char text[32];
-    struct tm tm;
-
-    (void)gmtime_r(&seconds, &tm);
-    (void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-    printf("%s.%03dZ", text, (int)(ms % 1000));
-}
-
-/* What `yoke backup` has written down of a journal: the rest does not show that
- * something is missing at either end. */
-struct facts {
-    bool there;
-    uint64_t first_segment, last_entry;
-};
-
-static void read_facts(const char *dir, struct facts *f)
-{
-    char path[PATH_MAX + 16], line[128];
-    FILE *file;
-
-    *f = (struct facts){.there = false};
-    (void)snprintf(path, sizeof(path), "%s/backup", dir);
-    file = fopen(path, "re");
-    while (file && fgets(line, sizeof(line), file)) {
-        (void)sscanf(line, "first-segment %" SCNu64, &f->first_segment);
-        f->there |= sscanf(line, "last-entry %" SCNu64, &f->last_entry) == 1;
-    }
-    if (file)
-        (void)fclose(file); /* only read */
-}
-
-/* Everything that is read of a journal, and what is said of it on the way. */
-struct reading {
-    struct salvage salvage;
-    struct core *core;
-    FILE *left_out; /* NULL: only told */
-    uint64_t entry; /* that the core is looking at */
-    uint64_t refused, passed_over, missing;
-    struct facts facts;
-    bool beheaded; /* segments are missing before the first */
-    bool hole; /* not told yet, for the time of the entry after it is to come */
-    uint64_t from, to;
-    int64_t after_ms;
-    char text[STORE_TEXT_MAX];
-};
-
-static void print_id(char kind, uint64_t n)
-{
-    char text[ID_TEXT_MAX];
-    size_t len = id_format(text, (struct id){.kind = kind, .n = n});
-
-    printf("%.*s", (int)len, text);
-}
-
-static void left_out(void *arg, const struct core_left *left)
-{
-    struct reading *r = arg;
-    const unsigned char *p = left->record;
-
-    /* A whole journal has records of jobs that have ended since. */
-    if (!left->wrong && r->salvage.damages == 0)
-        return;
-    r->refused += left->wrong != NULL;
-    r->passed_over += left->wrong == NULL;
-    printf("left-out entry %" PRIu64 " record %u id ", r->entry,
-           (unsigned)left->type);
-    print_id(ID_JOB, left->id);
-    printf(": %s\n",
-           left->wrong
-               ? left->wrong
-               : "job of a queue that is not known, or a group that ended");
-    if (!r->left_out)
-        return;
-    fprintf(r->left_out, "%" PRIu64 " ", r->entry);
-    for (size_t i = 0; i < left->len; i++)
-        fprintf(r->left_out, "%02x", p[i]);
-    fprintf(r->left_out, "\n");
-}
-
-static void end_hole(struct reading *r, bool more)
-{
-    if (!r->hole)
-        return;
-    r->hole = false;
-    printf("missing entries %" PRIu64 " to %" PRIu64 " after ", r->from, r->to);
-    print_time(r->after_ms);
-    if (more) {
-        printf(" before ");
-        print_time(core_now_ms(r->core));
-    }
-    printf("\n");
-}
-
-static int take_entry(void *arg, const void *data, size_t len, uint32_t segment,
-                      uint64_t sequence)
-{
-    struct reading *r = arg;
-    char wrong[128] = "";
-    int rc;
-
-    r->entry = sequence;
-    rc = core_salvage(r->core, data, len, segment, left_out, r, wrong);
-    if (rc != 0)
-        (void)snprintf(r->text, sizeof(r->text), "entry %" PRIu64 ": %s",
-                       sequence, wrong);
-    end_hole(r, true);
-    return rc;
-}
-
-static void tell_damage(void *arg, const struct salvage_damage *d)
-{
-    struct reading *r = arg;
-
-    core_lost(r->core);
-    printf("damage %s offset %" PRIu64 " to %" PRIu64 " entry %" PRIu64
-           ": %s\n",
-           d->file, d->offset, d->to, d->entry, d->text);
-}
-
-static void tell_hole(void *arg, uint64_t first, uint64_t last)
-{
-    struct reading *r = arg;
-
-    end_hole(r, false);
-    r->missing += last - first + 1;
-    r->from = first;
-    r->to = last;
-    r->after_ms = core_now_ms(r->core);
-    r->hole = true;
-}
-
-static void print_counts(const struct reading *r)
-{
-    const struct salvage *s = &r->salvage;
-    struct core_stats n;
-
-    core_stats(r->core, &n);
-    printf("segments %" PRIu32 "\nfirst-segment %" PRIu32
-           "\nlast-segment %" PRIu32 "\nentries %" PRIu64
-           "\nfirst-entry %" PRIu64 "\nlast-entry %" PRIu64 "\nbytes %" PRIu64
-           "\ntorn-bytes %" PRIu64 "\nmissing-entries %" PRIu64
-           "\nleft-out-records %" PRIu64 "\nlast-time ",
-           s->segments, s->first_segment, s->last_segment, s->entries, s->first,
-           s->last, s->bytes, s->torn_bytes, r->missing,
-           r->refused + r->passed_over);
-    print_time(core_now_ms(r->core));
-    printf("\nqueues %" PRId64 "\nlimiters %" PRId64 "\ngroups %" PRId64
-           "\nsessions %" PRId64 "\njobs %" PRId64 "\ndelayed %" PRId64
-           "\nready %" PRId64 "\nrunning %" PRId64 "\ncancelling %" PRId64
-           "\njoining %" PRId64 "\ndelivering %" PRId64 "\nfinished %" PRId64
-           "\ndead %" PRId64 "\n",
-           n.queues, n.limiters, n.groups, n.sessions, n.jobs, n.delayed,
-           n.ready + n.parked, n.running, n.cancelling, n.joining, n.delivering,
-           n.finished, n.dead);
-    if (s->open_end)
-        printf("doubt: what followed the damage at the end of the last "
-               "segment is not known\n");
-    if (s->damages)
-        printf(
-            "doubt: jobs may have started or ended in what is missing; those "
-            "shown as waiting or running may run once more\n");
-}
-
-/* ---------------------------------------------------------------- reading */
-
-static struct core *new_core(void)
-{
-    struct core_limits l;
-
-    /* Nothing is forgotten to make room. */
-    core_limits_init(&l);
-    l.payload_max = l.result_max = l.memory_max = l.retain_bytes = NO_BOUND;
-    l.queues_max = l.limiters_max = l.groups_max = l.members_max = NO_BOUND;
-    l.depth_max = l.retain_jobs = l.numbers_max = l.image_max = NO_BOUND;
-    return core_new(&l);
-}
-
-static void reading_init(struct reading *r, const char *dir, FILE *left_out_to)
-{
-    *r = (struct reading){.salvage = {.dir = dir,
-                                      .entry = take_entry,
-                                      .damage = tell_damage,
-                                      .hole = tell_hole},
-                          .core = new_core(),
-                          .left_out = left_out_to};
-    r->salvage.arg = r;
-    read_facts(dir, &r->facts);
-}
-
-static void compare_facts(struct reading *r)
-{
-    const struct salvage *s = &r->salvage;
-    const struct facts *f = &r->facts;
-
-    /* A daemon may have gone on with it; of nothing nothing is missing. */
-    if (!f->there || s->segments == 0 || s->last > f->last_entry)
-        return;
-    if (s->last < f->last_entry)
-        tell_hole(r, s->last + 1, f->last_entry);
-    r->beheaded = s->first_segment > f->first_segment;
-    if (r->beheaded)
-        printf("missing segments %" PRIu64 " to %" PRIu32 "\n",
-               f->first_segment, s->first_segment - 1);
-}
-
-static int read_all(struct reading *r)
-{
-    int rc = salvage_read(&r->salvage, r->text);
-
-    if (rc == 0)
-        compare_facts(r);
-    end_hole(r, false);
-    if (rc == 0 && r->salvage.segments == 0) {
-        say_nothing_there(r->text, r->salvage.dir, "journal");
-        rc = -ENOENT;
-    }
-    if (rc == 0)
-        core_replay_end(r->core);
-    return rc;
-}
-
-static bool is_damaged(const struct reading *r)
-{
-    return r->salvage.damages > 0 || r->refused > 0 || r->missing > 0 ||
-           r->beheaded;
-}
-
-/* Holds off a daemon as long as the descriptor is open. -1: told why not. */
-static int lock(const char *dir, int flags, int how)
-{
-    char path[PATH_MAX + 16];
-    int fd;
-
-    (void)snprintf(path, sizeof(path), "%s/lock", dir);
-    fd = open(path, flags | O_CLOEXEC, 0600);
-    /* No daemon has ever had it: any will do, to hold nothing. */
-    if (fd < 0 && errno == ENOENT && !(flags & O_CREAT))
-        fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        /* It is made where there is none: what is missing is the directory. */
-        (void)complain(errno == ENOENT || errno == ENOTDIR ? dir : path,
-                       strerror(errno));
-        return -1;
-    }
-    if (flock(fd, how | LOCK_NB) == 0)
-        return fd;
-    (void)complain(dir, errno == EWOULDBLOCK
-                            ? "in use: a daemon has the lock of this journal, "
-                              "or something that reads or repairs it"
-                            : strerror(errno));
-    (void)close(fd); /* it holds nothing */
-    return -1;
-}
-
-static void list_one(void *arg, const struct core_thing *t)
-{
-    (void)arg;
-    printf("%s ", t->is_group ? "group" : "job");
-    print_id(t->is_group ? ID_GROUP : ID_JOB, t->id);
-    if (!t->is_group)
-        printf(" %.*s", (int)t->queue.len, t->queue.p);
-    printf(" %s", t->state);
-    if (!t->is_group)
-        printf(" %" PRIu32, t->attempt);
-    printf("\n");
-}
-
-static int say_all(const struct reading *r, bool jobs)
-{
-    if (jobs)
-        core_each(r->core, list_one, NULL);
-    print_counts(r);
-    printf("journal %s\n", is_damaged(r)           ? "damaged"
-                           : r->salvage.torn_bytes ? "whole, with a torn tail"
-                                                   : "whole");
-    if (fflush(stdout) != 0 || ferror(stdout))
-        return complain("standard output", strerror(errno));
-    return is_damaged(r) ? EXIT_DAMAGED : EXIT_SUCCESS;
-}
-
-bool offline_unfinished(const char *dir)
-{
-    char path[PATH_MAX + 32];
-
-    (void)snprintf(path, sizeof(path), "%s/" UNFINISHED, dir);
-    return exists(path);
-}
-
-/* Less is in there than there should be, and nothing of that shows it. */
-static bool refuse_unfinished(const char *dir)
-{
-    if (!offline_unfinished(dir))
-        return false;
-    (void)complain(dir, "a backup or a restore was broken off in here: begin "
-                        "it again");
-    return true;
-}
-
-int offline_verify(const char *dir, bool jobs)
-{
-    struct reading r;
-    int fd = lock(dir, O_RDONLY, LOCK_SH), status;
-
-    if (fd < 0 || refuse_unfinished(dir))
-        return EXIT_FAILURE;
-    reading_init(&r, dir, NULL);
-    status = read_all(&r) == 0 ? say_all(&r, jobs) : complain(dir, r.text);
-    core_free(r.core);
-    (void)close(fd); /* only locked */
-    return status;
-}
 
 /* ---------------------------------------------------------------- writing */
 
@@ -542,10 +183,10 @@ static int open_journal(const char *dir, uint64_t largest, struct store **store,
 }
 
 /* All that the core knows, into a directory that is empty. */
-static int write_journal(struct reading *r, const char *dir)
+static int write_journal(struct verify *v, const char *dir)
 {
-    struct writing w = {.core = r->core, .before = r->salvage.segments};
-    int rc = open_journal(dir, r->salvage.largest, &w.store, w.text);
+    struct writing w = {.core = v->core, .before = v->salvage.segments};
+    int rc = open_journal(dir, v->salvage.largest, &w.store, w.text);
 
     core_effects_init(&w.effects);
     if (rc == 0)
@@ -553,7 +194,7 @@ static int write_journal(struct reading *r, const char *dir)
     if (rc == 0)
         rc = write_images(&w);
     if (rc != 0)
-        (void)complain(dir, w.text);
+        (void)verify_complain(dir, w.text);
     store_close(w.store);
     core_effects_clear(&w.effects);
     mem_free(w.things);
@@ -561,26 +202,26 @@ static int write_journal(struct reading *r, const char *dir)
 }
 
 /* Does it say what the other one knows? */
-static int check_journal(const struct reading *r, const char *dir)
+static int check_journal(const struct verify *v, const char *dir)
 {
     char text[STORE_TEXT_MAX];
-    struct core *again = new_core();
+    struct core *again = verify_core();
     struct store *store = NULL;
-    int rc = open_journal(dir, r->salvage.largest, &store, text);
+    int rc = open_journal(dir, v->salvage.largest, &store, text);
 
     if (rc == 0)
         rc = store_replay(store, replay_one, again, text);
     if (rc == 0) {
         core_replay_end(again);
         core_check(again);
-        if (core_digest(again) != core_digest(r->core)) {
+        if (core_digest(again) != core_digest(v->core)) {
             (void)snprintf(text, sizeof(text),
                            "it does not say what was salvaged");
             rc = -EBADMSG;
         }
     }
     if (rc != 0)
-        (void)complain(dir, text);
+        (void)verify_complain(dir, text);
     store_close(store);
     core_free(again);
     return rc;
@@ -606,7 +247,7 @@ static int name_all(struct names *n, const char *dir)
     while (len > 1 && dir[len - 1] == '/')
         len--;
     if (len == 0 || len >= PATH_MAX)
-        return complain(dir, strerror(ENAMETOOLONG));
+        return verify_complain(dir, strerror(ENAMETOOLONG));
     (void)snprintf(n->dir, sizeof(n->dir), "%.*s", (int)len, dir);
     slash = strrchr(n->dir, '/');
     if (!slash)
@@ -615,16 +256,24 @@ static int name_all(struct names *n, const char *dir)
         (void)snprintf(n->parent, sizeof(n->parent), "%.*s",
                        (int)(slash - n->dir) + 1, n->dir);
     (void)snprintf(n->fresh, sizeof(n->fresh), "%s.repairing", n->dir);
-    (void)snprintf(n->unfinished, sizeof(n->unfinished), "%s/" UNFINISHED,
-                   n->fresh);
+    (void)snprintf(n->unfinished, sizeof(n->unfinished),
+                   "%s/" VERIFY_UNFINISHED, n->fresh);
     (void)snprintf(n->left_out, sizeof(n->left_out), "%s/left-out", n->dir);
     return 0;
+}
+
+static bool exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
 }
 
 static int sync_path(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 || fsync(fd) < 0 ? complain(path, strerror(errno)) : 0;
+    int rc =
+        fd < 0 || fsync(fd) < 0 ? verify_complain(path, strerror(errno)) : 0;
 
     if (fd >= 0)
         (void)close(fd); /* synced, or told */
@@ -634,7 +283,7 @@ static int sync_path(const char *path)
 static int rename_path(const char *from, const char *to, const char *parent)
 {
     if (rename(from, to) < 0)
-        return complain(from, strerror(errno));
+        return verify_complain(from, strerror(errno));
     return sync_path(parent);
 }
 
@@ -677,7 +326,7 @@ static int each_file(const char *path,
             rc = each(arg, dirfd(dir), entry->d_name);
     }
     if (rc < 0)
-        (void)complain(path, strerror(errno));
+        (void)verify_complain(path, strerror(errno));
     if (dir)
         (void)closedir(dir); /* only read */
     return rc;
@@ -703,8 +352,8 @@ static bool is_journal(const char *dir, const char *wanted)
     int rc = each_file(dir, find_segment, NULL);
 
     if (rc == 0) {
-        say_nothing_there(text, dir, wanted);
-        (void)complain(dir, text);
+        verify_nothing_there(text, dir, wanted);
+        (void)verify_complain(dir, text);
     }
     return rc > 0;
 }
@@ -712,7 +361,7 @@ static bool is_journal(const char *dir, const char *wanted)
 static int remove_file(void *arg, int fd, const char *name)
 {
     (void)arg;
-    return strcmp(name, UNFINISHED) == 0 ? 0 : unlinkat(fd, name, 0);
+    return strcmp(name, VERIFY_UNFINISHED) == 0 ? 0 : unlinkat(fd, name, 0);
 }
 
 /* With all that is in it; what says that it is not finished goes last. */
@@ -721,7 +370,7 @@ static int remove_fresh(const struct names *n)
     int rc = each_file(n->fresh, remove_file, NULL);
 
     if (rc == 0 && (unlink(n->unfinished) < 0 || rmdir(n->fresh) < 0))
-        rc = complain(n->fresh, strerror(errno));
+        rc = verify_complain(n->fresh, strerror(errno));
     return rc;
 }
 
@@ -743,16 +392,16 @@ static int make_fresh(const struct names *n)
     int fd;
 
     if (stat(n->dir, &st) < 0)
-        return complain(n->dir, strerror(errno));
+        return verify_complain(n->dir, strerror(errno));
     if (mkdir(n->fresh, 0700) < 0)
-        return complain(n->fresh, strerror(errno));
+        return verify_complain(n->fresh, strerror(errno));
     fd = open(n->unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
-        return complain(n->unfinished, strerror(errno));
+        return verify_complain(n->unfinished, strerror(errno));
     (void)close(fd); /* empty */
     if (chown(n->fresh, st.st_uid, st.st_gid) < 0 ||
         chmod(n->fresh, st.st_mode & 07777) < 0)
-        return complain(n->fresh, strerror(errno));
+        return verify_complain(n->fresh, strerror(errno));
     return sync_path(n->fresh);
 }
 
@@ -760,13 +409,13 @@ static int make_fresh(const struct names *n)
 static int put_in_place(struct names *n)
 {
     if (unlink(n->unfinished) < 0)
-        return complain(n->unfinished, strerror(errno));
+        return verify_complain(n->unfinished, strerror(errno));
     if (sync_path(n->fresh) || sync_path(n->dir))
         return EXIT_FAILURE;
     if (renameat2(AT_FDCWD, n->fresh, AT_FDCWD, n->dir, RENAME_EXCHANGE) == 0)
         return sync_path(n->parent) ? EXIT_FAILURE : set_aside(n, n->fresh);
     if (errno != EINVAL && errno != ENOSYS)
-        return complain(n->dir, strerror(errno));
+        return verify_complain(n->dir, strerror(errno));
     /* The file system cannot. */
     if (set_aside(n, n->dir))
         return EXIT_FAILURE;
@@ -781,11 +430,11 @@ static int write_left_out(const struct names *n, const char *data, size_t len)
     if (len == 0)
         return 0;
     if (!file)
-        return complain(n->left_out, strerror(errno));
+        return verify_complain(n->left_out, strerror(errno));
     bad = fwrite(data, 1, len, file) != len || fflush(file) != 0 ||
           fsync(fileno(file)) < 0;
     if (bad)
-        (void)complain(n->left_out, strerror(errno));
+        (void)verify_complain(n->left_out, strerror(errno));
     (void)fclose(file); /* it was flushed */
     return bad;
 }
@@ -803,7 +452,7 @@ static int give_fresh(const struct names *n)
     struct stat owner;
 
     if (stat(n->dir, &owner) < 0)
-        return complain(n->dir, strerror(errno));
+        return verify_complain(n->dir, strerror(errno));
     return each_file(n->fresh, give_file, &owner);
 }
 
@@ -813,20 +462,21 @@ static int may_be_renamed(const struct names *n)
     struct stat in, around;
 
     if (stat(n->dir, &in) < 0 || stat(n->parent, &around) < 0)
-        return complain(n->dir, strerror(errno));
+        return verify_complain(n->dir, strerror(errno));
     if (in.st_dev != around.st_dev)
-        return complain(n->dir, "a file system is mounted here, and cannot be "
-                                "renamed: repair a copy of the directory");
+        return verify_complain(n->dir,
+                               "a file system is mounted here, and cannot be "
+                               "renamed: repair a copy of the directory");
     return 0;
 }
 
-static int replace(struct names *n, struct reading *r, const char *left,
+static int replace(struct names *n, struct verify *v, const char *left,
                    size_t len)
 {
     if (may_be_renamed(n))
         return EXIT_FAILURE;
-    if (make_fresh(n) || write_journal(r, n->fresh) ||
-        check_journal(r, n->fresh) || write_left_out(n, left, len) ||
+    if (make_fresh(n) || write_journal(v, n->fresh) ||
+        check_journal(v, n->fresh) || write_left_out(n, left, len) ||
         give_fresh(n) || put_in_place(n)) {
         if (exists(n->unfinished)) /* the disk may be full of it */
             (void)remove_fresh(n);
@@ -841,18 +491,18 @@ static int repair(struct names *n)
     char *left = NULL;
     size_t len = 0;
     FILE *file = open_memstream(&left, &len);
-    struct reading r;
+    struct verify v;
     int status;
 
     mem_must(file != NULL);
-    reading_init(&r, n->dir, file);
-    status = read_all(&r) == 0 ? say_all(&r, false) : complain(n->dir, r.text);
+    verify_init(&v, n->dir, n->dir, file);
+    status = verify_read(&v, false);
     mem_must(fclose(file) == 0);
     if (status == EXIT_SUCCESS)
         printf("nothing to repair\n");
-    else if (status == EXIT_DAMAGED)
-        status = replace(n, &r, left, len);
-    core_free(r.core);
+    else if (status == VERIFY_DAMAGED)
+        status = replace(n, &v, left, len);
+    verify_clear(&v);
     free(left);
     return status;
 }
@@ -868,9 +518,9 @@ int offline_repair(const char *dir)
         return EXIT_FAILURE;
     if (!exists(n.dir) && exists(n.fresh) && tidy(&n))
         return EXIT_FAILURE;
-    if (!is_journal(n.dir, "journal") || refuse_unfinished(n.dir))
+    if (!is_journal(n.dir, "journal") || verify_refuse(n.dir))
         return EXIT_FAILURE;
-    fd = lock(n.dir, O_RDWR | O_CREAT, LOCK_EX);
+    fd = verify_lock(n.dir, O_RDWR | O_CREAT, LOCK_EX);
     if (fd < 0)
         return EXIT_FAILURE;
     status = tidy(&n) ? EXIT_FAILURE : repair(&n);
@@ -926,7 +576,7 @@ static int copy_segment(void *arg, int fd, const char *name)
     to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     rc = to < 0 ? -1 : copy_bytes(r, from, to);
     if (rc < 0)
-        rc = complain(path, strerror(errno));
+        rc = verify_complain(path, strerror(errno));
     if (to >= 0)
         (void)close(to); /* synced, or told */
     (void)close(from);   /* only read */
@@ -936,13 +586,12 @@ static int copy_segment(void *arg, int fd, const char *name)
 /* Is what was copied what the backup should be? Says what it holds. */
 static int read_again(const char *backup, const char *dir)
 {
-    struct reading r;
+    struct verify v;
     int status;
 
-    reading_init(&r, dir, NULL);
-    read_facts(backup, &r.facts);
-    status = read_all(&r) == 0 ? say_all(&r, false) : complain(dir, r.text);
-    core_free(r.core);
+    verify_init(&v, dir, backup, NULL);
+    status = verify_read(&v, false);
+    verify_clear(&v);
     return status;
 }
 
@@ -952,11 +601,12 @@ static int restore(const char *backup, struct restoring *r,
     int fd, rc;
 
     if (!exists(unfinished) && each_file(r->dir, find_segment, NULL) != 0)
-        return complain(r->dir, "there is a journal already: move it away "
-                                "first, nothing is written over");
+        return verify_complain(r->dir,
+                               "there is a journal already: move it away "
+                               "first, nothing is written over");
     fd = open(unfinished, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0)
-        return complain(unfinished, strerror(errno));
+        return verify_complain(unfinished, strerror(errno));
     (void)close(fd); /* empty */
     if (sync_path(r->dir) || each_file(r->dir, remove_segment, NULL))
         return EXIT_FAILURE;
@@ -966,13 +616,13 @@ static int restore(const char *backup, struct restoring *r,
     if (rc != 0 && each_file(r->dir, remove_segment, NULL))
         return EXIT_FAILURE;
     if (unlink(unfinished) < 0)
-        return complain(unfinished, strerror(errno));
+        return verify_complain(unfinished, strerror(errno));
     if (sync_path(r->dir) || rc != 0)
-        return complain(backup,
-                        rc == EXIT_DAMAGED
-                            ? "not restored: it is damaged; yoked --repair "
-                              "keeps what is whole of it"
-                            : "not restored");
+        return verify_complain(
+            backup, rc == VERIFY_DAMAGED
+                        ? "not restored: it is damaged; yoked --repair "
+                          "keeps what is whole of it"
+                        : "not restored");
     printf("restored %s\n", r->dir);
     return EXIT_SUCCESS;
 }
@@ -987,7 +637,7 @@ static int make_journal(struct restoring *r, const char *parent)
     if ((!made && errno != EEXIST) ||
         stat(made ? parent : r->dir, &r->owner) < 0 ||
         (made && chown(r->dir, r->owner.st_uid, r->owner.st_gid) < 0))
-        return complain(r->dir, strerror(errno));
+        return verify_complain(r->dir, strerror(errno));
     /* A restore that was killed may have made them. */
     (void)snprintf(above, sizeof(above), "%s/..", parent);
     return sync_path(parent) || sync_path(above) ? EXIT_FAILURE : 0;
@@ -1010,20 +660,21 @@ int offline_restore(const char *backup, const char *dir)
 
     if (name_all(&n, dir))
         return EXIT_FAILURE;
-    if (offline_unfinished(backup))
-        return complain(backup, "this backup is not finished");
-    from = lock(backup, O_RDONLY, LOCK_SH);
+    if (verify_unfinished(backup))
+        return verify_complain(backup, "this backup is not finished");
+    from = verify_lock(backup, O_RDONLY, LOCK_SH);
     if (from < 0 || !is_journal(backup, "backup") || make_journal(&r, n.parent))
         return EXIT_FAILURE;
     if (is_same(backup, n.dir))
-        return complain(backup, "that is the journal itself");
-    to = lock(n.dir, O_RDWR | O_CREAT, LOCK_EX);
+        return verify_complain(backup, "that is the journal itself");
+    to = verify_lock(n.dir, O_RDWR | O_CREAT, LOCK_EX);
     if (to < 0)
         return EXIT_FAILURE;
-    (void)snprintf(unfinished, sizeof(unfinished), "%s/" UNFINISHED, n.dir);
+    (void)snprintf(unfinished, sizeof(unfinished), "%s/" VERIFY_UNFINISHED,
+                   n.dir);
     r.block = mem_alloc(BLOCK_BYTES);
     if (fchown(to, r.owner.st_uid, r.owner.st_gid) < 0)
-        (void)complain(n.dir, strerror(errno));
+        (void)verify_complain(n.dir, strerror(errno));
     else
         status = restore(backup, &r, unfinished);
     mem_free(r.block);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * offline - what can be done with a journal while no daemon has it.
+ * offline - repairs and restores a journal while no daemon has it.
  *
- * Knows:     what is said of a journal, what a repaired one must be, names of
- *            directories.
+ * Knows:     what a repaired one must be, names of directories.
  * Never:     frames, records; a journal in use.
  * Errors:    told on stderr.
  *
@@ -25,16 +24,12 @@
 
 #include "base/base.h"
 
-/* The exit status of the program: 0 whole, 1 cannot be read, or a daemon has
- * it, 3 damaged. `jobs`: each is listed. */
-int offline_verify(const char *dir, bool jobs);
-/* 0: whole now, or it was; 1: not repaired, nothing changed. */
+/* The exit status of the program. 0: whole now, or it was; 1: not repaired,
+ * nothing changed. */
 int offline_repair(const char *dir);
 /* Copies `backup`, a directory that `yoke backup` has made, to `dir`, which has
  * no journal yet; the files belong to whom `dir` belongs, and that, if it has
  * to be made, to whom its parent belongs. 0, or 1: not restored. */
 int offline_restore(const char *backup, const char *dir);
-/* Has a repair or a restore been broken off in there? */
-bool offline_unfinished(const char *dir);
 
 #endif
