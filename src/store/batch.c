@@ -9,6 +9,14 @@
 /* A buffer that grew beyond this for one batch is given back after it. */
 #define KEEP_BYTES ((size_t)4 << 20)
 
+void outcome_count(const struct outcome *o, struct store_stats *stats)
+{
+    stats->syncs += o->syncs;
+    stats->sync_us_total += o->sync_us;
+    if (o->sync_us_max > stats->sync_us_max)
+        stats->sync_us_max = o->sync_us_max;
+}
+
 struct part *batch_add(struct batch *b, int fd, uint64_t offset,
                        const struct segment_header *header)
 {

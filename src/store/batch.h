@@ -41,6 +41,9 @@ struct outcome {
     uint64_t sync_us, sync_us_max; /* 0 where nothing is measured */
 };
 
+/* Its syncs, in the statistics. */
+void outcome_count(const struct outcome *o, struct store_stats *stats);
+
 /* What comes next goes to that file, at that offset. The part is valid until
  * the next one. */
 struct part *batch_add(struct batch *b, int fd, uint64_t offset,

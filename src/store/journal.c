@@ -27,14 +27,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/plant.h"
-#include "store/batch.h"
 #include "store/directory.h"
 #include "store/keeper.h"
 #include "store/reader.h"
@@ -42,14 +40,11 @@
 #include "store/scan.h"
 #include "store/segment.h"
 #include "store/store.h"
+#include "store/writer.h"
 
 #define SEGMENT_BYTES_DEFAULT ((uint64_t)64 << 20)
 #define SEGMENT_BYTES_MIN     ((uint64_t)64 << 10)
 #define SEGMENT_BYTES_MAX     ((uint64_t)1 << 30)
-
-/* Unless every commit syncs, so many bytes are written before a sync is begun
- * early, so that the one at the end of a segment has little left to do. */
-#define UNSYNCED_BYTES_MAX ((uint64_t)8 << 20)
 
 /* A commit runs in the caller only while syncs take less than this. */
 #define INLINE_SYNC_US_MAX 500u
@@ -59,7 +54,7 @@ struct journal {
 
     /* Set at open. */
     enum store_sync sync;
-    uint32_t interval_ms, inline_bytes;
+    uint32_t inline_bytes;
     uint64_t segment_bytes;
     bool threaded;
     struct directory directory;
@@ -97,42 +92,14 @@ struct journal {
     char text[STORE_TEXT_MAX];
     struct store_stats stats;
 
-    struct keeper keeper; /* these two have mutexes of their own */
+    struct keeper keeper; /* these have mutexes of their own */
     struct reader reader;
-
-    /* Shared with the writer, under the mutex. */
-    pthread_mutex_t mutex;
-    pthread_cond_t wake, changed;
-    pthread_t writer;
-    bool running; /* the writer and the keeper are */
-    bool stopping;
-    int failed; /* the first error of a write or a sync */
-    char failed_text[STORE_TEXT_MAX];
-
-    struct batch *job; /* for the writer */
-    bool job_ended;
-    struct outcome job_outcome;
-
-    int write_fd;             /* file of the last written frame */
-    uint64_t written, synced; /* sequence numbers */
-    uint64_t unsynced_bytes;
-    bool sync_wanted;            /* a trim waits for it */
-    struct outcome sync_outcome; /* of syncs that belong to no batch */
+    struct writer writer;
 };
 
 static struct journal *journal_of(struct store *s)
 {
     return container_of(s, struct journal, base);
-}
-
-static void lock(struct journal *j)
-{
-    ASSERT(pthread_mutex_lock(&j->mutex) == 0);
-}
-
-static void unlock(struct journal *j)
-{
-    ASSERT(pthread_mutex_unlock(&j->mutex) == 0);
 }
 
 /* Makes store fd readable. */
@@ -145,117 +112,6 @@ static void notify(void *arg)
     if (j->base.fd >= 0 && write(j->base.fd, &one, sizeof(one)) < 0)
         return;
 }
-
-/* With the mutex. The first error is the cause, later ones follow from it. */
-static void fail_shared(struct journal *j, int error, const char *text)
-{
-    if (j->failed)
-        return;
-    j->failed = error;
-    segment_say(j->failed_text, "%s", text);
-}
-
-/* -- Writing: by the writer, or by the caller while that is idle ---------- */
-
-static void write_batch(struct journal *j, struct batch *b, struct outcome *o)
-{
-    batch_write(b, &j->directory.dir, j->sync == STORE_SYNC_ALWAYS, j->threaded,
-                o);
-}
-
-/* With the mutex: what the writer or the caller has just written. */
-static void note_written(struct journal *j, const struct batch *b)
-{
-    j->write_fd = b->parts[b->parts_len - 1].fd;
-    j->written = b->last;
-    if (j->sync == STORE_SYNC_ALWAYS)
-        j->synced = b->last;
-    else
-        j->unsynced_bytes += b->bytes.len;
-}
-
-/* With the mutex, which is released meanwhile: sync what no commit synced. */
-static void sync_written(struct journal *j)
-{
-    uint64_t written = j->written;
-    struct outcome o = {0};
-    int fd = j->write_fd, rc;
-
-    j->unsynced_bytes = 0;
-    unlock(j);
-    rc = batch_sync(&j->directory.dir, fd, j->threaded, &o);
-    lock(j);
-    j->sync_outcome.syncs += o.syncs;
-    j->sync_outcome.sync_us += o.sync_us;
-    if (o.sync_us_max > j->sync_outcome.sync_us_max)
-        j->sync_outcome.sync_us_max = o.sync_us_max;
-    if (rc == 0) {
-        j->synced = written;
-        return;
-    }
-    segment_say(o.text, "%s: sync of the last segment: %s",
-                j->directory.dir.path, strerror(-rc));
-    fail_shared(j, rc, o.text);
-    notify(j);
-}
-
-/* -- The writer --------------------------------------------------------- */
-
-static void writer_job(struct journal *j)
-{
-    struct batch *b = j->job;
-
-    unlock(j);
-    write_batch(j, b, &j->job_outcome);
-    lock(j);
-    if (j->job_outcome.error == 0)
-        note_written(j, b);
-    else
-        fail_shared(j, j->job_outcome.error, j->job_outcome.text);
-    j->job = NULL;
-    j->job_ended = true;
-    ASSERT(pthread_cond_broadcast(&j->changed) == 0);
-    unlock(j);
-    notify(j);
-    lock(j);
-}
-
-static void *writer_main(void *arg)
-{
-    struct journal *j = arg;
-    struct timespec due;
-    bool waiting = false; /* for `due` */
-
-    lock(j);
-    while (!j->stopping) {
-        bool dirty = j->written > j->synced && !j->failed;
-
-        if (j->job) {
-            writer_job(j);
-        } else if (dirty && (j->sync_wanted ||
-                             j->unsynced_bytes >= UNSYNCED_BYTES_MAX)) {
-            j->sync_wanted = false;
-            sync_written(j);
-            waiting = false;
-        } else if (dirty && j->sync == STORE_SYNC_INTERVAL) {
-            if (!waiting)
-                keeper_after_ms(&due, j->interval_ms);
-            waiting = true;
-            if (pthread_cond_timedwait(&j->wake, &j->mutex, &due) ==
-                ETIMEDOUT) {
-                sync_written(j);
-                waiting = false;
-            }
-        } else {
-            waiting = false;
-            (void)pthread_cond_wait(&j->wake, &j->mutex);
-        }
-    }
-    unlock(j);
-    return NULL;
-}
-
-/* -- The caller --------------------------------------------------------- */
 
 /* A part of a segment that is not told of: a step may record more than there
  * was room for, and that should not have to wait in memory. */
@@ -279,14 +135,6 @@ static void update_busy(struct journal *j)
 {
     j->base.busy =
         j->writing || (buf_size(&j->held) > 0 && !j->filling->parts_len);
-}
-
-static void add_stats(struct store_stats *s, const struct outcome *o)
-{
-    s->syncs += o->syncs;
-    s->sync_us_total += o->sync_us;
-    if (o->sync_us_max > s->sync_us_max)
-        s->sync_us_max = o->sync_us_max;
 }
 
 static void set_error(struct journal *j, int error, const char *text)
@@ -340,15 +188,16 @@ static void ask_keeper(struct journal *j)
     update_full(j);
 }
 
-/* With the mutex: take over what the writer has reported. */
 static void ask_writer(struct journal *j)
 {
-    if (j->failed)
-        set_error(j, j->failed, j->failed_text);
-    add_stats(&j->stats, &j->sync_outcome);
-    j->sync_outcome = (struct outcome){0};
-    if (j->synced > j->barrier)
-        j->barrier = j->synced;
+    char text[STORE_TEXT_MAX];
+    uint64_t synced;
+    int rc = writer_ask(&j->writer, &synced, &j->stats, text);
+
+    if (rc != 0)
+        set_error(j, rc, text);
+    if (synced > j->barrier)
+        j->barrier = synced;
 }
 
 /* What was asked for may be in the files by now. */
@@ -376,7 +225,7 @@ static void batch_ended(struct journal *j, struct batch *b,
 {
     const struct part *last;
 
-    add_stats(&j->stats, o);
+    outcome_count(o, &j->stats);
     if (o->syncs > 0)
         j->sync_us_mean = (j->sync_us_mean * 7 + o->sync_us / o->syncs) / 8;
     if (j->sync == STORE_SYNC_ALWAYS)
@@ -533,7 +382,7 @@ static int journal_append(struct store *s, const void *data, size_t len,
  * several syncs. One sync of a fast disk is cheaper than waking a thread. */
 static bool commit_in_caller(const struct journal *j, const struct batch *b)
 {
-    if (!j->running)
+    if (!j->writer.running)
         return true;
     if (b->opens)
         return false;
@@ -547,20 +396,8 @@ static void commit_here(struct journal *j, struct batch *b)
 {
     struct outcome o = {0};
 
-    write_batch(j, b, &o);
-    lock(j);
-    if (o.error) {
-        fail_shared(j, o.error, o.text);
-    } else {
-        bool was_clean = j->written == j->synced;
-
-        note_written(j, b);
-        if (j->written > j->synced &&
-            (was_clean || j->unsynced_bytes >= UNSYNCED_BYTES_MAX))
-            ASSERT(pthread_cond_signal(&j->wake) == 0);
-    }
+    writer_write(&j->writer, b, &o);
     ask_writer(j);
-    unlock(j);
     batch_ended(j, b, &o);
     keeper_work(&j->keeper, false);
 }
@@ -581,25 +418,23 @@ static void journal_commit(struct store *s)
     }
     s->busy = j->writing = true;
     j->filling = b == &j->batches[0] ? &j->batches[1] : &j->batches[0];
-    lock(j);
-    j->job = b;
-    j->job_ended = false;
-    j->job_outcome = (struct outcome){0};
-    ASSERT(pthread_cond_signal(&j->wake) == 0);
-    unlock(j);
+    writer_give(&j->writer, b);
 }
 
-/* With the mutex: take over a batch that the writer has ended. */
-static void end_job(struct journal *j)
+/* Take over a batch that the writer has ended; before an error of it is known
+ * nothing else may be given to it. */
+static void end_job(struct journal *j, bool wait)
 {
+    const struct outcome *o =
+        j->writing ? writer_ended(&j->writer, wait) : NULL;
     struct batch *b =
         j->filling == &j->batches[0] ? &j->batches[1] : &j->batches[0];
 
     ask_writer(j);
-    if (!j->writing || !j->job_ended)
+    if (!o)
         return;
     j->writing = false;
-    batch_ended(j, b, &j->job_outcome);
+    batch_ended(j, b, o);
     update_busy(j);
 }
 
@@ -607,18 +442,7 @@ static void end_job(struct journal *j)
  * be durable so; then it would be lost with what it replaces. */
 static void trim_synced(struct journal *j)
 {
-    bool synced;
-
-    lock(j);
-    if (!j->running && !j->failed && j->synced < j->trim_pos)
-        sync_written(j);
-    synced = j->synced >= j->trim_pos;
-    if (!synced && !j->failed) {
-        j->sync_wanted = true;
-        ASSERT(pthread_cond_signal(&j->wake) == 0);
-    }
-    unlock(j);
-    if (!synced)
+    if (!writer_sync(&j->writer, j->trim_pos))
         return; /* asked again with the next tick */
     j->trim_pos = 0;
     let_go(j);
@@ -636,12 +460,8 @@ static void journal_tick(struct store *s)
         count = 0;
     keeper_work(&j->keeper, true);
     reader_work(&j->reader);
-    lock(j);
-    if (!j->running && j->sync == STORE_SYNC_INTERVAL && !j->failed &&
-        j->written > j->synced)
-        sync_written(j);
-    end_job(j);
-    unlock(j);
+    writer_work(&j->writer);
+    end_job(j, false);
     if (UNLIKELY(j->trim_pos) && !j->error)
         trim_synced(j);
     ask_keeper(j);
@@ -846,7 +666,7 @@ static int start_empty(struct journal *j, char text[STORE_TEXT_MAX])
                     j->directory.dir.path, j->segment_bytes);
         return rc;
     }
-    write_batch(j, j->filling, &o);
+    writer_write(&j->writer, j->filling, &o);
     segment_say(text, "%s", o.text);
     j->end = (struct store_place){j->tail.header.number, SEGMENT_HEADER_BYTES};
     if (o.error == 0)
@@ -861,8 +681,7 @@ static int start_threads(struct journal *j, char text[STORE_TEXT_MAX])
     if (rc == 0)
         rc = reader_start(&j->reader);
     if (rc == 0)
-        rc = keeper_start_thread(&j->writer, writer_main, j);
-    j->running = rc == 0;
+        rc = writer_start(&j->writer);
     if (rc != 0)
         segment_say(text, "%s: cannot start a thread: %s",
                     j->directory.dir.path, strerror(-rc));
@@ -888,8 +707,8 @@ static int journal_replay(struct store *s, uint64_t most, store_replay_fn *fn,
         return rc;
     s->durable = s->appended;
     s->segment = j->trim_limit = j->tail.header.number;
-    j->barrier = j->written = j->synced = s->appended;
-    j->write_fd = j->tail.fd;
+    j->barrier = s->appended;
+    writer_adopt(&j->writer, j->tail.fd, s->appended);
     if (j->threaded)
         rc = start_threads(j, text);
     if (rc != 0)
@@ -905,25 +724,11 @@ static int journal_replay(struct store *s, uint64_t most, store_replay_fn *fn,
 
 /* -- Open and close ----------------------------------------------------- */
 
-static void stop_writer(struct journal *j)
-{
-    lock(j);
-    j->stopping = true;
-    ASSERT(pthread_cond_signal(&j->wake) == 0);
-    unlock(j);
-    ASSERT(pthread_join(j->writer, NULL) == 0);
-    j->running = false;
-}
-
 static void finish_commits(struct journal *j)
 {
     while (!j->error && (j->writing || j->filling->parts_len)) {
         journal_commit(&j->base);
-        lock(j);
-        while (j->writing && !j->job_ended)
-            (void)pthread_cond_wait(&j->changed, &j->mutex);
-        end_job(j);
-        unlock(j);
+        end_job(j, true);
     }
 }
 
@@ -945,10 +750,8 @@ static void journal_free(struct journal *j)
     buf_clear(&j->unwritten);
     close_fd(j, j->tail.fd);
     if (j->base.fd >= 0)
-        (void)close(j->base.fd);            /* an eventfd holds nothing */
-    (void)pthread_mutex_destroy(&j->mutex); /* nobody holds them */
-    (void)pthread_cond_destroy(&j->wake);
-    (void)pthread_cond_destroy(&j->changed);
+        (void)close(j->base.fd); /* an eventfd holds nothing */
+    writer_clear(&j->writer);
     directory_close(&j->directory);
     mem_free(j);
 }
@@ -959,14 +762,7 @@ static void journal_close(struct store *s)
 
     if (j->ready)
         finish_commits(j);
-    if (j->running)
-        stop_writer(j);
-    if (j->ready) {
-        lock(j);
-        if (!j->failed && j->written > j->synced)
-            sync_written(j);
-        unlock(j);
-    }
+    writer_stop(&j->writer);
     journal_free(j);
 }
 
@@ -1008,7 +804,6 @@ int store_journal_open(const struct store_journal_options *options,
     *j = (struct journal){
         .base = {.ops = &journal_ops, .pinned = STORE_UNPINNED, .fd = -1},
         .sync = options->sync,
-        .interval_ms = options->interval_ms,
         .inline_bytes = options->inline_bytes,
         .segment_bytes = bytes,
         .threaded = options->threaded,
@@ -1021,9 +816,13 @@ int store_journal_open(const struct store_journal_options *options,
     journal_bound(&j->base, options->disk_max);
     reader_init(&j->reader, &j->directory.dir, notify, j);
     scan_init(&j->scan, &j->directory.dir);
-    ASSERT(pthread_mutex_init(&j->mutex, NULL) == 0);
-    keeper_init_cond(&j->wake);
-    keeper_init_cond(&j->changed);
+    j->writer = (struct writer){.dir = &j->directory.dir,
+                                .sync = options->sync,
+                                .interval_ms = options->interval_ms,
+                                .timed = options->threaded,
+                                .ended_fn = notify,
+                                .arg = j};
+    writer_init(&j->writer);
     if (j->threaded) {
         j->base.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         rc = j->base.fd < 0 ? -errno : 0;
