@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "base/mem.h"
-#include "core/record.h"
 
 #define ARENA_BYTES   ((size_t)4 << 20)
 #define SEGMENT_BYTES (64 << 10) /* as small as the journal allows */
@@ -29,7 +28,7 @@ bool world_chance(struct world *w, int percent)
     return world_below(w, 100) < percent;
 }
 
-/* --------------------------------------------------------------- entries */
+/* ------------------------------------------------------------- snapshots */
 
 static void snapshot_take(struct world *w)
 {
@@ -52,7 +51,7 @@ static void snapshot_again(struct world *w)
                sizeof(*w->model));
 }
 
-static void hash(struct world *w, const char *bytes, size_t len)
+void world_hash(struct world *w, const char *bytes, size_t len)
 {
     uint64_t h = w->answers, word;
 
@@ -66,144 +65,11 @@ static void hash(struct world *w, const char *bytes, size_t len)
     w->answers = h ^ len;
 }
 
-static void entry_append(void *world, const void *data, size_t len)
-{
-    struct world *w = world;
-
-    if (w->nentries == w->entries_cap) {
-        w->entries_cap = w->entries_cap ? w->entries_cap * 2 : 1024;
-        w->entries = mem_realloc(w->entries,
-                                 mem_mul(w->entries_cap, sizeof(*w->entries)));
-    }
-    w->entries[w->nentries++] = (struct world_entry){
-        .data = mem_dup(data, len),
-        .len = len,
-        .place = w->late.base.place,
-        .says_nothing_new = w->compacting,
-        .digest = w->uncertain ? core_digest(w->core) : 0,
-    };
-    hash(w, data, len);
-}
-
-/* The next one; its number is as good as an offset. The core hears of a segment
- * before the next event, what is appended by then begins it; the last entry of
- * every other segment has no room there. */
-static struct store_place entry_place(void *world)
-{
-    const struct world *w = world;
-    bool begins =
-        !w->journal && w->nentries + w->segment_full % 2 >= w->segment_full;
-
-    return (struct store_place){w->segment + begins, (uint32_t)w->nentries + 1};
-}
-
-/* Numbers of its own, for a world must be the same with it and without. */
-static uint64_t compact_random(struct world *w)
+uint64_t world_compact_random(struct world *w)
 {
     w->compact_random =
         w->compact_random * 6364136223846793005u + 1442695040888963407u;
     return w->compact_random >> 33;
-}
-
-/* Once and for all, as far as anybody reads it. */
-static bool is_damaged(struct world *w, struct world_entry *e)
-{
-    if (w->damages && !e->damaged && !w->uncertain &&
-        compact_random(w) % 1000 < (uint64_t)w->damages) {
-        trace_note("entry %td is damaged", e - w->entries);
-        e->damaged = true;
-    }
-    return e->damaged;
-}
-
-/* The image of one that is dead no more has none. */
-static bool has_payload(const struct record *r)
-{
-    return (r->type == RECORD_JOB && r->u.job.payload.len > 0) ||
-           (r->type == RECORD_JOB_IMAGE && r->u.job_image.job.payload.len > 0);
-}
-
-/* Is what was written of the job last, and so its payload, damaged? */
-static bool payload_is_damaged(void *world, uint64_t id)
-{
-    const struct world *w = world;
-
-    for (size_t i = w->nentries; i-- > 0;) { /* it may have been trimmed */
-        const struct world_entry *e = &w->entries[i];
-        size_t at = 0;
-        struct record r;
-
-        while (at < e->len && !record_decode(e->data, e->len, &at, &r))
-            if (r.id == id && has_payload(&r))
-                return e->damaged;
-    }
-    return false;
-}
-
-static int entry_find(void *world, struct store_place place, struct str *entry)
-{
-    struct world *w = world;
-    struct world_entry *e;
-
-    if (place.offset == 0 || place.offset > w->nentries)
-        violation("an entry is asked for that never was");
-    if (place.offset <= w->first)
-        return -ENOENT;
-    e = &w->entries[place.offset - 1];
-    if (e->place.segment != place.segment)
-        violation("entry %u is asked for where it is not", place.offset - 1);
-    if (is_damaged(w, e))
-        return -EBADMSG;
-    *entry = (struct str){e->data, e->len};
-    return 0;
-}
-
-static struct core *replay(struct world *w, size_t first, size_t n)
-{
-    struct core *c = core_new(&w->limits);
-    char text[128] = "";
-
-    for (size_t i = first; i < n; i++)
-        if (core_replay(c, w->entries[i].data, w->entries[i].len,
-                        w->entries[i].place.segment, text) != 0)
-            violation("entry %zu does not replay: %s", i, text);
-    core_replay_end(c);
-    w->replayed += n - first;
-    core_check(c);
-    return c;
-}
-
-/* Segments go. What is left must be enough, whenever the crash comes. */
-static void entries_trim(void *world, uint32_t segment)
-{
-    struct world *w = world;
-    size_t before = w->first, first = w->first, durable = w->late.base.durable;
-    struct core *c, *then;
-
-    while (first < w->nentries && w->entries[first].place.segment < segment)
-        first++;
-    if (!w->journal) /* there a crash shows which files are gone */
-        w->first = first;
-    if (!w->crashes)
-        return;
-    c = replay(w, first, w->nentries);
-    if (core_digest(c) != core_digest(w->core))
-        violation("what a trim leaves is less than what there was");
-    if (!core_keeps_ends(c, w->core))
-        violation("a trim takes an outcome away, or changes how long it is "
-                  "kept");
-    model_numbers_left(w->model, &w->eyes, c);
-    core_free(c);
-    if (first > durable)
-        violation("a trim takes entries away that nothing durable replaces");
-    if (durable == w->nentries)
-        return;
-    c = replay(w, first, durable);
-    then = replay(w, before, durable);
-    if (core_digest(c) != core_digest(then))
-        violation("what a trim leaves is less until the next commit ends");
-    core_free(c);
-    core_free(then);
 }
 
 /* What was known before the last snapshot that is durable is not needed. */
@@ -240,7 +106,7 @@ static void compact(struct world *w)
     ledger_commit(&w->ledger);
     w->ledger.now_ms = w->now;
     w->ledger.compaction.on = w->ledger.compaction.worth = true;
-    w->ledger.compaction.credit = 1 + (int64_t)(compact_random(w) % 4000);
+    w->ledger.compaction.credit = 1 + (int64_t)(world_compact_random(w) % 4000);
     w->compacting = true;
     ledger_commit(&w->ledger);
     w->compacting = false;
@@ -269,7 +135,7 @@ void world_turn(struct world *w)
     }
     ledger_tick(&w->ledger);
     if (w->compacts && !w->late.failed &&
-        compact_random(w) % 100 < (uint64_t)w->compacts)
+        world_compact_random(w) % 100 < (uint64_t)w->compacts)
         compact(w);
     w->ledger.patient = ++w->turns % 10 == 0;
     ledger_commit(&w->ledger);
@@ -342,7 +208,7 @@ static const struct node *value_of(struct world *w,
     if (effect->len > bytes->cap - at)
         violation("a reply is too large");
     buf_append(bytes, value, effect->len);
-    hash(w, value, effect->len);
+    world_hash(w, value, effect->len);
     return node_read(&w->arena, bytes->data + at, effect->len);
 }
 
@@ -440,7 +306,7 @@ static const struct ledger_hooks ledger_hooks = {
 /* What a step begins in a new segment is there when all before that is gone. */
 static void roll_check(struct world *w)
 {
-    struct core *c = replay(w, w->roll_from, w->nentries);
+    struct core *c = entries_replay(w, w->roll_from, w->nentries);
     struct core_event ev = {.kind = EVENT_START, .now_ms = w->now};
     struct core_effects effects;
 
@@ -643,7 +509,7 @@ void world_survey(struct world *w)
             ev.u.group.count = 1000;
         arena_reset(&w->arena);
         (void)view_ask(w->core, &w->arena, &ev);
-        hash(w, w->arena.bytes.data, w->arena.bytes.len);
+        world_hash(w, w->arena.bytes.data, w->arena.bytes.len);
     }
 }
 
@@ -665,62 +531,6 @@ void world_advance(struct world *w, int64_t ms)
 
 /* --------------------------------------------------------------- crashes */
 
-static int entries_replay(void *world, uint64_t most, store_replay_fn *fn,
-                          void *arg)
-{
-    struct world *w = world;
-    uint64_t bytes = 0;
-
-    for (; w->read < w->nentries; w->read++) {
-        const struct world_entry *e = &w->entries[w->read];
-        int rc;
-
-        if (bytes >= most)
-            return 1;
-        rc = fn(arg, e->data, e->len, e->place);
-        if (rc != 0)
-            return rc;
-        bytes += e->len;
-        w->replayed++;
-    }
-    return 0;
-}
-
-/* What the store does: none of the segment of the last durable entry. */
-static int entries_scan(void *world, size_t bytes, store_replay_fn *fn,
-                        void *arg, size_t *got, struct store_place *place)
-{
-    struct world *w = world;
-    size_t durable = w->late.base.durable;
-    uint32_t end = durable ? w->entries[durable - 1].place.segment : 0;
-
-    if (w->scanned < w->first)
-        w->scanned = w->first;
-    *got = 0;
-    while (*got < bytes && w->scanned < durable &&
-           w->entries[w->scanned].place.segment < end) {
-        const struct world_entry e = w->entries[w->scanned];
-
-        if (is_damaged(w, &w->entries[w->scanned])) {
-            *place = e.place;
-            return -EBADMSG;
-        }
-        w->scanned++;
-        (void)fn(arg, e.data, e.len, e.place);
-        *got += e.len;
-    }
-    return 0;
-}
-
-static const struct late_hooks late_hooks = {
-    .scan = entries_scan,
-    .appended = entry_append,
-    .place = entry_place,
-    .find = entry_find,
-    .replay = entries_replay,
-    .trimmed = entries_trim,
-};
-
 /* A daemon is there again with what was kept: it looks as it did then. */
 static void ledger_open(struct world *w)
 {
@@ -728,7 +538,7 @@ static void ledger_open(struct world *w)
     int rc;
 
     late_clear(&w->late);
-    late_init(&w->late, &late_hooks, w, w->store, w->nentries, w->segment);
+    late_init(&w->late, &entries_hooks, w, w->store, w->nentries, w->segment);
     ledger_init(&w->ledger, &ledger_hooks, &w->limits, &w->late.base);
     w->core = w->eyes.core = w->ledger.core;
     w->read = w->first;
@@ -863,7 +673,7 @@ void world_crash(struct world *w)
     trace_note("---- crash: %zu of %zu entries are kept, %zu were durable", n,
                w->nentries, durable);
     if (n == w->nentries && !w->late.failed) {
-        struct core *c = replay(w, w->first, n);
+        struct core *c = entries_replay(w, w->first, n);
 
         if (!core_keeps_ends(c, w->core))
             violation("a crash takes an outcome away");
@@ -965,13 +775,13 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     trace_reset(seed);
     limits_choose(w);
     w->compact_random = seed * UINT64_C(0x9e3779b97f4a7c15);
-    w->limits.image_ids = 1 + (int64_t)(compact_random(w) % 3);
+    w->limits.image_ids = 1 + (int64_t)(world_compact_random(w) % 3);
     w->limits.image_errors = (w->limits.image_ids - 1) * 60;
-    often = compact_random(w) % 2 ? 10 : 60;
-    if (compact_random(w) % 10 < 7)
-        w->compacts = 1 + (int)(compact_random(w) % often);
+    often = world_compact_random(w) % 2 ? 10 : 60;
+    if (world_compact_random(w) % 10 < 7)
+        w->compacts = 1 + (int)(world_compact_random(w) % often);
     if (!journal && seed % 5 < 2)
-        w->damages = 1 + (int)(compact_random(w) % 60);
+        w->damages = 1 + (int)(world_compact_random(w) % 60);
 
     arena_init(&w->arena, ARENA_BYTES);
     w->model = mem_alloc(sizeof(*w->model));
@@ -991,7 +801,7 @@ void world_init(struct world *w, uint64_t seed, bool crashes, bool journal)
     }
     w->eyes = (struct model_eyes){.arena = &w->arena};
     if (w->damages)
-        w->eyes.is_damaged = payload_is_damaged;
+        w->eyes.is_damaged = entries_payload_damaged;
     w->eyes.world = w;
     ledger_open(w);
     start(w);

@@ -130,6 +130,11 @@ uint64_t world_random(struct world *w);
 /* 0 .. n-1 */
 int64_t world_below(struct world *w, int64_t n);
 bool world_chance(struct world *w, int percent);
+/* Numbers of its own, for a world must be the same with compaction and without.
+ */
+uint64_t world_compact_random(struct world *w);
+/* Of all that is answered and recorded. */
+void world_hash(struct world *w, const char *bytes, size_t len);
 
 /* One event at w->now. */
 void world_step(struct world *w, struct core_event *ev);
@@ -153,6 +158,13 @@ bool world_take(struct world *w, struct delivery *out);
 void world_crash_is_near(struct world *w);
 /* ... and is lost; the daemon starts again. */
 void world_crash(struct world *w);
+
+/* entries.c: what was appended, as the late store has it. */
+extern const struct late_hooks entries_hooks;
+/* A core that knows what the entries from `first` on, up to the n-th, say. */
+struct core *entries_replay(struct world *w, size_t first, size_t n);
+/* Is what was written of the job last, and so its payload, damaged? */
+bool entries_payload_damaged(void *world, uint64_t id);
 
 /* delivery.c: what clients may learn of a reply; what they see from now on, or
  * never will (client 0: of all clients). */
