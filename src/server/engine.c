@@ -116,10 +116,10 @@ static void on_damaged(struct ledger *l, const char *text, bool ends)
 {
     (void)l;
     if (ends)
-        log_error("the journal is damaged, and grows from now on: %s", text);
+        log_error("compaction: %s: the journal grows from now on", text);
     else
-        log_error("the journal is damaged, and what lies there is written "
-                  "again from memory: %s",
+        log_error("compaction: %s: what lies in that segment is written again "
+                  "from memory",
                   text);
 }
 

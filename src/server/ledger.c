@@ -400,7 +400,10 @@ static void heal(struct ledger *l)
     if (!k->healed && !l->store->full &&
         core_oldest_segment(l->core) <= k->bad) {
         k->damaged = true;
-        l->hooks->damaged(l, "not all of it could be written again", true);
+        l->hooks->damaged(
+            l,
+            "not all of a segment that cannot be read could be written again",
+            true);
     }
     k->heal_at = 0;
     k->healed = false;

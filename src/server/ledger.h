@@ -72,9 +72,10 @@ struct ledger_hooks {
     /* A payload cannot be read now, and is tried again; `why` is empty if
      * others were before. No step. */
     void (*put_off)(struct ledger *l, struct str why);
-    /* A segment that compaction reads is damaged. What is in memory is whole,
-     * and what lies there is written again. Or that could not be done (`ends`):
-     * then the journal is not shortened any more. */
+    /* Compaction has met what is damaged or cannot be read; `text` says where.
+     * What is in memory is whole, and all of that segment is written again. Or
+     * that could not be done (`ends`): then the journal is not shortened any
+     * more. */
     void (*damaged)(struct ledger *l, const char *text, bool ends);
     /* Once, perhaps in the middle of a step; no step from here. */
     void (*failed)(struct ledger *l, int rc, const char *text);

@@ -75,6 +75,7 @@ int scan_step(struct scan *s, uint32_t first, uint32_t end, size_t bytes,
               store_replay_fn *fn, void *arg, size_t *got,
               char text[STORE_TEXT_MAX])
 {
+    char path[SEGMENT_PATH_MAX];
     int rc = 0;
 
     text[0] = '\0';
@@ -92,11 +93,13 @@ int scan_step(struct scan *s, uint32_t first, uint32_t end, size_t bytes,
         before = s->replay.end;
         rc = segment_next(s->dir, s->fd, &s->replay);
         *got += (size_t)(s->replay.end - before);
-        if (rc == 0)
+        if (rc == 0) {
             rc = end_segment(s, text);
-        else if (rc < 0)
-            segment_say(text, "segment %010" PRIu32 ".yj: %s", s->number,
-                        strerror(-rc));
+        } else if (rc < 0) {
+            segment_path(s->dir, SEGMENT_NAME_USED, s->number, path);
+            segment_say(text, "%s: cannot be read at offset %" PRIu64 ": %s",
+                        path, before, strerror(-rc));
+        }
     }
     return rc < 0 ? rc : 0;
 }

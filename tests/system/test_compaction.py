@@ -56,8 +56,8 @@ def test_what_cannot_be_read_any_more_is_written_from_memory(start):
             run_batch(client)
         until(lambda: oldest not in segments(daemon), "it goes", 30)
         said = [line for line in daemon.log().splitlines()
-                if "is damaged" in line]
-        assert len(said) == 1 and oldest in said[0], said
+                if "written again from memory" in line]
+        assert len(said) == 1 and oldest + ": damaged at offset" in said[0]
         for _ in range(10):
             run_batch(client)
         info = client.info()
