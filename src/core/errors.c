@@ -21,10 +21,9 @@
 #include "core/ids.h"
 #include "core/internal.h"
 #include "core/job.h"
+#include "core/members.h"
 #include "core/show.h"
 
-#define PAGE_DEFAULT  100
-#define PAGE_MAX      10000
 #define PAGE_BYTES    (1 << 20)
 #define LOOKS_MAX     10000 /* nodes looked at for one page */
 #define CURSOR_DIGITS 32
@@ -398,9 +397,7 @@ void errors_page(struct core *c, const struct core_event *ev)
     if (!find_top(c, ev, &p.top) ||
         !resume(&p, ev->client, ev->u.errors.cursor))
         return;
-    if (p.left == CORE_UNSET || p.left == 0)
-        p.left = PAGE_DEFAULT;
-    p.left = min_i64(p.left, PAGE_MAX);
+    p.left = members_page(p.left);
     p.b = reply_begin(c, ev->client);
     start = p.b->len;
     value_array(p.b, 3);

@@ -81,7 +81,7 @@ static bool member_failed(struct core *c, uint64_t id)
     }
 }
 
-static int64_t page_size(int64_t count)
+int64_t members_page(int64_t count)
 {
     if (count == CORE_UNSET || count == 0)
         return PAGE_DEFAULT;
@@ -176,13 +176,13 @@ void members_next(struct core *c, const struct core_event *ev)
     }
     if (next_ready(g, cursor) || ev->u.group.wait_ms == 0) {
         write_page(c, g, ev->client, &g->done, done_from(g, cursor),
-                   page_size(ev->u.group.count), false, false);
+                   members_page(ev->u.group.count), false, false);
         return;
     }
     w = waiter_new(c, ev->client, WAIT_NEXT, ev->u.group.wait_ms, 0);
     w->group = g;
     w->cursor = cursor;
-    w->count = page_size(ev->u.group.count);
+    w->count = members_page(ev->u.group.count);
     list_push_back(&g->waiters, &w->link);
 }
 
@@ -195,5 +195,5 @@ void members_results(struct core *c, const struct core_event *ev)
         return;
     write_page(c, g, ev->client, &g->members,
                id_vector_after(&g->members, (uint64_t)ev->u.group.cursor),
-               page_size(ev->u.group.count), ev->u.group.errors_only, true);
+               members_page(ev->u.group.count), ev->u.group.errors_only, true);
 }

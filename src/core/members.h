@@ -17,6 +17,9 @@ void member_forgotten(struct core *c, struct group *g);
 /* One has ended, or the group: answer who waits for the next. */
 void members_notify_next(struct core *c, struct group *g);
 
+/* So many are in a page, where so many are asked for. */
+int64_t members_page(int64_t count);
+
 void members_next(struct core *c, const struct core_event *ev);
 void members_results(struct core *c, const struct core_event *ev);
 
