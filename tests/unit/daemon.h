@@ -309,6 +309,29 @@ static inline void daemon_left(void *arg, const struct core_left *left)
     ++*(size_t *)arg;
 }
 
+/* A core that has read what was not trimmed, but for the entries from `from` to
+ * `to`, which are lost. */
+static inline struct core *daemon_salvage(const struct daemon *d,
+                                          const struct core_limits *limits,
+                                          size_t from, size_t to)
+{
+    struct core *c = core_new(limits);
+    size_t left = 0;
+
+    for (size_t i = 0; i < d->nentries; i++) {
+        if (i == from && to > from)
+            core_lost(c);
+        if (d->entries[i].segment < d->trimmed || (i >= from && i < to))
+            continue;
+        ck_assert_int_eq(core_salvage(c, d->entries[i].data, d->entries[i].len,
+                                      d->entries[i].segment, daemon_left, &left,
+                                      NULL),
+                         0);
+    }
+    core_replay_end(c);
+    return c;
+}
+
 static inline void daemon_never(void *arg, const struct core_left *left)
 {
     ck_assert_ptr_null(arg);
@@ -346,25 +369,13 @@ static inline void daemon_without(struct daemon *d, size_t from, size_t to)
     struct buf things; /* struct core_thing */
     struct core_limits limits = d->limits;
     struct core *c, *again;
-    size_t left = 0;
 
     buf_init(&things);
     limits.groups_max = limits.members_max = limits.queues_max = 1 << 20;
     limits.memory_max = limits.retain_bytes = INT64_C(1) << 40;
     limits.retain_jobs = 1 << 20;
-    c = core_new(&limits);
+    c = daemon_salvage(d, &limits, from, to);
     again = core_new(&limits);
-    for (size_t i = 0; i < d->nentries; i++) {
-        if (i == from && to > from)
-            core_lost(c);
-        if (d->entries[i].segment < d->trimmed || (i >= from && i < to))
-            continue;
-        ck_assert_int_eq(core_salvage(c, d->entries[i].data, d->entries[i].len,
-                                      d->entries[i].segment, daemon_left, &left,
-                                      NULL),
-                         0);
-    }
-    core_replay_end(c);
     daemon_beside(d, c, NULL, &start);
     core_check(c);
     while (core_next_ms(c) <= core_now_ms(c))

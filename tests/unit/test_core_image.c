@@ -263,16 +263,10 @@ START_TEST(a_queue_whose_image_was_lost_is_made_up)
     (void)submit(d, "q", 0);
     (void)submit(d, "q", 0);
     for (int segments = 0; segments < 2; segments++) {
-        struct core *c = core_new(&d->limits);
+        /* Without the first entry: the queue, and its first job. */
+        struct core *c = daemon_salvage(d, &d->limits, 0, 1);
         struct core_stats stats;
-        size_t left = 0;
 
-        core_lost(c); /* the first entry: the queue, and its first job */
-        for (size_t i = 1; i < d->nentries; i++)
-            ck_assert_int_eq(
-                core_salvage(c, d->entries[i].data, d->entries[i].len,
-                             d->entries[i].segment, daemon_left, &left, NULL),
-                0);
         core_stats(c, &stats);
         ck_assert_int_eq(stats.jobs, 1 + segments);
         ck_assert_int_eq(stats.queues, 1);
@@ -507,7 +501,6 @@ END_TEST
 START_TEST(a_job_that_lost_some_of_its_errors_has_the_others)
 {
     struct daemon *d = daemon_new();
-    struct core_limits limits;
     size_t first;
     uint64_t id;
 
@@ -516,24 +509,11 @@ START_TEST(a_job_that_lost_some_of_its_errors_has_the_others)
         fail_one(d, 1000);
     first = d->nentries;
     daemon_compact(d);
-    limits = d->limits;
     for (size_t lost = first; lost < d->nentries; lost++) {
-        struct core *c = core_new(&limits);
+        struct core *c = daemon_salvage(d, &d->limits, lost, lost + 1);
         struct core *before = d->core;
         struct core_event start = {.kind = EVENT_START, .now_ms = d->now};
-        size_t left = 0;
 
-        for (size_t i = first; i < d->nentries; i++) {
-            if (i == lost)
-                core_lost(c);
-            else
-                ck_assert_int_eq(core_salvage(c, d->entries[i].data,
-                                              d->entries[i].len,
-                                              d->entries[i].segment,
-                                              daemon_left, &left, NULL),
-                                 0);
-        }
-        core_replay_end(c);
         core_check(c);
         core_effects_reset(&d->effects);
         core_step(c, &start, &d->effects);
@@ -596,22 +576,11 @@ START_TEST(what_is_in_a_group_that_was_lost_is_cancelled_with_it)
     first = d->nentries;
     daemon_compact(d);
     for (size_t lost = first; lost < d->nentries; lost++) {
-        struct core *c = core_new(&d->limits), *before = d->core;
+        struct core *c = daemon_salvage(d, &d->limits, lost, lost + 1),
+                    *before = d->core;
         struct core_event start = {.kind = EVENT_START, .now_ms = d->now},
                           cancel = {.kind = EVENT_CANCEL};
-        size_t left = 0;
 
-        for (size_t i = first; i < d->nentries; i++) {
-            if (i == lost)
-                core_lost(c);
-            else
-                ck_assert_int_eq(core_salvage(c, d->entries[i].data,
-                                              d->entries[i].len,
-                                              d->entries[i].segment,
-                                              daemon_left, &left, NULL),
-                                 0);
-        }
-        core_replay_end(c);
         daemon_beside(d, c, NULL, &start);
         core_check(c);
         d->core = c;
