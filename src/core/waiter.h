@@ -54,7 +54,8 @@ struct waiter {
     int64_t cursor, count;
     bool anew;     /* FETCH: some of its queues were not there, and could not
                     * be made: it is asked again when the disk has room */
-    bool at_once;  /* FETCH: it waits for a payload, and for nothing else */
+    bool at_once;  /* FETCH: it waits for a payload, or what the core has to do
+                    * at once, and for nothing else */
     size_t nlinks; /* FETCH */
     struct fetch_link links[];
 };

@@ -520,6 +520,13 @@ static bool payload_comes(int64_t count, struct queue *const *queues, size_t n)
     return stuck;
 }
 
+/* Who was put off to a limiter may start when that has come by: in this step
+ * or, without work left, in one of the next. */
+static bool limiters_come(const struct core *c)
+{
+    return !list_empty(&c->limiter_wakes);
+}
+
 void worker_serve_at_once(struct core *c, struct queue *q)
 {
     list_foreach_safe (it, &q->fetchers) {
@@ -528,6 +535,10 @@ void worker_serve_at_once(struct core *c, struct queue *q)
 
         if (!w->at_once || worker_serve(c, w))
             continue;
+        if (limiters_come(c)) {
+            queue_wake(c, q);
+            return;
+        }
         for (size_t i = 0; i < w->nlinks; i++)
             stuck = stuck || reads(w->links[i].queue);
         if (!stuck)
@@ -557,7 +568,7 @@ void worker_fetch(struct core *c, const struct core_event *ev)
             return;
     }
     if (ev->u.fetch.wait_ms == 0 && !anything_for(c, s, count, queues, n) &&
-        !payload_comes(count, queues, n)) {
+        !payload_comes(count, queues, n) && (count == 0 || !limiters_come(c))) {
         value_array(reply_begin(c, ev->client), 0);
         reply_end(c);
         return;
@@ -581,8 +592,14 @@ void worker_fetch(struct core *c, const struct core_event *ev)
     }
     if (anything_for(c, s, count, queues, n) && worker_serve(c, w))
         return;
-    if (at_once && !payload_comes(count, queues, n))
+    if (!at_once || payload_comes(count, queues, n))
+        return;
+    if (!limiters_come(c)) {
         waiter_give_up(c, w);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) /* served after them, or given up */
+        queue_wake(c, queues[i]);
 }
 
 /* ----------------------------------------------------------------- reports */

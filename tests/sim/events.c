@@ -415,6 +415,8 @@ void events_apply(struct model *m, struct model_eyes *eyes,
             m->resumed = m->step;
         m->disk_full = ev->u.full.on;
     } else if (ev->kind == EVENT_DRAIN) {
+        if (m->draining && !ev->u.on)
+            m->resumed = m->step;
         m->draining = ev->u.on;
     } else if (ev->kind == EVENT_LOAD) {
         ends_damaged(m, eyes);

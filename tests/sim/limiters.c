@@ -162,7 +162,8 @@ bool limits_allow(const struct model *m, const struct model_job *j, bool strict)
 }
 
 /* Has a worker waited for jobs of the queue since before this step? While the
- * disk is full none is looked at, and then one queue comes after the other. */
+ * disk is full, or all is drained, none is looked at, and then one queue comes
+ * after the other. */
 static bool is_attended(const struct model *m, int queue)
 {
     if (m->resumed >= m->since)

@@ -281,7 +281,9 @@ static void check_waiting(struct model *m, struct model_client *c)
         if (r->answered && (!r->idle || m->since < m->step))
             break;
         /* Who gets an answer is not told that there is nothing. */
-        if (r->count > 0 && !(r->idle && fetch_is_crowded(m, r)) &&
+        if (r->count > 0 &&
+            !(r->idle && m->limits.step_work < MODEL_JOBS &&
+              fetch_is_crowded(m, r)) &&
             (r->answered ? !m->put_off : !m->loading) && job_for(m, r))
             violation("client %llu waits for a job although %llx could start",
                       (unsigned long long)c->id,

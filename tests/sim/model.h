@@ -275,7 +275,7 @@ struct model {
     uint64_t step, seq;
     bool disk_narrow, disk_full, draining;
     uint64_t resumed;  /* the step since which jobs start again, after a full
-                        * disk */
+                        * disk or a drain */
     bool restarted;    /* ever */
     bool jumped;       /* many times were passed at once: in any order */
     bool loading;      /* as model_eyes has it: ready jobs may be late */

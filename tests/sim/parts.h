@@ -59,8 +59,9 @@ bool submit_is_head(const struct model *m, const struct model_client *c);
 bool job_can_start(const struct model *m, const struct model_job *j,
                    bool strict);
 int fetch_place(const struct model_request *r, int queue);
-/* Who does not wait may be told nothing, or of a later queue, while jobs that
- * have to be parked, or have just ended, are in the way. */
+/* Who does not wait may be told of a later queue, or nothing if steps are
+ * short, while jobs that have to be parked, or have just ended, are in the way.
+ */
 bool fetch_is_crowded(const struct model *m, const struct model_request *r);
 
 /* Replies. False: not yet, `why` says what would be wrong with it. */

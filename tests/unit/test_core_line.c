@@ -693,6 +693,28 @@ START_TEST(two_limiters_do_not_come_by_in_turns_for_one_that_is_read)
 }
 END_TEST
 
+/* That somebody fetches again woke a limiter, which had to come by before what
+ * had just been found could start; and so it was each time. */
+START_TEST(a_worker_that_does_not_wait_gets_what_may_start)
+{
+    struct daemon *d = daemon_new();
+    struct token t;
+    uint64_t both;
+
+    set_permits(d, "net", 2);
+    set_permits(d, "gpu", 1);
+    (void)limited(d, "q", "net");
+    t = take(d);
+    (void)limited(d, "q", "net");
+    (void)limited(d, "q", "gpu");
+    both = urgent(d, "q", "net:2,gpu", 7);
+    ck_assert_uint_eq(count_of(fetch_from(d, 8, 1, 0, "q")), 0);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    ck_assert_uint_eq(id_of(fetch_from(d, 8, 1, 0, "q")), both);
+    daemon_free(d);
+}
+END_TEST
+
 /* core_check() took it for a permit too many. */
 START_TEST(a_need_accepted_without_permits_takes_all_there_are)
 {
@@ -920,6 +942,7 @@ int main(void)
     TEST(nobody_is_behind_a_place_that_is_empty);
     TEST(who_is_passed_by_for_one_that_is_read_goes_on_without_it);
     TEST(two_limiters_do_not_come_by_in_turns_for_one_that_is_read);
+    TEST(a_worker_that_does_not_wait_gets_what_may_start);
     TEST(a_need_accepted_without_permits_takes_all_there_are);
     tcase_add_loop_test(t, nothing_is_lost_whatever_happens, 0, 40);
     runner = srunner_create(s);
