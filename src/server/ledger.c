@@ -7,9 +7,11 @@
 
 /* The journal is to stay below twice what lives, and two segments. What is read
  * frees nothing as long as all of it lives; then as much is appended meanwhile
- * as a part of it, by the pace, and no more than what is left to the bound. */
+ * as a part of it, by the pace, and no more than what is left to the bound:
+ * four bytes are read for each, or fewer where that is enough. */
 #define COMPACT_PERCENT 170
-#define COMPACT_PACE    4
+#define PACE_ONE        16 /* the unit of the pace: a byte for a byte */
+#define PACE_MOST       (4 * PACE_ONE)
 #define CROWD_MIN       2          /* readers that are waited for, or more; */
 #define CROWD_MAX       16         /* with more enough come by themselves, */
 #define LARGE_BYTES     65536      /* unless so much was appended already */
@@ -24,11 +26,10 @@
 void ledger_init(struct ledger *l, const struct ledger_hooks *hooks,
                  const struct core_limits *limits, struct store *store)
 {
-    *l = (struct ledger){
-        .hooks = hooks,
-        .core = core_new(limits),
-        .store = store,
-        .compaction = {.percent = COMPACT_PERCENT, .pace = COMPACT_PACE}};
+    *l = (struct ledger){.hooks = hooks,
+                         .core = core_new(limits),
+                         .store = store,
+                         .compaction = {.pace = PACE_MOST}};
     core_effects_init(&l->effects);
     list_init(&l->touched);
     list_init(&l->flight);
@@ -94,6 +95,25 @@ static void check_store(struct ledger *l)
         fail(l, rc, text);
 }
 
+/* So slowly that the bound is just kept when all that lives lies in what is
+ * read first: who submits meanwhile has to wait the less. */
+static void set_pace(struct ledger_compaction *k, const struct store_stats *s,
+                     bool narrow)
+{
+    int64_t segment = (int64_t)s->segment_bytes;
+    int64_t room = 2 * k->live + 2 * segment - (int64_t)s->used_bytes;
+    int64_t read = max_i64(k->live, segment);
+
+    if (k->on && k->paced == s->first_segment && room > segment / 8)
+        return; /* until it is gone */
+    k->paced = s->first_segment;
+    /* The images come before it goes. */
+    room -= min_i64(k->live, segment) + segment / 16;
+    k->pace = !narrow && room > read / (PACE_MOST / PACE_ONE)
+                  ? max_i64(read * PACE_ONE / room + 1, PACE_ONE)
+                  : PACE_MOST;
+}
+
 /* Is the journal longer than it may be? */
 static void look(struct ledger *l)
 {
@@ -106,9 +126,10 @@ static void look(struct ledger *l)
     store_stats(l->store, &s);
     k->spared = (int64_t)s.segment_bytes / 16;
     /* Where room is short whatever is dead is too much. */
-    over = s.first_segment < s.last_segment &&
-           (int64_t)s.used_bytes > (narrow ? live : live / 100 * k->percent) +
-                                       (int64_t)s.segment_bytes;
+    over =
+        s.first_segment < s.last_segment &&
+        (int64_t)s.used_bytes > (narrow ? live : live / 100 * COMPACT_PERCENT) +
+                                    (int64_t)s.segment_bytes;
     /* Else it would be used up for nothing; and so it would where something
      * stays in the oldest that was read already. An entry may lie one segment
      * behind the one that the core knows. */
@@ -133,6 +154,7 @@ static void look(struct ledger *l)
      * is. */
     k->worth = narrow && fits &&
                (l->store->full || oldest <= (int64_t)s.segment_bytes / 2);
+    set_pace(k, &s, narrow);
     k->on = !k->damaged && ((over && fits && k->rest <= 0) || k->worth);
     if (!k->on)
         k->credit = 0;
@@ -202,7 +224,7 @@ static void step(struct ledger *l, struct core_event *ev)
 
         k->unlooked += (int64_t)bytes;
         if (UNLIKELY(k->on))
-            k->credit += (int64_t)bytes * k->pace;
+            k->credit += (int64_t)bytes * k->pace / PACE_ONE;
     }
     carry_out(l, &cut);
     l->stepping = false;
@@ -424,7 +446,7 @@ static void compact(struct ledger *l)
         return;
     tell_news(l, l->watched);
     /* As large as the commit that it goes with asks for. */
-    bytes = (int64_t)l->batch_bytes * k->pace;
+    bytes = (int64_t)l->batch_bytes * k->pace / PACE_ONE;
     if (bytes < SLICE_BYTES)
         bytes = SLICE_BYTES;
     bytes = min_i64(bytes, min_i64(compactable(l), SLICE_BYTES_MAX));

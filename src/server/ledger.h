@@ -101,9 +101,9 @@ struct ledger {
     bool stepping;   /* the core or its effects are in use */
 
     struct ledger_compaction {
-        uint32_t percent; /* of what is live: more than this and a
-                           * segment is too much */
-        uint32_t pace;    /* bytes read for each that is appended */
+        int64_t pace;     /* sixteenths of a byte read for each that is
+                           * appended, ... */
+        uint32_t paced;   /* ... as long as this is the oldest segment */
         bool on;          /* there is too much */
         uint32_t bad;     /* segment that cannot be read; 0: none */
         size_t heal_at;   /* for core_heal */
