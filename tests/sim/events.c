@@ -112,6 +112,9 @@ static void group_open(struct model *m, struct model_client *c,
          i = m->groups[i].parent_is_job ? m->jobs[m->groups[i].parent].group
                                         : m->groups[i].parent)
         m->groups[i].has_groups = true;
+    /* It may have come too late: then that is what stops it, and its end may
+     * stop its parent. */
+    rules_group_time(m, (int)(g - m->groups));
 }
 
 static void event_cancel(struct model *m, const struct core_event *ev,

@@ -490,7 +490,7 @@ static void job_time_lease(struct model *m, struct model_eyes *eyes,
     j->session = -1;
 }
 
-static void group_time(struct model *m, int i)
+void rules_group_time(struct model *m, int i)
 {
     struct model_group *g = &m->groups[i];
     int64_t deadline = rules_group_deadline(m, i);
@@ -555,7 +555,7 @@ void rules_time(struct model *m, struct model_eyes *eyes)
         delays_again(m, eyes);
     for (int i = 0; i < m->ngroups; i++)
         if (rules_group_live(&m->groups[i]))
-            group_time(m, i);
+            rules_group_time(m, i);
     for (int i = 0; i < m->njobs; i++) {
         struct model_job *j = &m->jobs[i];
 

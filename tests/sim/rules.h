@@ -59,6 +59,8 @@ void rules_session_ending(struct model *m, struct model_eyes *eyes, int s);
 bool rules_job_unreached(struct model *m, struct model_eyes *eyes,
                          const struct model_job *j);
 
+/* Its deadline, if that has passed. */
+void rules_group_time(struct model *m, int g);
 /* What is due by now happens. */
 void rules_time(struct model *m, struct model_eyes *eyes);
 /* What follows from what happened, until nothing more does. */
