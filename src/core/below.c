@@ -47,15 +47,24 @@ static void drop_forgotten(struct core *c, struct below *below)
     below->forgotten = 0;
 }
 
+bool below_has(const struct below *below, uint64_t group)
+{
+    size_t at = id_vector_after(&below->groups, group - 1);
+
+    return at < below->groups.len &&
+           below->groups.ids[at] == (group | ID_GROUP);
+}
+
 /* As with members: ids of what is gone go once they are the larger part; all
- * of it when nothing is left. */
+ * of it when nothing is left. In a replay the image of the job may not tell of
+ * a group that was forgotten before it, and is only now forgotten again. */
 void below_forgotten(struct core *c, const struct group *g)
 {
     struct job *j =
         g->parent_attempt ? find_job(c, (struct job_id){g->parent_id}) : NULL;
     struct below *below = j && j->extra ? j->extra->below : NULL;
 
-    if (!below)
+    if (!below || !below_has(below, g->id))
         return;
     below->forgotten++;
     if (below->forgotten == below->groups.len) {

@@ -25,6 +25,7 @@ struct below {
  * job. */
 void below_add(struct core *c, struct job *j, uint64_t group);
 void below_forgotten(struct core *c, const struct group *g);
+bool below_has(const struct below *below, uint64_t group);
 void below_free(struct core *c, struct extra *x);
 /* At the end of a replay: those that did not come are forgotten. */
 void below_settle(struct core *c);

@@ -210,13 +210,8 @@ static bool is_forgotten_below(struct core *c, const struct group *g)
                         ? find_job(c, (struct job_id){g->parent_id})
                         : NULL;
     const struct below *below = j && j->extra ? j->extra->below : NULL;
-    size_t at;
 
-    if (!j || !below)
-        return j != NULL;
-    at = id_vector_after(&below->groups, g->id - 1);
-    return at == below->groups.len ||
-           below->groups.ids[at] != (g->id | ID_GROUP);
+    return j && !(below && below_has(below, g->id));
 }
 
 static void drop_zeros(struct core *c, struct id_vector *v)

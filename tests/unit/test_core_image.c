@@ -207,6 +207,34 @@ START_TEST(an_end_between_two_images_counts)
 }
 END_TEST
 
+/* A replay forgets late what was forgotten before the image of the job above:
+ * that counted once more, as the last of those that the image tells of. */
+START_TEST(what_is_below_a_job_stays_when_another_is_forgotten)
+{
+    struct daemon *d = daemon_new();
+    struct core_event brief = a_group();
+    size_t next = 0;
+    struct token t;
+    uint64_t kept;
+
+    (void)submit(d, "q", 0);
+    t = take(d);
+    next_segment(d);
+    kept = open_under_job(d, t);
+    close_group(d, kept);
+    brief.u.group_open.parent = (struct scope_ref){.is_job = true, .token = t};
+    brief.u.group_open.keep_ms = 100;
+    close_group(d, open_event(d, &brief));
+    daemon_pass(d, 101);
+    compact_some(d, &next, SIZE_MAX);
+    ck_assert_uint_eq(d->trimmed, d->segment);
+    ck_assert(is_ok(report(d, EVENT_DONE, t, "")));
+    daemon_crash(d);
+    ck_assert(group(d, kept).found);
+    daemon_free(d);
+}
+END_TEST
+
 /* The members of a large group are written in slices, and what comes meanwhile
  * is not lost; until the last of them the segment before is needed. */
 START_TEST(a_group_goes_when_its_last_members_are_written)
@@ -619,6 +647,7 @@ int main(void)
         a_job_that_begins_a_segment_is_not_lost,
         a_job_that_began_a_segment_and_is_forgotten_is_passed_over,
         an_end_between_two_images_counts,
+        what_is_below_a_job_stays_when_another_is_forgotten,
         a_group_goes_when_its_last_members_are_written,
         a_queue_whose_image_was_lost_is_made_up,
         a_job_too_large_for_an_image_stays_where_it_is,
