@@ -622,7 +622,8 @@ void ends_finish(struct model *m, struct model_eyes *eyes, struct model_job *j)
     }
     ways = job_ways(m, j);
     if (ways & TO_AGAIN &&
-        (m->queues[j->queue].closed_now || m->purged == j->queue))
+        (m->queues[j->queue].closed_now || m->purged == j->queue ||
+         m->stopped == j->id)) /* queued again, and cancelled there */
         ways |= TO_CANCELLED;
     if (ways & TO_OK && j->nthen) {
         ways |= delivery_ways(m, j);
