@@ -99,8 +99,8 @@ _yoke() {
             words=$(_yoke_ids group)
             ;;
         tree) words=$(_yoke_ids group) ;;
-        wait | status | cancel | reschedule) words="$(_yoke_ids job) $(_yoke_ids group)" ;;
-        result | logs) words=$(_yoke_ids job) ;;
+        wait | status | cancel | reschedule | logs) words="$(_yoke_ids job) $(_yoke_ids group)" ;;
+        result) words=$(_yoke_ids job) ;;
         help) words=$verbs ;;
         run)
             mapfile -t COMPREPLY < <(compgen -c -- "$current")

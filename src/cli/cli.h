@@ -86,6 +86,9 @@ extern const struct option_row options_global[];
 
 /* A handle that is connected; the caller closes it. */
 yoke *cli_connect(struct cli *c);
+/* The same for one that does not come back by itself when it breaks, and within
+ * two seconds: 0, or why not, with *out as yoke_open leaves it. */
+int cli_try(struct cli *c, yoke **out);
 /* "yoke: what: why", and the end. */
 void cli_fail(struct cli *c, const yoke *y, int status, const char *fmt, ...)
     __attribute__((format(printf, 4, 5), noreturn));

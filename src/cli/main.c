@@ -19,6 +19,7 @@
 #include "cli/text.h"
 
 #define PASSWORD_MAX 4096
+#define TRY_MS       2000
 
 static int help_main(struct cli *c);
 
@@ -38,8 +39,8 @@ const struct verb verbs[] = {
      result_main},
     {"ready", "VALUE", "inside a job: say that it is ready, and VALUE", NULL,
      false, 0, ready_main},
-    {"logs", "ID", "print what a job has printed", logs_options, false, 0,
-     logs_main},
+    {"logs", "ID", "print what a job, or the jobs of a group, have printed",
+     logs_options, false, 0, logs_main},
     {"status", "ID...", "all that is known of jobs or groups", NULL, false, 0,
      status_main},
     {"cancel", "ID...", "cancel jobs or groups and all below them",
@@ -216,24 +217,38 @@ static char *read_password(struct cli *c, const char *path)
     return line;
 }
 
-yoke *cli_connect(struct cli *c)
+static int open_handle(struct cli *c, struct yoke_options *options, yoke **out)
 {
     const char *file = c->password_file;
-    struct yoke_options options = {.name = "yoke"};
-    yoke *y = NULL;
-    int status;
 
     if (file == NULL)
         file = getenv("YOKE_PASSWORD_FILE");
     if (file != NULL && file[0] != '\0')
-        options.password = read_password(c, file);
-    status = yoke_open(c->server, &options, &y);
+        options->password = read_password(c, file);
+    options->name = "yoke";
+    return yoke_open(c->server, options, out);
+}
+
+yoke *cli_connect(struct cli *c)
+{
+    struct yoke_options options = {0};
+    yoke *y = NULL;
+    int status = open_handle(c, &options, &y);
+
     if (status != 0) {
         cli_warn("%s",
                  y != NULL ? yoke_error_text(y) : yoke_status_name(status));
         exit(cli_own_failure(c));
     }
     return y;
+}
+
+int cli_try(struct cli *c, yoke **out)
+{
+    struct yoke_options options = {.connect_timeout_ms = TRY_MS,
+                                   .reconnect_ms = YOKE_NONE};
+
+    return open_handle(c, &options, out);
 }
 
 int64_t cli_now_ms(void)

@@ -23,7 +23,8 @@ const char *output_color(FILE *to, enum color color)
         [COLOR_NONE] = "\033[0m",   [COLOR_BOLD] = "\033[1m",
         [COLOR_DIM] = "\033[2m",    [COLOR_RED] = "\033[31m",
         [COLOR_GREEN] = "\033[32m", [COLOR_YELLOW] = "\033[33m",
-        [COLOR_BLUE] = "\033[34m",
+        [COLOR_BLUE] = "\033[34m",  [COLOR_MAGENTA] = "\033[35m",
+        [COLOR_CYAN] = "\033[36m",
     };
     const char *no = getenv("NO_COLOR");
     const char *term = getenv("TERM");

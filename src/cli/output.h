@@ -29,6 +29,8 @@ enum color {
     COLOR_GREEN,
     COLOR_YELLOW,
     COLOR_BLUE,
+    COLOR_MAGENTA,
+    COLOR_CYAN,
 };
 
 /* The sequence that begins a colour, or ends it (COLOR_NONE); "" where the

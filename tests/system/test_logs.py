@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""yoke logs: whose output it is, and to where it goes."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+
+from harness import YOKE, end, until
+
+
+class Worker:
+    """Runs jobs of the queue by hand."""
+
+    def __init__(self, daemon):
+        self.client = daemon.client()
+
+    def submit(self, group, *options):
+        return self.client.execute_command("SUBMIT", "mail", "x", "GROUP",
+                                           group, *options)
+
+    def fetch(self):
+        [[_, token, *_]] = self.client.execute_command("FETCH", 1, 5000, "mail")
+        return token
+
+    def say(self, token, stream, data):
+        self.client.execute_command("LOG", token, stream, data)
+
+    def done(self, token):
+        self.client.execute_command("DONE", token, "fine")
+
+    def open(self, *options):
+        return self.client.execute_command("GROUP", "OPEN", "DETACHED",
+                                           *options)
+
+    def close(self, group):
+        self.client.execute_command("GROUP", "CLOSE", group)
+
+
+@pytest.fixture
+def daemon(start):
+    return start()
+
+
+@pytest.fixture
+def worker(daemon):
+    worker = Worker(daemon)
+    yield worker
+    worker.client.close()
+
+
+@pytest.fixture
+def follow(daemon):
+    """Processes that are ended whatever happens."""
+    processes = []
+
+    def begin(*words):
+        processes.append(daemon.yoke_start(*words))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        if process.returncode is None:
+            end(process)
+
+
+def watched(worker):
+    until(lambda: worker.client.info()["subscriptions"] == 1,
+          "it is subscribed")
+
+
+def test_lines_of_a_group_carry_their_job(worker, follow):
+    """Of what runs already, of what starts later, and of groups below; each
+    stream goes to its own."""
+    group = worker.open("NAME", "outer")
+    inner = worker.open("PARENT", group)
+    first = worker.submit(group, "NAME", "the first of them all")
+    one = worker.fetch()
+    worker.say(one, 1, "early\n")
+    watching = follow("logs", "-f", group)
+    watched(worker)
+    second = worker.submit(inner)
+    two = worker.fetch()
+    worker.say(two, 1, "below\n")
+    worker.say(one, 2, "trouble\n")
+    worker.say(one, 1, "late\n")
+    for token in (one, two):
+        worker.done(token)
+    for g in (inner, group):
+        worker.close(g)
+    out, err = watching.communicate(timeout=30)
+    assert watching.returncode == 0
+    label = first + " the first of ..."
+    lines = [re.sub(" +[|]", " |", line) for line in out.splitlines()]
+    assert [x for x in lines if x.startswith(first)] == [
+        label + " | early", label + " | late"]
+    assert [x for x in lines if x.startswith(second)] == [second + " | below"]
+    assert len(lines) == 3
+    assert err == label + " | trouble\n"
+
+
+def test_a_line_that_comes_in_parts_is_one_line(worker, follow):
+    group = worker.open()
+    job = worker.submit(group)
+    token = worker.fetch()
+    watching = follow("logs", "-f", group)
+    watched(worker)
+    worker.say(token, 1, "one\ntw")
+    assert watching.stdout.readline() == job + " | one\n"
+    worker.say(token, 1, "o\n" + "x" * 8192)
+    assert watching.stdout.readline() == job + " | two\n"
+    worker.say(token, 1, "yz")
+    assert watching.stdout.readline() == job + " | " + "x" * 8192 + "\n"
+    worker.done(token)
+    worker.close(group)
+    assert watching.communicate(timeout=30) == (job + " | yz\n", "")
+
+
+@pytest.mark.parametrize("follows", [[], ["-f"]])
+def test_the_output_of_a_group_that_is_over_is_told_once(
+        daemon, worker, follows):
+    group = worker.open()
+    jobs = [worker.submit(group) for _ in range(400)]
+    for job in jobs:
+        token = worker.fetch()
+        worker.say(token, 1, "said\n")
+        worker.say(token, 2, "cried\n")
+        worker.done(token)
+    worker.close(group)
+    done = daemon.yoke("logs", *follows, group)
+    assert done.returncode == 0
+    assert sorted(done.stdout.splitlines()) == [
+        job + " | said" for job in sorted(jobs)]
+    assert sorted(done.stderr.splitlines()) == [
+        job + " | cried" for job in sorted(jobs)]
+    told = [json.loads(line) for line in
+            daemon.yoke("--json", "logs", *follows, group).stdout.splitlines()]
+    assert {x["id"] for x in told} == set(jobs)
+    assert "".join(x["data"] for x in told if x["stream"] == 2) == (
+        "cried\n" * 400)
+
+
+def test_whoever_follows_waits_for_the_daemon(daemon, worker, follow):
+    """Of a job and of a group: they say that it is gone, and go on."""
+    group = worker.open()
+    old, alone = worker.submit(group), worker.submit("root")
+    token, other = worker.fetch(), worker.fetch()
+    assert other.startswith(alone)
+    worker.say(token, 1, "before\n")
+    worker.say(other, 1, "alone\n")
+    watching = follow("logs", "-f", group)
+    single = follow("logs", "-f", alone)
+    assert watching.stdout.readline() == old + " | before\n"
+    assert single.stdout.readline() == "alone\n"
+    daemon.kill()
+    for process in (watching, single):
+        assert "the daemon is gone" in process.stderr.readline()
+    daemon.start()
+    worker.client = daemon.client()
+    for process in (watching, single):
+        assert process.stderr.readline() == "yoke: the daemon is back\n"
+    worker.done(token)
+    worker.done(other)
+    worker.submit(group)
+    new = worker.fetch()
+    worker.say(new, 1, "after\n")
+    worker.done(new)
+    worker.close(group)
+    out, err = watching.communicate(timeout=30)
+    assert (watching.returncode, err) == (0, "")
+    assert out == new.split(".")[0] + " | after\n"
+    assert single.communicate(timeout=30) == ("", "")
+    assert single.returncode == 0
+
+
+def test_labels_have_colours_on_a_terminal_alone(daemon, worker):
+    group = worker.open()
+    job = worker.submit(group, "NAME", "ev\u202eil")
+    token = worker.fetch()
+    worker.say(token, 1, "said\n")
+    worker.done(token)
+    worker.close(group)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([YOKE, "logs", group], stdout=theirs,
+                          env=daemon.environment(TERM="xterm",
+                                                 LC_ALL="C.UTF-8")):
+        os.close(theirs)
+        shown = os.read(ours, 4096).decode()
+    os.close(ours)
+    assert re.fullmatch("\x1b\\[3[0-9]m%s ev[?]il\x1b\\[0m "
+                        "\x1b\\[2m[|]\x1b\\[0m said\r\n" % job, shown), shown
+    assert daemon.yoke("logs", group).stdout.endswith("| said\n")
+    assert "\x1b" not in daemon.yoke("logs", group).stdout
+
+
+def test_a_group_that_is_not_there_is_an_error(daemon):
+    for words in (["logs"], ["logs", "-f"]):
+        done = daemon.yoke(*words, "g0000000000001")
+        assert done.returncode == 1 and "NOGROUP" in done.stderr, done
