@@ -75,7 +75,7 @@ static void print_page(const struct yoke_page *page)
     table_begin(&table, headings);
     for (size_t i = 0; i < page->count; i++)
         print_row(&table, page->members[i]);
-    table_end(&table);
+    table_end(&table, stdout);
 }
 
 static json_t *page_json(const struct yoke_page *page)

@@ -181,7 +181,7 @@ static void print_list(struct cli *c, yoke *y, const struct yoke_value *names)
 
         print_row(&table, name, &l);
     }
-    table_end(&table);
+    table_end(&table, stdout);
 }
 
 int limiter_list_main(struct cli *c)

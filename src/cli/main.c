@@ -16,6 +16,7 @@
 #include "cli/argument.h"
 #include "cli/cli.h"
 #include "cli/output.h"
+#include "cli/screen.h"
 #include "cli/text.h"
 
 #define PASSWORD_MAX 4096
@@ -135,6 +136,7 @@ __attribute__((format(printf, 1, 0))) static void say(const char *fmt,
     output_clean(&clean, message != NULL ? message : fmt,
                  strlen(message != NULL ? message : fmt));
     free(message);
+    screen_end();
     (void)fflush(stdout);
     fprintf(stderr, "yoke: %s", text_str(&clean));
     text_clear(&clean);

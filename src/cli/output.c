@@ -17,6 +17,35 @@
 
 /* ---------------------------------------------------------- the terminal */
 
+static struct {
+    FILE *to; /* NULL: there is none */
+    char *data;
+    size_t len;
+    size_t columns;
+} frame;
+
+FILE *output_frame_begin(size_t columns)
+{
+    frame.columns = columns;
+    frame.to = open_memstream(&frame.data, &frame.len);
+    if (frame.to == NULL)
+        text_grow(NULL, SIZE_MAX / 2, 1); /* says so */
+    return frame.to;
+}
+
+char *output_frame_end(void)
+{
+    if (fclose(frame.to) != 0)
+        text_grow(NULL, SIZE_MAX / 2, 1);
+    frame.to = NULL;
+    return frame.data;
+}
+
+static bool is_terminal(FILE *to)
+{
+    return to == frame.to ? frame.columns > 0 : isatty(fileno(to)) != 0;
+}
+
 const char *output_color(FILE *to, enum color color)
 {
     static const char *const sequences[] = {
@@ -30,7 +59,7 @@ const char *output_color(FILE *to, enum color color)
     const char *term = getenv("TERM");
 
     if ((no != NULL && no[0] != '\0') || term == NULL ||
-        strcmp(term, "dumb") == 0 || !isatty(fileno(to)))
+        strcmp(term, "dumb") == 0 || !is_terminal(to))
         return "";
     return sequences[color];
 }
@@ -63,8 +92,10 @@ int output_columns(FILE *to)
 {
     struct winsize size;
 
-    if (!isatty(fileno(to)))
+    if (!is_terminal(to))
         return 0;
+    if (to == frame.to)
+        return (int)frame.columns;
     if (ioctl(fileno(to), TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
         return 80;
     return size.ws_col;
@@ -223,20 +254,20 @@ char *output_fit(const char *s, size_t columns)
     return part;
 }
 
-size_t output_room(void)
+size_t output_room(FILE *to)
 {
-    int columns = output_columns(stdout);
+    int columns = output_columns(to);
 
     return columns > 0 ? (size_t)columns : SIZE_MAX;
 }
 
-void output_part(const char *s, enum color color, size_t *room)
+void output_part(FILE *to, const char *s, enum color color, size_t *room)
 {
     char *part = output_fit(s, *room);
     bool colored = color != COLOR_NONE && part[0] != '\0';
 
-    printf("%s%s%s", colored ? output_color(stdout, color) : "", part,
-           colored ? output_color(stdout, COLOR_NONE) : "");
+    fprintf(to, "%s%s%s", colored ? output_color(to, color) : "", part,
+            colored ? output_color(to, COLOR_NONE) : "");
     *room -= output_width(part);
     free(part);
 }
@@ -426,15 +457,15 @@ static bool is_last(const struct table *t, size_t cell)
     return true;
 }
 
-static void print_blanks(size_t count, size_t *room)
+static void print_blanks(FILE *to, size_t count, size_t *room)
 {
     count = count < *room ? count : *room;
-    printf("%*s", (int)count, "");
+    fprintf(to, "%*s", (int)count, "");
     *room -= count;
 }
 
-static void print_cell(const struct table *t, size_t cell, size_t width,
-                       size_t *room)
+static void print_cell(const struct table *t, FILE *to, size_t cell,
+                       size_t width, size_t *room)
 {
     size_t column = cell % t->ncolumns;
     bool ends = column + 1 == t->ncolumns, last = is_last(t, cell);
@@ -442,20 +473,20 @@ static void print_cell(const struct table *t, size_t cell, size_t width,
     size_t fill = width - output_width(s);
 
     if (t->right[column])
-        print_blanks(fill, room);
-    output_part(s, t->colors[cell], room);
+        print_blanks(to, fill, room);
+    output_part(to, s, t->colors[cell], room);
     if (!t->right[column] && !last)
-        print_blanks(fill, room);
+        print_blanks(to, fill, room);
     if (ends)
-        putchar('\n');
+        fputc('\n', to);
     else if (!last)
-        print_blanks(2, room);
+        print_blanks(to, 2, room);
 }
 
 /* What is left for the last column on a terminal. */
-static void fit_last(struct table *t, const size_t *widths)
+static void fit_last(struct table *t, FILE *to, const size_t *widths)
 {
-    size_t columns = (size_t)output_columns(stdout), used = 0;
+    size_t columns = (size_t)output_columns(to), used = 0;
     size_t last = t->ncolumns - 1;
 
     for (size_t i = 0; i < last; i++)
@@ -470,7 +501,7 @@ static void fit_last(struct table *t, const size_t *widths)
     }
 }
 
-void table_end(struct table *t)
+void table_end(struct table *t, FILE *to)
 {
     size_t widths[OUTPUT_COLUMNS_MAX] = {0}, room = 0;
 
@@ -480,11 +511,11 @@ void table_end(struct table *t)
         if (width > widths[i % t->ncolumns])
             widths[i % t->ncolumns] = width;
     }
-    fit_last(t, widths);
+    fit_last(t, to, widths);
     for (size_t i = 0; i < t->ncells; i++) {
         if (i % t->ncolumns == 0)
-            room = output_room();
-        print_cell(t, i, widths[i % t->ncolumns], &room);
+            room = output_room(to);
+        print_cell(t, to, i, widths[i % t->ncolumns], &room);
     }
     for (size_t i = 0; i < t->ncells; i++)
         free(t->cells[i]);

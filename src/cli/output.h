@@ -41,6 +41,11 @@ enum color output_state_color(const char *state);
 bool output_is_utf8(void);
 /* Columns of the terminal behind a stream; 0: it is none. */
 int output_columns(FILE *to);
+/* A stream into memory, which is drawn on as if it were a terminal with so many
+ * columns, in colours; 0: as if it were none. There is one at a time. */
+FILE *output_frame_begin(size_t columns);
+/* What was drawn; the caller frees it. */
+char *output_frame_end(void);
 /* Writes all of it to a descriptor; 0 or -errno. */
 int output_write(int fd, const void *data, size_t len);
 
@@ -61,10 +66,10 @@ size_t output_width(const char *s);
 /* As much of s as fits into so many columns, with "..." where some is missing;
  * the caller frees it. */
 char *output_fit(const char *s, size_t columns);
-/* What a line of stdout has room for: without a terminal, anything. */
-size_t output_room(void);
-/* Prints to stdout as much of s as fits into *room, and takes that from it. */
-void output_part(const char *s, enum color color, size_t *room);
+/* What a line of a stream has room for: without a terminal, anything. */
+size_t output_room(FILE *to);
+/* Prints as much of s as fits into *room, and takes that from it. */
+void output_part(FILE *to, const char *s, enum color color, size_t *room);
 
 /* ------------------------------------------------------------- the answers */
 
@@ -105,10 +110,10 @@ void table_begin(struct table *t, const char *const *headings);
 void table_cell(struct table *t, const char *s);
 void table_cell_color(struct table *t, const char *s, enum color color);
 void table_cell_int(struct table *t, int64_t i);
-/* Prints to stdout, aligned, and frees. On a terminal the last column, if it is
+/* Prints, aligned, and frees. On a terminal the last column, if it is
  * not aligned right, is cut so that a row is a line; where that is not enough
  * the line is. */
-void table_end(struct table *t);
+void table_end(struct table *t, FILE *to);
 
 /* One "  name  value" line of a description. */
 void output_field(const char *name, const char *value);

@@ -133,7 +133,7 @@ static void print_list(struct cli *c, yoke *y, const struct yoke_value *names)
         print_row(&table, info);
         yoke_value_free(info);
     }
-    table_end(&table);
+    table_end(&table, stdout);
 }
 
 int queue_list_main(struct cli *c)

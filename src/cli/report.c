@@ -50,6 +50,25 @@ const char *report_outcome(enum yoke_outcome outcome)
     return NULL;
 }
 
+const char *report_state(const struct yoke_value *map)
+{
+    const char *outcome = output_str(map, "outcome");
+
+    return outcome[0] != '\0' ? outcome : output_str(map, "state");
+}
+
+void report_age(struct text *t, const struct yoke_value *job)
+{
+    int64_t started = output_int(job, "started", -1);
+    int64_t ended = output_int(job, "ended", -1);
+    int64_t submitted = output_int(job, "submitted", -1);
+
+    if (started < 0)
+        started = submitted;
+    if (started >= 0)
+        output_duration(t, (ended >= 0 ? ended : cli_now_ms()) - started);
+}
+
 static const struct yoke_job_error *last_error(
     const struct yoke_outcome_info *o)
 {

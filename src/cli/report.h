@@ -18,6 +18,12 @@ char *report_why(const struct yoke_outcome_info *o);
 /* What a cancel's reason means; the reason itself if it is somebody's own. */
 const char *report_reason(const char *reason);
 
+struct text;
+/* Of a map of STATUS or GROUP INFO: what became of it, or where it is. */
+const char *report_state(const struct yoke_value *map);
+/* Adds how long a job ran, runs, or has been there. */
+void report_age(struct text *t, const struct yoke_value *job);
+
 /* "ok", "failed", "cancelled"; NULL: it has not ended. */
 const char *report_outcome(enum yoke_outcome outcome);
 
