@@ -66,6 +66,25 @@ void environment_clear(struct environment *e)
     *e = (struct environment){0};
 }
 
+void environment_set(struct environment *e, const char *name, const char *value)
+{
+    struct buffer text = {0};
+    size_t at = 0;
+
+    if (!value)
+        return;
+    buffer_append(&text, name, strlen(name));
+    buffer_append(&text, "=", 1);
+    buffer_append(&text, value, strlen(value) + 1);
+    while (at < e->count && !has_name(e->passed[at], name))
+        at++;
+    if (at == e->count)
+        e->passed = memory_resize(e->passed, ++e->count, sizeof(*e->passed));
+    else
+        free(e->passed[at]);
+    e->passed[at] = text.data;
+}
+
 static bool is_among(const char *entry, char *const *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

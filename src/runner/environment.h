@@ -21,6 +21,9 @@ struct environment {
  * ending. Reads the process's own environment, and copies. */
 void environment_init(struct environment *e, char *const *extra, size_t n);
 void environment_clear(struct environment *e);
+/* A variable that is said anew; value NULL: it stays as it is. */
+void environment_set(struct environment *e, const char *name,
+                     const char *value);
 
 /*
  * The array for execve: `ours` first (n_ours), then `own` (n_own) of the job,

@@ -403,6 +403,22 @@ static void launch_free(struct job *j)
     j->launch = NULL;
 }
 
+/* What a job reads and writes belongs to who it runs as: /dev/stdin and its
+ * like open the pipe anew. */
+static void launch_own(const struct job *j)
+{
+    const struct account *a = &j->queue->account;
+    const struct job_launch *l = j->launch;
+
+    if (!a->changes)
+        return;
+    /* One that refuses can still be used as it is. */
+    if (l->in != j->host->nothing)
+        (void)!fchown(l->in, a->uid, a->gid);
+    for (int i = 0; i < 2; i++)
+        (void)!fchown(l->ends[i], a->uid, a->gid);
+}
+
 /* The descriptors of the child. 0, or -errno with a sentence. */
 static int launch_open(struct job *j)
 {
@@ -429,6 +445,8 @@ static int launch_open(struct job *j)
                  strerror(-rc));
     else
         j->has_output = true;
+    if (rc == 0)
+        launch_own(j);
     return rc;
 }
 
@@ -466,7 +484,7 @@ void job_prepare(struct job *j)
     if (l->rc < 0)
         return;
     self_make(l, j);
-    l->env = environment_make(&j->host->environment, l->self, l->nself,
+    l->env = environment_make(&j->queue->environment, l->self, l->nself,
                               l->command.env, l->command.envc);
 }
 
@@ -485,9 +503,10 @@ static int job_spawn(struct job *j)
         .in = l->in,
         .out = l->ends[0],
         .err = l->ends[1],
-        .umask_bits = (mode_t)j->host->settings->umask_bits,
+        .umask_bits = (mode_t)queue->umask_bits,
         .cgroup = -1,
         .files = &j->host->files,
+        .account = queue->account.changes ? &queue->account : NULL,
     };
 
     if (l->rc < 0)

@@ -21,7 +21,6 @@
 
 #include "runner/cgroup.h"
 #include "runner/command.h"
-#include "runner/environment.h"
 #include "runner/output.h"
 #include "runner/process.h"
 #include "runner/settings.h"
@@ -40,7 +39,6 @@ struct job_host {
     struct ev_loop *loop;
     struct sweep sweep;
     struct cgroup cgroup; /* base -1: none */
-    struct environment environment;
     const struct settings *settings;
     const char *server;  /* YOKE_SERVER of the jobs; NULL: none */
     struct rlimit files; /* RLIMIT_NOFILE of the jobs */

@@ -270,12 +270,36 @@ static IN_CHILD long child_descriptors(const struct process_plan *plan)
     return rc;
 }
 
+/* It dies with the runner; false if that has died meanwhile. */
+static IN_CHILD long child_tie(bool *orphan)
+{
+    long rc = bare(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+
+    *orphan = bare(SYS_getppid, 0, 0, 0, 0) != self;
+    return rc;
+}
+
+/* The user last: with it goes the right to do the rest. */
+static IN_CHILD long child_account(const struct account *a)
+{
+    long rc = 0;
+
+    if (a->sets_groups)
+        rc = bare(SYS_setgroups, (long)a->ngroups, (long)a->groups, 0, 0);
+    if (rc >= 0)
+        rc = bare(SYS_setresgid, a->gid, a->gid, a->gid, 0);
+    if (rc >= 0)
+        rc = bare(SYS_setresuid, a->uid, a->uid, a->uid, 0);
+    return rc;
+}
+
 static IN_CHILD int child_main(void *arg)
 {
     static const struct action standard;
     static const uint64_t none;
     struct launch *l = arg;
     const struct process_plan *plan = &l->plan;
+    bool orphan;
     long rc;
 
     if (l->procs >= 0 && (rc = bare(SYS_write, l->procs, (long)"0", 1, 0)) < 0)
@@ -283,11 +307,10 @@ static IN_CHILD int child_main(void *arg)
     rc = child_descriptors(plan);
     if (rc < 0)
         return child_fail(l, rc, "cannot set up descriptors");
-    rc = bare(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+    rc = child_tie(&orphan);
     if (rc < 0)
         return child_fail(l, rc, "cannot be tied to the runner");
-    /* The runner may have died before that. */
-    if (bare(SYS_getppid, 0, 0, 0, 0) != self)
+    if (orphan)
         return 127;
     rc = bare(SYS_setsid, 0, 0, 0, 0);
     if (rc < 0)
@@ -299,6 +322,17 @@ static IN_CHILD int child_main(void *arg)
         bare(SYS_rt_sigaction, ignored[i], (long)&standard, 0,
              sizeof(uint64_t));
     bare(SYS_umask, plan->umask_bits, 0, 0, 0);
+    if (plan->account) {
+        rc = child_account(plan->account);
+        if (rc < 0)
+            return child_fail(l, rc, "cannot become its user");
+        /* The kernel has forgotten that it is tied to us. */
+        rc = child_tie(&orphan);
+        if (rc < 0)
+            return child_fail(l, rc, "cannot be tied to the runner");
+        if (orphan)
+            return 127;
+    }
     rc = bare(SYS_chdir, (long)plan->dir, 0, 0, 0);
     if (rc < 0) {
         l->in_dir = true;

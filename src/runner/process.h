@@ -16,6 +16,11 @@
  * is until process_settled(). It also has copies of the runner's descriptors
  * for that time: see process_close().
  *
+ * A child that becomes another user does so alone: the ids that the kernel
+ * knows are a thread's. The memory that it shares with us cannot be reached by
+ * that user, since the kernel takes the right to look into it away from all but
+ * root when an id changes (PR_SET_DUMPABLE); nothing here may give it back.
+ *
  * Needs: one thread that starts them all, and lives as long as the runner:
  * PDEATHSIG follows it. Signals that are blocked or have their default action
  * (libev with EVFLAG_SIGNALFD), for kernels without clone3: no handler may run
@@ -23,6 +28,8 @@
  */
 #ifndef RUNNER_PROCESS_H
 #define RUNNER_PROCESS_H
+
+#include "runner/account.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -36,8 +43,9 @@ struct process_plan {
     const char *dir;
     int in, out, err; /* all above 2 */
     mode_t umask_bits;
-    int cgroup;                 /* directory of a cgroup; -1: none */
-    const struct rlimit *files; /* RLIMIT_NOFILE of the child; NULL: ours */
+    int cgroup;                    /* directory of a cgroup; -1: none */
+    const struct rlimit *files;    /* RLIMIT_NOFILE of the child; NULL: ours */
+    const struct account *account; /* NULL: it is who we are */
 };
 
 struct launch;

@@ -813,7 +813,6 @@ static int host_init(struct runner *r)
         r->options->address ? r->options->address : getenv(YOKE_ENV_SERVER);
     if (!h->server && r->options->fd < 0)
         h->server = YOKE_SOCKET;
-    environment_init(&h->environment, s->pass_env.argv, s->pass_env.argc);
 
     /* Each job takes up to five descriptors of ours; jobs keep the limit. */
     if (getrlimit(RLIMIT_NOFILE, &h->files) == 0) {
@@ -912,7 +911,6 @@ static void runner_clear(struct runner *r)
     sweep_strangers(&h->sweep, 1000);
     cgroup_clear(&h->cgroup);
     sweep_clear(&h->sweep);
-    environment_clear(&h->environment);
     process_clear();
     if (h->nothing >= 0)
         close(h->nothing);

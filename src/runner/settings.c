@@ -3,6 +3,7 @@
 
 #include "runner/memory.h"
 #include "runner/message.h"
+#include "runner/value.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -50,58 +51,6 @@ static int fail(char *why, const char *fmt, ...)
 
 /* ----------------------------------------------------------------- values */
 
-/* A number and its unit: `units` are letters, `factors` what they multiply
- * by. False when it is something else or does not fit. */
-static bool parse_number(const char *text, const char *const *units,
-                         const int64_t *factors, int64_t *out)
-{
-    char *end;
-    long long n;
-
-    if (!isdigit((unsigned char)text[0]))
-        return false;
-    errno = 0;
-    n = strtoll(text, &end, 10);
-    if (errno)
-        return false;
-    if (*end == '\0') {
-        *out = n;
-        return true;
-    }
-    for (size_t i = 0; units && units[i]; i++) {
-        if (strcmp(end, units[i]) == 0)
-            return !__builtin_mul_overflow((int64_t)n, factors[i], out);
-    }
-    return false;
-}
-
-static bool parse_duration(const char *text, int64_t *out)
-{
-    static const char *const units[] = {"ms", "s", "m", "h", "d", NULL};
-    static const int64_t factors[] = {1, 1000, 60000, 3600000, 86400000};
-
-    return parse_number(text, units, factors, out);
-}
-
-static bool parse_size(const char *text, int64_t *out)
-{
-    static const char *const units[] = {"K", "M", "G", NULL};
-    static const int64_t factors[] = {1 << 10, 1 << 20, 1 << 30};
-
-    return parse_number(text, units, factors, out);
-}
-
-static bool parse_octal(const char *text, int64_t *out)
-{
-    char *end;
-
-    if (!isdigit((unsigned char)text[0]))
-        return false;
-    errno = 0;
-    *out = strtoll(text, &end, 8);
-    return !errno && *end == '\0';
-}
-
 static int set_bool(bool *out, const char *value, char *why)
 {
     if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
@@ -120,10 +69,10 @@ static int set_number(const struct settings_key *key, int64_t *out,
         [OCTAL] = "an octal number",
     };
     int64_t n;
-    bool ok = key->type == COUNT      ? parse_number(value, NULL, NULL, &n)
-              : key->type == SIZE     ? parse_size(value, &n)
-              : key->type == DURATION ? parse_duration(value, &n)
-                                      : parse_octal(value, &n);
+    bool ok = key->type == COUNT      ? value_count(value, &n)
+              : key->type == SIZE     ? value_size(value, &n)
+              : key->type == DURATION ? value_duration(value, &n)
+                                      : value_octal(value, &n);
 
     if (!ok)
         return fail(why, "'%.80s' is not valid; expected %s", value,
@@ -267,8 +216,9 @@ static void set_initial(const struct settings_key *keys, size_t n, void *object)
     char why[SETTINGS_WHY_SIZE];
 
     for (size_t i = 0; i < n; i++) {
-        /* A command has no default and may not be empty. */
-        if (keys[i].type != ARGV &&
+        /* A command has no default and may not be empty; others stay as they
+         * are until something is said of them. */
+        if (keys[i].type != ARGV && keys[i].initial &&
             set_value(&keys[i], object, keys[i].initial, false, why) < 0)
             abort();
     }
@@ -283,7 +233,12 @@ void settings_init(struct settings *s)
 static void queue_clear(struct settings_queue *q)
 {
     command_clear(&q->command);
+    command_clear(&q->pass_env);
+    environment_clear(&q->environment);
+    account_clear(&q->account);
     free(q->dir);
+    free(q->user);
+    free(q->group);
 }
 
 void settings_clear(struct settings *s)
@@ -314,7 +269,7 @@ static struct settings_queue *queue_add(struct settings *s, const char *name)
 
     s->queues = memory_resize(s->queues, s->nqueues + 1, sizeof(*s->queues));
     q = &s->queues[s->nqueues++];
-    *q = (struct settings_queue){0};
+    *q = (struct settings_queue){.umask_bits = SETTINGS_UNSET};
     snprintf(q->name, sizeof(q->name), "%s", name);
     set_initial(run_keys, COUNT_OF(run_keys), q);
     return q;
@@ -407,6 +362,9 @@ static int set_key(struct settings *s, const char *section, const char *name,
         return fail(why, "'%.80s' cannot go on over several lines", name);
     if (source != SOURCE_OPTION)
         *seen |= 1u << at;
+    /* Its own list replaces the runner's, also by nothing. */
+    if (q && strcmp(name, "pass-env") == 0)
+        q->has_pass_env = true;
     return set_value(&keys[at], object, value, source == SOURCE_CONTINUED, why);
 }
 
@@ -596,6 +554,34 @@ static int choose_queues(struct settings *s, const char *const *queues,
     return rc;
 }
 
+/* What the runner decides where the queue does not, and what has to be looked
+ * up. */
+static int finish_queue(const struct settings *s, struct settings_queue *q,
+                        char *why)
+{
+    const struct command *pass = q->has_pass_env ? &q->pass_env : &s->pass_env;
+    char reason[256];
+
+    if (q->command.argc == 0 && !s->allow_commands)
+        return fail(why,
+                    "queue '%s' has nothing to run; give [run %s] a "
+                    "command, or set [runner] allow-commands = yes",
+                    q->name, q->name);
+    if (q->umask_bits == SETTINGS_UNSET)
+        q->umask_bits = s->umask_bits;
+    account_clear(&q->account);
+    if (account_find(&q->account, q->user, q->group, reason, sizeof(reason)) <
+        0)
+        return fail(why, "[run %s]: %s", q->name, reason);
+    environment_clear(&q->environment);
+    environment_init(&q->environment, pass->argv, pass->argc);
+    environment_set(&q->environment, "HOME", q->account.home);
+    environment_set(&q->environment, "USER", q->account.name);
+    environment_set(&q->environment, "LOGNAME", q->account.name);
+    environment_set(&q->environment, "SHELL", q->account.shell);
+    return 0;
+}
+
 int settings_finish(struct settings *s, const char *const *queues, size_t n,
                     char *why)
 {
@@ -616,13 +602,10 @@ int settings_finish(struct settings *s, const char *const *queues, size_t n,
         }
     }
     for (size_t i = 0; i < s->nqueues; i++) {
-        struct settings_queue *q = &s->queues[i];
+        int rc = finish_queue(s, &s->queues[i], why);
 
-        if (q->command.argc == 0 && !s->allow_commands)
-            return fail(why,
-                        "queue '%s' has nothing to run; give [run %s] a "
-                        "command, or set [runner] allow-commands = yes",
-                        q->name, q->name);
+        if (rc < 0)
+            return rc;
     }
     if (!*s->name) {
         if (gethostname(host, sizeof(host) - 1) < 0 ||

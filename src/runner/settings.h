@@ -10,7 +10,9 @@
 #ifndef RUNNER_SETTINGS_H
 #define RUNNER_SETTINGS_H
 
+#include "runner/account.h"
 #include "runner/command.h"
+#include "runner/environment.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,9 +23,12 @@
 #define SETTINGS_NAME_MAX   64
 #define SETTINGS_QUEUES_MAX 256
 
+/* A number of which nothing was said. */
+#define SETTINGS_UNSET INT64_MIN
+
 /*
- * The keys of [runner]: name, member, type, default as text, least and most
- * (of text: bytes; of words: words).
+ * The keys of [runner]: name, member, type, default as text (NULL: none),
+ * least and most (of text: bytes; of words: words).
  */
 #define SETTINGS_RUNNER(X)                                                    \
     X("start", start, BOOL, "no", 0, 0)                                       \
@@ -42,7 +47,11 @@
 #define SETTINGS_RUN(X)                                   \
     X("command", command, ARGV, "", 1, COMMAND_WORDS_MAX) \
     X("dir", dir, TEXT, "", 0, 4000)                      \
-    X("slots", slots, COUNT, "0", 0, 4096)
+    X("slots", slots, COUNT, "0", 0, 4096)                \
+    X("user", user, TEXT, "", 0, 256)                     \
+    X("group", group, TEXT, "", 0, 256)                   \
+    X("umask", umask_bits, OCTAL, NULL, 0, 0777)          \
+    X("pass-env", pass_env, WORDS, NULL, 0, 1000)
 
 /* A queue whose jobs are served. */
 struct settings_queue {
@@ -50,7 +59,15 @@ struct settings_queue {
     struct command command; /* argc 0: payloads carry command lines */
     char *dir;              /* "" or an absolute path */
     int64_t slots;          /* most of its jobs at once; 0: no own bound */
-    unsigned seen;          /* which keys the file has set */
+    char *user, *group;     /* "": none was named */
+    int64_t umask_bits;     /* finished: the runner's, if none was given */
+    struct command pass_env;
+    bool has_pass_env; /* it counts, and not the runner's */
+    unsigned seen;     /* which keys the file has set */
+
+    /* Of settings_finish. */
+    struct account account;
+    struct environment environment; /* what its jobs get of ours */
 };
 
 struct settings {
@@ -80,8 +97,9 @@ int settings_load(struct settings *s, const char *file, char *why);
 int settings_override(struct settings *s, const char *text, char *why);
 /*
  * Serve these queues alone (n 0: those of the file and of command-queues), and
- * check that every queue served has something to run. Fills in name and slots
- * where they were left to the machine.
+ * check that every queue served has something to run, as somebody that we can
+ * become. Fills in name and slots where they were left to the machine, and what
+ * the queues' jobs get of our environment.
  */
 int settings_finish(struct settings *s, const char *const *queues, size_t n,
                     char *why);

@@ -22,7 +22,8 @@ static const char *const modes[] = {"setsid", "bare",   "move", "nest",
 #define NMODES ((int)(sizeof(modes) / sizeof(modes[0])))
 
 static struct settings settings;
-static struct settings_queue commands = {.name = "q", .dir = ""};
+static struct settings_queue commands = {
+    .name = "q", .dir = "", .umask_bits = 022};
 static struct job_host host;
 static size_t ended, pieces_bytes, pieces_largest;
 static struct buffer printed; /* the first bytes of stdout */
@@ -90,7 +91,7 @@ static void start_host(bool cgroups)
     host.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     host.cgroup = (struct cgroup){.base = -1, .notify = -1};
     getrlimit(RLIMIT_NOFILE, &host.files);
-    environment_init(&host.environment, NULL, 0);
+    environment_init(&commands.environment, NULL, 0);
     host.nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     ck_assert_int_eq(process_init(), 0);
     ck_assert_int_eq(sweep_init(&host.sweep), 0);
@@ -115,7 +116,7 @@ static void stop_host(void)
         ev_io_stop(host.loop, &notify);
     cgroup_clear(&host.cgroup);
     sweep_clear(&host.sweep);
-    environment_clear(&host.environment);
+    environment_clear(&commands.environment);
     process_clear();
     close(host.nothing);
     ev_loop_destroy(host.loop);

@@ -13,6 +13,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -232,7 +233,7 @@ START_TEST(wrong_lines_are_named)
         "umask log-level");
     assert_load_error("[run q]\n\nshell = x\n",
                       ":3: [run q] shell: unknown key 'shell'; known are "
-                      "command dir slots");
+                      "command dir slots user group umask pass-env");
     assert_load_error("[runner]\nslots = x\n",
                       ":2: [runner] slots: 'x' is not valid; expected a "
                       "number");
@@ -274,6 +275,40 @@ START_TEST(wrong_lines_are_named)
     ck_assert_int_eq(settings_load(&settings, "/no/such", why), -ENOENT);
     ck_assert_str_eq(why, "/no/such: No such file or directory");
     settings_clear(&settings);
+}
+END_TEST
+
+/* Each key of a queue is in the text, from its section on. */
+static void assert_shown(const char *file, const char *section,
+                         const char *before, const char *after)
+{
+#define NAME_OF(name, member, type, initial, min, max) name,
+    static const char *const names[] = {SETTINGS_RUN(NAME_OF)};
+    struct buffer text = {0};
+    FILE *f = fopen(file, "re");
+    char part[4096], line[64];
+    const char *start;
+    size_t n;
+
+    ck_assert_ptr_nonnull(f);
+    while ((n = fread(part, 1, sizeof(part), f)) > 0)
+        buffer_append(&text, part, n);
+    fclose(f);
+    buffer_append(&text, "", 1);
+    start = strstr(text.data, section);
+    ck_assert_ptr_nonnull(start);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        snprintf(line, sizeof(line), "\n%s%s%s", before, names[i], after);
+        ck_assert_msg(strstr(start, line), "%s: no%s", file, line);
+    }
+    buffer_clear(&text);
+}
+
+START_TEST(manual_page_and_packaged_file_show_each_key_of_a_queue)
+{
+    assert_shown(TEST_SRCDIR "/doc/yoked.ini.5", "\n.Ss [run NAME]\n",
+                 ".It Ic ", " No =");
+    assert_shown(TEST_SRCDIR "/etc/yoked.ini", "\n#[run mail]\n", "#", " =");
 }
 END_TEST
 
@@ -502,6 +537,7 @@ int main(void)
     tcase_add_test(c, file_is_read);
     tcase_add_test(c, long_lines_are_whole);
     tcase_add_test(c, wrong_lines_are_named);
+    tcase_add_test(c, manual_page_and_packaged_file_show_each_key_of_a_queue);
     tcase_add_test(c, a_section_needs_no_keys);
     tcase_add_test(c, queue_names_have_a_most);
     tcase_add_test(c, options_override_the_file);

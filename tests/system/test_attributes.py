@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What [run QUEUE] gives a job beside its command, told by a job that dumps
+what it has; and what is refused rather than not given."""
+
+import json
+import os
+import pwd
+import signal
+import subprocess
+
+import pytest
+
+from harness import MARK, RUNNER, end, marked, pairs, until
+
+DUMP = r"""
+import json, os, resource, sys
+with open("/proc/self/status") as file:
+    status = dict(line.rstrip("\n").split(":\t", 1)
+                  for line in file if ":\t" in line)
+
+# Python adds LC_CTYPE to its own.
+with open("/proc/self/environ") as file:
+    environment = dict(item.split("=", 1)
+                       for item in file.read().split("\0") if item)
+
+def is_open(fd):
+    try:
+        return os.fstat(fd) is not None
+    except OSError:
+        return False
+
+has = {
+    "uids": os.getresuid(), "gids": os.getresgid(),
+    "groups": sorted(os.getgroups()),
+    "umask": status["Umask"], "no_new_privs": status["NoNewPrivs"],
+    "nice": os.getpriority(os.PRIO_PROCESS, 0),
+    "limits": {name[7:].lower(): resource.getrlimit(getattr(resource, name))
+               for name in dir(resource) if name.startswith("RLIMIT_")},
+    "environment": environment,
+    "descriptors": [fd for fd in range(4096) if is_open(fd)],
+    "directory": os.getcwd(),
+    "signals": [status["SigBlk"], status["SigIgn"]],
+    "session": os.getsid(0) == os.getpid(),
+    "input": sys.stdin.read(),
+}
+# As a shell's redirection does: it opens the pipe anew.
+with open("/dev/stdout", "w") as out:
+    json.dump(has, out)
+"""
+
+root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+NOBODY = pwd.getpwnam("nobody")
+
+
+@pytest.fixture
+def dump(start, directory):
+    """dump("key = value", ...) gives what a job of such a queue has."""
+    path = os.path.join(directory, "dump.py")
+    with open(path, "w") as file:
+        file.write(DUMP)
+    os.chmod(directory, 0o711)
+
+    def run(*lines, runner=(), more=None):
+        config = "[runner]\n%s\n[run q]\ncommand = /usr/bin/python3 -IS %s" \
+            "\n%s\n" % ("\n".join(runner), path, "\n".join(lines))
+        daemon = start(more, config=config, runner=True)
+        outcome = run_job(daemon, "q", "what it reads")
+        assert outcome["outcome"] == "ok", outcome
+        return json.loads(outcome["result"])
+
+    return run
+
+
+def run_job(daemon, queue, payload, *options):
+    with daemon.client() as client:
+        job = client.execute_command("SUBMIT", queue, payload, *options)
+        return pairs(client.execute_command("WAIT", job, 30000))
+
+
+def refused(*lines, status=2, **options):
+    """Why the runner does not want such a queue."""
+    words = [RUNNER, "--check-config"]
+    for line in ("command = x",) + lines:
+        words += ["-o", "run q." + line.replace(" = ", "=", 1)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30,
+                          **options)
+    assert done.returncode == status, done
+    return done.stderr
+
+
+def test_a_job_has_what_is_configured_and_nothing_else(dump, monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("LC_") or name in ("LANG", "LANGUAGE", "TMPDIR"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("SECRET", "of the daemon")
+    has = dump()
+    assert has["uids"] == [os.geteuid()] * 3
+    assert has["gids"] == [os.getegid()] * 3
+    assert has["umask"] == "0022"
+    assert has["descriptors"] == [0, 1, 2]
+    assert has["directory"] == "/"
+    # PIPE and XFSZ, which Python itself ignores.
+    assert has["signals"] == ["0" * 16, "0000000001001000"]
+    assert has["session"]
+    assert has["input"] == "what it reads"
+    expected = {"PATH", "HOME", "TZ", "USER", "LOGNAME", "SHELL", "TERM"}
+    extra = {name for name in has["environment"] if name[:5] != "YOKE_"}
+    assert extra <= expected
+
+
+@root
+def test_ids_and_variables_are_the_users(dump):
+    has = dump("user = nobody")
+    assert has["uids"] == [NOBODY.pw_uid] * 3
+    assert has["gids"] == [NOBODY.pw_gid] * 3
+    assert has["groups"] == sorted(set(os.getgrouplist("nobody",
+                                                       NOBODY.pw_gid)))
+    assert [has["environment"][name] for name in (
+        "HOME", "USER", "LOGNAME", "SHELL")] == [
+            NOBODY.pw_dir, "nobody", "nobody", NOBODY.pw_shell]
+    assert has["input"] == "what it reads"
+
+
+@root
+def test_numbers_of_nobody_known_are_ids_without_groups(dump):
+    has = dump("user = 54321", "group = 54322")
+    assert has["uids"] == [54321] * 3
+    assert has["gids"] == [54322] * 3
+    assert has["groups"] == [54322]
+
+
+@root
+def test_a_group_alone_leaves_the_user(dump):
+    has = dump("group = nogroup")
+    assert has["uids"] == [0] * 3
+    assert has["gids"] == [NOBODY.pw_gid] * 3
+    assert has["environment"].get("HOME") == os.environ.get("HOME")
+
+
+@root
+def test_another_users_job_dies_with_the_runner(start, mark):
+    """The kernel forgets the tie when the ids change."""
+    daemon = start({"queue.redeliver": "0"}, config="[run run]\nuser = nobody",
+                   runner=True)
+    process = daemon.yoke_start("run", "--env", "%s=%s" % (MARK, mark), "--",
+                                "sleep", "1000")
+    [pid] = until(lambda: marked(mark), "the job runs")
+    assert os.stat("/proc/%d" % pid).st_uid == NOBODY.pw_uid
+    os.kill(daemon.runner(), signal.SIGKILL)
+    until(lambda: not marked(mark), "the job is gone")
+    end(process)
+
+
+@root
+def test_who_is_not_root_cannot_be_another():
+    as_nobody = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid,
+                 "extra_groups": [], "cwd": "/"}
+    assert refused("user = daemon", **as_nobody) == (
+        "yoke-runner: [run q]: jobs cannot run as user 'daemon': the runner is "
+        "not root but user %d, group %d\n" % (NOBODY.pw_uid, NOBODY.pw_gid))
+    assert "cannot run as group 'daemon'" in refused(
+        "group = daemon", **as_nobody)
+    assert refused("user = nobody", "group = nogroup", status=0,
+                   **as_nobody) == ""
+
+
+def test_users_that_are_not_there_are_named():
+    assert refused("user = no-such") == (
+        "yoke-runner: [run q]: there is no user 'no-such'\n")
+    assert refused("group = no-such") == (
+        "yoke-runner: [run q]: there is no group 'no-such'\n")
+    assert refused("user = 54321") == (
+        "yoke-runner: [run q]: user 54321 is in no database, so its group is "
+        "not known; give a group, too\n")
+
+
+@pytest.mark.parametrize("lines, runner, umask", [
+    ((), (), "0022"), ((), ("umask = 027",), "0027"),
+    (("umask = 077",), ("umask = 027",), "0077"),
+    (("umask = 0",), ("umask = 027",), "0000")])
+def test_umask_is_the_queues_else_the_runners(dump, lines, runner, umask):
+    assert dump(*lines, runner=runner)["umask"] == umask
+
+
+@pytest.mark.parametrize("lines, passed", [
+    ((), {"A1"}), (("pass-env = B*",), {"B1", "B2"}), (("pass-env =",), set())])
+def test_a_queues_list_of_variables_replaces_the_runners(
+        dump, monkeypatch, lines, passed):
+    for name in ("A1", "B1", "B2"):
+        monkeypatch.setenv(name, "x")
+    has = dump(*lines, runner=("pass-env = A1",))
+    assert {"A1", "B1", "B2"} & set(has["environment"]) == passed
