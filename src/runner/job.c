@@ -407,7 +407,7 @@ static void launch_free(struct job *j)
  * like open the pipe anew. */
 static void launch_own(const struct job *j)
 {
-    const struct account *a = &j->queue->account;
+    const struct account *a = &j->queue->attributes.account;
     const struct job_launch *l = j->launch;
 
     if (!a->changes)
@@ -506,7 +506,7 @@ static int job_spawn(struct job *j)
         .umask_bits = (mode_t)queue->umask_bits,
         .cgroup = -1,
         .files = &j->host->files,
-        .account = queue->account.changes ? &queue->account : NULL,
+        .attributes = queue->has_attributes ? &queue->attributes : NULL,
     };
 
     if (l->rc < 0)

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <linux/ioprio.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -40,6 +41,7 @@ struct launch {
     struct process_plan plan;
     const char **programs; /* where it may be; NULL: argv[0] says it */
     int procs;             /* cgroup.procs to enter by, or -1 */
+    bool probe;            /* there is no program to run */
     /* out */
     int error;         /* 0: the program runs */
     const char *stage; /* what failed; NULL: to run the program */
@@ -189,45 +191,52 @@ void process_clear(void)
  * no sanitizer knows: neither they nor the C library have a part in this. */
 #define IN_CHILD __attribute__((noinline, no_sanitize("address", "thread")))
 
-/* A system call; -errno when it fails. */
+/* A system call with up to five words; -errno when it fails. */
 #if defined(__x86_64__)
 #define HAVE_CLONE3 1
-static IN_CHILD long bare(long number, long a, long b, long c, long d)
+static IN_CHILD long bare5(long number, long a, long b, long c, long d, long e)
 {
     register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
     long ret = number;
 
     __asm__ volatile("syscall"
                      : "+a"(ret)
-                     : "D"(a), "S"(b), "d"(c), "r"(r10)
+                     : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
                      : "rcx", "r11", "memory", "cc");
     return ret;
 }
 #elif defined(__aarch64__)
 #define HAVE_CLONE3 1
-static IN_CHILD long bare(long number, long a, long b, long c, long d)
+static IN_CHILD long bare5(long number, long a, long b, long c, long d, long e)
 {
     register long x0 __asm__("x0") = a;
     register long x1 __asm__("x1") = b;
     register long x2 __asm__("x2") = c;
     register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
     register long x8 __asm__("x8") = number;
 
     __asm__ volatile("svc #0"
                      : "+r"(x0)
-                     : "r"(x1), "r"(x2), "r"(x3), "r"(x8)
+                     : "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x8)
                      : "memory", "cc");
     return x0;
 }
 #else
 /* The runner stands still: errno can be borrowed. */
-static IN_CHILD long bare(long number, long a, long b, long c, long d)
+static IN_CHILD long bare5(long number, long a, long b, long c, long d, long e)
 {
-    long ret = syscall(number, a, b, c, d);
+    long ret = syscall(number, a, b, c, d, e);
 
     return ret < 0 ? -errno : ret;
 }
 #endif
+
+static IN_CHILD long bare(long number, long a, long b, long c, long d)
+{
+    return bare5(number, a, b, c, d, 0);
+}
 
 static IN_CHILD int child_fail(struct launch *l, long rc, const char *stage)
 {
@@ -270,27 +279,55 @@ static IN_CHILD long child_descriptors(const struct process_plan *plan)
     return rc;
 }
 
-/* It dies with the runner; false if that has died meanwhile. */
-static IN_CHILD long child_tie(bool *orphan)
+/* It dies with the runner, which may have died before that. */
+static IN_CHILD const char *child_tie(long *rc)
 {
-    long rc = bare(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
-
-    *orphan = bare(SYS_getppid, 0, 0, 0, 0) != self;
-    return rc;
+    *rc = bare(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+    if (*rc >= 0 && bare(SYS_getppid, 0, 0, 0, 0) != self)
+        *rc = -ESRCH;
+    return *rc < 0 ? "cannot be tied to the runner" : NULL;
 }
 
-/* The user last: with it goes the right to do the rest. */
-static IN_CHILD long child_account(const struct account *a)
+/* What the runner may still do. Returns what failed, or NULL. */
+static IN_CHILD const char *child_resources(const struct attributes *a,
+                                            long *rc)
 {
-    long rc = 0;
+    const struct attributes_limits *limits = &a->limits;
 
-    if (a->sets_groups)
-        rc = bare(SYS_setgroups, (long)a->ngroups, (long)a->groups, 0, 0);
-    if (rc >= 0)
-        rc = bare(SYS_setresgid, a->gid, a->gid, a->gid, 0);
-    if (rc >= 0)
-        rc = bare(SYS_setresuid, a->uid, a->uid, a->uid, 0);
-    return rc;
+    if (a->nice != ATTRIBUTES_UNSET &&
+        (*rc = bare(SYS_setpriority, PRIO_PROCESS, 0, (long)a->nice, 0)) < 0)
+        return "cannot set its nice value";
+    if (a->ionice != 0 && (*rc = bare(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
+                                      (long)a->ionice, 0)) < 0)
+        return "cannot set its I/O priority";
+    for (size_t i = 0; i < limits->count; i++) {
+        *rc = bare(SYS_prlimit64, 0, limits->items[i].resource,
+                   (long)&limits->items[i].limit, 0);
+        if (*rc < 0)
+            return "cannot set its rlimits";
+    }
+    return NULL;
+}
+
+/* The user after the groups: with it goes the right to set them. */
+static IN_CHILD const char *child_rights(const struct attributes *a, long *rc)
+{
+    const struct account *who = &a->account;
+    const char *failed = "cannot become its user";
+
+    if (who->sets_groups && (*rc = bare(SYS_setgroups, (long)who->ngroups,
+                                        (long)who->groups, 0, 0)) < 0)
+        return failed;
+    if (who->changes &&
+        (*rc = bare(SYS_setresgid, who->gid, who->gid, who->gid, 0)) < 0)
+        return failed;
+    if (who->changes &&
+        (*rc = bare(SYS_setresuid, who->uid, who->uid, who->uid, 0)) < 0)
+        return failed;
+    if (a->no_new_privileges &&
+        (*rc = bare(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0)) < 0)
+        return "cannot give up new privileges";
+    return NULL;
 }
 
 static IN_CHILD int child_main(void *arg)
@@ -299,7 +336,7 @@ static IN_CHILD int child_main(void *arg)
     static const uint64_t none;
     struct launch *l = arg;
     const struct process_plan *plan = &l->plan;
-    bool orphan;
+    const char *stage;
     long rc;
 
     if (l->procs >= 0 && (rc = bare(SYS_write, l->procs, (long)"0", 1, 0)) < 0)
@@ -307,11 +344,9 @@ static IN_CHILD int child_main(void *arg)
     rc = child_descriptors(plan);
     if (rc < 0)
         return child_fail(l, rc, "cannot set up descriptors");
-    rc = child_tie(&orphan);
-    if (rc < 0)
-        return child_fail(l, rc, "cannot be tied to the runner");
-    if (orphan)
-        return 127;
+    stage = child_tie(&rc);
+    if (stage)
+        return child_fail(l, rc, stage);
     rc = bare(SYS_setsid, 0, 0, 0, 0);
     if (rc < 0)
         return child_fail(l, rc, "cannot get a session");
@@ -322,17 +357,18 @@ static IN_CHILD int child_main(void *arg)
         bare(SYS_rt_sigaction, ignored[i], (long)&standard, 0,
              sizeof(uint64_t));
     bare(SYS_umask, plan->umask_bits, 0, 0, 0);
-    if (plan->account) {
-        rc = child_account(plan->account);
-        if (rc < 0)
-            return child_fail(l, rc, "cannot become its user");
-        /* The kernel has forgotten that it is tied to us. */
-        rc = child_tie(&orphan);
-        if (rc < 0)
-            return child_fail(l, rc, "cannot be tied to the runner");
-        if (orphan)
-            return 127;
+    if (plan->attributes) {
+        stage = child_resources(plan->attributes, &rc);
+        if (!stage)
+            stage = child_rights(plan->attributes, &rc);
+        /* The kernel forgets the tie when the user changes. */
+        if (!stage)
+            stage = child_tie(&rc);
+        if (stage)
+            return child_fail(l, rc, stage);
     }
+    if (l->probe)
+        return 0;
     rc = bare(SYS_chdir, (long)plan->dir, 0, 0, 0);
     if (rc < 0) {
         l->in_dir = true;
@@ -340,15 +376,6 @@ static IN_CHILD int child_main(void *arg)
     }
     bare(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof(none));
     return child_fail(l, child_exec(l), NULL);
-}
-
-/* Nothing but being there. */
-static IN_CHILD int child_probe(void *arg)
-{
-    struct launch *l = arg;
-    long rc = l->procs >= 0 ? bare(SYS_write, l->procs, (long)"0", 1, 0) : 0;
-
-    return rc < 0 ? child_fail(l, rc, NULL) : 0;
 }
 
 /* ------------------------------------------------------------ in the parent */
@@ -410,8 +437,7 @@ static long clone3_call(struct clone_args *args, size_t size, int (*fn)(void *),
 
 /* Without clone3 the child enters its cgroup itself, before it is a program;
  * that is as safe, and slower. */
-static int start_by_clone(struct launch *l, int (*fn)(void *),
-                          struct process *out)
+static int start_by_clone(struct launch *l, struct process *out)
 {
     int pidfd = -1, rc = 0;
     pid_t pid;
@@ -422,8 +448,8 @@ static int start_by_clone(struct launch *l, int (*fn)(void *),
             return -errno;
     }
     l->alive = 0;
-    pid =
-        clone(fn, l, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, l, &pidfd);
+    pid = clone(child_main, l, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+                l, &pidfd);
     if (pid < 0)
         rc = -errno;
     else
@@ -433,7 +459,7 @@ static int start_by_clone(struct launch *l, int (*fn)(void *),
     return rc;
 }
 
-static int start_child(struct launch *l, int (*fn)(void *), struct process *out)
+static int start_child(struct launch *l, struct process *out)
 {
 #ifdef HAVE_CLONE3
     static bool missing; /* an old kernel, or a filter of system calls */
@@ -457,7 +483,7 @@ static int start_child(struct launch *l, int (*fn)(void *), struct process *out)
             args.cgroup = (unsigned)l->plan.cgroup;
         }
         l->alive = 1;
-        pid = clone3_call(&args, sizeof(args), fn, l);
+        pid = clone3_call(&args, sizeof(args), child_main, l);
         if (pid > 0) {
             l->flying = true;
             TAILQ_INSERT_TAIL(&flying, l, link);
@@ -470,10 +496,10 @@ static int start_child(struct launch *l, int (*fn)(void *), struct process *out)
         missing = true;
     }
 #endif
-    return start_by_clone(l, fn, out);
+    return start_by_clone(l, out);
 }
 
-int process_probe(int cgroup)
+int process_probe(const struct process_plan *plan, char *why, size_t why_size)
 {
     struct launch *l = launch_new();
     struct process process = {.pid = -1};
@@ -482,13 +508,16 @@ int process_probe(int cgroup)
 
     if (!l)
         return -errno;
-    l->plan = (struct process_plan){.cgroup = cgroup};
-    rc = start_child(l, child_probe, &process);
+    l->plan = *plan;
+    l->probe = true;
+    rc = start_child(l, &process);
     if (rc == 0) {
         (void)waitid(P_PID, (id_t)process.pid, &end, WEXITED | __WALL);
         close(process.pidfd);
         rc = -l->error;
     }
+    snprintf(why, why_size, "%s: %s", l->stage ? l->stage : "cannot be started",
+             strerror(-rc));
     launch_free(l);
     return rc;
 }
@@ -545,7 +574,7 @@ int process_start(const struct process_plan *plan, struct process *out,
             l->programs = find_programs(
                 path ? path : "/usr/local/bin:/usr/bin:/bin", plan->argv[0]);
         }
-        rc = start_child(l, child_main, out);
+        rc = start_child(l, out);
     }
     if (rc < 0) {
         if (l)

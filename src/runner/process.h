@@ -29,7 +29,7 @@
 #ifndef RUNNER_PROCESS_H
 #define RUNNER_PROCESS_H
 
-#include "runner/account.h"
+#include "runner/attributes.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -43,9 +43,9 @@ struct process_plan {
     const char *dir;
     int in, out, err; /* all above 2 */
     mode_t umask_bits;
-    int cgroup;                    /* directory of a cgroup; -1: none */
-    const struct rlimit *files;    /* RLIMIT_NOFILE of the child; NULL: ours */
-    const struct account *account; /* NULL: it is who we are */
+    int cgroup;                 /* directory of a cgroup; -1: none */
+    const struct rlimit *files; /* RLIMIT_NOFILE of the child; NULL: ours */
+    const struct attributes *attributes; /* NULL: as ours */
 };
 
 struct launch;
@@ -62,8 +62,10 @@ int process_init(void);
 /* No child may be left. */
 void process_clear(void);
 
-/* Whether a child can be started in a cgroup: 0 or -errno. */
-int process_probe(int cgroup);
+/* Whether a child can get all that the plan says: one does, runs no program and
+ * ends. 0, or -errno with what it could not in `why`. argv, env and dir are
+ * not used. */
+int process_probe(const struct process_plan *plan, char *why, size_t why_size);
 /*
  * 0, or -errno with a sentence in `why`: nothing was started then. What the
  * plan points to is lent until process_settled() or process_ended(); its

@@ -879,26 +879,68 @@ static void watchers_init(struct runner *r)
     }
 }
 
+static struct process_plan probe_plan(const struct runner *r)
+{
+    int nothing = r->host.nothing;
+
+    return (struct process_plan){.in = nothing,
+                                 .out = nothing,
+                                 .err = nothing,
+                                 .cgroup = -1,
+                                 .files = &r->host.files};
+}
+
 /* Whether the cgroups can really be entered: rights and filters of system
  * calls are only known after having tried. */
 static void probe_cgroup(struct runner *r)
 {
     struct cgroup *c = &r->host.cgroup;
+    struct process_plan plan = probe_plan(r);
     struct cgroup_leaf *leaf;
+    char why[256];
     int rc;
 
     if (c->base < 0)
         return;
     leaf = cgroup_take(c);
-    rc = leaf ? process_probe(leaf->dir) : -errno;
+    if (leaf) {
+        plan.cgroup = leaf->dir;
+        rc = process_probe(&plan, why, sizeof(why));
+    } else {
+        rc = -errno;
+        snprintf(why, sizeof(why), "%s", strerror(errno));
+    }
     if (leaf)
         cgroup_put(c, leaf, true);
     if (rc == 0)
         return;
     message_warn("cgroups cannot be entered, jobs are swept by their descent: "
                  "%s",
-                 strerror(-rc));
+                 why);
     cgroup_clear(c);
+}
+
+/* A queue that its jobs' attributes cannot be given is not served: 0 or
+ * -errno. */
+static int probe_queues(struct runner *r)
+{
+    struct process_plan plan = probe_plan(r);
+    char why[256];
+
+    for (size_t i = 0; i < r->settings->nqueues; i++) {
+        const struct settings_queue *q = &r->settings->queues[i];
+        int rc;
+
+        if (!q->has_attributes)
+            continue;
+        plan.attributes = &q->attributes;
+        rc = process_probe(&plan, why, sizeof(why));
+        if (rc < 0) {
+            message_error("[run %s]: a job %s", q->name, why);
+            return rc;
+        }
+    }
+    return 0;
 }
 
 static void runner_clear(struct runner *r)
@@ -951,6 +993,10 @@ int runner_main(const struct runner_options *options)
      * children are ours. */
     sweep_strangers(&r.host.sweep, 5000);
     probe_cgroup(&r);
+    if (probe_queues(&r) < 0) {
+        runner_clear(&r);
+        return 2;
+    }
     watchers_init(&r);
     if (try_connect(&r) < 0)
         r.exit_status = 1;

@@ -26,7 +26,8 @@ struct runner_options {
 };
 
 /* Serve until a signal ends it or, with fd, the daemon is gone. Returns the
- * exit status: 0 stopped as asked, 1 otherwise. */
+ * exit status: 0 stopped as asked, 2 the settings ask for what cannot be given,
+ * 1 otherwise. */
 int runner_main(const struct runner_options *options);
 
 #endif

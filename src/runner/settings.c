@@ -15,7 +15,19 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-enum settings_type { BOOL, TEXT, COUNT, SIZE, DURATION, OCTAL, WORDS, ARGV };
+enum settings_type {
+    BOOL,
+    TEXT,
+    COUNT,
+    INTEGER,
+    SIZE,
+    DURATION,
+    OCTAL,
+    WORDS,
+    ARGV,
+    IONICE,
+    LIMITS
+};
 
 /* One key: where its value lives and what it may be. */
 struct settings_key {
@@ -64,12 +76,14 @@ static int set_number(const struct settings_key *key, int64_t *out,
 {
     static const char *const expected[] = {
         [COUNT] = "a number",
+        [INTEGER] = "a number",
         [SIZE] = "a number of bytes, or of K, M, G",
         [DURATION] = "milliseconds, or a number with ms, s, m, h or d",
         [OCTAL] = "an octal number",
     };
     int64_t n;
     bool ok = key->type == COUNT      ? value_count(value, &n)
+              : key->type == INTEGER  ? value_integer(value, &n)
               : key->type == SIZE     ? value_size(value, &n)
               : key->type == DURATION ? value_duration(value, &n)
                                       : value_octal(value, &n);
@@ -184,6 +198,7 @@ static int set_value(const struct settings_key *key, void *object,
     case TEXT:
         return set_text(key, at, value, why);
     case COUNT:
+    case INTEGER:
     case SIZE:
     case DURATION:
     case OCTAL:
@@ -192,6 +207,10 @@ static int set_value(const struct settings_key *key, void *object,
     case ARGV:
         rc = set_words(key, at, value, append, why);
         return rc < 0 ? rc : check_words(key, at, why);
+    case IONICE:
+        return attributes_parse_ionice(value, at, why, SETTINGS_WHY_SIZE);
+    case LIMITS:
+        return attributes_parse_limits(value, at, why, SETTINGS_WHY_SIZE);
     }
     return -EINVAL;
 }
@@ -235,7 +254,7 @@ static void queue_clear(struct settings_queue *q)
     command_clear(&q->command);
     command_clear(&q->pass_env);
     environment_clear(&q->environment);
-    account_clear(&q->account);
+    account_clear(&q->attributes.account);
     free(q->dir);
     free(q->user);
     free(q->group);
@@ -269,7 +288,8 @@ static struct settings_queue *queue_add(struct settings *s, const char *name)
 
     s->queues = memory_resize(s->queues, s->nqueues + 1, sizeof(*s->queues));
     q = &s->queues[s->nqueues++];
-    *q = (struct settings_queue){.umask_bits = SETTINGS_UNSET};
+    *q = (struct settings_queue){.umask_bits = ATTRIBUTES_UNSET,
+                                 .attributes.nice = ATTRIBUTES_UNSET};
     snprintf(q->name, sizeof(q->name), "%s", name);
     set_initial(run_keys, COUNT_OF(run_keys), q);
     return q;
@@ -560,6 +580,7 @@ static int finish_queue(const struct settings *s, struct settings_queue *q,
                         char *why)
 {
     const struct command *pass = q->has_pass_env ? &q->pass_env : &s->pass_env;
+    struct account *account = &q->attributes.account;
     char reason[256];
 
     if (q->command.argc == 0 && !s->allow_commands)
@@ -567,18 +588,18 @@ static int finish_queue(const struct settings *s, struct settings_queue *q,
                     "queue '%s' has nothing to run; give [run %s] a "
                     "command, or set [runner] allow-commands = yes",
                     q->name, q->name);
-    if (q->umask_bits == SETTINGS_UNSET)
+    if (q->umask_bits == ATTRIBUTES_UNSET)
         q->umask_bits = s->umask_bits;
-    account_clear(&q->account);
-    if (account_find(&q->account, q->user, q->group, reason, sizeof(reason)) <
-        0)
+    account_clear(account);
+    if (account_find(account, q->user, q->group, reason, sizeof(reason)) < 0)
         return fail(why, "[run %s]: %s", q->name, reason);
     environment_clear(&q->environment);
     environment_init(&q->environment, pass->argv, pass->argc);
-    environment_set(&q->environment, "HOME", q->account.home);
-    environment_set(&q->environment, "USER", q->account.name);
-    environment_set(&q->environment, "LOGNAME", q->account.name);
-    environment_set(&q->environment, "SHELL", q->account.shell);
+    environment_set(&q->environment, "HOME", account->home);
+    environment_set(&q->environment, "USER", account->name);
+    environment_set(&q->environment, "LOGNAME", account->name);
+    environment_set(&q->environment, "SHELL", account->shell);
+    q->has_attributes = attributes_any(&q->attributes);
     return 0;
 }
 

@@ -10,7 +10,7 @@
 #ifndef RUNNER_SETTINGS_H
 #define RUNNER_SETTINGS_H
 
-#include "runner/account.h"
+#include "runner/attributes.h"
 #include "runner/command.h"
 #include "runner/environment.h"
 
@@ -22,9 +22,6 @@
 #define SETTINGS_WHY_SIZE   512
 #define SETTINGS_NAME_MAX   64
 #define SETTINGS_QUEUES_MAX 256
-
-/* A number of which nothing was said. */
-#define SETTINGS_UNSET INT64_MIN
 
 /*
  * The keys of [runner]: name, member, type, default as text (NULL: none),
@@ -51,7 +48,11 @@
     X("user", user, TEXT, "", 0, 256)                     \
     X("group", group, TEXT, "", 0, 256)                   \
     X("umask", umask_bits, OCTAL, NULL, 0, 0777)          \
-    X("pass-env", pass_env, WORDS, NULL, 0, 1000)
+    X("pass-env", pass_env, WORDS, NULL, 0, 1000)         \
+    X("nice", attributes.nice, INTEGER, NULL, -20, 19)    \
+    X("ionice", attributes.ionice, IONICE, NULL, 0, 0)    \
+    X("rlimits", attributes.limits, LIMITS, "", 0, 0)     \
+    X("no-new-privileges", attributes.no_new_privileges, BOOL, "no", 0, 0)
 
 /* A queue whose jobs are served. */
 struct settings_queue {
@@ -63,10 +64,12 @@ struct settings_queue {
     int64_t umask_bits;     /* finished: the runner's, if none was given */
     struct command pass_env;
     bool has_pass_env; /* it counts, and not the runner's */
-    unsigned seen;     /* which keys the file has set */
+    /* Its account is settings_finish's. */
+    struct attributes attributes;
+    unsigned seen; /* which keys the file has set */
 
     /* Of settings_finish. */
-    struct account account;
+    bool has_attributes;            /* there is something to set */
     struct environment environment; /* what its jobs get of ours */
 };
 

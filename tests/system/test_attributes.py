@@ -5,6 +5,7 @@ what it has; and what is refused rather than not given."""
 import json
 import os
 import pwd
+import resource
 import signal
 import subprocess
 
@@ -13,7 +14,8 @@ import pytest
 from harness import MARK, RUNNER, end, marked, pairs, until
 
 DUMP = r"""
-import json, os, resource, sys
+import ctypes, json, os, platform, resource, sys
+IOPRIO_GET = 252 if platform.machine() == "x86_64" else 31
 with open("/proc/self/status") as file:
     status = dict(line.rstrip("\n").split(":\t", 1)
                   for line in file if ":\t" in line)
@@ -33,6 +35,7 @@ has = {
     "uids": os.getresuid(), "gids": os.getresgid(),
     "groups": sorted(os.getgroups()),
     "umask": status["Umask"], "no_new_privs": status["NoNewPrivs"],
+    "ionice": ctypes.CDLL(None).syscall(IOPRIO_GET, 1, 0),
     "nice": os.getpriority(os.PRIO_PROCESS, 0),
     "limits": {name[7:].lower(): resource.getrlimit(getattr(resource, name))
                for name in dir(resource) if name.startswith("RLIMIT_")},
@@ -190,3 +193,90 @@ def test_a_queues_list_of_variables_replaces_the_runners(
         monkeypatch.setenv(name, "x")
     has = dump(*lines, runner=("pass-env = A1",))
     assert {"A1", "B1", "B2"} & set(has["environment"]) == passed
+
+
+def test_nice_and_io_priority_are_set(dump):
+    has = dump("nice = 7", "ionice = best-effort:6")
+    assert has["nice"] == 7
+    assert has["ionice"] == 2 << 13 | 6
+
+
+def test_idle_io_is_idle(dump):
+    assert dump("ionice = idle")["ionice"] == 3 << 13
+
+
+def test_limits_are_those_given_and_else_the_runners(dump):
+    has = dump("rlimits = nofile=100:200 core=0 cpu=60:61 stack=4M:8M "
+               "fsize=1G as=unlimited")["limits"]
+    assert has["nofile"] == [100, 200]
+    assert has["core"] == [0, 0]
+    assert has["cpu"] == [60, 61]
+    assert has["stack"] == [4 << 20, 8 << 20]
+    assert has["fsize"] == [1 << 30] * 2
+    assert has["as"] == [-1, -1]
+    assert has["data"] == list(resource.getrlimit(resource.RLIMIT_DATA))
+
+
+@pytest.mark.parametrize("lines, value", [
+    ((), "0"), (("no-new-privileges = yes",), "1")])
+def test_no_new_privileges_is_set_if_asked_for(dump, lines, value):
+    assert dump(*lines)["no_new_privs"] == value
+
+
+@root
+def test_rights_are_used_before_they_are_given_up(dump):
+    has = dump("user = nobody", "nice = -3", "no-new-privileges = yes",
+               "ionice = realtime:7", "rlimits = nofile=90 memlock=1M")
+    assert has["uids"] == [NOBODY.pw_uid] * 3
+    assert has["nice"] == -3
+    assert has["ionice"] == 1 << 13 | 7
+    assert has["limits"]["nofile"] == [90, 90]
+    assert has["limits"]["memlock"] == [1 << 20] * 2
+    assert has["no_new_privs"] == "1"
+
+
+@pytest.mark.parametrize("line, why", [
+    ("nice = 20", "nice: '20' is out of range; expected -20 to 19"),
+    ("nice = low", "nice: 'low' is not valid; expected a number"),
+    ("ionice = idle:3", "ionice: 'idle:3' is not valid; expected idle, "
+     "best-effort[:0-7] or realtime[:0-7]"),
+    ("ionice = best-effort:8", "ionice: 'best-effort:8' is not valid; "
+     "expected idle, best-effort[:0-7] or realtime[:0-7]"),
+    ("rlimits = nofile", "rlimits: 'nofile' is not valid; expected "
+     "name=soft[:hard]"),
+    ("rlimits = files=3", "rlimits: there is no limit 'files'; known are as "
+     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio "
+     "rttime sigpending stack"),
+    ("rlimits = nofile=1K", "rlimits: '1K' is not valid for nofile; expected "
+     "a number, or unlimited"),
+    ("rlimits = core=1:", "rlimits: '1' is not valid for core; expected "
+     "bytes, or a number of K, M, G, or unlimited"),
+    ("rlimits = core=2:1", "rlimits: core: the soft limit is above the hard "
+     "one"),
+    ("rlimits = core=1 core=1", "rlimits: 'core' is set twice"),
+    ("no-new-privileges = 1", "no-new-privileges: '1' is not a switch; "
+     "expected yes or no"),
+])
+def test_what_is_no_value_is_refused_in_words(line, why):
+    assert refused(line) == "yoke-runner: -o [run q] %s\n" % why
+
+
+@root
+@pytest.mark.parametrize("line, why", [
+    ("nice = -3", "cannot set its nice value: Permission denied"),
+    ("ionice = realtime", "cannot set its I/O priority: Operation not "
+     "permitted"),
+    ("rlimits = core=unlimited", "cannot set its rlimits: Operation not "
+     "permitted"),
+])
+def test_what_cannot_be_given_keeps_the_runner_from_starting(line, why):
+    """It has an address, and is refused before it uses it."""
+    script = "ulimit -c 0 && exec \"$@\""
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", RUNNER, "--connect", "/nowhere", "-o",
+         "runner.cgroup=off", "-o", "run q.command=x", "-o",
+         "run q." + line.replace(" = ", "=", 1)],
+        user=NOBODY.pw_uid, group=NOBODY.pw_gid, extra_groups=[], cwd="/",
+        capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert "[run q]: a job %s\n" % why in done.stderr

@@ -124,8 +124,13 @@ START_TEST(why_it_is_no_program_is_told_at_its_end)
     plan = plan_of(fine);
     plan.cgroup = nothing;
     ck_assert_int_lt(process_start(&plan, &(struct process){0}, why, 512), 0);
-    ck_assert_int_lt(process_probe(nothing), 0);
-    ck_assert_int_eq(process_probe(-1), 0);
+    ck_assert_int_lt(process_probe(&plan, why, sizeof(why)), 0);
+    ck_assert(strncmp(why, "cannot be started: ", 19) == 0);
+    plan = plan_of(NULL);
+    ck_assert_int_eq(process_probe(&plan, why, sizeof(why)), 0);
+    plan.out = 1000;
+    ck_assert_int_eq(process_probe(&plan, why, sizeof(why)), -EBADF);
+    ck_assert_str_eq(why, "cannot set up descriptors: Bad file descriptor");
     end();
 }
 END_TEST

@@ -231,9 +231,11 @@ START_TEST(wrong_lines_are_named)
         ":2: [runner] slot: unknown key 'slot'; known are start name slots "
         "allow-commands command-queues cgroup result-max stop-grace pass-env "
         "umask log-level");
-    assert_load_error("[run q]\n\nshell = x\n",
-                      ":3: [run q] shell: unknown key 'shell'; known are "
-                      "command dir slots user group umask pass-env");
+    assert_load_error(
+        "[run q]\n\nshell = x\n",
+        ":3: [run q] shell: unknown key 'shell'; known are "
+        "command dir slots user group umask pass-env nice ionice rlimits "
+        "no-new-privileges");
     assert_load_error("[runner]\nslots = x\n",
                       ":2: [runner] slots: 'x' is not valid; expected a "
                       "number");
