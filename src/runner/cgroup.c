@@ -116,7 +116,7 @@ static char *read_text(const char *file)
     return b.data;
 }
 
-static int write_text(int dir, const char *file, const char *text)
+int cgroup_write(int dir, const char *file, const char *text)
 {
     int fd = openat(dir, file, O_WRONLY | O_CLOEXEC);
     int rc = 0;
@@ -193,7 +193,7 @@ static void bury(int place, const char *name)
         close(dir);
         return;
     }
-    (void)write_text(dir, "cgroup.kill", "1"); /* seen below if it failed */
+    (void)cgroup_write(dir, "cgroup.kill", "1"); /* seen below if it failed */
     events = openat(dir, "cgroup.events", O_RDONLY | O_CLOEXEC);
     for (int ms = 0; ms < CGROUP_DEATH_MS && read_populated(events, &calm);
          ms++)
@@ -283,7 +283,7 @@ static void move_to_leaf(struct cgroup *c, int place, const char *file)
 {
     if (mkdirat(place, "supervisor", 0755) < 0 && errno != EEXIST)
         return;
-    if (write_text(place, "supervisor/cgroup.procs", "0") == 0)
+    if (cgroup_write(place, "supervisor/cgroup.procs", "0") == 0)
         c->home = memory_text(file, strlen(file));
     else
         (void)unlinkat(place, "supervisor", AT_REMOVEDIR); /* it is in use */
@@ -410,9 +410,11 @@ static struct cgroup_leaf *leaf_new(struct cgroup *c)
     return leaf;
 }
 
-struct cgroup_leaf *cgroup_take(struct cgroup *c)
+struct cgroup_leaf *cgroup_take(struct cgroup *c,
+                                const struct cgroup_bounds *bounds)
 {
     struct cgroup_leaf *leaf = TAILQ_FIRST(&c->idle);
+    int rc;
 
     if (leaf) {
         TAILQ_REMOVE(&c->idle, leaf, link);
@@ -420,10 +422,16 @@ struct cgroup_leaf *cgroup_take(struct cgroup *c)
     } else {
         leaf = leaf_new(c);
     }
-    if (leaf) {
-        leaf->calm = false;
-        TAILQ_INSERT_TAIL(&c->busy, leaf, link);
+    if (!leaf)
+        return NULL;
+    rc = cgroup_bind(c, leaf, bounds);
+    if (rc < 0) {
+        leaf_free(c, leaf);
+        errno = -rc;
+        return NULL;
     }
+    leaf->calm = false;
+    TAILQ_INSERT_TAIL(&c->busy, leaf, link);
     return leaf;
 }
 
@@ -476,7 +484,7 @@ bool cgroup_has_members(const struct cgroup_leaf *leaf)
 
 int cgroup_kill(const struct cgroup_leaf *leaf)
 {
-    return write_text(leaf->dir, "cgroup.kill", "1");
+    return cgroup_write(leaf->dir, "cgroup.kill", "1");
 }
 
 void cgroup_watch(struct cgroup *c, struct cgroup_leaf *leaf)
@@ -535,7 +543,7 @@ void cgroup_clear(struct cgroup *c)
 
         if (dir >= 0) {
             /* Another runner may still be in there. */
-            if (write_text(dir, "cgroup.procs", "0") == 0)
+            if (cgroup_write(dir, "cgroup.procs", "0") == 0)
                 (void)unlinkat(dir, "supervisor", AT_REMOVEDIR);
             close(dir);
         }

@@ -19,9 +19,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/queue.h>
 
 #define CGROUP_PATH_MAX 4096
+
+enum cgroup_bound { CGROUP_MEMORY, CGROUP_PIDS, CGROUP_CPU, CGROUP_BOUNDS };
+
+/* What a job may use at most: bytes, processes, percent of a processor. */
+struct cgroup_bounds {
+    struct {
+        int64_t value; /* 0: no bound */
+        bool wish;     /* of use where it can be had */
+    } of[CGROUP_BOUNDS];
+};
 
 /* The cgroup of one job. */
 struct cgroup_leaf {
@@ -33,6 +44,8 @@ struct cgroup_leaf {
     unsigned long number;
     void *owner; /* the user's; given back by cgroup_next_event */
     char *path;  /* as in /proc/PID/cgroup */
+    int64_t bounds[CGROUP_BOUNDS]; /* as they are set; 0: none */
+    int64_t oom_kills;             /* in it, when it was taken */
 };
 
 struct cgroup {
@@ -42,6 +55,7 @@ struct cgroup {
     char *base_path; /* the same as in /proc/PID/cgroup */
     char *home; /* file system path of where we were started, if we moved */
     unsigned long last;
+    unsigned controllers; /* bits of those that leaves have */
     TAILQ_HEAD(, cgroup_leaf) idle;
     TAILQ_HEAD(, cgroup_leaf) busy;
     size_t idle_count;
@@ -56,8 +70,15 @@ int cgroup_init(struct cgroup *c, const char *place, const char *name,
 /* Removes everything and moves back. No job may be left. */
 void cgroup_clear(struct cgroup *c);
 
-/* An empty cgroup; NULL with errno set. */
-struct cgroup_leaf *cgroup_take(struct cgroup *c);
+/* Let leaves have what a bound needs: before the first that has it. 0, or
+ * -errno with a sentence in `why`. */
+int cgroup_enable(struct cgroup *c, enum cgroup_bound which, char *why,
+                  size_t why_size);
+
+/* An empty cgroup with these bounds, as far as they were enabled; NULL with
+ * errno set. */
+struct cgroup_leaf *cgroup_take(struct cgroup *c,
+                                const struct cgroup_bounds *bounds);
 /* Give an empty one back. `kept` says that it may be used again, as far as
  * cgroup_populated() has seen that it is empty. */
 void cgroup_put(struct cgroup *c, struct cgroup_leaf *leaf, bool kept);
@@ -66,6 +87,9 @@ bool cgroup_populated(struct cgroup_leaf *leaf);
 /* Whether processes are listed in it: one that is just going away still
  * populates its cgroup, but is not listed. */
 bool cgroup_has_members(const struct cgroup_leaf *leaf);
+/* Whether the kernel has killed in it, since it was taken, for want of memory
+ * within its bound. */
+bool cgroup_out_of_memory(const struct cgroup_leaf *leaf);
 /* Kill every process in it and below. 0 or -errno. */
 int cgroup_kill(const struct cgroup_leaf *leaf);
 /* Have c->notify become readable when it becomes empty. */
@@ -73,7 +97,15 @@ void cgroup_watch(struct cgroup *c, struct cgroup_leaf *leaf);
 /* The owner of the next watched cgroup that changed, or NULL: no more. */
 void *cgroup_next_event(struct cgroup *c);
 
+/* Write to a file of a cgroup: 0 or -errno. */
+int cgroup_write(int dir, const char *file, const char *text);
+
 /* ------------------------------------------------- pure parts, for tests */
+
+/* What cgroup_take does with a leaf: writes those bounds that differ. 0 or
+ * -errno. */
+int cgroup_bind(struct cgroup *c, struct cgroup_leaf *leaf,
+                const struct cgroup_bounds *wanted);
 
 /* Where cgroup v2 is mounted according to the text of a mountinfo file, and
  * which of its cgroups is the root of that mount. The first one counts. */

@@ -159,6 +159,11 @@ static void job_outcome(struct job *j)
         process_outcome(&end, j->class_name, sizeof(j->class_name), j->text,
                         sizeof(j->text));
     }
+    if (j->class_name[0] && j->leaf && cgroup_out_of_memory(j->leaf)) {
+        snprintf(j->class_name, sizeof(j->class_name), "oom");
+        snprintf(j->text, sizeof(j->text),
+                 "killed as it would have used more memory than memory-max");
+    }
     if (process_ended(&j->process, j->text, sizeof(j->text)) < 0)
         snprintf(j->class_name, sizeof(j->class_name), "spawn");
 }
@@ -512,7 +517,7 @@ static int job_spawn(struct job *j)
     if (l->rc < 0)
         return l->rc;
     if (j->host->cgroup.base >= 0) {
-        j->leaf = cgroup_take(&j->host->cgroup);
+        j->leaf = cgroup_take(&j->host->cgroup, &queue->bounds);
         if (!j->leaf) {
             int rc = -errno;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "runner/runner.h"
 
+#include "runner/host.h"
 #include "runner/internal.h"
 #include "runner/memory.h"
 #include "runner/message.h"
-#include "runner/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -796,52 +796,6 @@ static void on_quit(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* ------------------------------------------------------------------- start */
 
-static int host_init(struct runner *r)
-{
-    const struct settings *s = r->settings;
-    struct job_host *h = &r->host;
-    struct rlimit files;
-    char why[512];
-    int rc;
-
-    h->settings = s;
-    h->arg = r;
-    h->piece = on_piece;
-    h->ended = on_ended;
-    h->room = on_room;
-    h->server =
-        r->options->address ? r->options->address : getenv(YOKE_ENV_SERVER);
-    if (!h->server && r->options->fd < 0)
-        h->server = YOKE_SOCKET;
-
-    /* Each job takes up to five descriptors of ours; jobs keep the limit. */
-    if (getrlimit(RLIMIT_NOFILE, &h->files) == 0) {
-        files = h->files;
-        files.rlim_cur = files.rlim_max;
-        (void)setrlimit(RLIMIT_NOFILE, &files); /* fewer jobs at once, then */
-    }
-    h->nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
-    rc = h->nothing < 0 ? -errno : process_init();
-    if (rc == 0)
-        rc = sweep_init(&h->sweep);
-    if (rc < 0) {
-        message_error("cannot start: %s", strerror(-rc));
-        return rc;
-    }
-    h->cgroup = (struct cgroup){.base = -1, .notify = -1};
-    if (strcmp(s->cgroup, "off") == 0)
-        return 0;
-    rc = cgroup_init(&h->cgroup, s->cgroup, s->name, why, sizeof(why));
-    if (rc == 0)
-        return 0;
-    if (strcmp(s->cgroup, "auto") != 0) {
-        message_error("cgroup: %s", why);
-        return rc;
-    }
-    message_info("no cgroups, jobs are swept by their descent: %s", why);
-    return 0;
-}
-
 static void watchers_init(struct runner *r)
 {
     static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
@@ -879,83 +833,13 @@ static void watchers_init(struct runner *r)
     }
 }
 
-static struct process_plan probe_plan(const struct runner *r)
-{
-    int nothing = r->host.nothing;
-
-    return (struct process_plan){.in = nothing,
-                                 .out = nothing,
-                                 .err = nothing,
-                                 .cgroup = -1,
-                                 .files = &r->host.files};
-}
-
-/* Whether the cgroups can really be entered: rights and filters of system
- * calls are only known after having tried. */
-static void probe_cgroup(struct runner *r)
-{
-    struct cgroup *c = &r->host.cgroup;
-    struct process_plan plan = probe_plan(r);
-    struct cgroup_leaf *leaf;
-    char why[256];
-    int rc;
-
-    if (c->base < 0)
-        return;
-    leaf = cgroup_take(c);
-    if (leaf) {
-        plan.cgroup = leaf->dir;
-        rc = process_probe(&plan, why, sizeof(why));
-    } else {
-        rc = -errno;
-        snprintf(why, sizeof(why), "%s", strerror(errno));
-    }
-    if (leaf)
-        cgroup_put(c, leaf, true);
-    if (rc == 0)
-        return;
-    message_warn("cgroups cannot be entered, jobs are swept by their descent: "
-                 "%s",
-                 why);
-    cgroup_clear(c);
-}
-
-/* A queue that its jobs' attributes cannot be given is not served: 0 or
- * -errno. */
-static int probe_queues(struct runner *r)
-{
-    struct process_plan plan = probe_plan(r);
-    char why[256];
-
-    for (size_t i = 0; i < r->settings->nqueues; i++) {
-        const struct settings_queue *q = &r->settings->queues[i];
-        int rc;
-
-        if (!q->has_attributes)
-            continue;
-        plan.attributes = &q->attributes;
-        rc = process_probe(&plan, why, sizeof(why));
-        if (rc < 0) {
-            message_error("[run %s]: a job %s", q->name, why);
-            return rc;
-        }
-    }
-    return 0;
-}
-
 static void runner_clear(struct runner *r)
 {
     struct job_host *h = &r->host;
 
     if (r->y)
         drop_connection(r);
-    /* Nothing is left of any job by now, whatever way here was taken. */
-    sweep_strangers(&h->sweep, 1000);
-    cgroup_clear(&h->cgroup);
-    sweep_clear(&h->sweep);
-    process_clear();
-    if (h->nothing >= 0)
-        close(h->nothing);
+    host_clear(h);
     free(r->queue_running);
     free(r->fetch);
     if (h->loop)
@@ -975,8 +859,14 @@ int runner_main(const struct runner_options *options)
     TAILQ_INIT(&r.held);
     TAILQ_INIT(&r.running);
     TAILQ_INIT(&r.ended);
-    r.host.nothing = -1;
-    r.host.sweep.children = -1;
+    r.host.arg = &r;
+    r.host.piece = on_piece;
+    r.host.ended = on_ended;
+    r.host.room = on_room;
+    r.host.server =
+        options->address ? options->address : getenv(YOKE_ENV_SERVER);
+    if (!r.host.server && options->fd < 0)
+        r.host.server = YOKE_SOCKET;
     r.queue_running = memory_new(n * sizeof(*r.queue_running));
     r.fetch = memory_new((n + 4) * sizeof(*r.fetch));
     for (size_t i = 0; i < n; i++)
@@ -985,15 +875,12 @@ int runner_main(const struct runner_options *options)
      * signals by descriptor: no handler may run in a child that shares our
      * memory. */
     r.host.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_SIGNALFD | EVFLAG_NOENV);
-    if (!r.host.loop || host_init(&r) < 0) {
+    if (host_init(&r.host, options->settings) < 0 || !r.host.loop) {
         runner_clear(&r);
         return 1;
     }
-    /* Where the runner replaces one that died in its place (exec), that one's
-     * children are ours. */
-    sweep_strangers(&r.host.sweep, 5000);
-    probe_cgroup(&r);
-    if (probe_queues(&r) < 0) {
+    host_sweep(&r.host);
+    if (host_probe(&r.host) < 0) {
         runner_clear(&r);
         return 2;
     }

@@ -26,7 +26,10 @@ enum settings_type {
     WORDS,
     ARGV,
     IONICE,
-    LIMITS
+    LIMITS,
+    SIZE_BOUND, /* as without BOUND, or that and a ? */
+    COUNT_BOUND,
+    PERCENT_BOUND
 };
 
 /* One key: where its value lives and what it may be. */
@@ -80,14 +83,42 @@ static int set_number(const struct settings_key *key, int64_t *out,
         [SIZE] = "a number of bytes, or of K, M, G",
         [DURATION] = "milliseconds, or a number with ms, s, m, h or d",
         [OCTAL] = "an octal number",
+        [SIZE_BOUND] = "a number of bytes, or of K, M, G, and ? for a wish",
+        [COUNT_BOUND] = "a number, and ? for a wish",
+        [PERCENT_BOUND] = "a number and %, and ? for a wish",
     };
     int64_t n;
-    bool ok = key->type == COUNT      ? value_count(value, &n)
-              : key->type == INTEGER  ? value_integer(value, &n)
-              : key->type == SIZE     ? value_size(value, &n)
-              : key->type == DURATION ? value_duration(value, &n)
-                                      : value_octal(value, &n);
+    bool ok = false;
 
+    switch (key->type) {
+    case COUNT:
+    case COUNT_BOUND:
+        ok = value_count(value, &n);
+        break;
+    case INTEGER:
+        ok = value_integer(value, &n);
+        break;
+    case SIZE:
+    case SIZE_BOUND:
+        ok = value_size(value, &n);
+        break;
+    case DURATION:
+        ok = value_duration(value, &n);
+        break;
+    case OCTAL:
+        ok = value_octal(value, &n);
+        break;
+    case PERCENT_BOUND:
+        ok = value_percent(value, &n);
+        break;
+    case BOOL:
+    case TEXT:
+    case WORDS:
+    case ARGV:
+    case IONICE:
+    case LIMITS:
+        break;
+    }
     if (!ok)
         return fail(why, "'%.80s' is not valid; expected %s", value,
                     expected[key->type]);
@@ -99,6 +130,22 @@ static int set_number(const struct settings_key *key, int64_t *out,
                     value, (long long)key->min, (long long)key->max);
     *out = n;
     return 0;
+}
+
+static int set_bound(const struct settings_key *key, void *at,
+                     const char *value, char *why)
+{
+    size_t len = strlen(value);
+    bool wish = len > 0 && value[len - 1] == '?';
+    char *number = memory_text(value, len - wish);
+    struct cgroup_bounds bounds = {0};
+    int rc = set_number(key, &bounds.of[0].value, number, why);
+
+    bounds.of[0].wish = wish;
+    if (rc == 0)
+        memcpy(at, &bounds.of[0], sizeof(bounds.of[0]));
+    free(number);
+    return rc;
 }
 
 static int set_text(const struct settings_key *key, char **out,
@@ -209,6 +256,10 @@ static int set_value(const struct settings_key *key, void *object,
         return rc < 0 ? rc : check_words(key, at, why);
     case IONICE:
         return attributes_parse_ionice(value, at, why, SETTINGS_WHY_SIZE);
+    case SIZE_BOUND:
+    case COUNT_BOUND:
+    case PERCENT_BOUND:
+        return set_bound(key, at, value, why);
     case LIMITS:
         return attributes_parse_limits(value, at, why, SETTINGS_WHY_SIZE);
     }

@@ -11,6 +11,7 @@
 #define RUNNER_SETTINGS_H
 
 #include "runner/attributes.h"
+#include "runner/cgroup.h"
 #include "runner/command.h"
 #include "runner/environment.h"
 
@@ -41,18 +42,22 @@
     X("log-level", log_level, TEXT, "info", 4, 5)
 
 /* The keys of [run QUEUE]. */
-#define SETTINGS_RUN(X)                                   \
-    X("command", command, ARGV, "", 1, COMMAND_WORDS_MAX) \
-    X("dir", dir, TEXT, "", 0, 4000)                      \
-    X("slots", slots, COUNT, "0", 0, 4096)                \
-    X("user", user, TEXT, "", 0, 256)                     \
-    X("group", group, TEXT, "", 0, 256)                   \
-    X("umask", umask_bits, OCTAL, NULL, 0, 0777)          \
-    X("pass-env", pass_env, WORDS, NULL, 0, 1000)         \
-    X("nice", attributes.nice, INTEGER, NULL, -20, 19)    \
-    X("ionice", attributes.ionice, IONICE, NULL, 0, 0)    \
-    X("rlimits", attributes.limits, LIMITS, "", 0, 0)     \
-    X("no-new-privileges", attributes.no_new_privileges, BOOL, "no", 0, 0)
+#define SETTINGS_RUN(X)                                                    \
+    X("command", command, ARGV, "", 1, COMMAND_WORDS_MAX)                  \
+    X("dir", dir, TEXT, "", 0, 4000)                                       \
+    X("slots", slots, COUNT, "0", 0, 4096)                                 \
+    X("user", user, TEXT, "", 0, 256)                                      \
+    X("group", group, TEXT, "", 0, 256)                                    \
+    X("umask", umask_bits, OCTAL, NULL, 0, 0777)                           \
+    X("pass-env", pass_env, WORDS, NULL, 0, 1000)                          \
+    X("nice", attributes.nice, INTEGER, NULL, -20, 19)                     \
+    X("ionice", attributes.ionice, IONICE, NULL, 0, 0)                     \
+    X("rlimits", attributes.limits, LIMITS, "", 0, 0)                      \
+    X("no-new-privileges", attributes.no_new_privileges, BOOL, "no", 0, 0) \
+    X("memory-max", bounds.of[CGROUP_MEMORY], SIZE_BOUND, NULL, 1 << 20,   \
+      1LL << 50)                                                           \
+    X("pids-max", bounds.of[CGROUP_PIDS], COUNT_BOUND, NULL, 1, 1 << 22)   \
+    X("cpu-max", bounds.of[CGROUP_CPU], PERCENT_BOUND, NULL, 1, 1000000)
 
 /* A queue whose jobs are served. */
 struct settings_queue {
@@ -66,6 +71,7 @@ struct settings_queue {
     bool has_pass_env; /* it counts, and not the runner's */
     /* Its account is settings_finish's. */
     struct attributes attributes;
+    struct cgroup_bounds bounds;
     unsigned seen; /* which keys the file has set */
 
     /* Of settings_finish. */

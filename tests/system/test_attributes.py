@@ -16,14 +16,24 @@ from harness import MARK, RUNNER, end, marked, pairs, until
 DUMP = r"""
 import ctypes, json, os, platform, resource, sys
 IOPRIO_GET = 252 if platform.machine() == "x86_64" else 31
-with open("/proc/self/status") as file:
-    status = dict(line.rstrip("\n").split(":\t", 1)
-                  for line in file if ":\t" in line)
 
+def read(path):
+    with open(path) as file:
+        return file.read().strip()
+
+status = dict(line.split(":\t", 1) for line in
+              read("/proc/self/status").splitlines() if ":\t" in line)
 # Python adds LC_CTYPE to its own.
-with open("/proc/self/environ") as file:
-    environment = dict(item.split("=", 1)
-                       for item in file.read().split("\0") if item)
+environment = dict(item.split("=", 1)
+                   for item in read("/proc/self/environ").split("\0") if item)
+# Of its cgroup.
+mounts = [line.split() for line in read("/proc/self/mountinfo").splitlines()]
+place = "".join([fields[4] for fields in mounts if "cgroup2" in fields][:1] + [
+    line[3:] for line in read("/proc/self/cgroup").splitlines()
+    if line.startswith("0::")])
+bounds = {name: read(os.path.join(place, name))
+          for name in ("memory.max", "pids.max", "cpu.max")
+          if os.path.exists(os.path.join(place, name))}
 
 def is_open(fd):
     try:
@@ -40,6 +50,7 @@ has = {
     "limits": {name[7:].lower(): resource.getrlimit(getattr(resource, name))
                for name in dir(resource) if name.startswith("RLIMIT_")},
     "environment": environment,
+    "bounds": bounds,
     "descriptors": [fd for fd in range(4096) if is_open(fd)],
     "directory": os.getcwd(),
     "signals": [status["SigBlk"], status["SigIgn"]],
@@ -254,11 +265,62 @@ def test_rights_are_used_before_they_are_given_up(dump):
     ("rlimits = core=2:1", "rlimits: core: the soft limit is above the hard "
      "one"),
     ("rlimits = core=1 core=1", "rlimits: 'core' is set twice"),
+    ("memory-max = 1000", "memory-max: '1000' is out of range; expected "
+     "1048576 to 1125899906842624"),
+    ("memory-max = much?", "memory-max: 'much' is not valid; expected a "
+     "number of bytes, or of K, M, G, and ? for a wish"),
+    ("pids-max = 1K", "pids-max: '1K' is not valid; expected a number, and ? "
+     "for a wish"),
+    ("cpu-max = 2", "cpu-max: '2' is not valid; expected a number and %, and "
+     "? for a wish"),
     ("no-new-privileges = 1", "no-new-privileges: '1' is not a switch; "
      "expected yes or no"),
 ])
 def test_what_is_no_value_is_refused_in_words(line, why):
     assert refused(line) == "yoke-runner: -o [run q] %s\n" % why
+
+
+def start_runner(*lines, cgroup="off", **options):
+    """What a runner of such a queue says that is refused, else stopped."""
+    words = [RUNNER, "--connect", "/nowhere/yoked.sock", "-o",
+             "runner.cgroup=" + cgroup, "-o", "run q.command=x"]
+    for line in lines:
+        words += ["-o", "run q." + line.replace(" = ", "=", 1)]
+    runner = subprocess.Popen(words, stderr=subprocess.PIPE, text=True,
+                              **options)
+    said = ""
+    for line in runner.stderr:
+        said += line
+        if "cannot connect" in line:
+            runner.terminate()
+    return runner.wait(30), said
+
+
+@pytest.mark.parametrize("key, value", [
+    ("memory-max", "1G"), ("pids-max", "9"), ("cpu-max", "50%")])
+def test_bounds_without_cgroups_are_refused_unless_they_are_wishes(key, value):
+    line = "%s = %s" % (key, value)
+    status, said = start_runner(line)
+    assert status == 2
+    assert "error: [run q] %s: there are no cgroups\n" % key in said
+    status, said = start_runner(line + "?")
+    assert status == 0
+    assert said.count("warn: [run q] %s is not met: there are no cgroups\n"
+                      % key) == 1
+
+
+@pytest.mark.parametrize("key, value, file, bound", [
+    ("memory-max", "64M", "memory.max", "67108864"),
+    ("pids-max", "20", "pids.max", "20"),
+    ("cpu-max", "150%", "cpu.max", "150000 100000")])
+def test_bounds_are_those_of_the_jobs_cgroup(
+        dump, key, value, file, bound):
+    line = "%s = %s" % (key, value)
+    status, said = start_runner(line, cgroup="auto")
+    if status == 2:
+        assert "error: [run q] %s: " % key in said
+        pytest.skip(said.splitlines()[-1])
+    assert dump(line)["bounds"][file] == bound
 
 
 @root
@@ -271,12 +333,9 @@ def test_what_is_no_value_is_refused_in_words(line, why):
 ])
 def test_what_cannot_be_given_keeps_the_runner_from_starting(line, why):
     """It has an address, and is refused before it uses it."""
-    script = "ulimit -c 0 && exec \"$@\""
-    done = subprocess.run(
-        ["/bin/sh", "-c", script, "sh", RUNNER, "--connect", "/nowhere", "-o",
-         "runner.cgroup=off", "-o", "run q.command=x", "-o",
-         "run q." + line.replace(" = ", "=", 1)],
-        user=NOBODY.pw_uid, group=NOBODY.pw_gid, extra_groups=[], cwd="/",
-        capture_output=True, text=True, timeout=30)
-    assert done.returncode == 2
-    assert "[run q]: a job %s\n" % why in done.stderr
+    status, said = start_runner(
+        line, user=NOBODY.pw_uid, group=NOBODY.pw_gid, extra_groups=[],
+        cwd="/", preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_CORE, (0, 0)))
+    assert status == 2
+    assert "[run q]: a job %s\n" % why in said

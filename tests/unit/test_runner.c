@@ -13,6 +13,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,7 +236,7 @@ START_TEST(wrong_lines_are_named)
         "[run q]\n\nshell = x\n",
         ":3: [run q] shell: unknown key 'shell'; known are "
         "command dir slots user group umask pass-env nice ionice rlimits "
-        "no-new-privileges");
+        "no-new-privileges memory-max pids-max cpu-max");
     assert_load_error("[runner]\nslots = x\n",
                       ":2: [runner] slots: 'x' is not valid; expected a "
                       "number");
@@ -436,6 +437,86 @@ START_TEST(own_cgroup_is_found)
 }
 END_TEST
 
+/* A directory that looks like a cgroup, as the kernel would not have one. */
+static void put_text(int dir, const char *file, const char *text)
+{
+    int fd = openat(dir, file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    close(fd);
+}
+
+static const char *get_text(int dir, const char *file)
+{
+    static char text[256];
+    int fd = openat(dir, file, O_RDONLY | O_CLOEXEC);
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+
+    ck_assert_int_ge(n, 0);
+    text[n] = '\0';
+    close(fd);
+    return text;
+}
+
+START_TEST(bounds_are_written_as_the_kernel_reads_them_and_once)
+{
+    static const char *const files[] = {"memory.max", "memory.oom.group",
+                                        "pids.max", "cpu.max"};
+    struct cgroup_bounds bounds = {
+        .of = {{512 << 20, false}, {100, false}, {150, false}}};
+    struct cgroup_bounds none = {0};
+    char place[] = "/tmp/test_runner.XXXXXX";
+    struct cgroup c = {.base = -1, .base_file = place};
+    struct cgroup_leaf leaf = {0};
+
+    ck_assert_int_lt(cgroup_enable(&c, CGROUP_CPU, why, sizeof(why)), 0);
+    ck_assert_str_eq(why, "there are no cgroups");
+    ck_assert_ptr_nonnull(mkdtemp(place));
+    c.base = leaf.dir = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    put_text(c.base, "cgroup.controllers", "cpuset cpu memory hugepids\n");
+    put_text(c.base, "cgroup.subtree_control", "");
+    ck_assert_int_eq(cgroup_enable(&c, CGROUP_CPU, why, sizeof(why)), 0);
+    ck_assert_str_eq(get_text(c.base, "cgroup.subtree_control"), "+cpu");
+    put_text(c.base, "cgroup.subtree_control", "");
+    ck_assert_int_eq(cgroup_enable(&c, CGROUP_MEMORY, why, sizeof(why)), 0);
+    ck_assert_str_eq(get_text(c.base, "cgroup.subtree_control"), "+memory");
+    /* It is in none of these files, and there is none above. */
+    ck_assert_int_eq(cgroup_enable(&c, CGROUP_PIDS, why, sizeof(why)), -ENOENT);
+    ck_assert_ptr_nonnull(strstr(why, "the controller pids of cgroup v2"));
+
+    for (size_t i = 0; i < 4; i++)
+        put_text(leaf.dir, files[i], "");
+    put_text(leaf.dir, "memory.events", "max 9\noom 4\noom_kill 2\n");
+    ck_assert_int_eq(cgroup_bind(&c, &leaf, &bounds), 0);
+    ck_assert_str_eq(get_text(leaf.dir, "memory.max"), "536870912");
+    ck_assert_str_eq(get_text(leaf.dir, "memory.oom.group"), "1");
+    ck_assert_str_eq(get_text(leaf.dir, "cpu.max"), "150000 100000");
+    ck_assert_str_eq(get_text(leaf.dir, "pids.max"), "");
+    ck_assert(!cgroup_out_of_memory(&leaf));
+    put_text(leaf.dir, "memory.events", "max 9\noom 4\noom_kill 3\n");
+    ck_assert(cgroup_out_of_memory(&leaf));
+
+    for (size_t i = 0; i < 4; i++)
+        put_text(leaf.dir, files[i], "");
+    ck_assert_int_eq(cgroup_bind(&c, &leaf, &bounds), 0);
+    ck_assert(!cgroup_out_of_memory(&leaf));
+    ck_assert_str_eq(get_text(leaf.dir, "memory.max"), "");
+    ck_assert_int_eq(cgroup_bind(&c, &leaf, &none), 0);
+    ck_assert_str_eq(get_text(leaf.dir, "memory.max"), "max");
+    ck_assert_str_eq(get_text(leaf.dir, "memory.oom.group"), "0");
+    ck_assert_str_eq(get_text(leaf.dir, "cpu.max"), "max");
+
+    unlinkat(c.base, "cgroup.controllers", 0);
+    unlinkat(c.base, "cgroup.subtree_control", 0);
+    unlinkat(c.base, "memory.events", 0);
+    for (size_t i = 0; i < 4; i++)
+        unlinkat(c.base, files[i], 0);
+    close(c.base);
+    ck_assert_int_eq(rmdir(place), 0);
+}
+END_TEST
+
 START_TEST(cgroup_has_a_file_only_below_its_mount)
 {
     char out[64];
@@ -546,6 +627,7 @@ int main(void)
     tcase_add_test(c, queues_served_have_something_to_run);
     tcase_add_test(c, mount_is_found);
     tcase_add_test(c, own_cgroup_is_found);
+    tcase_add_test(c, bounds_are_written_as_the_kernel_reads_them_and_once);
     tcase_add_test(c, cgroup_has_a_file_only_below_its_mount);
     tcase_add_test(c, process_names_do_not_confuse_stat);
     tcase_add_test(c, children_are_read);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * host - the place where jobs run: finds out what this machine, and our rights
+ * on it, can give to them, before the first one comes.
+ *
+ * Knows:     cgroups, sweep, processes, the settings.
+ * Never:     the daemon.
+ * Errors:    told in the log.
+ */
+#ifndef RUNNER_HOST_H
+#define RUNNER_HOST_H
+
+#include "runner/job.h"
+
+/* Fills in all but the loop, the callbacks and what they get. 0 or -errno;
+ * host_clear in any case. */
+int host_init(struct job_host *h, const struct settings *s);
+/* Kills what a runner in whose place we are has left. */
+void host_sweep(struct job_host *h);
+/* Tries what jobs will need. 0; -errno: a queue wants what cannot be had. */
+int host_probe(struct job_host *h);
+void host_clear(struct job_host *h);
+
+#endif
