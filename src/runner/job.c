@@ -34,7 +34,7 @@
  * program. */
 struct job_launch {
     int rc;          /* of preparing it */
-    int in, ends[2]; /* of the child; -1: closed */
+    int in, ends[3]; /* of the child; -1: closed */
     char **env;
     struct command command;
     struct buffer server;
@@ -98,6 +98,8 @@ struct job *job_new(struct job_host *host, const struct yoke_work *work,
     j->timeout_ms = work->timeout_ms;
     j->deadline_ms = work->deadline_ms;
     j->grace_ms = work->grace_ms;
+    j->result_fd = -1;
+    j->step_at_ms = INT64_MAX;
     ev_timer_init(&j->timer, on_timer, 0., 0.);
     j->timer.data = j;
     return j;
@@ -111,6 +113,8 @@ void job_free(struct job *j)
     launch_free(j);
     if (j->has_output)
         output_clear(&j->output);
+    if (j->result_fd >= 0)
+        close(j->result_fd);
     free(j->payload);
     free(j->reason);
     free(j);
@@ -159,6 +163,9 @@ static void job_outcome(struct job *j)
         process_outcome(&end, j->class_name, sizeof(j->class_name), j->text,
                         sizeof(j->text));
     }
+    if (end.si_code == CLD_EXITED &&
+        ending_has_code(&j->queue->success_exit, end.si_status))
+        j->class_name[0] = '\0';
     if (j->class_name[0] && j->leaf && cgroup_out_of_memory(j->leaf)) {
         snprintf(j->class_name, sizeof(j->class_name), "oom");
         snprintf(j->text, sizeof(j->text),
@@ -177,6 +184,8 @@ void job_collect(struct job *j)
     job_outcome(j);
     launch_free(j);
     output_finish(&j->output);
+    if (j->result_fd >= 0)
+        output_read_result(&j->output, j->result_fd);
     if (j->output.result_cut)
         job_note_cut(j);
     if (j->leaf)
@@ -219,6 +228,39 @@ static void job_kill_now(struct job *j)
     }
 }
 
+/* A signal to all of the job: to the process group of its main process, which
+ * its zombie keeps from being anybody else's, and to those that have left it. A
+ * stopped process gets it, too, once it continues. */
+static void job_signal(struct job *j, int number)
+{
+    /* There may be no group yet: then the process gets it alone, and ends by it
+     * before it is a program. */
+    if (kill(-j->scope.main, number) < 0)
+        (void)kill(j->scope.main, number); /* a zombie keeps its pid */
+    (void)kill(-j->scope.main, SIGCONT);
+    sweep_signal_others(&j->host->sweep, &j->scope, number);
+    sweep_signal_others(&j->host->sweep, &j->scope, SIGCONT);
+}
+
+/* The next of the signals that ask it to stop; behind the last one its end
+ * comes, if not before. */
+static void job_ask(struct job *j)
+{
+    static const struct ending_ladder standard = {
+        .count = 1, .steps = {{.signal = SIGTERM, .wait_ms = -1}}};
+    const struct ending_ladder *l =
+        j->queue->stop_signals.count > 0 ? &j->queue->stop_signals : &standard;
+    int64_t wait_ms = l->steps[j->step].wait_ms;
+
+    job_signal(j, l->steps[j->step++].signal);
+    j->step_at_ms = wait_ms < 0 ? INT64_MAX : job_now_ms() + wait_ms;
+    if (j->step == l->count) {
+        if (j->step_at_ms < j->kill_at_ms)
+            j->kill_at_ms = j->step_at_ms;
+        j->step_at_ms = INT64_MAX;
+    }
+}
+
 static void job_look_again(struct job *j)
 {
     int64_t wait_ms = j->wait_ms, left_ms;
@@ -233,7 +275,9 @@ static void job_look_again(struct job *j)
         wait_ms = INT64_MAX;
     }
     if (j->state == JOB_STOPPING) {
-        left_ms = j->kill_at_ms - job_now_ms();
+        left_ms =
+            (j->step_at_ms < j->kill_at_ms ? j->step_at_ms : j->kill_at_ms) -
+            job_now_ms();
         if (left_ms < wait_ms)
             wait_ms = left_ms > 0 ? left_ms : 0;
     }
@@ -257,6 +301,9 @@ static void job_step(struct job *j)
         job_finish(j);
         return;
     }
+    if (j->state == JOB_STOPPING && job_now_ms() >= j->step_at_ms &&
+        j->step_at_ms < j->kill_at_ms)
+        job_ask(j);
     if (j->state == JOB_STOPPING && job_now_ms() >= j->kill_at_ms) {
         j->state = JOB_KILLING;
         j->wait_ms = JOB_WAIT_MIN_MS;
@@ -313,16 +360,24 @@ static int input_pipe(const char *data, size_t len)
     return rc < 0 ? rc : ends[0];
 }
 
+/* A file without a place. Returns a descriptor or -errno. */
+static int memory_file(const char *name)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+
+    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+        fd = memfd_create(name, MFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 /* A file that holds the input, read from its beginning: nothing has to be
  * written while the job runs. Returns a descriptor or -errno. */
 static int input_file(const char *data, size_t len)
 {
-    int fd = memfd_create("stdin", MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    int fd = memory_file("stdin");
 
-    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
-        fd = memfd_create("stdin", MFD_CLOEXEC);
     if (fd < 0)
-        return -errno;
+        return fd;
     for (size_t at = 0; at < len;) {
         ssize_t n = pwrite(fd, data + at, len - at, (off_t)at);
 
@@ -369,6 +424,8 @@ static void self_make(struct job_launch *l, const struct job *j)
         self_add_number(l, "YOKE_DEADLINE", j->deadline_ms);
     if (j->timeout_ms >= 0)
         self_add_number(l, "YOKE_TIMEOUT", j->timeout_ms);
+    if (j->queue->result == SETTINGS_FILE)
+        self_add(l, "YOKE_RESULT", "/proc/self/fd/3");
     if (j->host->server) {
         /* An address may be longer than the others. */
         buffer_append(&l->server, "YOKE_SERVER=", 12);
@@ -390,8 +447,8 @@ static void launch_close(struct job *j)
     struct job_launch *l = j->launch;
 
     close_end(&l->in, j->host->nothing);
-    close_end(&l->ends[0], -1);
-    close_end(&l->ends[1], -1);
+    for (int i = 0; i < 3; i++)
+        close_end(&l->ends[i], -1);
 }
 
 static void launch_free(struct job *j)
@@ -420,8 +477,21 @@ static void launch_own(const struct job *j)
     /* One that refuses can still be used as it is. */
     if (l->in != j->host->nothing)
         (void)!fchown(l->in, a->uid, a->gid);
-    for (int i = 0; i < 2; i++)
-        (void)!fchown(l->ends[i], a->uid, a->gid);
+    for (int i = 0; i < 3; i++) {
+        if (l->ends[i] >= 0)
+            (void)!fchown(l->ends[i], a->uid, a->gid);
+    }
+}
+
+/* The file for the result: one copy is the child's, one is read at its end. */
+static int result_open(struct job *j)
+{
+    if (j->result_fd < 0)
+        j->result_fd = memory_file("result");
+    if (j->result_fd < 0)
+        return j->result_fd;
+    j->launch->ends[2] = fcntl(j->result_fd, F_DUPFD_CLOEXEC, 3);
+    return j->launch->ends[2] < 0 ? -errno : 0;
 }
 
 /* The descriptors of the child. 0, or -errno with a sentence. */
@@ -429,6 +499,8 @@ static int launch_open(struct job *j)
 {
     struct job_launch *l = j->launch;
     const struct command *c = &l->command;
+    static const int result_stream[] = {
+        [SETTINGS_STDOUT] = 1, [SETTINGS_FILE] = 0, [SETTINGS_FD3] = 3};
     int rc;
 
     if (c->input_len == 0)
@@ -442,14 +514,15 @@ static int launch_open(struct job *j)
                  strerror(-l->in));
         return l->in;
     }
-    rc = output_init(&j->output, j->host->loop,
+    rc = output_init(&j->output, j->host->loop, result_stream[j->queue->result],
                      (size_t)j->host->settings->result_max, on_piece, j,
                      l->ends);
+    j->has_output = rc == 0;
+    if (rc == 0 && j->queue->result == SETTINGS_FILE)
+        rc = result_open(j);
     if (rc < 0)
         snprintf(j->text, sizeof(j->text), "cannot make its pipes: %s",
                  strerror(-rc));
-    else
-        j->has_output = true;
     if (rc == 0)
         launch_own(j);
     return rc;
@@ -481,7 +554,7 @@ void job_prepare(struct job *j)
     if (j->launch)
         return;
     l = memory_new(sizeof(*l));
-    l->in = l->ends[0] = l->ends[1] = -1;
+    l->in = l->ends[0] = l->ends[1] = l->ends[2] = -1;
     j->launch = l;
     l->rc = job_command(j, &l->command);
     if (l->rc == 0)
@@ -508,6 +581,7 @@ static int job_spawn(struct job *j)
         .in = l->in,
         .out = l->ends[0],
         .err = l->ends[1],
+        .extra = l->ends[2] > 0 ? l->ends[2] : 0,
         .umask_bits = (mode_t)queue->umask_bits,
         .cgroup = -1,
         .files = &j->host->files,
@@ -570,20 +644,6 @@ void job_start(struct job *j)
 
 /* -------------------------------------------------------------------- stop */
 
-/* TERM to all of the job: to the process group of its main process, which its
- * zombie keeps from being anybody else's, and to those that have left it. A
- * stopped process gets it, too, once it continues. */
-static void job_terminate(struct job *j)
-{
-    /* There may be no group yet: then the process gets it alone, and ends by it
-     * before it is a program. */
-    if (kill(-j->scope.main, SIGTERM) < 0)
-        (void)kill(j->scope.main, SIGTERM); /* a zombie keeps its pid */
-    (void)kill(-j->scope.main, SIGCONT);
-    sweep_signal_others(&j->host->sweep, &j->scope, SIGTERM);
-    sweep_signal_others(&j->host->sweep, &j->scope, SIGCONT);
-}
-
 void job_stop(struct job *j, enum job_cause cause, const char *reason,
               int64_t grace_ms)
 {
@@ -612,6 +672,6 @@ void job_stop(struct job *j, enum job_cause cause, const char *reason,
     j->state = JOB_STOPPING;
     j->wait_ms = JOB_WAIT_MIN_MS;
     if (first && grace_ms > 0)
-        job_terminate(j);
+        job_ask(j);
     job_step(j);
 }

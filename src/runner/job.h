@@ -85,12 +85,15 @@ struct job {
     struct cgroup_leaf *leaf;
     struct output output;
     bool has_output, reads_output;
+    int result_fd; /* of the file that it writes its result to, or -1 */
     struct job_launch *launch; /* from job_prepare to the run of its program */
     struct process process;
     bool uncollected;
     ev_io exited; /* on the pidfd */
     ev_timer timer;
     int64_t kill_at_ms; /* end of the grace */
+    size_t step;        /* of the signals that ask it to stop */
+    int64_t step_at_ms; /* when the next one is due */
     int64_t wait_ms;    /* until the next look at what is left */
     bool killed;        /* a kill was needed */
     bool warned;
@@ -118,9 +121,10 @@ void job_start(struct job *j);
 /* Take the last output and the status of a job that has ended; may be called
  * for any that has, also from host->ended(). */
 void job_collect(struct job *j);
-/* TERM now, and kill what is left after grace_ms (0: at once). A job that is
- * only held ends at once. Asking again can only make the end come earlier.
- * reason may be NULL. */
+/* The first of the queue's stop-signals now, the others at their times, and
+ * kill what is left after grace_ms (0: at once) or when the last one's time is
+ * over. A job that is only held ends at once. Asking again can only make the
+ * end come earlier. reason may be NULL. */
 void job_stop(struct job *j, enum job_cause cause, const char *reason,
               int64_t grace_ms);
 /* host->outputs_paused has changed. */

@@ -51,10 +51,12 @@ static void on_delay(struct ev_loop *loop, ev_timer *timer, int events)
 
 static void take(struct output *o, int stream, const char *data, size_t len)
 {
-    if (stream == 1)
+    if (stream == o->result_stream)
         keep_result(o, data, len);
-    else
+    if (stream == 2)
         keep_tail(o, data, len);
+    if (stream == 3)
+        return;
     /* One piece has one stream, and pieces stay in order. */
     if (o->waiting.len > 0 && (o->waiting_stream != stream ||
                                o->waiting.len + len > OUTPUT_PIECE_MAX))
@@ -101,31 +103,37 @@ static void on_readable(struct ev_loop *loop, ev_io *io, int events)
 
     (void)loop;
     (void)events;
-    read_some(o, io == &o->io[1]);
+    read_some(o, (int)(io - o->io));
 }
 
-int output_init(struct output *o, struct ev_loop *loop, size_t result_max,
-                output_piece_fn *piece, void *arg, int ends[2])
+int output_init(struct output *o, struct ev_loop *loop, int result_stream,
+                size_t result_max, output_piece_fn *piece, void *arg,
+                int ends[3])
 {
-    int fds[2][2];
+    int n = result_stream == 3 ? 3 : 2,
+        fds[3][2] = {{-1, -1}, {-1, -1}, {-1, -1}};
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < n; i++) {
         if (pipe2(fds[i], O_CLOEXEC) < 0) {
             int rc = -errno;
 
-            if (i == 1) {
-                close(fds[0][0]);
-                close(fds[0][1]);
+            while (i-- > 0) {
+                close(fds[i][0]);
+                close(fds[i][1]);
             }
             return rc;
         }
     }
-    *o = (struct output){
-        .loop = loop, .piece = piece, .arg = arg, .result_max = result_max};
+    *o = (struct output){.loop = loop,
+                         .piece = piece,
+                         .arg = arg,
+                         .result_stream = result_stream,
+                         .result_max = result_max};
     ev_timer_init(&o->delay, on_delay, 0., 0.);
     o->delay.data = o;
-    for (int i = 0; i < 2; i++) {
-        (void)fcntl(fds[i][0], F_SETFL, O_NONBLOCK); /* cannot fail on a pipe */
+    for (int i = 0; i < 3; i++) {
+        if (i < n) /* it cannot fail on a pipe */
+            (void)fcntl(fds[i][0], F_SETFL, O_NONBLOCK);
         ev_io_init(&o->io[i], on_readable, fds[i][0], EV_READ);
         o->io[i].data = o;
         ends[i] = fds[i][1];
@@ -133,10 +141,22 @@ int output_init(struct output *o, struct ev_loop *loop, size_t result_max,
     return 0;
 }
 
+void output_read_result(struct output *o, int fd)
+{
+    static char data[OUTPUT_PIECE_MAX];
+    off_t at = 0;
+    ssize_t n;
+
+    while (!o->result_cut && (n = pread(fd, data, sizeof(data), at)) > 0) {
+        keep_result(o, data, (size_t)n);
+        at += n;
+    }
+}
+
 void output_watch(struct output *o, bool on)
 {
     o->watched |= on;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         if (o->io[i].fd < 0)
             continue;
         if (on)
@@ -148,7 +168,7 @@ void output_watch(struct output *o, bool on)
 
 void output_finish(struct output *o)
 {
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         for (size_t n = 0; n < OUTPUT_LAST_MAX / OUTPUT_PIECE_MAX; n++) {
             if (!read_some(o, i))
                 break;
@@ -183,8 +203,8 @@ const char *output_tail(const struct output *o, size_t *len)
 
 void output_clear(struct output *o)
 {
-    stop(o, 0);
-    stop(o, 1);
+    for (int i = 0; i < 3; i++)
+        stop(o, i);
     ev_timer_stop(o->loop, &o->delay);
     buffer_clear(&o->waiting);
     buffer_clear(&o->result);

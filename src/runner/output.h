@@ -3,7 +3,7 @@
  * output - what a job prints: read from its pipes, cut into pieces for the
  * log, kept as its result.
  *
- * Knows:     two pipes, libev; the bounds of result and error detail.
+ * Knows:     pipes, libev; the bounds of result and error detail.
  * Never:     whose output it is, when the job has ended: a pipe's end says
  *            nothing, since any process may hold the other side for ever.
  */
@@ -29,24 +29,29 @@ typedef void output_piece_fn(void *arg, int stream, const char *data,
 
 struct output {
     struct ev_loop *loop;
-    ev_io io[2];  /* of stdout and stderr; fd -1: closed */
+    ev_io io[3];  /* of stdout, stderr, and the result; fd -1: closed */
     bool watched; /* they have been in epoll */
     output_piece_fn *piece;
     void *arg;
     struct buffer waiting; /* not yet given to piece() */
     int waiting_stream;
     ev_timer delay;       /* runs while something is waiting */
-    struct buffer result; /* stdout, up to result_max */
+    int result_stream;    /* what is kept as the result: 1, 3, or 0: none */
+    struct buffer result; /* up to result_max */
     size_t result_max;
     bool result_cut;    /* there was more */
     struct buffer tail; /* the end of stderr */
     bool tail_cut;
 };
 
-/* Makes the pipes; ends[] are for the child's 1 and 2: close them after its
- * start. 0, or -errno and nothing is open. */
-int output_init(struct output *o, struct ev_loop *loop, size_t result_max,
-                output_piece_fn *piece, void *arg, int ends[2]);
+/* Makes the pipes; ends[] are for the child's 1, 2 and, if result_stream is 3
+ * (else -1), 3: close them after its start. 0, or -errno and nothing is open.
+ * What comes by 3 is no part of the log. */
+int output_init(struct output *o, struct ev_loop *loop, int result_stream,
+                size_t result_max, output_piece_fn *piece, void *arg,
+                int ends[3]);
+/* What is the result is in a file: it is read, from its beginning. */
+void output_read_result(struct output *o, int fd);
 void output_clear(struct output *o);
 
 /* Read as it comes, or do not. */

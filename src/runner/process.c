@@ -274,8 +274,13 @@ static IN_CHILD long child_descriptors(const struct process_plan *plan)
         rc = bare(SYS_dup3, plan->out, 1, 0, 0);
     if (rc >= 0)
         rc = bare(SYS_dup3, plan->err, 2, 0, 0);
+    /* dup3 refuses to copy 3 to itself. */
+    if (rc >= 0 && plan->extra == 3)
+        rc = bare(SYS_fcntl, 3, F_SETFD, 0, 0);
+    else if (rc >= 0 && plan->extra > 0)
+        rc = bare(SYS_dup3, plan->extra, 3, 0, 0);
     if (rc >= 0)
-        rc = bare(SYS_close_range, 3, ~0U, 0, 0);
+        rc = bare(SYS_close_range, plan->extra > 0 ? 4 : 3, ~0U, 0, 0);
     return rc;
 }
 

@@ -4,9 +4,10 @@
  * ended.
  *
  * The child leads a session and process group of its own, has an empty signal
- * mask and default signals, descriptors 0-2 and no others, the given
- * environment alone, and dies with the runner (PDEATHSIG). It is in its cgroup
- * before its first instruction (CLONE_INTO_CGROUP).
+ * mask and default signals, descriptors 0-2 (and 3, if
+ * asked for) and no others, the given environment alone, and dies with the
+ * runner (PDEATHSIG). It is in its cgroup before its first instruction
+ * (CLONE_INTO_CGROUP).
  *
  * The child shares the memory of the runner until it runs its program, as
  * after vfork(2), which is why it costs little and can tell what failed. But
@@ -42,6 +43,7 @@ struct process_plan {
     char *const *env;
     const char *dir;
     int in, out, err; /* all above 2 */
+    int extra;        /* the same, for its descriptor 3; 0: it has none */
     mode_t umask_bits;
     int cgroup;                 /* directory of a cgroup; -1: none */
     const struct rlimit *files; /* RLIMIT_NOFILE of the child; NULL: ours */

@@ -29,7 +29,10 @@ enum settings_type {
     LIMITS,
     SIZE_BOUND, /* as without BOUND, or that and a ? */
     COUNT_BOUND,
-    PERCENT_BOUND
+    PERCENT_BOUND,
+    CODES,
+    LADDER,
+    RESULT
 };
 
 /* One key: where its value lives and what it may be. */
@@ -117,6 +120,9 @@ static int set_number(const struct settings_key *key, int64_t *out,
     case ARGV:
     case IONICE:
     case LIMITS:
+    case CODES:
+    case LADDER:
+    case RESULT:
         break;
     }
     if (!ok)
@@ -146,6 +152,22 @@ static int set_bound(const struct settings_key *key, void *at,
         memcpy(at, &bounds.of[0], sizeof(bounds.of[0]));
     free(number);
     return rc;
+}
+
+static int set_result(enum settings_result *out, const char *value, char *why)
+{
+    static const char *const names[] = {[SETTINGS_STDOUT] = "stdout",
+                                        [SETTINGS_FILE] = "file",
+                                        [SETTINGS_FD3] = "fd3"};
+
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        if (strcmp(names[i], value) == 0) {
+            *out = (enum settings_result)i;
+            return 0;
+        }
+    }
+    return fail(why, "'%.80s' is not valid; expected stdout, file or fd3",
+                value);
 }
 
 static int set_text(const struct settings_key *key, char **out,
@@ -262,6 +284,12 @@ static int set_value(const struct settings_key *key, void *object,
         return set_bound(key, at, value, why);
     case LIMITS:
         return attributes_parse_limits(value, at, why, SETTINGS_WHY_SIZE);
+    case CODES:
+        return ending_parse_codes(value, at, why, SETTINGS_WHY_SIZE);
+    case LADDER:
+        return ending_parse_ladder(value, at, why, SETTINGS_WHY_SIZE);
+    case RESULT:
+        return set_result(at, value, why);
     }
     return -EINVAL;
 }

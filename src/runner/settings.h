@@ -13,6 +13,7 @@
 #include "runner/attributes.h"
 #include "runner/cgroup.h"
 #include "runner/command.h"
+#include "runner/ending.h"
 #include "runner/environment.h"
 
 #include <stdbool.h>
@@ -57,7 +58,17 @@
     X("memory-max", bounds.of[CGROUP_MEMORY], SIZE_BOUND, NULL, 1 << 20,   \
       1LL << 50)                                                           \
     X("pids-max", bounds.of[CGROUP_PIDS], COUNT_BOUND, NULL, 1, 1 << 22)   \
-    X("cpu-max", bounds.of[CGROUP_CPU], PERCENT_BOUND, NULL, 1, 1000000)
+    X("cpu-max", bounds.of[CGROUP_CPU], PERCENT_BOUND, NULL, 1, 1000000)   \
+    X("success-exit", success_exit, CODES, "", 0, 0)                       \
+    X("result", result, RESULT, "stdout", 0, 0)                            \
+    X("stop-signals", stop_signals, LADDER, NULL, 0, 0)
+
+/* Where the result of a job comes from. */
+enum settings_result {
+    SETTINGS_STDOUT,
+    SETTINGS_FILE, /* that YOKE_RESULT names */
+    SETTINGS_FD3
+};
 
 /* A queue whose jobs are served. */
 struct settings_queue {
@@ -72,6 +83,9 @@ struct settings_queue {
     /* Its account is settings_finish's. */
     struct attributes attributes;
     struct cgroup_bounds bounds;
+    struct ending_codes success_exit; /* beside 0 */
+    struct ending_ladder stop_signals;
+    enum settings_result result;
     unsigned seen; /* which keys the file has set */
 
     /* Of settings_finish. */

@@ -273,6 +273,20 @@ def test_rights_are_used_before_they_are_given_up(dump):
      "for a wish"),
     ("cpu-max = 2", "cpu-max: '2' is not valid; expected a number and %, and "
      "? for a wish"),
+    ("success-exit = 1 256", "success-exit: '256' is no exit code; expected "
+     "numbers from 0 to 255"),
+    ("result = fd4", "result: 'fd4' is not valid; expected stdout, file or "
+     "fd3"),
+    ("stop-signals = INT TERM", "stop-signals: only the last signal may be "
+     "without its time"),
+    ("stop-signals = TERM:5s KILL", "stop-signals: 'KILL' is nothing to stop "
+     "by; what is left after the last signal is killed by itself"),
+    ("stop-signals = TERMINATE", "stop-signals: 'TERMINATE' is no signal; "
+     "expected names such as INT or TERM"),
+    ("stop-signals = INT:soon", "stop-signals: 'soon' is not valid; expected "
+     "milliseconds, or a number with ms, s, m, h or d, up to 1d"),
+    ("stop-signals = INT:1 INT:1 INT:1 INT:1 INT:1 INT:1 INT:1 INT:1 INT:1",
+     "stop-signals: more than 8 signals"),
     ("no-new-privileges = 1", "no-new-privileges: '1' is not a switch; "
      "expected yes or no"),
 ])
@@ -339,3 +353,101 @@ def test_what_cannot_be_given_keeps_the_runner_from_starting(line, why):
             resource.RLIMIT_CORE, (0, 0)))
     assert status == 2
     assert "[run q]: a job %s\n" % why in said
+
+
+def shell(start, script, *lines, more="", options=None):
+    """A daemon whose queue q runs a script."""
+    return start(options, config="[run q]\ncommand = /bin/sh -c '%s'\n%s\n%s"
+                 % (script, "\n".join(lines), more), runner=True)
+
+
+def log_of(daemon, job):
+    with daemon.client() as client:
+        return client.execute_command("LOGS", job, 0, 0)[1]
+
+
+def test_exit_codes_are_successes_if_they_are_named(start):
+    daemon = shell(start, "read code; echo out; exit $code",
+                   "success-exit = 3 255")
+    ends = {code: run_job(daemon, "q", "%d\n" % code)
+            for code in (0, 1, 3, 254, 255)}
+    assert {code: end["outcome"] for code, end in ends.items()} == {
+        0: "ok", 1: "failed", 3: "ok", 254: "failed", 255: "ok"}
+    assert ends[255]["result"] == "out\n"
+    assert pairs(ends[254]["errors"][0])["class"] == "exit:254"
+
+
+def test_which_exit_codes_are_worth_another_attempt_is_the_queues(start):
+    daemon = shell(start, "read code; exit $code",
+                   more="[queue q]\nretry = 3\nretry-on = exit:75\n"
+                        "backoff = 0\n")
+    assert run_job(daemon, "q", "75\n")["attempts"] == 3
+    assert run_job(daemon, "q", "1\n")["attempts"] == 1
+
+
+@pytest.mark.parametrize("kind, to", [
+    ("file", "$YOKE_RESULT"), ("fd3", "/dev/fd/3"), ("fd3", "&3")])
+def test_the_result_comes_from_where_it_is_said_to(start, kind, to):
+    daemon = shell(start, "echo log; cat >%s" % to, "result = " + kind,
+                   options={"runner.result-max": "300K"})
+    for payload in ("", "result", "x" * 300 * 1024):
+        outcome = run_job(daemon, "q", payload)
+        assert outcome["result"] == payload
+        assert log_of(daemon, outcome["id"]) == [[1, "log\n"]]
+    outcome = run_job(daemon, "q", "x" * 300 * 1024 + "y")
+    assert outcome["result"] == "x" * 300 * 1024
+    assert "the result was cut at 307200 bytes" in str(
+        log_of(daemon, outcome["id"]))
+
+
+@root
+@pytest.mark.parametrize("kind, to", [
+    ("file", "$YOKE_RESULT"), ("fd3", "/dev/fd/3"), ("stdout", "/dev/stdout")])
+def test_another_user_can_give_a_result_too(start, kind, to):
+    daemon = shell(start, "id -un >%s" % to, "result = " + kind,
+                   "user = nobody")
+    assert run_job(daemon, "q", "")["result"] == "nobody\n"
+
+
+@pytest.mark.parametrize("kind, descriptors", [
+    ("file", [0, 1, 2, 3]), ("fd3", [0, 1, 2, 3]), ("stdout", [0, 1, 2])])
+def test_descriptor_3_is_there_for_the_result_alone(
+        start, kind, descriptors):
+    daemon = shell(start, "for n in 0 1 2 3 4 5 6 7 8 9; do "
+                   "test -e /proc/$$/fd/$n && echo $n; done; exit 0",
+                   "result = " + kind)
+    outcome = run_job(daemon, "q", "")
+    [[_, said]] = log_of(daemon, outcome["id"])
+    assert list(map(int, said.split())) == descriptors
+
+
+STUBBORN = ("for s in HUP INT TERM; do trap \"echo $s\" $s; done; echo up; "
+            "while :; do sleep 0.02; done")
+
+
+def stop_stubborn(start, *lines, grace):
+    daemon = shell(start, STUBBORN, *lines)
+    with daemon.client() as client:
+        job = client.execute_command("SUBMIT", "q", "")
+        until(lambda: log_of(daemon, job), "it is up")
+        client.execute_command("CANCEL", job, "GRACE", grace)
+        outcome = pairs(client.execute_command("WAIT", job, 20000))
+    assert outcome["outcome"] == "cancelled"
+    # The shell tells standard error what became of its sleep.
+    return "".join(data for stream, data in log_of(daemon, job)
+                   if stream == 1).split()
+
+
+def test_stop_signals_come_in_order_and_the_kill_behind_the_last(start):
+    """Long before the grace is over."""
+    assert stop_stubborn(start, "stop-signals = INT:200ms HUP:200ms TERM:200ms",
+                         grace=3600000) == ["up", "INT", "HUP", "TERM"]
+
+
+def test_the_end_of_the_grace_comes_before_a_later_signal(start):
+    assert stop_stubborn(start, "stop-signals = HUP:1h TERM",
+                         grace=300) == ["up", "HUP"]
+
+
+def test_term_is_what_stops_when_nothing_is_said(start):
+    assert stop_stubborn(start, grace=300) == ["up", "TERM"]
