@@ -27,7 +27,8 @@ static int fail(char *why, size_t size, const char *fmt, ...)
 bool attributes_any(const struct attributes *a)
 {
     return a->account.changes || a->nice != ATTRIBUTES_UNSET ||
-           a->ionice != 0 || a->limits.count > 0 || a->no_new_privileges;
+           a->ionice != 0 || a->limits.count > 0 || a->no_new_privileges ||
+           a->private_tmp || a->private_pids;
 }
 
 int attributes_parse_ionice(const char *text, int64_t *out, char *why,

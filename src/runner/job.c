@@ -228,11 +228,29 @@ static void job_kill_now(struct job *j)
     }
 }
 
+/* Whether a process ends by a signal that it says nothing of. */
+static bool is_fatal(int number)
+{
+    static const int others[] = {SIGCHLD, SIGCONT, SIGURG,  SIGWINCH,
+                                 SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        if (others[i] == number)
+            return false;
+    }
+    return true;
+}
+
 /* A signal to all of the job: to the process group of its main process, which
  * its zombie keeps from being anybody else's, and to those that have left it. A
  * stopped process gets it, too, once it continues. */
 static void job_signal(struct job *j, int number)
 {
+    /* The kernel keeps from process 1 what would end it by default: it gets
+     * what that comes to. */
+    bool first = j->queue->attributes.private_pids && is_fatal(number) &&
+                 proc_has_default(j->scope.main, number);
+
     /* There may be no group yet: then the process gets it alone, and ends by it
      * before it is a program. */
     if (kill(-j->scope.main, number) < 0)
@@ -240,6 +258,8 @@ static void job_signal(struct job *j, int number)
     (void)kill(-j->scope.main, SIGCONT);
     sweep_signal_others(&j->host->sweep, &j->scope, number);
     sweep_signal_others(&j->host->sweep, &j->scope, SIGCONT);
+    if (first)
+        (void)kill(j->scope.main, SIGKILL); /* a zombie keeps its pid */
 }
 
 /* The next of the signals that ask it to stop; behind the last one its end

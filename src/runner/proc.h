@@ -48,6 +48,10 @@ int proc_env(pid_t pid, const char *name, char *out, size_t size);
 /* The path of its cgroup v2; 0, or -errno. */
 int proc_cgroup(pid_t pid, char *out, size_t size);
 
+/* Whether a process has the default action for a signal. False if that cannot
+ * be told. */
+bool proc_has_default(pid_t pid, int sig);
+
 /* Send a signal to that very process. 0, or -errno: -ESRCH when it is gone
  * (a zombie is gone, too). */
 int proc_signal(struct proc_id id, int sig);

@@ -9,6 +9,7 @@
 #include <linux/close_range.h>
 #include <linux/ioprio.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
@@ -29,6 +31,7 @@
 #define IDLE_MAX 32
 /* Descriptors that wait to be closed. */
 #define CLOSING_MAX 256
+#define SELF_FD_MIN 16
 
 /* A child on its way to its program: what it reads, and what it tells. It lies
  * at the upper end of the child's stack. */
@@ -42,6 +45,7 @@ struct launch {
     const char **programs; /* where it may be; NULL: argv[0] says it */
     int procs;             /* cgroup.procs to enter by, or -1 */
     bool probe;            /* there is no program to run */
+    unsigned namespaces;   /* CLONE_NEW*: those that it has of its own */
     /* out */
     int error;         /* 0: the program runs */
     const char *stage; /* what failed; NULL: to run the program */
@@ -56,6 +60,7 @@ static size_t nidle;
 static int closing[CLOSING_MAX];
 static size_t nclosing;
 static pid_t self;
+static int self_fd = -1; /* a pidfd; kept open in a child that needs it */
 
 /* Signals that were ignored when we were started, or are by us: only these
  * would still be in the child, as there are no handlers. */
@@ -81,11 +86,32 @@ static void find_ignored(void)
     }
 }
 
+/* The text of a map of ids that leaves one as it is. */
+static char uid_map[32], gid_map[32];
+static size_t uid_map_len, gid_map_len;
+/* Our namespace of mounts, by its name. */
+static char mounts[64];
+
 int process_init(void)
 {
+    int fd;
+
     self = getpid();
     find_ignored();
-    return 0;
+    uid_map_len = (size_t)snprintf(uid_map, sizeof(uid_map), "%u %u 1\n",
+                                   geteuid(), geteuid());
+    gid_map_len = (size_t)snprintf(gid_map, sizeof(gid_map), "%u %u 1\n",
+                                   getegid(), getegid());
+    /* Without a name no child mounts anything. */
+    memset(mounts, 0, sizeof(mounts));
+    (void)!readlink("/proc/self/ns/mnt", mounts, sizeof(mounts));
+    /* Out of the way of what a child has by number. */
+    fd = (int)syscall(SYS_pidfd_open, self, 0);
+    if (fd < 0)
+        return -errno;
+    self_fd = fcntl(fd, F_DUPFD_CLOEXEC, SELF_FD_MIN);
+    close(fd);
+    return self_fd < 0 ? -errno : 0;
 }
 
 /* ---------------------------------------------------------------- launches */
@@ -183,6 +209,9 @@ void process_clear(void)
         munmap(launch_mapping(l), GUARD_SIZE + STACK_SIZE);
     }
     nidle = 0;
+    if (self_fd >= 0)
+        close(self_fd);
+    self_fd = -1;
 }
 
 /* ------------------------------------------------------------- in the child */
@@ -268,6 +297,7 @@ static IN_CHILD long child_exec(const struct launch *l)
 /* Descriptors first: see process_close. */
 static IN_CHILD long child_descriptors(const struct process_plan *plan)
 {
+    bool keeps_self = plan->attributes && plan->attributes->private_pids;
     long rc = bare(SYS_dup3, plan->in, 0, 0, 0);
 
     if (rc >= 0)
@@ -280,17 +310,91 @@ static IN_CHILD long child_descriptors(const struct process_plan *plan)
     else if (rc >= 0 && plan->extra > 0)
         rc = bare(SYS_dup3, plan->extra, 3, 0, 0);
     if (rc >= 0)
-        rc = bare(SYS_close_range, plan->extra > 0 ? 4 : 3, ~0U, 0, 0);
+        rc = bare(SYS_close_range, plan->extra > 0 ? 4 : 3, self_fd - 1, 0, 0);
+    if (rc >= 0)
+        rc = bare(SYS_close_range, keeps_self ? self_fd + 1 : self_fd, ~0U, 0,
+                  0);
     return rc;
 }
 
 /* It dies with the runner, which may have died before that. */
-static IN_CHILD const char *child_tie(long *rc)
+static IN_CHILD const char *child_tie(const struct process_plan *plan, long *rc)
 {
+    static const struct timespec now;
+    struct pollfd end = {.fd = self_fd, .events = POLLIN};
+
     *rc = bare(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
-    if (*rc >= 0 && bare(SYS_getppid, 0, 0, 0, 0) != self)
-        *rc = -ESRCH;
+    if (*rc < 0)
+        return "cannot be tied to the runner";
+    if (plan->attributes && plan->attributes->private_pids)
+        *rc =
+            bare5(SYS_ppoll, (long)&end, 1, (long)&now, 0, 0) == 0 ? 0 : -ESRCH;
+    else
+        *rc = bare(SYS_getppid, 0, 0, 0, 0) == self ? 0 : -ESRCH;
     return *rc < 0 ? "cannot be tied to the runner" : NULL;
+}
+
+static IN_CHILD long child_write(const char *file, const char *text, size_t len)
+{
+    long fd = bare(SYS_openat, AT_FDCWD, (long)file, O_WRONLY | O_CLOEXEC, 0);
+    long rc = fd < 0 ? fd : bare(SYS_write, fd, (long)text, (long)len, 0);
+
+    if (fd >= 0)
+        bare(SYS_close, fd, 0, 0, 0);
+    return rc;
+}
+
+/* What is mounted in our own namespace would hide the files of the whole
+ * machine: so it is not enough to have asked for another one. */
+static IN_CHILD long child_is_apart(void)
+{
+    char mine[sizeof(mounts)];
+    long n = bare(SYS_readlinkat, AT_FDCWD, (long)"/proc/self/ns/mnt",
+                  (long)mine, sizeof(mine));
+
+    if (n < 0)
+        return n;
+    if (!mounts[0])
+        return -ENOENT;
+    for (long i = 0; i < n; i++) {
+        if (mine[i] != mounts[i])
+            return 0;
+    }
+    return -EXDEV;
+}
+
+/* What belongs into the namespaces that it was started with. */
+static IN_CHILD const char *child_namespaces(const struct launch *l, long *rc)
+{
+    const struct attributes *a = l->plan.attributes;
+
+    if (l->namespaces & CLONE_NEWUSER) {
+        *rc = child_write("/proc/self/setgroups", "deny", 4);
+        if (*rc >= 0)
+            *rc = child_write("/proc/self/uid_map", uid_map, uid_map_len);
+        if (*rc >= 0)
+            *rc = child_write("/proc/self/gid_map", gid_map, gid_map_len);
+        if (*rc < 0)
+            return "cannot keep its ids in a namespace of users";
+    }
+    if (!l->namespaces)
+        return NULL;
+    *rc = child_is_apart();
+    if (*rc < 0)
+        return "is not in a namespace of mounts of its own";
+    /* Nothing of it is seen outside. */
+    if ((*rc = bare5(SYS_mount, (long)"none", (long)"/", 0, MS_REC | MS_PRIVATE,
+                     0)) < 0)
+        return "cannot have mounts of its own";
+    if (a->private_tmp &&
+        (*rc = bare5(SYS_mount, (long)"tmpfs", (long)"/tmp", (long)"tmpfs",
+                     MS_NOSUID | MS_NODEV, (long)"mode=1777")) < 0)
+        return "cannot have a /tmp of its own";
+    if (a->private_pids &&
+        (*rc = bare5(SYS_mount, (long)"proc", (long)"/proc", (long)"proc",
+                     MS_NOSUID | MS_NODEV | MS_NOEXEC, 0)) < 0)
+        return "cannot have a /proc of its own";
+    return NULL;
 }
 
 /* What the runner may still do. Returns what failed, or NULL. */
@@ -349,7 +453,7 @@ static IN_CHILD int child_main(void *arg)
     rc = child_descriptors(plan);
     if (rc < 0)
         return child_fail(l, rc, "cannot set up descriptors");
-    stage = child_tie(&rc);
+    stage = child_tie(plan, &rc);
     if (stage)
         return child_fail(l, rc, stage);
     rc = bare(SYS_setsid, 0, 0, 0, 0);
@@ -365,10 +469,12 @@ static IN_CHILD int child_main(void *arg)
     if (plan->attributes) {
         stage = child_resources(plan->attributes, &rc);
         if (!stage)
+            stage = child_namespaces(l, &rc);
+        if (!stage)
             stage = child_rights(plan->attributes, &rc);
         /* The kernel forgets the tie when the user changes. */
         if (!stage)
-            stage = child_tie(&rc);
+            stage = child_tie(plan, &rc);
         if (stage)
             return child_fail(l, rc, stage);
     }
@@ -453,7 +559,9 @@ static int start_by_clone(struct launch *l, struct process *out)
             return -errno;
     }
     l->alive = 0;
-    pid = clone(child_main, l, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+    pid = clone(child_main, l,
+                (int)l->namespaces | CLONE_VM | CLONE_VFORK | CLONE_PIDFD |
+                    SIGCHLD,
                 l, &pidfd);
     if (pid < 0)
         rc = -errno;
@@ -464,7 +572,7 @@ static int start_by_clone(struct launch *l, struct process *out)
     return rc;
 }
 
-static int start_child(struct launch *l, struct process *out)
+static int launch_start(struct launch *l, struct process *out)
 {
 #ifdef HAVE_CLONE3
     static bool missing; /* an old kernel, or a filter of system calls */
@@ -472,8 +580,8 @@ static int start_child(struct launch *l, struct process *out)
     int pidfd = -1;
     struct clone_args args = {
         /* A handler of ours would run in our memory. */
-        .flags =
-            CLONE_VM | CLONE_CHILD_CLEARTID | CLONE_CLEAR_SIGHAND | CLONE_PIDFD,
+        .flags = CLONE_VM | CLONE_CHILD_CLEARTID | CLONE_CLEAR_SIGHAND |
+                 CLONE_PIDFD | l->namespaces,
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .child_tid = (uint64_t)(uintptr_t)&l->alive,
         .exit_signal = SIGCHLD,
@@ -498,10 +606,32 @@ static int start_child(struct launch *l, struct process *out)
         }
         if (pid != -ENOSYS && pid != -EINVAL)
             return (int)pid;
-        missing = true;
+        /* Or a kernel without such namespaces. */
+        missing = l->namespaces == 0;
     }
 #endif
     return start_by_clone(l, out);
+}
+
+/* Those that the plan wants. What we may not do as we are may be done in a
+ * namespace of users. */
+static unsigned namespaces_of(const struct attributes *a)
+{
+    unsigned flags = 0;
+
+    if (a && a->private_tmp)
+        flags |= CLONE_NEWNS;
+    if (a && a->private_pids)
+        flags |= CLONE_NEWNS | CLONE_NEWPID;
+    if (flags && geteuid() != 0)
+        flags |= CLONE_NEWUSER;
+    return flags;
+}
+
+static int start_child(struct launch *l, struct process *out)
+{
+    l->namespaces = namespaces_of(l->plan.attributes);
+    return launch_start(l, out);
 }
 
 int process_probe(const struct process_plan *plan, char *why, size_t why_size)

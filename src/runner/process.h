@@ -22,6 +22,13 @@
  * that user, since the kernel takes the right to look into it away from all but
  * root when an id changes (PR_SET_DUMPABLE); nothing here may give it back.
  *
+ * Namespaces of its own are made with it, by flags of its clone: a child that
+ * shares our memory cannot leave a namespace of users afterwards. Where we are
+ * not root it gets one of those, too, in which it may mount. In a namespace of
+ * processes it is process 1: with it all others there end, and it has no parent
+ * that it could ask for, so that it looks at a descriptor (pidfd) to see
+ * whether we live.
+ *
  * Needs: one thread that starts them all, and lives as long as the runner:
  * PDEATHSIG follows it. Signals that are blocked or have their default action
  * (libev with EVFLAG_SIGNALFD), for kernels without clone3: no handler may run
@@ -58,8 +65,9 @@ struct process {
     struct launch *launch; /* NULL: it has settled */
 };
 
-/* Looks who we are and which signals are ignored: after the runner has set up
- * its own, and in the process that will start the others. 0 or -errno. */
+/* Opens one descriptor, and looks who we are and which signals are ignored:
+ * after the runner has set up its own, and in the process that will start the
+ * others. 0 or -errno. */
 int process_init(void);
 /* No child may be left. */
 void process_clear(void);

@@ -55,6 +55,8 @@
     X("ionice", attributes.ionice, IONICE, NULL, 0, 0)                     \
     X("rlimits", attributes.limits, LIMITS, "", 0, 0)                      \
     X("no-new-privileges", attributes.no_new_privileges, BOOL, "no", 0, 0) \
+    X("private-tmp", attributes.private_tmp, BOOL, "no", 0, 0)             \
+    X("private-pids", attributes.private_pids, BOOL, "no", 0, 0)           \
     X("memory-max", bounds.of[CGROUP_MEMORY], SIZE_BOUND, NULL, 1 << 20,   \
       1LL << 50)                                                           \
     X("pids-max", bounds.of[CGROUP_PIDS], COUNT_BOUND, NULL, 1, 1 << 22)   \

@@ -64,6 +64,8 @@ with open("/dev/stdout", "w") as out:
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 NOBODY = pwd.getpwnam("nobody")
+AS_NOBODY = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid,
+             "extra_groups": [], "cwd": "/"}
 
 
 @pytest.fixture
@@ -83,6 +85,36 @@ def dump(start, directory):
         return json.loads(outcome["result"])
 
     return run
+
+
+@pytest.fixture(params=["as we are", pytest.param("not root", marks=root)])
+def private(request, start, directory):
+    """private(script, *lines) gives a daemon whose runner runs the script as
+    queue q; it is started apart, as root is or as nobody is."""
+    options = {} if request.param == "as we are" else dict(AS_NOBODY)
+    runners = []
+
+    def run(script, *lines):
+        status, said = start_runner(*lines, **options)
+        if status == 2:
+            assert "namespaces" in said or "of its own" in said
+            pytest.skip(said.splitlines()[-1])
+        os.chmod(directory, 0o711)
+        daemon = start()
+        os.chmod(daemon.socket, 0o777)
+        words = [RUNNER, "--connect", daemon.socket, "-o",
+                 "run q.command=/bin/sh -c '%s'" % script]
+        for line in lines:
+            words += ["-o", "run q." + line.replace(" = ", "=", 1)]
+        daemon.uid = options.get("user", os.geteuid())
+        daemon.remote = subprocess.Popen(words, **options)
+        runners.append(daemon.remote)
+        return daemon
+
+    yield run
+    for runner in runners:
+        runner.terminate()
+        assert runner.wait(30) in (0, -signal.SIGKILL)
 
 
 def run_job(daemon, queue, payload, *options):
@@ -167,15 +199,13 @@ def test_another_users_job_dies_with_the_runner(start, mark):
 
 @root
 def test_who_is_not_root_cannot_be_another():
-    as_nobody = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid,
-                 "extra_groups": [], "cwd": "/"}
-    assert refused("user = daemon", **as_nobody) == (
+    assert refused("user = daemon", **AS_NOBODY) == (
         "yoke-runner: [run q]: jobs cannot run as user 'daemon': the runner is "
         "not root but user %d, group %d\n" % (NOBODY.pw_uid, NOBODY.pw_gid))
     assert "cannot run as group 'daemon'" in refused(
-        "group = daemon", **as_nobody)
+        "group = daemon", **AS_NOBODY)
     assert refused("user = nobody", "group = nogroup", status=0,
-                   **as_nobody) == ""
+                   **AS_NOBODY) == ""
 
 
 def test_users_that_are_not_there_are_named():
@@ -287,6 +317,8 @@ def test_rights_are_used_before_they_are_given_up(dump):
      "milliseconds, or a number with ms, s, m, h or d, up to 1d"),
     ("stop-signals = INT:1 INT:1 INT:1 INT:1 INT:1 INT:1 INT:1 INT:1 INT:1",
      "stop-signals: more than 8 signals"),
+    ("private-pids = maybe", "private-pids: 'maybe' is not a switch; expected "
+     "yes or no"),
     ("no-new-privileges = 1", "no-new-privileges: '1' is not a switch; "
      "expected yes or no"),
 ])
@@ -347,10 +379,8 @@ def test_bounds_are_those_of_the_jobs_cgroup(
 ])
 def test_what_cannot_be_given_keeps_the_runner_from_starting(line, why):
     """It has an address, and is refused before it uses it."""
-    status, said = start_runner(
-        line, user=NOBODY.pw_uid, group=NOBODY.pw_gid, extra_groups=[],
-        cwd="/", preexec_fn=lambda: resource.setrlimit(
-            resource.RLIMIT_CORE, (0, 0)))
+    status, said = start_runner(line, preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_CORE, (0, 0)), **AS_NOBODY)
     assert status == 2
     assert "[run q]: a job %s\n" % why in said
 
@@ -451,3 +481,52 @@ def test_the_end_of_the_grace_comes_before_a_later_signal(start):
 
 def test_term_is_what_stops_when_nothing_is_said(start):
     assert stop_stubborn(start, grace=300) == ["up", "TERM"]
+
+
+def test_private_tmp_is_empty_and_gone_with_the_job(private, directory):
+    path = "/tmp/" + os.path.basename(directory) + ".test"
+    daemon = private("ls -A /tmp; id -u; touch %s && ls -d /tmp/*" % path,
+                     "private-tmp = yes")
+    for _ in range(2):
+        user, left = run_job(daemon, "q", "")["result"].split()
+        assert left == path
+        assert user == str(daemon.uid)
+    assert not os.path.exists(path)
+
+
+def test_private_pids_are_the_jobs_alone(private):
+    daemon = private("echo $$; (sleep 1000 &); ls /proc | grep -c ^[0-9]; "
+                     "readlink /proc/self/ns/user", "private-pids = yes")
+    outcome = run_job(daemon, "q", "")
+    pid, count, _ = outcome["result"].split()
+    assert pid == "1"
+    assert 1 < int(count) < 6
+
+
+@pytest.mark.parametrize("script, log", [
+    # It has no handler, and its child has.
+    ("(trap \"echo asked; exit\" TERM; echo up; while :; do sleep 0.02; done)"
+     "; echo never", ["up"]),
+    ("trap \"echo asked; exit\" TERM; echo up; while :; do sleep 0.02; done",
+     ["up", "asked"])])
+def test_process_1_is_stopped_as_another_would_be(private, script, log):
+    daemon = private(script, "private-pids = yes")
+    with daemon.client() as client:
+        job = client.execute_command("SUBMIT", "q", "")
+        until(lambda: log_of(daemon, job), "it is up")
+        client.execute_command("CANCEL", job, "GRACE", 3600000)
+        assert client.execute_command("WAIT", job, 20000)
+    said = "".join(data for stream, data in log_of(daemon, job)
+                   if stream == 1).split()
+    # What the child says before it is gone with process 1 is up to chance.
+    assert [word for word in said if word in log] == log
+
+
+def test_process_1_dies_with_the_runner(private, mark):
+    daemon = private("exec env %s=%s sleep 1000" % (MARK, mark),
+                     "private-pids = yes")
+    with daemon.client() as client:
+        client.execute_command("SUBMIT", "q", "")
+    until(lambda: marked(mark), "the job runs")
+    daemon.remote.kill()
+    until(lambda: not marked(mark), "the job is gone")

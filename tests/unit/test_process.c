@@ -14,10 +14,12 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -176,6 +178,119 @@ static void spoil(char *text)
     memset(text, '#', strlen(text));
 }
 
+static void assert_exits(const struct process_plan *plan, int status)
+{
+    struct process p;
+    siginfo_t end;
+
+    ck_assert_int_eq(process_start(plan, &p, why, sizeof(why)), 0);
+    ck_assert_int_eq(end_of(&p, &end), 0);
+    ck_assert_int_eq(end.si_code, CLD_EXITED);
+    ck_assert_int_eq(end.si_status, status);
+}
+
+/* Were a child to mount where it must not, it would be where this test alone
+ * sees it. */
+static void keep_mounts_here(void)
+{
+    if (unshare(CLONE_NEWNS) == 0)
+        ck_assert_int_eq(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL),
+                         0);
+    else
+        ck_assert_int_eq(errno, EPERM);
+}
+
+static size_t count_mounts(void)
+{
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    size_t lines = 0;
+    int c;
+
+    ck_assert_ptr_nonnull(f);
+    while ((c = getc(f)) != EOF)
+        lines += c == '\n';
+    fclose(f);
+    return lines;
+}
+
+START_TEST(what_a_child_changes_is_not_ours)
+{
+    char *argv[] = {"/bin/sh", "-c",
+                    "test $$ = 1 && test -z \"$(ls -A /tmp)\" && test "
+                    "$(ulimit -n) = 77 && test -e /proc/1 && exit 9",
+                    NULL};
+    struct attributes a = {
+        .nice = 3,
+        .limits = {.count = 1, .items = {{RLIMIT_NOFILE, {77, 77}}}},
+        .no_new_privileges = true,
+        .private_tmp = true,
+        .private_pids = true};
+    char file[] = "/tmp/test_process.XXXXXX";
+    struct process_plan plan;
+    struct rlimit files;
+    size_t mounts;
+    int fd;
+
+    keep_mounts_here();
+    fd = mkstemp(file);
+    mounts = count_mounts();
+    begin(_i);
+    plan = plan_of(argv);
+    plan.attributes = &a;
+    if (process_probe(&plan, why, sizeof(why)) < 0)
+        fprintf(stderr, "not possible here: a child %s\n", why);
+    else
+        assert_exits(&plan, 9);
+    ck_assert_uint_eq(count_mounts(), mounts);
+    ck_assert_int_eq(access(file, F_OK), 0);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &files), 0);
+    ck_assert_uint_ne(files.rlim_max, 77);
+    ck_assert_int_ne(getpriority(PRIO_PROCESS, 0), 3);
+    close(fd);
+    unlink(file);
+    end();
+}
+END_TEST
+
+START_TEST(descriptor_3_may_be_any_of_ours)
+{
+    char *argv[] = {"/bin/sh", "-c", "echo word >&3; test ! -e /proc/$$/fd/4",
+                    NULL};
+
+    begin(_i);
+    for (int i = 0; i < 2; i++) {
+        struct process_plan plan = plan_of(argv);
+        /* Check tells of each assertion by what is 3 here: it is given back
+         * before the next one. */
+        int ends[2], kept = fcntl(3, F_DUPFD_CLOEXEC, 20);
+        int started, ended = -1;
+        struct process p;
+        siginfo_t end = {0};
+        char text[8] = "";
+
+        ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+        plan.extra = fcntl(ends[1], F_DUPFD_CLOEXEC, 20);
+        plan.in = plan.out = plan.err = fcntl(nothing, F_DUPFD_CLOEXEC, 20);
+        ends[0] = fcntl(ends[0], F_DUPFD_CLOEXEC, 20);
+        if (i == 0) /* its own number already */
+            plan.extra = dup3(ends[1], 3, O_CLOEXEC);
+        started = process_start(&plan, &p, why, sizeof(why));
+        if (started == 0) {
+            waitid(P_PID, (id_t)p.pid, &end, WEXITED | __WALL);
+            ended = process_ended(&p, why, sizeof(why));
+        }
+        if (kept >= 0)
+            dup2(kept, 3);
+        ck_assert_int_eq(started, 0);
+        ck_assert_int_eq(ended, 0);
+        ck_assert_int_eq(end.si_status, 0);
+        ck_assert_int_eq(read(ends[0], text, 7), 5);
+        ck_assert_str_eq(text, "word\n");
+    }
+    process_clear();
+}
+END_TEST
+
 START_TEST(what_is_lent_may_go_once_it_has_settled)
 {
     begin(_i);
@@ -302,6 +417,8 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, why_it_is_no_program_is_told_at_its_end, 0, 2);
     tcase_add_loop_test(c, end_of_a_program_is_its_own, 0, 2);
+    tcase_add_loop_test(c, what_a_child_changes_is_not_ours, 0, 2);
+    tcase_add_loop_test(c, descriptor_3_may_be_any_of_ours, 0, 2);
     tcase_add_loop_test(c, what_is_lent_may_go_once_it_has_settled, 0, 2);
     tcase_add_loop_test(c, many_at_once_do_not_mix_their_words, 0, 2);
     tcase_add_loop_test(c, closed_descriptor_is_not_reported_any_more, 0, 2);

@@ -236,7 +236,8 @@ START_TEST(wrong_lines_are_named)
         "[run q]\n\nshell = x\n",
         ":3: [run q] shell: unknown key 'shell'; known are "
         "command dir slots user group umask pass-env nice ionice rlimits "
-        "no-new-privileges memory-max pids-max cpu-max success-exit result "
+        "no-new-privileges private-tmp private-pids memory-max pids-max "
+        "cpu-max success-exit result "
         "stop-signals");
     assert_load_error("[runner]\nslots = x\n",
                       ":2: [runner] slots: 'x' is not valid; expected a "
