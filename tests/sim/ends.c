@@ -622,8 +622,10 @@ void ends_finish(struct model *m, struct model_eyes *eyes, struct model_job *j)
     }
     ways = job_ways(m, j);
     if (ways & TO_AGAIN &&
-        (m->queues[j->queue].closed_now || m->purged == j->queue ||
-         m->stopped == j->id)) /* queued again, and cancelled there */
+        (m->queues[j->queue].closed_now || m->purged == j->queue))
+        ways |= TO_CANCELLED;
+    if (m->stopped == j->id && /* before it, or where it is queued again */
+        (ways & TO_AGAIN || j->body == BODY_LOST || j->body == BODY_RELEASED))
         ways |= TO_CANCELLED;
     if (ways & TO_OK && j->nthen) {
         ways |= delivery_ways(m, j);
