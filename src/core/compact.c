@@ -3,6 +3,7 @@
  * compact - what lies in a segment that is to go, or that is damaged, is
  * written again at the head of the journal.
  */
+#include "core/full.h"
 #include "core/image.h"
 #include "core/internal.h"
 #include "core/payload.h"
@@ -98,6 +99,10 @@ static enum core_compacted heal(struct core *c, uint32_t segment, size_t *at)
     image_write_rest(c);
     if (!list_empty(&c->imaging) || !list_empty(&c->imaging_jobs))
         return image_may_go_on(c) ? CORE_COMPACT_MORE : CORE_COMPACT_ROOM;
+    /* What a step writes at the beginning of a segment is of the segments
+     * before. */
+    if (core_images_left(c))
+        return full_is_spent(c) ? CORE_COMPACT_ROOM : CORE_COMPACT_MORE;
     if (!c->heal_waits)
         return CORE_COMPACTED;
     *at = 0;

@@ -266,12 +266,17 @@ static void work_rest(struct core *c)
     image_write_rest(c);
 }
 
+bool core_images_left(const struct core *c)
+{
+    return c->images_next < c->queue_count ||
+           c->limiter_images_next < c->limiter_count || once_images_left(c);
+}
+
 static bool recording_left(const struct core *c)
 {
     return !list_empty(&c->run_sweeps) || !list_empty(&c->sweeps) ||
            !list_empty(&c->emptying) || !list_empty(&c->dead_purges) ||
-           c->images_next < c->queue_count ||
-           c->limiter_images_next < c->limiter_count || once_images_left(c) ||
+           core_images_left(c) ||
            (image_may_go_on(c) &&
             (!list_empty(&c->imaging) || !list_empty(&c->imaging_jobs)));
 }

@@ -168,6 +168,8 @@ struct group *find_group_or_reply(struct core *c, struct client_id client,
  * full disk is used up. */
 bool core_work(struct core *c);
 bool core_work_unrecorded(struct core *c);
+/* Queues, limiters, or numbers have no image in the newest segment yet. */
+bool core_images_left(const struct core *c);
 
 static inline void account(struct core *c, int64_t bytes)
 {

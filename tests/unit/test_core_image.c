@@ -235,6 +235,33 @@ START_TEST(what_is_below_a_job_stays_when_another_is_forgotten)
 }
 END_TEST
 
+/* They are written in the steps after the segment has begun; who healed before
+ * the last of them took what was left for what nobody can write. */
+START_TEST(healing_waits_for_the_images_of_the_queues)
+{
+    struct core_event tick = {.kind = EVENT_TICK};
+    struct daemon *d = daemon_new();
+    size_t at = 0;
+
+    for (int i = 0; i < 3; i++) /* makes them */
+        (void)fetch_from(d, 9, 1, 0, (const char *[]){"a", "b", "c"}[i]);
+    d->limits.step_work = 1;
+    core_configure(d->core, &d->limits);
+    daemon_next_segment(d);
+    for (int ticks = 0; core_oldest_segment(d->core) < d->segment; ticks++) {
+        ck_assert_int_lt(ticks, 10);
+        core_effects_reset(&d->effects);
+        ck_assert_int_eq(core_heal(d->core, d->segment - 1, &at, &d->effects),
+                         CORE_COMPACT_MORE);
+        daemon_one(d, &tick);
+    }
+    core_effects_reset(&d->effects);
+    ck_assert_int_eq(core_heal(d->core, d->segment - 1, &at, &d->effects),
+                     CORE_COMPACTED);
+    daemon_free(d);
+}
+END_TEST
+
 /* The members of a large group are written in slices, and what comes meanwhile
  * is not lost; until the last of them the segment before is needed. */
 START_TEST(a_group_goes_when_its_last_members_are_written)
@@ -648,6 +675,7 @@ int main(void)
         a_job_that_began_a_segment_and_is_forgotten_is_passed_over,
         an_end_between_two_images_counts,
         what_is_below_a_job_stays_when_another_is_forgotten,
+        healing_waits_for_the_images_of_the_queues,
         a_group_goes_when_its_last_members_are_written,
         a_queue_whose_image_was_lost_is_made_up,
         a_job_too_large_for_an_image_stays_where_it_is,
