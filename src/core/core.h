@@ -556,6 +556,14 @@ struct core_stats {
 };
 void core_stats(const struct core *c, struct core_stats *out);
 
+/* A client as a worker: the attempts that it holds (1000 are counted at most),
+ * and how many more its open FETCH asks for. */
+struct core_worker {
+    int64_t held, wanted;
+};
+void core_worker(const struct core *c, struct client_id client,
+                 struct core_worker *out);
+
 /* Walks everything and ends the process if an invariant does not hold. */
 void core_check(const struct core *c);
 

@@ -29,6 +29,7 @@
 
 /* Bound of the table of queues, whatever queues-max says. */
 #define QUEUE_NUMBERS 65536u
+#define OLDEST_LOOKS  256 /* lines, where somebody only looks */
 
 bool queue_name_ok(struct str name)
 {
@@ -487,16 +488,54 @@ static void show_decimal(struct buf *b, int64_t milli)
     value_str(b, (struct str){text, (size_t)len});
 }
 
+/* The first of a list may have been there for longer. */
+static int64_t older(int64_t than_ms, const struct list *jobs)
+{
+    int64_t ms;
+
+    if (list_empty(jobs))
+        return than_ms;
+    ms = (int64_t)list_entry(jobs->next, struct job, link)->submitted_ms;
+    return than_ms == CORE_NONE ? ms : min_i64(than_ms, ms);
+}
+
+/* Looks at the first of each line of what may start or is parked; of very many
+ * lines at some. */
+static int64_t oldest_ms(const struct queue *q)
+{
+    int64_t oldest = CORE_NONE;
+    int looks = OLDEST_LOOKS;
+
+    for (int p = 0; p < CORE_PRIORITIES; p++) {
+        oldest = older(oldest, &q->ready[p]);
+        list_foreach (it, &q->turns[p]) {
+            if (looks-- <= 0)
+                break;
+            if (it != &q->plain_turn[p])
+                oldest =
+                    older(oldest, &list_entry(it, struct share, turn)->jobs);
+        }
+    }
+    list_foreach (it, &q->lanes) {
+        if (looks-- <= 0)
+            break;
+        oldest = older(oldest, &list_entry(it, struct lane, of_queue)->jobs);
+    }
+    return oldest;
+}
+
 void queue_info(struct core *c, const struct core_event *ev)
 {
     const struct queue *q =
         queue_find_or_reply(c, ev->client, ev->u.queue.name);
     const struct queue_settings *s;
+    int64_t oldest;
     struct buf *b;
 
     if (!q)
         return;
     s = &q->settings;
+    oldest = oldest_ms(q);
     b = reply_begin(c, ev->client);
     {
         const struct {
@@ -537,7 +576,7 @@ void queue_info(struct core *c, const struct core_event *ev)
             {"fair", s->fair},
         };
 
-        value_map(b, ARRAY_LEN(rows) + 3);
+        value_map(b, ARRAY_LEN(rows) + 4);
         value_str(b, STR("name"));
         value_str(b, queue_name(q));
         for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -548,6 +587,11 @@ void queue_info(struct core *c, const struct core_event *ev)
         show_decimal(b, s->factor_milli);
         value_str(b, STR("retry_on"));
         value_str_or_null(b, s->retry_on.len ? s->retry_on : (struct str){0});
+        value_str(b, STR("oldest"));
+        if (oldest == CORE_NONE)
+            value_null(b);
+        else
+            value_int(b, oldest);
     }
     reply_end(c);
 }

@@ -96,12 +96,43 @@ static void field_waits_for(struct buf *b, const struct job *j)
         value_null(b);
 }
 
+/* As SUBMIT takes it: "gpu:2,api". */
+static void field_limits(struct buf *b, const struct job *j)
+{
+    const struct needs *needs = j->extra ? j->extra->needs : NULL;
+    struct buf text;
+
+    buf_init(&text);
+    field(b, "limits");
+    for (uint32_t i = 0; needs && i < needs->len; i++) {
+        const struct need *need = &needs->list[i];
+
+        if (i > 0)
+            buf_append_byte(&text, ',');
+        buf_append(&text, need->limiter->name, need->limiter->name_len);
+        if (need->n != 1)
+            buf_printf(&text, ":%lld", (long long)need->n);
+    }
+    value_str_or_null(b, needs ? (struct str){buf_front(&text), buf_size(&text)}
+                               : (struct str){0});
+    buf_clear(&text);
+}
+
+/* Who holds its attempt, by the number in CLIENT LIST. */
+static void field_worker(struct buf *b, const struct job *j)
+{
+    const struct session *s = job_has_run(j) ? j->u.run->session : NULL;
+
+    field_opt(b, "worker",
+              s && s->client ? (int64_t)s->client->id.n : CORE_NONE);
+}
+
 void show_job(struct core *c, struct buf *b, const struct job *j)
 {
     bool finished = j->state == JOB_FINISHED;
 
     (void)c;
-    value_map(b, 22);
+    value_map(b, 24);
     field(b, "id");
     value_id(b, 'j', j->node.hash, 0);
     field(b, "queue");
@@ -139,6 +170,8 @@ void show_job(struct core *c, struct buf *b, const struct job *j)
     else
         value_null(b);
     field_waits_for(b, j);
+    field_limits(b, j);
+    field_worker(b, j);
 }
 
 static void show_error(struct buf *b, struct str class, struct str message,

@@ -33,6 +33,8 @@
 #define FETCH_MAX   1000
 #define FETCH_BYTES (4 << 20)
 #define NOTICES_MAX 1000
+/* Of what a worker holds, where somebody only looks. */
+#define HELD_COUNTED 1000
 
 /* ----------------------------------------------------------------- clients */
 
@@ -57,6 +59,22 @@ struct client *client_get(struct core *c, struct client_id id)
     list_push_back(&c->all_clients, &cl->link);
     account(c, sizeof(*cl));
     return cl;
+}
+
+void core_worker(const struct core *c, struct client_id id,
+                 struct core_worker *out)
+{
+    const struct client *cl = client_find(c, id);
+
+    *out = (struct core_worker){0};
+    if (!cl)
+        return;
+    if (cl->session)
+        list_foreach (it, &cl->session->held)
+            if (++out->held == HELD_COUNTED)
+                break;
+    if (cl->waiter && cl->waiter->kind == WAIT_FETCH)
+        out->wanted = cl->waiter->count;
 }
 
 void client_drop_if_idle(struct core *c, struct client *cl)

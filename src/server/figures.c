@@ -278,25 +278,29 @@ static void put_command(struct buf *out, int id)
         buf_append_byte(out, *name == ' ' ? '|' : *name);
 }
 
-static void put_client(const struct connection *c, struct buf *out)
+static void put_client(const struct engine *e, const struct connection *c,
+                       struct buf *out)
 {
     const struct command_peer *peer = &c->peer;
     const struct client *client = &c->client;
+    struct core_worker worker;
 
+    core_worker(e->ledger.core, (struct client_id){peer->id}, &worker);
     buf_printf(out, "id=%llu addr=", (unsigned long long)peer->id);
     put_address(out, client->fd, getpeername);
     buf_append_str(out, STR(" laddr="));
     put_address(out, client->fd, getsockname);
     buf_printf(out,
                " fd=%d name=%s idle=%lld flags=%s db=0 sub=%zu psub=%zu "
-               "qbuf=%zu omem=%zu session=%d cmd=",
+               "qbuf=%zu omem=%zu session=%d held=%lld wanted=%lld cmd=",
                client->fd, peer->name ? peer->name : "",
                (long long)(ev_now(client->set->loop) - client->last_active),
                client->wait != CLIENT_RUNS           ? "b"
                : subscriber_count(&peer->subscriber) ? "P"
                                                      : "N",
                peer->subscriber.names, peer->subscriber.patterns,
-               buf_size(&client->in), buf_size(&client->out), peer->session);
+               buf_size(&client->in), buf_size(&client->out), peer->session,
+               (long long)worker.held, (long long)worker.wanted);
     put_command(out, peer->last);
     buf_printf(out, " user=default lib-name=%s lib-ver=%s resp=%d\n",
                peer->library ? peer->library : "",
@@ -309,13 +313,14 @@ void figures_clients(void *engine, const struct command_peer *peer,
     struct engine *e = engine;
 
     if (peer) {
-        put_client(container_of(peer, const struct connection, peer), out);
+        put_client(e, container_of(peer, const struct connection, peer), out);
         return;
     }
     list_foreach (it, &e->clients.all) {
         const struct client *c = list_entry(it, struct client, all);
 
         if (c->phase != CLIENT_DEAD)
-            put_client(container_of(c, const struct connection, client), out);
+            put_client(e, container_of(c, const struct connection, client),
+                       out);
     }
 }

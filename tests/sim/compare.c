@@ -267,6 +267,14 @@ static void compare_group(struct model *m, struct model_eyes *eyes, int i)
     compare_counts(m, i, &v);
 }
 
+/* It was submitted between those two; there is one if there are they. */
+static bool oldest_fits(const struct node *told, int64_t oldest, int64_t newest)
+{
+    if (node_is_null(told))
+        return newest < 0;
+    return node_int(told) >= oldest && node_int(told) <= newest;
+}
+
 static void compare_queue(struct model *m, struct model_eyes *eyes, int i)
 {
     const struct model_queue *q = &m->queues[i];
@@ -276,7 +284,7 @@ static void compare_queue(struct model *m, struct model_eyes *eyes, int i)
                             .u.queue.name = str_from(q->name)};
     const struct node *map = view_ask(eyes->core, eyes->arena, &ev);
     int64_t jobs = 0, bytes = 0, delayed = 0, running = 0, joining = 0;
-    int64_t producers = 0;
+    int64_t producers = 0, oldest = INT64_MAX, newest = -1;
 
     if (node_is_error(map, CORE_ERR_NOQUEUE)) {
         for (int k = 0; k < m->njobs; k++)
@@ -293,6 +301,10 @@ static void compare_queue(struct model *m, struct model_eyes *eyes, int i)
             jobs++;
             bytes += j->payload_len;
             delayed += j->state == MODEL_DELAYED;
+            if (j->state == MODEL_QUEUED && j->submitted < oldest)
+                oldest = j->submitted;
+            if (j->state == MODEL_QUEUED && j->submitted > newest)
+                newest = j->submitted;
         } else if (j->state == MODEL_JOINING || j->state == MODEL_DELIVERING) {
             joining++;
         } else {
@@ -313,6 +325,7 @@ static void compare_queue(struct model *m, struct model_eyes *eyes, int i)
         node_int(node_get(map, "waiting_producers")) != producers ||
         node_int(node_get(map, "max_jobs")) != q->set.max_jobs ||
         node_int(node_get(map, "max_bytes")) != q->set.max_bytes ||
+        !oldest_fits(node_get(map, "oldest"), oldest, newest) ||
         node_int(node_get(map, "closed")) != q->closed ||
         node_int(node_get(map, "paused")) != q->paused) {
         char text[1024];
