@@ -119,6 +119,7 @@ int reschedule_main(struct cli *c);
 int shield_main(struct cli *c);
 int logs_main(struct cli *c);
 int ls_main(struct cli *c);
+int top_main(struct cli *c);
 int tree_main(struct cli *c);
 int events_main(struct cli *c);
 int group_run_main(struct cli *c);
@@ -153,7 +154,7 @@ int backup_main(struct cli *c);
 extern const struct option_row submit_options[], run_options[], map_options[],
     wait_options[], result_options[], cancel_options[], reschedule_options[],
     shield_options[], logs_options[], events_options[], ls_options[],
-    tree_options[], group_run_options[], group_open_options[],
+    top_options[], tree_options[], group_run_options[], group_open_options[],
     group_close_options[], group_wait_options[], group_results_options[],
     group_errors_options[], queue_set_options[], queue_close_options[],
     queue_join_options[], queue_dead_options[], dead_options[],

@@ -53,6 +53,8 @@ const struct verb verbs[] = {
     {"ls", "", "list jobs", ls_options, false, 0, ls_main},
     {"events", "", "show what happens, as it happens", events_options, false, 0,
      events_main},
+    {"top", "", "what the daemon does now, again and again", top_options, false,
+     0, top_main},
     {"tree", "[ID]", "draw the tree of groups and jobs", tree_options, false, 0,
      tree_main},
     {"group run", "[--] SCRIPT [ARG...]",

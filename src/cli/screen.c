@@ -129,15 +129,17 @@ int screen_fd(void)
 char screen_key(void)
 {
     struct pollfd fd = {.fd = screen_fd(), .events = POLLIN};
-    char keys[64];
-    ssize_t n;
+    char key, rest[64];
 
     if (fd.fd < 0 || poll(&fd, 1, 0) <= 0)
         return 0;
-    n = read(fd.fd, keys, sizeof(keys));
-    if (n <= 0) /* the terminal is gone */
+    if (read(fd.fd, &key, 1) != 1) /* the terminal is gone */
         exit(0);
-    return n == 1 ? keys[0] : 0;
+    if (key != '\033')
+        return key;
+    if (poll(&fd, 1, 0) > 0) /* an arrow, say */
+        (void)!read(fd.fd, rest, sizeof(rest));
+    return 0;
 }
 
 void screen_show(const char *lines)

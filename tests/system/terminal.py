@@ -40,7 +40,8 @@ class Screen:
         self.row, self.column = 0, 0
 
     def text(self):
-        return "\n".join(line.rstrip() for line in self.lines)
+        return "\n".join(line.replace("\0", "").rstrip()
+                         for line in self.lines)
 
     def line_feed(self):
         if self.row + 1 < self.rows:
@@ -54,7 +55,8 @@ class Screen:
             self.column = 0
             self.line_feed()
         line = self.lines[self.row].ljust(self.column)
-        self.lines[self.row] = (line[:self.column] + c +
+        cells = c + "\0" * (width(c) - 1)
+        self.lines[self.row] = (line[:self.column] + cells +
                                 line[self.column + width(c):])
         self.column += width(c)
 
@@ -160,6 +162,13 @@ class Terminal:
     def shows(self, *words):
         """Until it shows all of them; what it shows."""
         self.until(lambda text: all(w in text for w in words), words)
+        return self.screen.text()
+
+    def matches(self, *patterns):
+        """Until lines match all of them; what it shows. A frame may be half
+        drawn at any time, so what is looked for is looked for at once."""
+        self.until(lambda text: all(re.search(p, text, re.M)
+                                    for p in patterns), patterns)
         return self.screen.text()
 
     def ended(self, seconds=20):
