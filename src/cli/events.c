@@ -2,11 +2,9 @@
 /*
  * events - what happens, as it happens: one line each.
  *
- * Two handles: one listens, and takes nothing else then; the other one is asked
- * whether what is to be watched is there.
+ * One handle listens, the other one is asked whether what is to be watched is
+ * there, and has not ended while nobody listened.
  */
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +14,9 @@
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/text.h"
+#include "cli/watch.h"
+
+#define RETRY_MS 500 /* while the daemon is gone */
 
 enum { OPTION_JOB = 800 };
 
@@ -30,6 +31,7 @@ const struct option_row events_options[] = {
 
 struct events {
     struct cli *c;
+    struct watch watch;
     char **channels;
     size_t nchannels;
     char **ids; /* of jobs and groups that have not ended */
@@ -270,42 +272,54 @@ static void watch(struct events *e, const char *kind, const char *name)
     e->ids[e->nids++] = text_copy(name);
 }
 
-/* After the subscription: what has ended before will not be told. */
-static void look(struct events *e, yoke *y)
+/* After the subscription: what has ended before will not be told. false: the
+ * daemon is gone. */
+static bool look(struct events *e)
 {
+    yoke *y = e->watch.asker;
+
     for (size_t i = e->nids; i > 0; i--) {
         const char *id = e->ids[i - 1];
         struct yoke_value *v = NULL;
+        struct text what = {0};
         int status = cli_is_group(id) ? yoke_commandl(y, &v, "GROUP", "INFO",
                                                       id, (char *)NULL)
                                       : yoke_job_status(y, id, &v);
 
-        if (status != 0)
-            cli_fail(e->c, y, status, "cannot watch %s", id);
+        if (status != 0) {
+            text_addf(&what, "cannot watch %s", id);
+            watch_lose(&e->watch, y, status, text_str(&what));
+            text_clear(&what);
+            return false;
+        }
         if (!output_is_null(v, "ended"))
             has_ended(e, id);
         yoke_value_free(v);
     }
+    return true;
 }
 
 /* Until all is said, or the time is up: that is false. */
-static bool listen_until(struct events *e, yoke *y, int64_t until)
+static bool listen_until(struct events *e, int64_t until)
 {
-    while (!is_over(e)) {
-        struct pollfd fd = {.fd = yoke_fd(y), .events = yoke_events(y)};
-        int64_t rest = until < 0 ? -1 : until - cli_monotonic_ms();
-        int status;
+    bool looked = false;
 
+    for (;;) {
+        int64_t rest = until < 0 ? -1 : until - cli_monotonic_ms();
+
+        if (e->watch.asker == NULL)
+            looked = false;
+        if (!looked && (e->watch.asker != NULL || watch_again(&e->watch)))
+            looked = look(e);
+        if (is_over(e))
+            return true;
         if (until >= 0 && rest <= 0)
             return false;
         (void)fflush(stdout);
-        if (poll(&fd, 1, rest > 1000000 ? 1000000 : (int)rest) <= 0)
-            continue; /* a signal, or the time is up */
-        status = yoke_process(y);
-        if (status != 0)
-            cli_fail(e->c, y, status, "cannot watch any more");
+        if (!looked && (rest < 0 || rest > RETRY_MS))
+            rest = RETRY_MS;
+        watch_wait(&e->watch, -1, rest);
     }
-    return true;
 }
 
 static void clear(struct events *e)
@@ -324,9 +338,8 @@ int events_main(struct cli *c)
 {
     struct events e = {.c = c, .ends = true, .left = -1};
     int64_t timeout_ms = -1;
-    yoke *listener, *asker;
-    int id, status;
     bool said;
+    int id;
 
     while ((id = options_next(c)) != 0) {
         if (id == OPTION_JOB)
@@ -345,17 +358,14 @@ int events_main(struct cli *c)
         watch(&e, "group", "root");
     e.last_by = text_grow(NULL, e.nchannels, sizeof(*e.last_by));
     memset(e.last_by, 0, e.nchannels * sizeof(*e.last_by));
-    listener = cli_connect(c);
-    asker = cli_connect(c);
-    status = yoke_subscribe(listener, e.nchannels,
-                            (const char *const *)e.channels, on_message, &e);
-    if (status != 0)
-        cli_fail(c, listener, status, "cannot subscribe");
-    look(&e, asker);
-    yoke_close(asker);
-    said = listen_until(&e, listener,
-                        timeout_ms < 0 ? -1 : cli_monotonic_ms() + timeout_ms);
-    yoke_close(listener);
+    e.watch = (struct watch){.channels = (const char *const *)e.channels,
+                             .nchannels = e.nchannels,
+                             .told = on_message,
+                             .arg = &e};
+    watch_begin(&e.watch, c);
+    said =
+        listen_until(&e, timeout_ms < 0 ? -1 : cli_monotonic_ms() + timeout_ms);
+    watch_end(&e.watch);
     clear(&e);
     return said ? 0 : EXIT_TIMED_OUT;
 }

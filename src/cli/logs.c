@@ -382,13 +382,15 @@ static void on_event(yoke *y, const struct yoke_message *m, void *arg)
 static void group_logs(struct cli *c, bool follow)
 {
     struct text channel = {0};
+    const char *channels[1];
     struct logs l = {
         .c = c, .group = c->argv[0], .follow = follow, .seen_ms = -1};
 
     text_addf(&channel, "group:%s", l.group);
+    channels[0] = text_str(&channel);
     if (follow)
         l.watch = (struct watch){
-            .channel = text_str(&channel), .told = on_event, .arg = &l};
+            .channels = channels, .nchannels = 1, .told = on_event, .arg = &l};
     watch_begin(&l.watch, c);
     for (;;) {
         bool more;

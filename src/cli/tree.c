@@ -471,11 +471,14 @@ static void wait_for_change(struct view *v, int64_t drawn_ms, int64_t took_ms)
 static void watch_tree(struct view *v)
 {
     struct text channel = {0};
+    const char *channels[1];
     bool over = false;
 
     text_addf(&channel, "group:%s", v->id);
+    channels[0] = text_str(&channel);
     v->screen = screen_possible() && !v->c->json;
-    v->watch = (struct watch){.channel = text_str(&channel),
+    v->watch = (struct watch){.channels = channels,
+                              .nchannels = 1,
                               .told = on_event,
                               .arg = v,
                               .quiet = v->screen};

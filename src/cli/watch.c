@@ -28,11 +28,12 @@ static int connect_both(struct watch *w, yoke **failed)
     int status = cli_try(w->c, &w->asker);
 
     *failed = w->asker;
-    if (status != 0 || w->channel == NULL)
+    if (status != 0 || w->nchannels == 0)
         return status;
     status = cli_try(w->c, &w->listener);
     if (status == 0)
-        status = yoke_subscribe(w->listener, 1, &w->channel, w->told, w->arg);
+        status = yoke_subscribe(w->listener, w->nchannels, w->channels, w->told,
+                                w->arg);
     *failed = w->listener;
     return status;
 }

@@ -10,6 +10,7 @@
 #define CLI_WATCH_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <yoke.h>
@@ -18,15 +19,16 @@ struct cli;
 
 struct watch {
     struct cli *c;
-    const char *channel; /* what is listened to; NULL: nothing */
+    const char *const *channels; /* what is listened to; may be none */
+    size_t nchannels;
     yoke_message_fn *told;
     void *arg;
-    yoke *asker, *listener; /* NULL: lost; or there is no channel */
+    yoke *asker, *listener; /* NULL: lost; or there are no channels */
     bool quiet;             /* the verb itself shows that it is lost */
 };
 
 /* Connects and subscribes, or ends the program as cli_connect does. What `w`
- * says of channel, told, arg and quiet holds from then on. */
+ * says of channels, told, arg and quiet holds from then on. */
 void watch_begin(struct watch *w, struct cli *c);
 /* Whether a status means that the daemon is gone. */
 bool watch_is_loss(int status);

@@ -13,7 +13,7 @@ import subprocess
 import pytest
 import redis
 
-from harness import encode, pairs, readable, until
+from harness import encode, end, pairs, readable, until
 
 
 @pytest.fixture
@@ -412,11 +412,33 @@ def test_yoke_watches_to_the_end(daemon):
         assert done.returncode == 1 and "NOJOB" in done.stderr
         done = daemon.yoke("events", "-q", "mail", "-t", "10ms")
         assert done.returncode == 124
-        watching = daemon.yoke_start("events")
-        until(lambda: client.info()["subscriptions"] == 1, "it is subscribed")
+
+
+def test_yoke_watches_on_when_the_daemon_is_back(daemon):
+    """It says so; and what ended meanwhile has ended."""
+    with daemon.client() as client:
+        jobs = [client.execute_command("SUBMIT", "mail", "x") for _ in range(2)]
+        watching = [daemon.yoke_start("events", "--job", job) for job in jobs]
+        until(lambda: client.info()["subscriptions"] == 2, "both watch")
     daemon.kill()
-    assert "cannot watch any more" in watching.communicate(timeout=30)[1]
-    assert watching.returncode == 1
+    try:
+        for process in watching:
+            assert "the daemon is gone" in process.stderr.readline()
+        watching[0].send_signal(signal.SIGSTOP)
+        daemon.start()
+        assert "the daemon is back" in watching[1].stderr.readline()
+        with daemon.client() as client:
+            for job in jobs:
+                client.execute_command("CANCEL", job)
+        out, err = watching[1].communicate(timeout=30)
+        assert jobs[1] + "  ended " in out and watching[1].returncode == 0
+        watching[0].send_signal(signal.SIGCONT)
+        out, err = watching[0].communicate(timeout=30)
+        assert "the daemon is back" in err and out == ""
+        assert watching[0].returncode == 0
+    finally:
+        for process in watching:
+            end(process)
 
 
 def test_a_full_queue_and_its_doors_are_told(start):
