@@ -113,7 +113,9 @@ def test_every_example_is_c_and_shell():
 def test_readme_links_to_every_example():
     with open(os.path.join(SOURCE, "README.md")) as file:
         links = set(re.findall(r"\(examples/([^)]*)\)", file.read()))
-    assert links == set(sources()) - {"retrieve-source.sh"}
+    others = {"redis/" + name
+              for name in os.listdir(os.path.join(EXAMPLES, "redis"))}
+    assert links == set(sources()) - {"retrieve-source.sh"} | others
 
 
 # ----------------------------------------------------- the production pattern
