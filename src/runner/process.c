@@ -298,6 +298,7 @@ static IN_CHILD long child_exec(const struct launch *l)
 static IN_CHILD long child_descriptors(const struct process_plan *plan)
 {
     bool keeps_self = plan->attributes && plan->attributes->private_pids;
+    long first = plan->extra > 0 ? 4 : 3; /* of those to close */
     long rc = bare(SYS_dup3, plan->in, 0, 0, 0);
 
     if (rc >= 0)
@@ -309,11 +310,12 @@ static IN_CHILD long child_descriptors(const struct process_plan *plan)
         rc = bare(SYS_fcntl, 3, F_SETFD, 0, 0);
     else if (rc >= 0 && plan->extra > 0)
         rc = bare(SYS_dup3, plan->extra, 3, 0, 0);
+    if (rc >= 0 && keeps_self) {
+        rc = bare(SYS_close_range, first, self_fd - 1, 0, 0);
+        first = self_fd + 1;
+    }
     if (rc >= 0)
-        rc = bare(SYS_close_range, plan->extra > 0 ? 4 : 3, self_fd - 1, 0, 0);
-    if (rc >= 0)
-        rc = bare(SYS_close_range, keeps_self ? self_fd + 1 : self_fd, ~0U, 0,
-                  0);
+        rc = bare(SYS_close_range, first, ~0U, 0, 0);
     return rc;
 }
 

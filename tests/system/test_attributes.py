@@ -503,6 +503,14 @@ def test_private_pids_are_the_jobs_alone(private):
     assert 1 < int(count) < 6
 
 
+def test_what_hides_in_private_pids_ends_with_process_1(private, mark):
+    hidden = "setsid sh -c \"trap : TERM HUP INT; while :; do sleep 9; done\""
+    daemon = private("export %s=%s; (%s &); (unset YOKE_TOKEN; %s &); echo out"
+                     % (MARK, mark, hidden, hidden), "private-pids = yes")
+    assert run_job(daemon, "q", "")["result"] == "out\n"
+    assert marked(mark) == []
+
+
 @pytest.mark.parametrize("script, log", [
     # It has no handler, and its child has.
     ("(trap \"echo asked; exit\" TERM; echo up; while :; do sleep 0.02; done)"
