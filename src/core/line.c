@@ -720,8 +720,13 @@ void line_serve(struct core *c, struct limiter *l)
     }
     list_remove(&l->wake);
     /* Whom the worker has left is looked at when there is another one. */
-    list_foreach (it, &l->lines)
-        offer(list_entry(it, struct line, of_limiter));
+    list_foreach (it, &l->lines) {
+        line = list_entry(it, struct line, of_limiter);
+        offer(line);
+        /* Its payload may have come, and another worker, since. */
+        if (line->passed_by && !line->queue->stuck)
+            queue_wake(c, line->queue);
+    }
     if (l->shut_out)
         limiter_wake_at(c, l, 1);
     if (l->again)

@@ -448,8 +448,9 @@ void cgroup_put(struct cgroup *c, struct cgroup_leaf *leaf, bool kept)
 {
     TAILQ_REMOVE(&c->busy, leaf, link);
     leaf->owner = NULL;
-    if (!kept || leaf->watch >= 0 || c->idle_count >= CGROUP_IDLE_MAX ||
-        !leaf_is_pristine(leaf)) {
+    /* What was left in /dev/shm stays charged to it. */
+    if (!kept || leaf->watch >= 0 || leaf->bounds[CGROUP_MEMORY] > 0 ||
+        c->idle_count >= CGROUP_IDLE_MAX || !leaf_is_pristine(leaf)) {
         leaf_free(c, leaf);
         return;
     }

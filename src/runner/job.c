@@ -621,6 +621,7 @@ static int job_spawn(struct job *j)
         }
         j->leaf->owner = j;
         plan.cgroup = j->leaf->dir;
+        plan.memory_bound = queue->bounds.of[CGROUP_MEMORY].value > 0;
     }
     return process_start(&plan, &j->process, j->text, sizeof(j->text));
 }

@@ -91,13 +91,14 @@ int proc_stat_read(pid_t pid, struct proc_stat *out)
 
 bool proc_has_default(pid_t pid, int sig)
 {
-    static const char *const sets[] = {"\nSigIgn:\t", "\nSigCgt:\t"};
+    static const char *const sets[] = {"\nSigIgn:\t", "\nSigCgt:\t",
+                                       "\nSigBlk:\t"};
     char path[64], text[8192];
 
     snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
     if (read_file(path, text, sizeof(text)) < 0)
         return false;
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
         const char *at = strstr(text, sets[i]);
 
         if (!at || strtoull(at + strlen(sets[i]), NULL, 16) >> (sig - 1) & 1)

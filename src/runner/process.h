@@ -53,6 +53,7 @@ struct process_plan {
     int extra;        /* the same, for its descriptor 3; 0: it has none */
     mode_t umask_bits;
     int cgroup;                 /* directory of a cgroup; -1: none */
+    bool memory_bound;          /* which may run out of memory */
     const struct rlimit *files; /* RLIMIT_NOFILE of the child; NULL: ours */
     const struct attributes *attributes; /* NULL: as ours */
 };

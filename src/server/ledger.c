@@ -104,7 +104,7 @@ static void set_pace(struct ledger_compaction *k, const struct store_stats *s,
     int64_t room = 2 * k->live + 2 * segment - (int64_t)s->used_bytes;
     int64_t read = max_i64(k->live, segment);
 
-    if (k->on && k->paced == s->first_segment && room > segment / 8)
+    if (!narrow && k->on && k->paced == s->first_segment && room > segment / 8)
         return; /* until it is gone */
     k->paced = s->first_segment;
     /* The images come before it goes. */
