@@ -516,7 +516,12 @@ def test_what_hides_in_private_pids_ends_with_process_1(private, mark):
     ("(trap \"echo asked; exit\" TERM; echo up; while :; do sleep 0.02; done)"
      "; echo never", ["up"]),
     ("trap \"echo asked; exit\" TERM; echo up; while :; do sleep 0.02; done",
-     ["up", "asked"])])
+     ["up", "asked"]),
+    # It blocks it, and looks.
+    ("exec /usr/bin/python3 -c \"from signal import *; from time import sleep; "
+     "pthread_sigmask(SIG_BLOCK, {SIGTERM}); print(1, flush=True)\n"
+     "while SIGTERM not in sigpending(): sleep(0.02)\n"
+     "print(2, flush=True)\"", ["1", "2"])])
 def test_process_1_is_stopped_as_another_would_be(private, script, log):
     daemon = private(script, "private-pids = yes")
     with daemon.client() as client:
