@@ -582,11 +582,11 @@ static int launch_start(struct launch *l, struct process *out)
     int pidfd = -1;
     /* When its cgroup is out of memory the kernel kills all that share the
      * memory of whom it picks, but spares who is waited for as by vfork(2). */
-    unsigned vfork = l->plan.memory_bound ? CLONE_VFORK : 0;
+    unsigned waited_for = l->plan.memory_bound ? CLONE_VFORK : 0;
     struct clone_args args = {
         /* A handler of ours would run in our memory. */
         .flags = CLONE_VM | CLONE_CHILD_CLEARTID | CLONE_CLEAR_SIGHAND |
-                 CLONE_PIDFD | l->namespaces | vfork,
+                 CLONE_PIDFD | l->namespaces | waited_for,
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .child_tid = (uint64_t)(uintptr_t)&l->alive,
         .exit_signal = SIGCHLD,
