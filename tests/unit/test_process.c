@@ -159,6 +159,27 @@ START_TEST(end_of_a_program_is_its_own)
 }
 END_TEST
 
+/* The kernel spares it, and us with it, where its cgroup has no room. */
+START_TEST(who_may_run_out_of_memory_is_waited_for)
+{
+    char *fine[] = {"/bin/true", NULL};
+    struct process_plan plan;
+    struct process p;
+    siginfo_t info;
+
+    begin(_i);
+    plan = plan_of(fine);
+    plan.memory_bound = true;
+    for (int i = 0; i < 20; i++) {
+        ck_assert_int_eq(process_start(&plan, &p, why, sizeof(why)), 0);
+        ck_assert(process_settled(&p));
+        ck_assert_int_eq(end_of(&p, &info), 0);
+        ck_assert_int_eq(info.si_status, 0);
+    }
+    end();
+}
+END_TEST
+
 /* Reads until the end of the pipe, and closes it. */
 static void read_all(int fd, char *out, size_t size)
 {
@@ -417,6 +438,7 @@ int main(void)
     tcase_set_timeout(c, 120);
     tcase_add_loop_test(c, why_it_is_no_program_is_told_at_its_end, 0, 2);
     tcase_add_loop_test(c, end_of_a_program_is_its_own, 0, 2);
+    tcase_add_loop_test(c, who_may_run_out_of_memory_is_waited_for, 0, 2);
     tcase_add_loop_test(c, what_a_child_changes_is_not_ours, 0, 2);
     tcase_add_loop_test(c, descriptor_3_may_be_any_of_ours, 0, 2);
     tcase_add_loop_test(c, what_is_lent_may_go_once_it_has_settled, 0, 2);
