@@ -495,7 +495,7 @@ static int64_t older(int64_t than_ms, const struct list *jobs)
 
     if (list_empty(jobs))
         return than_ms;
-    ms = (int64_t)list_entry(jobs->next, struct job, link)->submitted_ms;
+    ms = (int64_t)list_entry(list_first(jobs), struct job, link)->submitted_ms;
     return than_ms == CORE_NONE ? ms : min_i64(than_ms, ms);
 }
 

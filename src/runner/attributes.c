@@ -5,24 +5,10 @@
 
 #include <errno.h>
 #include <linux/ioprio.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
-
-static int fail(char *why, size_t size, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int fail(char *why, size_t size, const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(why, size, fmt, ap);
-    va_end(ap);
-    return -EINVAL;
-}
 
 bool attributes_any(const struct attributes *a)
 {
@@ -56,10 +42,11 @@ int attributes_parse_ionice(const char *text, int64_t *out, char *why,
         *out = (int64_t)classes[i].number << IOPRIO_CLASS_SHIFT | level;
         return 0;
     }
-    return fail(why, why_size,
-                "'%.80s' is not valid; expected idle, best-effort[:0-7] or "
-                "realtime[:0-7]",
-                text);
+    return value_refuse(
+        why, why_size,
+        "'%.80s' is not valid; expected idle, best-effort[:0-7] or "
+        "realtime[:0-7]",
+        text);
 }
 
 /* ------------------------------------------------------------------ limits */
@@ -111,35 +98,36 @@ static int parse_limit(char *word, struct attributes_limits *l, char *why,
     struct rlimit limit;
 
     if (!value)
-        return fail(why, size,
-                    "'%.80s' is not valid; expected name=soft[:hard]", word);
+        return value_refuse(
+            why, size, "'%.80s' is not valid; expected name=soft[:hard]", word);
     *value++ = '\0';
     for (size_t i = 0; i < COUNT_OF(limit_names); i++) {
         if (strcmp(limit_names[i].name, word) == 0)
             name = &limit_names[i];
     }
     if (!name)
-        return fail(why, size,
-                    "there is no limit '%.40s'; known are as core cpu data "
-                    "fsize locks memlock msgqueue nice nofile nproc rss rtprio "
-                    "rttime sigpending stack",
-                    word);
+        return value_refuse(
+            why, size,
+            "there is no limit '%.40s'; known are as core cpu data "
+            "fsize locks memlock msgqueue nice nofile nproc rss rtprio "
+            "rttime sigpending stack",
+            word);
     for (size_t i = 0; i < l->count; i++) {
         if (l->items[i].resource == name->resource)
-            return fail(why, size, "'%s' is set twice", name->name);
+            return value_refuse(why, size, "'%s' is set twice", name->name);
     }
     hard = strchr(value, ':');
     if (hard)
         *hard++ = '\0';
     if (!parse_bound(name, value, &limit.rlim_cur) ||
         !parse_bound(name, hard ? hard : value, &limit.rlim_max))
-        return fail(why, size,
-                    "'%.40s' is not valid for %s; expected %s, or unlimited",
-                    value, name->name,
-                    name->bytes ? "bytes, or a number of K, M, G" : "a number");
+        return value_refuse(
+            why, size, "'%.40s' is not valid for %s; expected %s, or unlimited",
+            value, name->name,
+            name->bytes ? "bytes, or a number of K, M, G" : "a number");
     if (limit.rlim_cur > limit.rlim_max)
-        return fail(why, size, "%s: the soft limit is above the hard one",
-                    name->name);
+        return value_refuse(
+            why, size, "%s: the soft limit is above the hard one", name->name);
     l->items[l->count].resource = name->resource;
     l->items[l->count++].limit = limit;
     return 0;
@@ -156,7 +144,7 @@ int attributes_parse_limits(const char *text, struct attributes_limits *out,
         int rc;
 
         if (len >= sizeof(word))
-            return fail(why, why_size, "'%.80s' is too long", text);
+            return value_refuse(why, why_size, "'%.80s' is too long", text);
         if (len > 0) {
             memcpy(word, text, len);
             word[len] = '\0';

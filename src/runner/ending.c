@@ -5,25 +5,11 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #define CODE_MAX 255
 #define WAIT_MAX 86400000 /* as the longest grace */
-
-static int fail(char *why, size_t size, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int fail(char *why, size_t size, const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(why, size, fmt, ap);
-    va_end(ap);
-    return -EINVAL;
-}
 
 /* The next word of a text, which moves on; false: there is none. Longer words
  * than any right one are cut. */
@@ -47,9 +33,9 @@ int ending_parse_codes(const char *text, struct ending_codes *out, char *why,
 
     while (next_word(&text, word, sizeof(word))) {
         if (!value_count(word, &n) || n > CODE_MAX)
-            return fail(why, why_size,
-                        "'%s' is no exit code; expected numbers from 0 to 255",
-                        word);
+            return value_refuse(
+                why, why_size,
+                "'%s' is no exit code; expected numbers from 0 to 255", word);
         codes.bits[n / 8] |= (unsigned char)(1u << n % 8);
     }
     *out = codes;
@@ -84,28 +70,30 @@ int ending_parse_ladder(const char *text, struct ending_ladder *out, char *why,
         int number;
 
         if (l.count == ENDING_STEPS_MAX)
-            return fail(why, why_size, "more than %d signals",
-                        ENDING_STEPS_MAX);
+            return value_refuse(why, why_size, "more than %d signals",
+                                ENDING_STEPS_MAX);
         if (l.count > 0 && l.steps[l.count - 1].wait_ms < 0)
-            return fail(why, why_size,
-                        "only the last signal may be without its time");
+            return value_refuse(why, why_size,
+                                "only the last signal may be without its time");
         if (wait)
             *wait++ = '\0';
         number = find_signal(word);
         if (number < 0)
-            return fail(why, why_size,
-                        "'%s' is no signal; expected names such as INT or TERM",
-                        word);
+            return value_refuse(
+                why, why_size,
+                "'%s' is no signal; expected names such as INT or TERM", word);
         if (number == SIGKILL || number == SIGSTOP)
-            return fail(why, why_size,
-                        "'%s' is nothing to stop by; what is left after the "
-                        "last signal is killed by itself",
-                        word);
+            return value_refuse(
+                why, why_size,
+                "'%s' is nothing to stop by; what is left after the "
+                "last signal is killed by itself",
+                word);
         if (wait && (!value_duration(wait, &wait_ms) || wait_ms > WAIT_MAX))
-            return fail(why, why_size,
-                        "'%s' is not valid; expected milliseconds, or a number "
-                        "with ms, s, m, h or d, up to 1d",
-                        wait);
+            return value_refuse(
+                why, why_size,
+                "'%s' is not valid; expected milliseconds, or a number "
+                "with ms, s, m, h or d, up to 1d",
+                wait);
         l.steps[l.count].signal = number;
         l.steps[l.count++].wait_ms = wait_ms;
     }

@@ -8,7 +8,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <ini.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,18 +53,7 @@ static const struct settings_key run_keys[] = {SETTINGS_RUN(RUN_KEY)};
 
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 
-static int fail(char *why, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static int fail(char *why, const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    vsnprintf(why, SETTINGS_WHY_SIZE, fmt, ap);
-    va_end(ap);
-    return -EINVAL;
-}
+#define fail(why, ...) value_refuse(why, SETTINGS_WHY_SIZE, __VA_ARGS__)
 
 /* ----------------------------------------------------------------- values */
 

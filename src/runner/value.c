@@ -3,6 +3,8 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,4 +97,14 @@ bool value_percent(const char *text, int64_t *out)
 
     /* A bare number might be meant as processors. */
     return text[strspn(text, "0123456789")] == '%' && parse(text, units, out);
+}
+
+int value_refuse(char *why, size_t size, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(why, size, fmt, ap);
+    va_end(ap);
+    return -EINVAL;
 }
