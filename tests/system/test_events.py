@@ -428,6 +428,7 @@ def test_yoke_watches_on_when_the_daemon_is_back(daemon):
         daemon.start()
         assert "the daemon is back" in watching[1].stderr.readline()
         with daemon.client() as client:
+            until(lambda: client.info()["subscriptions"] == 1, "it watches")
             for job in jobs:
                 client.execute_command("CANCEL", job)
         out, err = watching[1].communicate(timeout=30)
