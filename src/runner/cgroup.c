@@ -276,6 +276,19 @@ static int find_place(const char *place, char *file, char *path, char *why,
     return rc;
 }
 
+/* Moves us, and our parent if it owns the cgroups, to those that a directory
+ * has. */
+static int move_members(const struct cgroup *c, int dir, const char *procs)
+{
+    char owner[32];
+    int rc = 0;
+
+    snprintf(owner, sizeof(owner), "%d", (int)c->owner);
+    if (c->owner == getppid())
+        rc = cgroup_write(dir, procs, owner);
+    return rc < 0 ? rc : cgroup_write(dir, procs, "0");
+}
+
 /* A cgroup that has members of its own cannot give controllers to the cgroups
  * below it (cgroup-v2, "No Internal Process Constraint"), so the runner moves
  * out of the way; the root is exempt. Where that is not allowed it stays. */
@@ -283,7 +296,7 @@ static void move_to_leaf(struct cgroup *c, int place, const char *file)
 {
     if (mkdirat(place, "supervisor", 0755) < 0 && errno != EEXIST)
         return;
-    if (cgroup_write(place, "supervisor/cgroup.procs", "0") == 0)
+    if (move_members(c, place, "supervisor/cgroup.procs") == 0)
         c->home = memory_text(file, strlen(file));
     else
         (void)unlinkat(place, "supervisor", AT_REMOVEDIR); /* it is in use */
@@ -314,13 +327,13 @@ static int make_base(struct cgroup *c, int place, const char *name)
 }
 
 int cgroup_init(struct cgroup *c, const char *place, const char *name,
-                char *why, size_t why_size)
+                pid_t owner, char *why, size_t why_size)
 {
     char file[CGROUP_PATH_MAX], path[CGROUP_PATH_MAX], base[128];
     struct buffer text = {0};
     int dir, rc;
 
-    *c = (struct cgroup){.base = -1, .notify = -1};
+    *c = (struct cgroup){.base = -1, .notify = -1, .owner = owner};
     TAILQ_INIT(&c->idle);
     TAILQ_INIT(&c->busy);
     rc = find_place(place, file, path, why, why_size);
@@ -333,7 +346,7 @@ int cgroup_init(struct cgroup *c, const char *place, const char *name,
         return rc;
     }
     bury_all(dir);
-    snprintf(base, sizeof(base), "yoke-%s-%d", name, (int)getpid());
+    snprintf(base, sizeof(base), "yoke-%s-%d", name, (int)owner);
     rc = make_base(c, dir, base);
     if (rc == 0 && faccessat(c->base, "cgroup.kill", W_OK, 0) < 0) {
         rc = -errno;
@@ -522,6 +535,18 @@ void *cgroup_next_event(struct cgroup *c)
     return NULL;
 }
 
+static void leave_leaf(const struct cgroup *c, const char *home)
+{
+    int dir = open(home, DIR_FLAGS);
+
+    if (dir < 0)
+        return;
+    /* Another runner may still be in there. */
+    if (move_members(c, dir, "cgroup.procs") == 0)
+        (void)unlinkat(dir, "supervisor", AT_REMOVEDIR);
+    close(dir);
+}
+
 void cgroup_clear(struct cgroup *c)
 {
     if (c->base < 0)
@@ -539,20 +564,42 @@ void cgroup_clear(struct cgroup *c)
     close(c->base);
     if (c->notify >= 0)
         close(c->notify);
-    if (c->home) {
-        int dir = open(c->home, DIR_FLAGS);
-
-        if (dir >= 0) {
-            /* Another runner may still be in there. */
-            if (cgroup_write(dir, "cgroup.procs", "0") == 0)
-                (void)unlinkat(dir, "supervisor", AT_REMOVEDIR);
-            close(dir);
-        }
-    }
+    if (c->home)
+        leave_leaf(c, c->home);
     free(c->home);
     free(c->base_file);
     free(c->base_path);
     *c = (struct cgroup){.base = -1, .notify = -1};
     TAILQ_INIT(&c->idle);
     TAILQ_INIT(&c->busy);
+}
+
+/* --------------------------------------------------------- a dead one's owner
+ */
+
+void cgroup_kill_base(const char *base)
+{
+    int dir = open(base, DIR_FLAGS);
+
+    if (dir < 0)
+        return;
+    (void)cgroup_write(dir, "cgroup.kill", "1"); /* the sweep finds the rest */
+    close(dir);
+}
+
+void cgroup_bury(const char *base, const char *home)
+{
+    const struct cgroup c = {.owner = getpid()};
+    const char *name = strrchr(base, '/') + 1;
+    char place[CGROUP_PATH_MAX];
+    int dir;
+
+    snprintf(place, sizeof(place), "%.*s", (int)(name - base - 1), base);
+    dir = open(place, DIR_FLAGS);
+    if (dir >= 0) {
+        bury(dir, name);
+        close(dir);
+    }
+    if (*home)
+        leave_leaf(&c, home);
 }

@@ -3,9 +3,9 @@
  * cgroup - a cgroup of its own for each job.
  *
  *     where the runner was started/
- *         supervisor/                 the runner itself, unless that is the
- * root yoke-NAME-PID/              locked (flock) while that runner lives
- *             job-1/ job-2/ ...       one for each job that runs
+ *         supervisor/            the runner and its warden, unless that is root
+ *         yoke-NAME-PID/         locked (flock) while that runner lives
+ *             job-1/ job-2/ ...  one for each job that runs
  *
  * Directories of jobs are used again when a job ended by itself and left its
  * cgroup empty and as it was: making and removing one costs a tenth of a short
@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
+#include <sys/types.h>
 
 #define CGROUP_PATH_MAX 4096
 
@@ -54,6 +55,7 @@ struct cgroup {
     char *base_file; /* path of the base in the file system */
     char *base_path; /* the same as in /proc/PID/cgroup */
     char *home; /* file system path of where we were started, if we moved */
+    pid_t owner;
     unsigned long last;
     unsigned controllers; /* bits of those that leaves have */
     TAILQ_HEAD(, cgroup_leaf) idle;
@@ -63,12 +65,20 @@ struct cgroup {
 
 /*
  * Find a place, kill what dead runners left there, and make the base. `place`
- * is "auto" or a directory. 0, or -errno with a sentence in `why`.
+ * is "auto" or a directory. The base has the id of `owner` in its name, which
+ * is this process or its parent, and moves with us. 0, or -errno with a
+ * sentence in `why`.
  */
 int cgroup_init(struct cgroup *c, const char *place, const char *name,
-                char *why, size_t why_size);
+                pid_t owner, char *why, size_t why_size);
 /* Removes everything and moves back. No job may be left. */
 void cgroup_clear(struct cgroup *c);
+
+/* For the owner of one whose process is dead: kill all that is in the base
+ * (base_file); when nobody is left there, remove it, and move back to `home`,
+ * or "". */
+void cgroup_kill_base(const char *base);
+void cgroup_bury(const char *base, const char *home);
 
 /* Let leaves have what a bound needs: before the first that has it. 0, or
  * -errno with a sentence in `why`. */

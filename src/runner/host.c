@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-int host_init(struct job_host *h, const struct settings *s)
+int host_init(struct job_host *h, const struct settings *s, pid_t owner)
 {
     struct rlimit files;
     char why[512];
@@ -34,7 +34,7 @@ int host_init(struct job_host *h, const struct settings *s)
     }
     if (strcmp(s->cgroup, "off") == 0)
         return 0;
-    rc = cgroup_init(&h->cgroup, s->cgroup, s->name, why, sizeof(why));
+    rc = cgroup_init(&h->cgroup, s->cgroup, s->name, owner, why, sizeof(why));
     if (rc == 0)
         return 0;
     if (strcmp(s->cgroup, "auto") != 0) {
@@ -45,17 +45,10 @@ int host_init(struct job_host *h, const struct settings *s)
     return 0;
 }
 
-void host_sweep(struct job_host *h)
-{
-    /* Where the runner replaces one that died in its place (exec), that one's
-     * children are ours. */
-    sweep_strangers(&h->sweep, 5000);
-}
-
 void host_clear(struct job_host *h)
 {
     /* Nothing is left of any job by now, whatever way here was taken. */
-    sweep_strangers(&h->sweep, 1000);
+    (void)sweep_strangers(&h->sweep, 1000); /* the warden does the rest */
     cgroup_clear(&h->cgroup);
     sweep_clear(&h->sweep);
     process_clear();

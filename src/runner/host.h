@@ -12,11 +12,10 @@
 
 #include "runner/job.h"
 
-/* Fills in all but the loop, the callbacks and what they get. 0 or -errno;
- * host_clear in any case. */
-int host_init(struct job_host *h, const struct settings *s);
-/* Kills what a runner in whose place we are has left. */
-void host_sweep(struct job_host *h);
+/* Fills in all but the loop, the callbacks and what they get. The cgroups are
+ * those of `owner`, this process or its parent. 0 or -errno; host_clear in any
+ * case. */
+int host_init(struct job_host *h, const struct settings *s, pid_t owner);
 /* Tries what jobs will need. 0; -errno: a queue wants what cannot be had. */
 int host_probe(struct job_host *h);
 void host_clear(struct job_host *h);

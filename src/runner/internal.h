@@ -70,7 +70,7 @@ struct runner {
     size_t *queue_running; /* for each queue of the settings */
     bool queues_bounded;   /* some queue has slots of its own */
     int64_t average_us;    /* of the jobs' times */
-    int stopping;          /* signals received */
+    bool stopping;         /* as asked */
     bool quit_sent;
     bool answered; /* something was, since the last turn */
     bool urgent;   /* what waits to be sent goes out with this turn */
@@ -87,7 +87,7 @@ struct runner {
     ev_timer repeat;   /* says again what was kept */
     ev_timer gather;   /* reports wait until it ends */
     ev_timer quit;     /* does not wait for ever for the leave */
-    ev_signal signals[3];
+    ev_io warden;      /* what we are asked to do, or that it is gone */
 };
 
 /* request.c: what is sent to the daemon. Errors of the connection are met by

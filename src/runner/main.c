@@ -5,6 +5,7 @@
 #include "runner/memory.h"
 #include "runner/message.h"
 #include "runner/runner.h"
+#include "runner/warden.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -255,48 +256,61 @@ static bool clean_process(void)
     return true;
 }
 
-int main(int argc, char **argv)
+/* What the arguments ask for; with a warden above us, or only a check. */
+static int run(struct warden_link *warden, void *arg)
 {
-    struct arguments a = {.fd = -1};
-    struct runner_options options = {.fd = -1};
+    const struct arguments *a = arg;
+    struct runner_options options = {
+        .address = a->address, .fd = a->fd, .warden = warden};
     struct settings settings;
     char why[SETTINGS_WHY_SIZE];
     char *password = NULL;
-    int status;
+    int status = -1;
 
-    if (!clean_process())
-        return 1;
-    status = parse_arguments(argc, argv, &a);
     settings_init(&settings);
-    if (status < 0 && make_settings(&a, &settings, why) < 0) {
+    if (make_settings(a, &settings, why) < 0) {
         fprintf(stderr, "yoke-runner: %s\n", why);
         status = EXIT_USAGE;
-    } else if (status < 0 && a.check && (a.fd < 0 || settings.nqueues > 0)) {
+    } else if (a->check && (a->fd < 0 || settings.nqueues > 0)) {
         status = 0;
-    } else if (status < 0 && settings.nqueues == 0) {
+    } else if (settings.nqueues == 0) {
         /* With --fd the check is for a runner that somebody will start. */
         fprintf(stderr, "yoke-runner: there is no queue to serve; expected a "
                         "[run QUEUE] section, or [runner] allow-commands = "
                         "yes (--allow-commands)\n");
         status = EXIT_USAGE;
     }
-    if (status < 0 && a.password_file) {
-        password = read_password(a.password_file);
+    if (status < 0 && a->password_file) {
+        password = read_password(a->password_file);
         status = password ? -1 : EXIT_USAGE;
     }
     if (status < 0) {
-        if (a.fd >= 0)
-            (void)fcntl(a.fd, F_SETFD, FD_CLOEXEC);
+        if (a->fd >= 0)
+            (void)fcntl(a->fd, F_SETFD, FD_CLOEXEC);
         options.settings = &settings;
-        options.address = a.address;
         options.password = password;
-        options.fd = a.fd;
         status = runner_main(&options);
     }
     if (password)
         explicit_bzero(password, strlen(password));
     free(password);
     settings_clear(&settings);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = {.fd = -1};
+    int status;
+
+    if (!clean_process())
+        return 1;
+    status = parse_arguments(argc, argv, &a);
+    if (status < 0 && a.check)
+        status = run(NULL, &a);
+    else if (status < 0)
+        status = warden_main(
+            &(struct warden_plan){.run = run, .arg = &a, .fd = a.fd});
     free(a.overrides);
     free(a.queues);
     return status;

@@ -5,6 +5,7 @@
 #include "runner/internal.h"
 #include "runner/memory.h"
 #include "runner/message.h"
+#include "runner/warden.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,9 @@
 /* What a job is given to stop when the connection broke: the daemon may give
  * its attempts to others as soon as the session's grace is over. */
 #define LOST_GRACE_MS 1000
+/* The part of a lease before whose end all must be over, whether we act or not:
+ * half of what is left when runner_lost has killed the jobs. */
+#define FENCE_PART 20
 /* Between attempts to connect. */
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 2000
@@ -658,11 +662,28 @@ static bool may_gather(struct runner *r)
     return true;
 }
 
+/* Before a job that has come is started. While there is no connection what was
+ * told last holds. */
+static void tell_lease(struct runner *r)
+{
+    int64_t left_ms;
+
+    if (r->nheld + r->nrunning == 0) {
+        warden_lease(r->options->warden, WARDEN_NO_JOBS);
+    } else if (r->y) {
+        left_ms = yoke_lease_left_ms(r->y);
+        if (left_ms >= 0)
+            warden_lease(r->options->warden,
+                         job_now_ms() + left_ms - r->lease_ms / FENCE_PART);
+    }
+}
+
 static void turn(struct runner *r)
 {
     bool idle;
 
     r->answered = false;
+    tell_lease(r);
     start_held(r);
     report_ended(r);
     resume_outputs(r);
@@ -744,20 +765,37 @@ static void on_notify(struct ev_loop *loop, ev_io *io, int events)
         job_check(j);
 }
 
-static void on_signal(struct ev_loop *loop, ev_signal *signal, int events)
+static void stop(struct runner *r, bool now)
 {
-    struct runner *r = signal->data;
+    r->stopping = true;
+    if (now)
+        drop_reports(r);
+    stop_all(r, JOB_RETURNED, now ? 0 : r->settings->stop_grace_ms);
+    if (now && is_idle(r))
+        ev_break(r->host.loop, EVBREAK_ALL);
+}
+
+static void on_warden(struct ev_loop *loop, ev_io *io, int events)
+{
+    struct runner *r = io->data;
+    int number;
 
     (void)events;
-    r->stopping++;
-    message_info("stopping signal=%s running=%zu now=%s",
-                 sigabbrev_np(signal->signum), r->nrunning,
-                 r->stopping > 1 ? "yes" : "no");
-    if (r->stopping > 1)
-        drop_reports(r);
-    stop_all(r, JOB_RETURNED, r->stopping > 1 ? 0 : r->settings->stop_grace_ms);
-    if (r->stopping > 1 && is_idle(r))
-        ev_break(loop, EVBREAK_ALL);
+    while ((number = warden_next(r->options->warden)) > 0) {
+        message_info("stopping signal=%s running=%zu now=%s",
+                     sigabbrev_np(number), r->nrunning,
+                     r->stopping ? "yes" : "no");
+        stop(r, r->stopping);
+    }
+    if (number == 0)
+        return;
+    /* Nobody would end our jobs now if we were killed, too. */
+    ev_io_stop(loop, io);
+    r->exit_status = 1;
+    message_error("the process above the runner is gone, jobs are killed "
+                  "running=%zu",
+                  r->nrunning);
+    stop(r, true);
 }
 
 static void on_again_at(struct ev_loop *loop, ev_timer *timer, int events)
@@ -798,7 +836,6 @@ static void on_quit(struct ev_loop *loop, ev_timer *timer, int events)
 
 static void watchers_init(struct runner *r)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
     struct ev_loop *loop = r->host.loop;
 
     ev_init(&r->connection, on_connection);
@@ -821,11 +858,10 @@ static void watchers_init(struct runner *r)
     ev_init(&r->gather, on_gather);
     r->gather.data = r;
     ev_init(&r->quit, on_quit);
-    for (size_t i = 0; i < 3; i++) {
-        ev_signal_init(&r->signals[i], on_signal, numbers[i]);
-        r->signals[i].data = r;
-        ev_signal_start(loop, &r->signals[i]);
-    }
+    ev_io_init(&r->warden, on_warden, warden_listen(r->options->warden),
+               EV_READ);
+    r->warden.data = r;
+    ev_io_start(loop, &r->warden);
     if (r->host.cgroup.notify >= 0) {
         ev_io_init(&r->notify, on_notify, r->host.cgroup.notify, EV_READ);
         r->notify.data = r;
@@ -875,11 +911,13 @@ int runner_main(const struct runner_options *options)
      * signals by descriptor: no handler may run in a child that shares our
      * memory. */
     r.host.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_SIGNALFD | EVFLAG_NOENV);
-    if (host_init(&r.host, options->settings) < 0 || !r.host.loop) {
+    if (host_init(&r.host, options->settings, getppid()) < 0 || !r.host.loop) {
         runner_clear(&r);
         return 1;
     }
-    host_sweep(&r.host);
+    if (r.host.cgroup.base >= 0)
+        warden_cgroup(options->warden, r.host.cgroup.base_file,
+                      r.host.cgroup.home);
     if (host_probe(&r.host) < 0) {
         runner_clear(&r);
         return 2;

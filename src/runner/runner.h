@@ -8,7 +8,10 @@
  * that the next one starts without a round trip; one that would have to wait
  * is given back.
  *
- * A runner that has lost its daemon stops its jobs before its lease can end.
+ * A runner that has lost its daemon stops its jobs before its lease can end;
+ * one that cannot is killed with them by the process above it, which it tells
+ * how long its lease holds (warden.h). What it is asked to do it hears from
+ * there.
  *
  * Knows:     libyoke, the loop, jobs by their contract.
  * Never:     processes.
@@ -18,11 +21,14 @@
 
 #include "runner/settings.h"
 
+struct warden_link;
+
 struct runner_options {
     const struct settings *settings; /* finished; at least one queue */
     const char *address;             /* NULL: as yoke_open decides */
     const char *password;            /* NULL: none */
     int fd;                          /* a connected socket, or -1 */
+    struct warden_link *warden;      /* our parent; lent */
 };
 
 /* Serve until a signal ends it or, with fd, the daemon is gone. Returns the

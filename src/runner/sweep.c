@@ -285,7 +285,7 @@ void sweep_reap(struct sweep *s)
     proc_list_clear(&orphans);
 }
 
-void sweep_strangers(struct sweep *s, int limit_ms)
+bool sweep_strangers(struct sweep *s, int limit_ms)
 {
     for (int waited = 0; waited <= limit_ms; waited++) {
         struct proc_list found = {0};
@@ -296,7 +296,8 @@ void sweep_strangers(struct sweep *s, int limit_ms)
             (void)proc_signal(found.items[i], SIGKILL); /* tried again */
         proc_list_clear(&found);
         if (count == 0)
-            return;
+            return true;
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
+    return false;
 }

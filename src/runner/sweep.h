@@ -66,7 +66,7 @@ size_t sweep_kill(struct sweep *s, struct sweep_scope *scope, size_t *denied);
 /* Reap orphans that have ended. */
 void sweep_reap(struct sweep *s);
 /* Kill and reap every child that is in no scope; waits for them, at most
- * limit_ms. For the start and the end of the runner. */
-void sweep_strangers(struct sweep *s, int limit_ms);
+ * limit_ms. False: some are left. */
+bool sweep_strangers(struct sweep *s, int limit_ms);
 
 #endif
