@@ -6,9 +6,11 @@ set -u
 src=${YOKE_SRCDIR:-$(cd "$(dirname "$0")/.." && pwd)}
 failed=0 passed=0
 
-for page in yoked.8 yoke.1 yoke-runner.8 yoked.ini.5; do
+# Those of the library are checked by check-library-manuals.sh, too.
+for page in yoked.8 yoke.1 yoke-runner.8 yoked.ini.5 \
+    $(cd "$src/doc" && echo yoke*.3); do
     if [ -s "$src/doc/$page" ] &&
-        warnings=$(groff -mandoc -ww -z -Tutf8 "$src/doc/$page" 2>&1) &&
+        warnings=$(groff -t -mandoc -ww -z -Tutf8 "$src/doc/$page" 2>&1) &&
         [ -z "$warnings" ]; then
         passed=$((passed + 1))
     else
