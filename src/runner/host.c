@@ -15,7 +15,6 @@ int host_init(struct job_host *h, const struct settings *s, pid_t owner)
     char why[512];
     int rc;
 
-    h->settings = s;
     h->sweep.children = -1;
     h->cgroup = (struct cgroup){.base = -1, .notify = -1};
     /* Each job takes up to five descriptors of ours; jobs keep the limit. */
@@ -70,7 +69,7 @@ static struct process_plan plan_of(const struct job_host *h)
 
 /* Whether the cgroups can really be entered: rights and filters of system
  * calls are only known after having tried. */
-static void probe_cgroup(struct job_host *h)
+void host_probe_cgroups(struct job_host *h)
 {
     static const struct cgroup_bounds none;
     struct process_plan plan = plan_of(h);
@@ -137,14 +136,13 @@ static int probe_bounds(struct job_host *h, const struct settings_queue *q)
     return 0;
 }
 
-int host_probe(struct job_host *h)
+int host_probe_queues(struct job_host *h, const struct settings *s)
 {
     struct process_plan plan = plan_of(h);
     char why[256];
 
-    probe_cgroup(h);
-    for (size_t i = 0; i < h->settings->nqueues; i++) {
-        const struct settings_queue *q = &h->settings->queues[i];
+    for (size_t i = 0; i < s->nqueues; i++) {
+        const struct settings_queue *q = &s->queues[i];
         int rc = probe_bounds(h, q);
 
         if (rc < 0)

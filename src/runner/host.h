@@ -12,12 +12,15 @@
 
 #include "runner/job.h"
 
-/* Fills in all but the loop, the callbacks and what they get. The cgroups are
- * those of `owner`, this process or its parent. 0 or -errno; host_clear in any
- * case. */
+/* Fills in all but the settings, the loop, the callbacks and what they get. The
+ * cgroups are those of `owner`, this process or its parent. 0 or -errno;
+ * host_clear in any case. */
 int host_init(struct job_host *h, const struct settings *s, pid_t owner);
-/* Tries what jobs will need. 0; -errno: a queue wants what cannot be had. */
-int host_probe(struct job_host *h);
+/* Tries whether cgroups can be entered; does without them if not. */
+void host_probe_cgroups(struct job_host *h);
+/* Tries what the jobs of each queue will need, jobs of others may run
+ * meanwhile. 0; -errno: a queue wants what cannot be had. */
+int host_probe_queues(struct job_host *h, const struct settings *s);
 void host_clear(struct job_host *h);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * internal - the runner as its two files see it: runner.c (jobs, connection,
- * turns of the loop) and request.c (what is sent to the daemon).
+ * internal - the runner as its files see it: runner.c (jobs, connection, turns
+ * of the loop), request.c (what is sent to the daemon) and reload.c (other
+ * settings while it runs).
  */
 #ifndef RUNNER_INTERNAL_H
 #define RUNNER_INTERNAL_H
@@ -45,7 +46,7 @@ struct request {
 
 struct runner {
     const struct runner_options *options;
-    const struct settings *settings;
+    const struct settings *settings; /* those of the host */
     struct job_host host;
     int exit_status;
 
@@ -55,8 +56,9 @@ struct runner {
     bool restoring; /* it broke, and libyoke seeks another one */
     unsigned fd_changes;
     struct request_list requests;
-    size_t reserved; /* jobs that unanswered FETCHes have asked for */
-    bool fetch_open; /* the last request is a FETCH without an answer */
+    size_t reserved;  /* jobs that unanswered FETCHes have asked for */
+    bool fetch_open;  /* the last request is a FETCH without an answer */
+    bool fetch_stale; /* it asks for what the settings no longer say */
     int64_t retry_ms;
     unsigned unreached;       /* attempts to connect that failed in a row */
     struct yoke_bytes *fetch; /* room for the words of a FETCH */
@@ -67,7 +69,8 @@ struct runner {
 
     struct job_list held, running, ended;
     size_t nheld, nrunning;
-    size_t *queue_running; /* for each queue of the settings */
+    size_t *queue_running; /* for each queue of the settings: of its jobs,
+                            * whatever settings they came under */
     bool queues_bounded;   /* some queue has slots of its own */
     int64_t average_us;    /* of the jobs' times */
     bool stopping;         /* as asked */
@@ -116,5 +119,17 @@ void request_fetch(struct runner *r);
 /* runner.c: the answer to a request, which is freed. */
 void runner_reply(yoke *y, int status, const struct yoke_value *reply,
                   void *arg);
+/* What waits for a slot is the daemon's again, if there is one. */
+void runner_give_back_held(struct runner *r);
+
+/* reload.c: jobs that come from now on come under these settings, which are
+ * taken. What runs goes on under its own. */
+void runner_adopt(struct runner *r, struct settings *s);
+/* Loads the settings again and adopts them, if they are good and this machine
+ * can give what they ask for; else all stays as it was. */
+void runner_reload(struct runner *r);
+/* Where the jobs of the job's queue that run are counted; NULL: that queue is
+ * not served any more. */
+size_t *runner_count_of(struct runner *r, const struct job *j);
 
 #endif

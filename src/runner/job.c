@@ -89,6 +89,7 @@ struct job *job_new(struct job_host *host, const struct yoke_work *work,
     struct job *j = memory_new(sizeof(*j));
 
     j->host = host;
+    j->settings = settings_hold(host->settings);
     j->queue = queue;
     j->held_ms = job_now_ms();
     snprintf(j->token, sizeof(j->token), "%s", work->token);
@@ -117,6 +118,7 @@ void job_free(struct job *j)
         close(j->result_fd);
     free(j->payload);
     free(j->reason);
+    settings_release(j->settings);
     free(j);
 }
 
@@ -535,8 +537,7 @@ static int launch_open(struct job *j)
         return l->in;
     }
     rc = output_init(&j->output, j->host->loop, result_stream[j->queue->result],
-                     (size_t)j->host->settings->result_max, on_piece, j,
-                     l->ends);
+                     (size_t)j->settings->result_max, on_piece, j, l->ends);
     j->has_output = rc == 0;
     if (rc == 0 && j->queue->result == SETTINGS_FILE)
         rc = result_open(j);

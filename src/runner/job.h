@@ -38,13 +38,13 @@ enum job_state { JOB_HELD, JOB_RUNNING, JOB_STOPPING, JOB_KILLING, JOB_ENDED };
 struct job_host {
     struct ev_loop *loop;
     struct sweep sweep;
-    struct cgroup cgroup; /* base -1: none */
-    const struct settings *settings;
-    const char *server;  /* YOKE_SERVER of the jobs; NULL: none */
-    struct rlimit files; /* RLIMIT_NOFILE of the jobs */
-    int nothing;         /* /dev/null */
-    bool outputs_paused; /* no output is read: see job_watch_output */
-    void *arg;           /* of the callbacks */
+    struct cgroup cgroup;      /* base -1: none */
+    struct settings *settings; /* of the jobs that come; the owner holds it */
+    const char *server;        /* YOKE_SERVER of the jobs; NULL: none */
+    struct rlimit files;       /* RLIMIT_NOFILE of the jobs */
+    int nothing;               /* /dev/null */
+    bool outputs_paused;       /* no output is read: see job_watch_output */
+    void *arg;                 /* of the callbacks */
     /* A piece of the log of a job. */
     void (*piece)(void *arg, struct job *job, int stream, const char *data,
                   size_t len);
@@ -69,7 +69,8 @@ enum job_cause {
 struct job {
     TAILQ_ENTRY(job) link; /* the owner's */
     struct job_host *host;
-    const struct settings_queue *queue;
+    struct settings *settings;          /* it holds what it came under */
+    const struct settings_queue *queue; /* of these settings */
     enum job_state state;
     enum job_cause cause;
     int64_t held_ms;  /* when it arrived (job_now_ms) */
@@ -106,7 +107,7 @@ struct job {
 /* Milliseconds of a clock that goes on while the machine sleeps. */
 int64_t job_now_ms(void);
 
-/* Copies what it needs. */
+/* Copies what it needs, and holds host->settings, of which the queue is one. */
 struct job *job_new(struct job_host *host, const struct yoke_work *work,
                     const struct settings_queue *queue);
 /* Only before the start, or after the end and job_collect. */

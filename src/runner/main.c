@@ -180,10 +180,9 @@ static int override(struct settings *s, const char *key, const char *value,
     return rc;
 }
 
-static int make_settings(const struct arguments *a, struct settings *s,
+static int fill_settings(const struct arguments *a, struct settings *s,
                          char *why)
 {
-    enum message_level level = MESSAGE_INFO;
     int rc = a->config ? settings_load(s, a->config, why) : 0;
 
     for (size_t i = 0; i < a->noverrides && rc == 0; i++)
@@ -197,9 +196,27 @@ static int make_settings(const struct arguments *a, struct settings *s,
             s, "runner.allow-commands=", a->allow_commands ? "yes" : NULL, why);
     if (rc == 0)
         rc = settings_finish(s, a->queues, a->nqueues, why);
-    if (rc == 0 && message_parse_level(s->log_level, &level) == 0)
-        message_set_level(level);
+    /* With --fd a check is for a runner that somebody will start. */
+    if (rc == 0 && s->nqueues == 0 && !(a->check && a->fd < 0)) {
+        (void)snprintf(why, SETTINGS_WHY_SIZE,
+                       "there is no queue to serve; expected a [run QUEUE] "
+                       "section, or [runner] allow-commands = yes "
+                       "(--allow-commands)");
+        rc = -EINVAL;
+    }
     return rc;
+}
+
+/* What the file and the command line say now; NULL with a sentence. */
+static struct settings *make_settings(void *arg, char *why)
+{
+    const struct arguments *a = arg;
+    struct settings *s = settings_new();
+
+    if (fill_settings(a, s, why) == 0)
+        return s;
+    settings_release(s);
+    return NULL;
 }
 
 /* The first line of a file that nobody else may read; NULL with a message. */
@@ -236,10 +253,12 @@ static char *read_password(const char *file)
 }
 
 /* Nothing of who started us: descriptors 0-2 open, default signals (PIPE is
- * ignored: a log that nobody reads is no reason to end), empty mask. */
+ * ignored: a log that nobody reads is no reason to end), and none blocked but
+ * HUP, which waits until it can be taken: whoever changes the settings need not
+ * know how far we are. */
 static bool clean_process(void)
 {
-    sigset_t none;
+    sigset_t hangup;
     int fd;
 
     do {
@@ -251,8 +270,9 @@ static bool clean_process(void)
     for (int i = 1; i < NSIG; i++)
         (void)signal(i, SIG_DFL); /* KILL, STOP and two others refuse */
     signal(SIGPIPE, SIG_IGN);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    sigprocmask(SIG_SETMASK, &hangup, NULL);
     return true;
 }
 
@@ -260,25 +280,22 @@ static bool clean_process(void)
 static int run(struct warden_link *warden, void *arg)
 {
     const struct arguments *a = arg;
-    struct runner_options options = {
-        .address = a->address, .fd = a->fd, .warden = warden};
-    struct settings settings;
+    struct runner_options options = {.load = make_settings,
+                                     .arg = arg,
+                                     .address = a->address,
+                                     .fd = a->fd,
+                                     .warden = warden};
+    struct settings *settings;
     char why[SETTINGS_WHY_SIZE];
     char *password = NULL;
     int status = -1;
 
-    settings_init(&settings);
-    if (make_settings(a, &settings, why) < 0) {
+    settings = make_settings(arg, why);
+    if (!settings) {
         fprintf(stderr, "yoke-runner: %s\n", why);
         status = EXIT_USAGE;
-    } else if (a->check && (a->fd < 0 || settings.nqueues > 0)) {
+    } else if (a->check) {
         status = 0;
-    } else if (settings.nqueues == 0) {
-        /* With --fd the check is for a runner that somebody will start. */
-        fprintf(stderr, "yoke-runner: there is no queue to serve; expected a "
-                        "[run QUEUE] section, or [runner] allow-commands = "
-                        "yes (--allow-commands)\n");
-        status = EXIT_USAGE;
     }
     if (status < 0 && a->password_file) {
         password = read_password(a->password_file);
@@ -287,14 +304,14 @@ static int run(struct warden_link *warden, void *arg)
     if (status < 0) {
         if (a->fd >= 0)
             (void)fcntl(a->fd, F_SETFD, FD_CLOEXEC);
-        options.settings = &settings;
         options.password = password;
-        status = runner_main(&options);
+        status = runner_main(&options, settings);
+        settings = NULL;
     }
     if (password)
         explicit_bzero(password, strlen(password));
     free(password);
-    settings_clear(&settings);
+    settings_release(settings);
     return status;
 }
 

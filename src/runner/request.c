@@ -180,7 +180,7 @@ void request_fetch(struct runner *r)
         return;
     argc = fetch_queues(r, &count);
     if (r->fetch_open) {
-        if (open_count(r) > 0 ? count == 0 && !r->stopping
+        if (open_count(r) > 0 ? count == 0 && !r->stopping && !r->fetch_stale
                               : count == 0 || r->reserved > 0)
             return;
         if (open_count(r) > 0)
@@ -192,6 +192,7 @@ void request_fetch(struct runner *r)
     r->fetch[0] = request_bytes("FETCH");
     r->fetch[1] = request_bytes(number);
     r->fetch[2] = request_bytes(wait);
+    r->fetch_stale = false;
     q = request_send(r, REQUEST_FETCH, argc, r->fetch);
     if (q) {
         q->count = count;

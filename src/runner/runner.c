@@ -66,16 +66,6 @@ static struct job *find_job(struct runner *r, const char *token)
     return NULL;
 }
 
-static const struct settings_queue *find_queue(const struct runner *r,
-                                               const char *name)
-{
-    for (size_t i = 0; i < r->settings->nqueues; i++) {
-        if (strcmp(r->settings->queues[i].name, name) == 0)
-            return &r->settings->queues[i];
-    }
-    return NULL;
-}
-
 /* Whether one more job of a queue may run. */
 static bool queue_has_room(const struct runner *r,
                            const struct settings_queue *q)
@@ -87,13 +77,17 @@ static bool queue_has_room(const struct runner *r,
 /* The job leaves the list it is in. */
 static void job_unlink(struct runner *r, struct job *j, enum job_state was)
 {
+    size_t *count;
+
     if (was == JOB_HELD) {
         TAILQ_REMOVE(&r->held, j, link);
         r->nheld--;
     } else {
         TAILQ_REMOVE(&r->running, j, link);
         r->nrunning--;
-        r->queue_running[j->queue - r->settings->queues]--;
+        count = runner_count_of(r, j);
+        if (count)
+            --*count;
     }
 }
 
@@ -102,7 +96,7 @@ static void start_job(struct runner *r, struct job *j)
     job_unlink(r, j, JOB_HELD);
     TAILQ_INSERT_TAIL(&r->running, j, link);
     r->nrunning++;
-    r->queue_running[j->queue - r->settings->queues]++;
+    ++*runner_count_of(r, j); /* a held one came under these settings */
     job_start(j);
 }
 
@@ -111,6 +105,14 @@ static void give_back(struct runner *r, struct job *j)
     job_unlink(r, j, JOB_HELD);
     request_release(r, j->token);
     job_free(j);
+}
+
+void runner_give_back_held(struct runner *r)
+{
+    struct job *j;
+
+    while (r->y && (j = TAILQ_FIRST(&r->held)))
+        give_back(r, j);
 }
 
 /* A callback of the job: it is freed later, in report_ended. */
@@ -254,7 +256,8 @@ static void on_hold(struct ev_loop *loop, ev_timer *timer, int events)
 
 static void take_job(struct runner *r, const struct yoke_work *work)
 {
-    const struct settings_queue *queue = find_queue(r, work->queue);
+    const struct settings_queue *queue =
+        settings_queue_find(r->settings, work->queue);
     struct job *j;
 
     if (!queue || r->stopping) {
@@ -782,6 +785,10 @@ static void on_warden(struct ev_loop *loop, ev_io *io, int events)
 
     (void)events;
     while ((number = warden_next(r->options->warden)) > 0) {
+        if (number == SIGHUP) {
+            runner_reload(r);
+            continue;
+        }
         message_info("stopping signal=%s running=%zu now=%s",
                      sigabbrev_np(number), r->nrunning,
                      r->stopping ? "yes" : "no");
@@ -876,19 +883,18 @@ static void runner_clear(struct runner *r)
     if (r->y)
         drop_connection(r);
     host_clear(h);
+    settings_release(h->settings);
     free(r->queue_running);
     free(r->fetch);
     if (h->loop)
         ev_loop_destroy(h->loop);
 }
 
-int runner_main(const struct runner_options *options)
+int runner_main(const struct runner_options *options, struct settings *settings)
 {
     struct runner r = {.options = options,
-                       .settings = options->settings,
                        .average_us = 10 * SHORT_JOB_US,
                        .retry_ms = RETRY_MIN_MS};
-    size_t n = options->settings->nqueues;
 
     TAILQ_INIT(&r.requests);
     TAILQ_INIT(&r.kept);
@@ -903,22 +909,20 @@ int runner_main(const struct runner_options *options)
         options->address ? options->address : getenv(YOKE_ENV_SERVER);
     if (!r.host.server && options->fd < 0)
         r.host.server = YOKE_SOCKET;
-    r.queue_running = memory_new(n * sizeof(*r.queue_running));
-    r.fetch = memory_new((n + 4) * sizeof(*r.fetch));
-    for (size_t i = 0; i < n; i++)
-        r.queues_bounded |= options->settings->queues[i].slots > 0;
+    runner_adopt(&r, settings);
     /* Never the default loop, which takes the ends of all children, and
      * signals by descriptor: no handler may run in a child that shares our
      * memory. */
     r.host.loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_SIGNALFD | EVFLAG_NOENV);
-    if (host_init(&r.host, options->settings, getppid()) < 0 || !r.host.loop) {
+    if (host_init(&r.host, settings, getppid()) < 0 || !r.host.loop) {
         runner_clear(&r);
         return 1;
     }
     if (r.host.cgroup.base >= 0)
         warden_cgroup(options->warden, r.host.cgroup.base_file,
                       r.host.cgroup.home);
-    if (host_probe(&r.host) < 0) {
+    host_probe_cgroups(&r.host);
+    if (host_probe_queues(&r.host, settings) < 0) {
         runner_clear(&r);
         return 2;
     }

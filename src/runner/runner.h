@@ -24,16 +24,21 @@
 struct warden_link;
 
 struct runner_options {
-    const struct settings *settings; /* finished; at least one queue */
-    const char *address;             /* NULL: as yoke_open decides */
-    const char *password;            /* NULL: none */
-    int fd;                          /* a connected socket, or -1 */
-    struct warden_link *warden;      /* our parent; lent */
+    /* For each HUP: the settings as they are now, finished and with at least
+     * one queue, held for the caller; or NULL with a sentence in `why` (of
+     * SETTINGS_WHY_SIZE). */
+    struct settings *(*load)(void *arg, char *why);
+    void *arg;
+    const char *address;        /* NULL: as yoke_open decides */
+    const char *password;       /* NULL: none */
+    int fd;                     /* a connected socket, or -1 */
+    struct warden_link *warden; /* our parent; lent */
 };
 
-/* Serve until a signal ends it or, with fd, the daemon is gone. Returns the
- * exit status: 0 stopped as asked, 2 the settings ask for what cannot be given,
- * 1 otherwise. */
-int runner_main(const struct runner_options *options);
+/* Serve until a signal ends it or, with fd, the daemon is gone. Takes the
+ * settings, which hold at first. Returns the exit status: 0 stopped as asked, 2
+ * the settings ask for what cannot be given, 1 otherwise. */
+int runner_main(const struct runner_options *options,
+                struct settings *settings);
 
 #endif

@@ -312,7 +312,7 @@ static void set_initial(const struct settings_key *keys, size_t n, void *object)
 
 void settings_init(struct settings *s)
 {
-    *s = (struct settings){0};
+    *s = (struct settings){.holders = 1};
     set_initial(runner_keys, COUNT_OF(runner_keys), s);
 }
 
@@ -340,13 +340,41 @@ void settings_clear(struct settings *s)
     *s = (struct settings){0};
 }
 
-static struct settings_queue *queue_find(struct settings *s, const char *name)
+struct settings *settings_new(void)
+{
+    struct settings *s = memory_new(sizeof(*s));
+
+    settings_init(s);
+    return s;
+}
+
+struct settings *settings_hold(struct settings *s)
+{
+    s->holders++;
+    return s;
+}
+
+void settings_release(struct settings *s)
+{
+    if (!s || --s->holders > 0)
+        return;
+    settings_clear(s);
+    free(s);
+}
+
+const struct settings_queue *settings_queue_find(const struct settings *s,
+                                                 const char *name)
 {
     for (size_t i = 0; i < s->nqueues; i++) {
         if (strcmp(s->queues[i].name, name) == 0)
             return &s->queues[i];
     }
     return NULL;
+}
+
+static struct settings_queue *queue_find(struct settings *s, const char *name)
+{
+    return (struct settings_queue *)settings_queue_find(s, name);
 }
 
 static struct settings_queue *queue_add(struct settings *s, const char *name)
@@ -705,4 +733,24 @@ int settings_finish(struct settings *s, const char *const *queues, size_t n,
     if (s->slots == 0)
         s->slots = get_nprocs() > 0 ? get_nprocs() : 1;
     return 0;
+}
+
+static void keep_text(char **text, const char *before, const char *name,
+                      char *names, size_t size)
+{
+    size_t len = strlen(names);
+
+    if (strcmp(*text, before) == 0)
+        return;
+    snprintf(names + len, size - len, "%s%s", len ? " " : "", name);
+    free(*text);
+    *text = memory_text(before, strlen(before));
+}
+
+void settings_keep_fixed(struct settings *s, const struct settings *before,
+                         char *names, size_t size)
+{
+    names[0] = '\0';
+    keep_text(&s->name, before->name, "name", names, size);
+    keep_text(&s->cgroup, before->cgroup, "cgroup", names, size);
 }

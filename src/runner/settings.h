@@ -95,7 +95,9 @@ struct settings_queue {
     struct environment environment; /* what its jobs get of ours */
 };
 
+/* What is in force; the jobs that started under it keep it. */
 struct settings {
+    size_t holders;
     bool start;    /* read by yoked alone */
     char *name;    /* "": the host's name */
     int64_t slots; /* 0: as many as there are processors */
@@ -117,6 +119,12 @@ struct settings {
 void settings_init(struct settings *s);
 void settings_clear(struct settings *s);
 
+/* The defaults, held once; freed when the last holder lets go. */
+struct settings *settings_new(void);
+struct settings *settings_hold(struct settings *s);
+/* NULL is allowed. */
+void settings_release(struct settings *s);
+
 int settings_load(struct settings *s, const char *file, char *why);
 /* "section.key=value", as after -o; overrides the file. */
 int settings_override(struct settings *s, const char *text, char *why);
@@ -128,6 +136,16 @@ int settings_override(struct settings *s, const char *text, char *why);
  */
 int settings_finish(struct settings *s, const char *const *queues, size_t n,
                     char *why);
+/*
+ * Settings that are to follow others while the runner goes on: what holds from
+ * its start on is taken from those. Puts the names of the keys that were to be
+ * something else into `names`, separated by blanks; "" if there is none.
+ */
+void settings_keep_fixed(struct settings *s, const struct settings *before,
+                         char *names, size_t size);
+/* The queue of that name, NULL if it is not served. */
+const struct settings_queue *settings_queue_find(const struct settings *s,
+                                                 const char *name);
 /* Whether a name may be that of a queue. */
 bool settings_queue_name_ok(const char *name);
 

@@ -257,13 +257,15 @@ static _Noreturn void be_runner(struct warden *w,
 {
     struct warden_link link = {
         .page = w->page, .commands = commands, .poke = w->poke};
-    sigset_t none;
+    sigset_t hangup;
 
     close_all((int[]){w->signals, w->timer, w->commands, w->sweep.children}, 4);
     (void)setsid(); /* fails for the leader of one */
     (void)prctl(PR_SET_NAME, RUNNER_NAME);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    /* One that comes before the runner listens is in the pipe by then. */
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    sigprocmask(SIG_SETMASK, &hangup, NULL);
     exit(plan->run(&link, plan->arg));
 }
 

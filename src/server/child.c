@@ -81,7 +81,7 @@ static int spawn(struct child *c, int fd)
     const char *argv[CHILD_ARGS_MAX] = {c->options.program, "--fd", "3"};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
-    sigset_t all, none;
+    sigset_t all, hangup;
     char **env = make_environment();
     int rc;
 
@@ -90,7 +90,10 @@ static int spawn(struct child *c, int fd)
         argv[i + 3] = c->options.args[i];
     }
     sigfillset(&all);
-    sigemptyset(&none);
+    /* One that is sent before the runner can take it is not to end it: see
+     * child_reload. */
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
     rc = posix_spawn_file_actions_init(&actions);
     ASSERT(rc == 0); /* these fail only for want of memory */
     rc = posix_spawnattr_init(&attr);
@@ -99,7 +102,7 @@ static int spawn(struct child *c, int fd)
                                               POSIX_SPAWN_SETSIGMASK |
                                               POSIX_SPAWN_SETPGROUP);
     (void)posix_spawnattr_setsigdefault(&attr, &all);
-    (void)posix_spawnattr_setsigmask(&attr, &none);
+    (void)posix_spawnattr_setsigmask(&attr, &hangup);
     rc = posix_spawn_file_actions_adddup2(&actions, fd, CHILD_FD);
     if (rc == 0)
         rc = posix_spawn_file_actions_addclosefrom_np(&actions, CHILD_FD + 1);
@@ -163,6 +166,17 @@ static void send_signal(const struct child *c, int signal)
         errno != ESRCH)
         log_error("cannot signal the runner: %s pid=%d", strerror(errno),
                   (int)c->pid);
+}
+
+void child_reload(struct child *c)
+{
+    if (c->state == CHILD_RUNNING) {
+        send_signal(c, SIGHUP);
+    } else if (c->state == CHILD_WAITING && !c->stopping) {
+        c->backoff_ms = CHILD_BACKOFF_MIN;
+        ev_timer_stop(c->options.loop, &c->timer);
+        child_start(c);
+    }
 }
 
 /* Nothing is left of the runner. */

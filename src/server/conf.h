@@ -220,7 +220,7 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
     X("runner", "start", runner_start, YESNO, "no", 0, 0, RESTART,             \
       "Whether yoked starts a yoke-runner of its own on this machine.")        \
     X("runner", "stop-grace", runner_stop_grace_ms, TIME, "10s", 0, CONF_D,    \
-      RESTART,                                                                 \
+      RELOAD,                                                                  \
       "Time that jobs get to end when the runner is stopped.")
 
 /* Of [limiter NAME], which has no section without a name; the member is one of

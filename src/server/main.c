@@ -552,6 +552,8 @@ static void reload(struct daemon *d)
         if (d->state != DAEMON_LOADING) /* else it is going to */
             set_queues_and_limiters(d);
         log_info("reloaded");
+        if (d->child)
+            child_reload(d->child);
     } else {
         tell_errors(&errors, true);
         log_error("not reloaded: the settings stay as they were");
