@@ -58,7 +58,7 @@ struct scope_ref {
 
 #define CORE_NONE             INT64_C(-1) /* no time, no limit, for ever */
 #define CORE_UNSET            INT64_MIN /* option not given: the default holds */
-#define CORE_QUEUES_PER_FETCH 64
+#define CORE_QUEUES_PER_FETCH 256       /* as many as a runner may have */
 #define CORE_QUEUE_NAME_MAX   64
 #define CORE_LIMITER_NAME_MAX 64
 #define CORE_LIMITS_MAX       8 /* limiters that one job needs */

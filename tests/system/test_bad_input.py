@@ -61,6 +61,7 @@ def alive(daemon):
     (["QUEUE", "INFO", "nowhere"], "-NOQUEUE"),
     (["FETCH", "-1", "0", "mail"], "-ERR"),
     (["FETCH", "1", "-2", "mail"], "-ERR"),
+    (["FETCH", "1", "0"] + [f"q{i}" for i in range(257)], "-ERR"),
     (["WAIT", "j0000000000001", "x"], "-"),
     (["SELECT", "1"], "-ERR"),
     (["HELLO", "9"], "-NOPROTO"),
@@ -89,6 +90,16 @@ def test_a_bad_request_is_a_clear_error_and_changes_nothing(
 ])
 def test_what_is_just_within_a_limit_is_taken(daemon, words):
     assert answer(daemon, encode(*words)).startswith("j")
+
+
+def test_a_fetch_names_as_many_queues_as_a_runner_may_have(daemon):
+    names = [f"q{i}" for i in range(256)]
+    with daemon.client() as client:
+        client.execute_command("SUBMIT", names[-1], "x")
+        [[_, token, queue, _, _]] = client.execute_command(
+            "FETCH", 1, 5000, *names)
+        assert queue == names[-1]
+        assert client.execute_command("DONE", token) == "OK"
 
 
 @pytest.mark.parametrize("data", [
