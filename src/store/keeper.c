@@ -153,7 +153,9 @@ static void trim_one(struct keeper *k)
     const struct store_io *io = k->dir->io;
     char from[SEGMENT_PATH_MAX], to[SEGMENT_PATH_MAX];
     uint32_t number = k->state.first;
-    bool wanted = k->nspares + k->nolds < KEEPER_SPARES;
+    bool within = !k->disk_max || k->state.disk_bytes <= k->disk_max;
+    bool wanted =
+        k->nspares + k->nolds < (within ? KEEPER_FILES : KEEPER_SPARES);
     uint32_t spare = wanted ? ++k->numbers : 0;
     uint64_t size = 0;
     int rc, sync_rc = 0;

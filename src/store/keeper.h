@@ -3,9 +3,9 @@
  * keeper - sees to it that the journal never waits for room.
  *
  * Keeps two spares ready (files of the size of a segment, in zeros, synced)
- * and turns segments that nobody needs into spares, or removes them. With one
- * of them alone the oldest segment can still be written again, whatever it was
- * filled with.
+ * and turns segments that nobody needs into spares, or removes them: one is put
+ * by for the next spare. With one spare alone the oldest segment can still be
+ * written again, whatever it was filled with.
  *
  * Knows:     spares, the oldest segment, what the files take on the disk.
  * Never:     frames, commits.
@@ -23,6 +23,10 @@
 #include "store/segment.h"
 
 #define KEEPER_SPARES 2
+/* With those that are still to be emptied: a new spare is mostly asked for just
+ * before a segment is trimmed, and room that has been written to before costs
+ * less than new room. */
+#define KEEPER_FILES (KEEPER_SPARES + 1)
 
 struct keeper_state {
     bool narrow;    /* an attempt to make one failed, and there are still fewer
@@ -55,7 +59,7 @@ struct keeper {
         uint32_t number;
     } spares[KEEPER_SPARES];
     size_t nspares;
-    uint32_t olds[KEEPER_SPARES]; /* numbers of used files to make some from */
+    uint32_t olds[KEEPER_FILES]; /* numbers of used files to make some from */
     size_t nolds;
     bool failed;      /* the last attempt to make one has */
     bool hurried;     /* a spare will be wanted soon */

@@ -77,12 +77,11 @@ START_TEST(room_for_one_spare_is_not_room)
 }
 END_TEST
 
-START_TEST(what_is_trimmed_is_not_room_before_it_is_a_spare)
+static void make_segments(struct world *w, uint32_t first, uint32_t count)
 {
-    struct world *w = world_new(KEEPER_SPARES * SEGMENT);
     char path[SEGMENT_PATH_MAX];
 
-    for (uint32_t n = 1; n <= KEEPER_SPARES; n++) {
+    for (uint32_t n = first; n < first + count; n++) {
         int fd;
 
         segment_path(&w->dir, SEGMENT_NAME_USED, n, path);
@@ -90,6 +89,13 @@ START_TEST(what_is_trimmed_is_not_room_before_it_is_a_spare)
         MUST_EQ(disk_ftruncate(&w->disk, fd, (int64_t)SEGMENT), 0);
         (void)disk_close(&w->disk, fd);
     }
+}
+
+START_TEST(what_is_trimmed_is_not_room_before_it_is_a_spare)
+{
+    struct world *w = world_new(KEEPER_SPARES * SEGMENT);
+
+    make_segments(w, 1, KEEPER_SPARES);
     keeper_adopt(&w->keeper, NULL, 0, 1, KEEPER_SPARES * SEGMENT);
     keeper_bound(&w->keeper, KEEPER_SPARES * SEGMENT);
     keeper_work(&w->keeper, false);
@@ -102,11 +108,36 @@ START_TEST(what_is_trimmed_is_not_room_before_it_is_a_spare)
 }
 END_TEST
 
+START_TEST(who_has_trimmed_as_much_as_it_took_makes_no_new_file)
+{
+    struct world *w = world_new(NO_LIMIT);
+    uint32_t number;
+    int fd;
+
+    make_segments(w, 1, 2);
+    keeper_adopt(&w->keeper, NULL, 0, 1, 2 * SEGMENT);
+    for (uint32_t n = 2; n < 10; n++) {
+        keeper_trim(&w->keeper, n);
+        MUST_EQ(keeper_take(&w->keeper, &fd, &number), 0);
+        (void)disk_close(&w->disk, fd);
+        make_segments(w, n + 1, 1);
+    }
+    keeper_work(&w->keeper, false);
+    check_state(w, KEEPER_SPARES);
+    MUST_EQ(w->disk.count[CALL_UNLINK], 0);
+    keeper_trim(&w->keeper, 10); /* one more than it took, and another one */
+    keeper_trim(&w->keeper, 11);
+    MUST_EQ(w->disk.count[CALL_UNLINK], 1);
+    world_free(w);
+}
+END_TEST
+
 int main(void)
 {
     const struct law laws[] = {
         {room_for_one_spare_is_not_room, 1},
         {what_is_trimmed_is_not_room_before_it_is_a_spare, 1},
+        {who_has_trimmed_as_much_as_it_took_makes_no_new_file, 1},
     };
 
     return laws_run("keeper", laws, ARRAY_LEN(laws));
