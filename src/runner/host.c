@@ -47,7 +47,7 @@ int host_init(struct job_host *h, const struct settings *s, pid_t owner)
 void host_clear(struct job_host *h)
 {
     /* Nothing is left of any job by now, whatever way here was taken. */
-    (void)sweep_strangers(&h->sweep, 1000); /* the warden does the rest */
+    (void)sweep_all(&h->sweep, 1000); /* the warden does the rest */
     cgroup_clear(&h->cgroup);
     sweep_clear(&h->sweep);
     process_clear();

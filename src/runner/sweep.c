@@ -18,6 +18,8 @@
  * it needs some; what is still there after them is met at the next call. */
 #define SWEEP_ROUNDS   64
 #define CHILDREN_PIECE 8192
+/* Zombies that are reaped before the living are looked at again. */
+#define REAP_MAX 256
 /* How often an environment that is missing is looked for. */
 #define ENV_TRIES 3
 
@@ -285,19 +287,58 @@ void sweep_reap(struct sweep *s)
     proc_list_clear(&orphans);
 }
 
-bool sweep_strangers(struct sweep *s, int limit_ms)
+/* Reaps what has ended, or much of it: chains of forks may end faster. True: no
+ * child is left, says the kernel. */
+static bool reap_all(void)
 {
-    for (int waited = 0; waited <= limit_ms; waited++) {
-        struct proc_list found = {0};
-        size_t count;
+    for (int i = 0; i < REAP_MAX; i++) {
+        siginfo_t info = {.si_pid = 0};
 
-        count = !find_orphans(s, &found) + found.count;
-        for (size_t i = 0; i < found.count; i++)
-            (void)proc_signal(found.items[i], SIGKILL); /* tried again */
-        proc_list_clear(&found);
-        if (count == 0)
-            return true;
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL) < 0)
+            return errno == ECHILD;
+        if (info.si_pid == 0)
+            return false;
     }
     return false;
+}
+
+/* Kills the first children that there are. A chain of forks is met only by who
+ * is quick, so nothing is looked up: a child that only we reap keeps its id. */
+static void kill_first(const struct sweep *s)
+{
+    char text[CHILDREN_PIECE], *end;
+    ssize_t n = pread(s->children, text, sizeof(text) - 1, 0);
+
+    text[n > 0 ? n : 0] = '\0';
+    for (const char *p = text; *p; p = end + 1) {
+        long pid = strtol(p, &end, 10);
+
+        /* One without a blank behind it may have been cut. */
+        if (end == p || *end != ' ')
+            return;
+        (void)kill((pid_t)pid, SIGKILL); /* tried again */
+    }
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+bool sweep_all(struct sweep *s, int limit_ms)
+{
+    int64_t until = now_ms() + limit_ms;
+
+    for (int round = 0; !reap_all(); round++) {
+        if (now_ms() >= until)
+            return false;
+        kill_first(s);
+        /* What does not end at once waits for the kernel. */
+        if (round >= SWEEP_ROUNDS)
+            nanosleep(&(struct timespec){.tv_nsec = round % 2 * 1000000}, NULL);
+    }
+    return true;
 }

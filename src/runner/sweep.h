@@ -65,8 +65,8 @@ void sweep_signal_others(struct sweep *s, struct sweep_scope *scope, int sig);
 size_t sweep_kill(struct sweep *s, struct sweep_scope *scope, size_t *denied);
 /* Reap orphans that have ended. */
 void sweep_reap(struct sweep *s);
-/* Kill and reap every child that is in no scope; waits for them, at most
- * limit_ms. False: some are left. */
-bool sweep_strangers(struct sweep *s, int limit_ms);
+/* Kill and reap every child there is, and what they leave; at most for limit_ms.
+ * False: some are left. For the time when there is no scope. */
+bool sweep_all(struct sweep *s, int limit_ms);
 
 #endif

@@ -124,19 +124,22 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Kills the runner and all that it has started; what is still there is met
- * again. */
+/* Kills the runner: then its jobs are ours. If it does not end, as the kernel
+ * has it waiting, they are sought below it. */
 static void fence(struct warden *w)
 {
     size_t denied;
 
-    if (!w->fenced)
-        message_error("the lease is over and the runner has not ended its "
-                      "jobs: it is killed with them");
-    w->fenced = true;
     if (w->page->base[0])
         cgroup_kill_base(w->page->base);
-    sweep_kill(&w->sweep, &w->scope, &denied);
+    if (w->fenced) {
+        sweep_kill(&w->sweep, &w->scope, &denied);
+    } else {
+        message_error("the lease is over and the runner has not ended its "
+                      "jobs: it is killed with them");
+        (void)kill(w->scope.main, SIGKILL); /* not reaped: it is ours */
+    }
+    w->fenced = true;
     timer_set(w, REPEAT_MS, 0);
 }
 
@@ -167,10 +170,12 @@ static void reap(struct warden *w)
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | __WALL) < 0 ||
             info.si_pid == 0)
             return;
-        /* As process 1 of a container we have others, too. */
+        /* As process 1 of a container we have others, too; and once the runner
+         * is dead all that it had, maybe without end. */
         if (info.si_pid == w->scope.main) {
             w->end = info;
             w->ended = true;
+            return;
         }
     }
 }
@@ -179,7 +184,7 @@ static void take_signals(struct warden *w)
 {
     struct signalfd_siginfo info;
 
-    while (read(w->signals, &info, sizeof(info)) == sizeof(info)) {
+    while (!w->ended && read(w->signals, &info, sizeof(info)) == sizeof(info)) {
         unsigned char number = (unsigned char)info.ssi_signo;
 
         if (number == SIGCHLD) {
@@ -190,10 +195,8 @@ static void take_signals(struct warden *w)
         /* By the pipe for a runner that listens; one that does not yet is
          * ended by the signal; one that is stopped goes on. */
         (void)!write(w->commands, &number, 1); /* else it is full of them */
-        if (!w->ended) {                       /* so its id is not another's */
-            (void)kill(w->scope.main, number);
-            (void)kill(w->scope.main, SIGCONT);
-        }
+        (void)kill(w->scope.main, number);     /* not reaped: it is ours */
+        (void)kill(w->scope.main, SIGCONT);
     }
 }
 
@@ -311,7 +314,7 @@ static bool clean_up(struct warden *w)
                      sigabbrev_np(w->end.si_status));
     if (w->page->base[0])
         cgroup_kill_base(w->page->base);
-    clean = sweep_strangers(&w->sweep, LEFT_MS);
+    clean = sweep_all(&w->sweep, LEFT_MS);
     if (!clean)
         message_error("what the runner has left does not end");
     if (w->page->base[0])
@@ -348,7 +351,7 @@ int warden_main(const struct warden_plan *plan)
 
     if (rc == 0)
         /* Of whom we may have replaced (exec). */
-        (void)sweep_strangers(&w.sweep, LEFT_MS);
+        (void)sweep_all(&w.sweep, LEFT_MS);
     while (rc == 0 && (rc = start_runner(&w, plan)) == 0) {
         if (plan->fd >= 0)
             close(plan->fd);

@@ -613,7 +613,7 @@ START_TEST(next_runner_buries_a_dead_one)
      * arguments. */
     ck_assert_int_eq(survivors(), 0);
     cgroup_clear(&next);
-    sweep_strangers(&host.sweep, 1000);
+    sweep_all(&host.sweep, 1000);
     stop_host();
 }
 END_TEST
