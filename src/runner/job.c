@@ -55,10 +55,18 @@ int64_t job_now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static struct logbook_source job_source(const struct job *j)
+{
+    return (struct logbook_source){
+        .token = j->token, .group = j->group, .attempt = j->attempt};
+}
+
 static void on_piece(void *arg, int stream, const char *data, size_t len)
 {
     struct job *j = arg;
+    const struct logbook_source source = job_source(j);
 
+    logbook_take(j->queue->logbook, &source, &j->lines, stream, data, len);
     j->host->piece(j->host->arg, j, stream, data, len);
 }
 
@@ -93,6 +101,7 @@ struct job *job_new(struct job_host *host, const struct yoke_work *work,
     j->queue = queue;
     j->held_ms = job_now_ms();
     snprintf(j->token, sizeof(j->token), "%s", work->token);
+    snprintf(j->group, sizeof(j->group), "%s", work->group);
     j->payload = memory_text(work->payload.data, work->payload.len);
     j->payload_len = work->payload.len;
     j->attempt = work->attempt;
@@ -114,6 +123,7 @@ void job_free(struct job *j)
     launch_free(j);
     if (j->has_output)
         output_clear(&j->output);
+    logbook_lines_clear(&j->lines);
     if (j->result_fd >= 0)
         close(j->result_fd);
     free(j->payload);
@@ -179,6 +189,8 @@ static void job_outcome(struct job *j)
 
 void job_collect(struct job *j)
 {
+    const struct logbook_source source = job_source(j);
+
     if (!j->uncollected)
         return;
     j->uncollected = false;
@@ -186,6 +198,7 @@ void job_collect(struct job *j)
     job_outcome(j);
     launch_free(j);
     output_finish(&j->output);
+    logbook_end(j->queue->logbook, &source, &j->lines);
     if (j->result_fd >= 0)
         output_read_result(&j->output, j->result_fd);
     if (j->output.result_cut)

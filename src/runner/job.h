@@ -80,12 +80,14 @@ struct job {
     char *payload;
     size_t payload_len;
     char *reason; /* of the cancel */
+    char group[YOKE_ID_SIZE];
     int64_t attempt, timeout_ms, deadline_ms, grace_ms;
 
     struct sweep_scope scope;
     struct cgroup_leaf *leaf;
     struct output output;
     bool has_output, reads_output;
+    struct logbook_lines lines;
     int result_fd; /* of the file that it writes its result to, or -1 */
     struct job_launch *launch; /* from job_prepare to the run of its program */
     struct process process;

@@ -199,7 +199,8 @@ static int check_value(const struct settings_key *key, const char *value,
                     "'%.80s' is not valid; expected auto, off or the absolute "
                     "path of a directory of cgroup v2",
                     value);
-    if (strcmp(key->name, "dir") == 0 && value[0] && value[0] != '/')
+    if ((strcmp(key->name, "dir") == 0 || strcmp(key->name, "log-file") == 0) &&
+        value[0] && value[0] != '/')
         return fail(why, "'%.80s' is not valid; expected an absolute path",
                     value);
     if (strcmp(key->name, "log-level") == 0 &&
@@ -323,6 +324,8 @@ static void queue_clear(struct settings_queue *q)
     environment_clear(&q->environment);
     account_clear(&q->attributes.account);
     free(q->dir);
+    logbook_free(q->logbook);
+    free(q->logging.file);
     free(q->user);
     free(q->group);
 }
@@ -695,6 +698,25 @@ static int finish_queue(const struct settings *s, struct settings_queue *q,
     environment_set(&q->environment, "LOGNAME", account->name);
     environment_set(&q->environment, "SHELL", account->shell);
     q->has_attributes = attributes_any(&q->attributes);
+    logbook_free(q->logbook);
+    q->logbook = logbook_new(&q->logging, q->name, LOGBOOK_JOURNAL);
+    return 0;
+}
+
+/* Who rotates a file would take it away from the other. */
+static int check_log_files(const struct settings *s, char *why)
+{
+    for (size_t i = 0; i < s->nqueues; i++) {
+        const struct settings_queue *q = &s->queues[i];
+
+        for (size_t n = 0; n < i && *q->logging.file; n++) {
+            if (strcmp(q->logging.file, s->queues[n].logging.file) == 0)
+                return fail(why,
+                            "[run %s] log-file is that of [run %s]; give each "
+                            "queue a file of its own",
+                            q->name, s->queues[n].name);
+        }
+    }
     return 0;
 }
 
@@ -723,6 +745,8 @@ int settings_finish(struct settings *s, const char *const *queues, size_t n,
         if (rc < 0)
             return rc;
     }
+    if (check_log_files(s, why) < 0)
+        return -EINVAL;
     if (!*s->name) {
         if (gethostname(host, sizeof(host) - 1) < 0 ||
             !settings_queue_name_ok(host))

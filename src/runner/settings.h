@@ -15,6 +15,7 @@
 #include "runner/command.h"
 #include "runner/ending.h"
 #include "runner/environment.h"
+#include "runner/logbook.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -63,7 +64,11 @@
     X("cpu-max", bounds.of[CGROUP_CPU], PERCENT_BOUND, NULL, 1, 1000000)   \
     X("success-exit", success_exit, CODES, "", 0, 0)                       \
     X("result", result, RESULT, "stdout", 0, 0)                            \
-    X("stop-signals", stop_signals, LADDER, NULL, 0, 0)
+    X("stop-signals", stop_signals, LADDER, NULL, 0, 0)                    \
+    X("log-file", logging.file, TEXT, "", 0, 4000)                         \
+    X("log-file-max", logging.file_max, SIZE, "10M", 4096, 1LL << 40)      \
+    X("log-files", logging.files, COUNT, "5", 0, LOGBOOK_FILES_MAX)        \
+    X("log-journal", logging.journal, BOOL, "no", 0, 0)
 
 /* Where the result of a job comes from. */
 enum settings_result {
@@ -88,10 +93,12 @@ struct settings_queue {
     struct ending_codes success_exit; /* beside 0 */
     struct ending_ladder stop_signals;
     enum settings_result result;
+    struct logbook_settings logging;
     unsigned seen; /* which keys the file has set */
 
     /* Of settings_finish. */
     bool has_attributes;            /* there is something to set */
+    struct logbook *logbook;        /* of `logging`; NULL: none */
     struct environment environment; /* what its jobs get of ours */
 };
 

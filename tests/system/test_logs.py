@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""yoke logs: whose output it is, and to where it goes."""
+"""yoke logs: whose output it is, and to where it goes; the log files of the
+runner."""
 
 import json
 import os
 import pty
 import re
+import stat
 import subprocess
 
 import pytest
 
-from harness import YOKE, end, until
+from harness import YOKE, end, pairs, until
 
 
 class Worker:
@@ -200,3 +202,39 @@ def test_a_group_that_is_not_there_is_an_error(daemon):
     for words in (["logs"], ["logs", "-f"]):
         done = daemon.yoke(*words, "g0000000000001")
         assert done.returncode == 1 and "NOGROUP" in done.stderr, done
+
+
+def run_printing(start, log_file, more=""):
+    """Three jobs of a queue with a log file: their ids and outcomes."""
+    daemon = start(config="[run q]\nlog-file = %s\ncommand = /bin/sh -c "
+                   "'read n; echo out $n; printf err-$n >&2'\n%s"
+                   % (log_file, more), runner=True)
+    with daemon.client() as client:
+        jobs = [client.execute_command("SUBMIT", "q", "%d\n" % n)
+                for n in range(3)]
+        outcomes = [pairs(client.execute_command("WAIT", job, 30000))["outcome"]
+                    for job in jobs]
+    return daemon, jobs, outcomes
+
+
+def test_a_job_that_has_ended_has_its_lines_in_the_log_file(start, tmp_path):
+    path = tmp_path / "q.log"
+    _, jobs, outcomes = run_printing(start, path)
+    assert outcomes == ["ok"] * 3
+    lines = path.read_text().splitlines()
+    assert len(lines) == 6
+    for n, job in enumerate(jobs):
+        of_job = [line.split(" ", 2) for line in lines if job in line]
+        assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time)
+                   for time, _, _ in of_job)
+        assert {(token, text) for _, token, text in of_job} == {
+            (job + ".1", "out out %d" % n), (job + ".1", "err err-%d" % n)}
+    assert stat.S_IMODE(path.stat().st_mode) & 0o027 == 0
+
+
+def test_a_log_file_that_cannot_be_written_stops_no_job(start, tmp_path):
+    path = tmp_path / "nowhere" / "q.log"
+    daemon, _, outcomes = run_printing(start, path)
+    assert outcomes == ["ok"] * 3
+    assert daemon.log().count(
+        'to=%s reason="No such file or directory"' % path) == 1

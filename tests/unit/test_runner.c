@@ -238,7 +238,10 @@ START_TEST(wrong_lines_are_named)
         "command dir slots user group umask pass-env nice ionice rlimits "
         "no-new-privileges private-tmp private-pids memory-max pids-max "
         "cpu-max success-exit result "
-        "stop-signals");
+        "stop-signals log-file log-file-max log-files log-journal");
+    assert_load_error("[run q]\nlog-file = jobs.log\n",
+                      ":2: [run q] log-file: 'jobs.log' is not valid; "
+                      "expected an absolute path");
     assert_load_error("[runner]\nslots = x\n",
                       ":2: [runner] slots: 'x' is not valid; expected a "
                       "number");
@@ -396,6 +399,13 @@ START_TEST(queues_served_have_something_to_run)
     ck_assert_int_eq(settings_finish(&settings, NULL, 0, why), 0);
     ck_assert_uint_eq(settings.nqueues, 1);
     ck_assert_str_eq(settings.queues[0].name, "run");
+
+    ck_assert_int_eq(load("[run a]\ncommand = x\nlog-file = /log\n"
+                          "[run b]\ncommand = y\nlog-file = /log\n"),
+                     0);
+    ck_assert_int_lt(settings_finish(&settings, NULL, 0, why), 0);
+    ck_assert_str_eq(why, "[run b] log-file is that of [run a]; give each "
+                          "queue a file of its own");
     settings_clear(&settings);
 }
 END_TEST
