@@ -548,6 +548,148 @@ int yoke_unshield(yoke *y, const char *token);
 int yoke_ready(yoke *y, const char *token, struct yoke_bytes value);
 int yoke_log(yoke *y, const char *token, int stream, struct yoke_bytes data);
 
+/* ------------------------------------------------------ worker of threads */
+
+/*
+ * A worker that runs jobs on a pool of threads, as asyncio.to_thread does with
+ * calls: a function for each queue, and for each job a `task` that it is
+ * called with.
+ *
+ * The thread that calls yoke_worker_run talks to the daemon: it fetches jobs
+ * for threads that are idle (and a few more while they are short), passes on
+ * cancels, sends what the handlers have to say, several reports in one write,
+ * and renews the lease whatever they do: a handler that computes for an hour
+ * keeps its job. When that thread gets no turn, since a callback below blocks
+ * or the process is stopped, the lease ends at the daemon.
+ *
+ * When the daemon cannot be reached for two thirds of the lease, or the
+ * session is gone, every task is cancelled (reason "lost") and what it reports
+ * is dropped, for its job may be given to others. Nothing new starts until all
+ * handlers have returned; meanwhile and after that the worker connects again,
+ * for ever, with growing pauses.
+ *
+ * A thread cannot be killed: a handler that does not heed its cancel keeps its
+ * job, and the scopes above wait for it. When its grace is over that is written
+ * to the job's log, and `stuck` is called, which may end the process.
+ *
+ * The threads block all signals. No state is global: a program may have
+ * several workers.
+ */
+struct yoke_worker;
+struct yoke_task;
+
+struct yoke_worker_options {
+    const char *address;  /* as of yoke_open; NULL: `fd`, else the descriptor
+                           * that YOKE_WORKER_FD names, else as of yoke_open */
+    const char *password; /* NULL: none */
+    const char *name;     /* shown by CLIENT LIST; NULL: none */
+    int64_t connect_timeout_ms; /* 0: 5000 */
+    int fd; /* > 0: a connected socket, as of yoke_open. When it breaks
+             * the worker ends; address is for yoke_task_handle then */
+    unsigned threads; /* 0: one for each processor; at most 1024 */
+    /* Both are called by the thread of yoke_worker_run, must not block, and may
+     * be NULL. `stuck`: the grace of a cancelled task is over and its handler
+     * has not returned; once for each task. `note`: what a log would have: the
+     * connection is lost, is there again, a report was refused. */
+    void (*stuck)(struct yoke_task *t, void *arg);
+    void (*note)(const char *text, void *arg);
+    void *arg;
+};
+
+/* options may be NULL, and is copied. On failure *out is good for
+ * yoke_worker_error_text and yoke_worker_free alone; NULL: no memory. */
+int yoke_worker_new(const struct yoke_worker_options *options,
+                    struct yoke_worker **out);
+/* Not while it runs. A worker that never ran closes its fd. */
+void yoke_worker_free(struct yoke_worker *w);
+/* What went wrong in the last call that failed. Never NULL. */
+const char *yoke_worker_error_text(const struct yoke_worker *w);
+
+/*
+ * Runs one job, on any of the threads, several at once. 0: it is done, also
+ * when it had been asked to stop. Anything else: it has failed, with the class
+ * "exit:N" as a program that exits with N; or, if the task is cancelled, it has
+ * stopped for that. What yoke_task_fail and yoke_task_release said before goes
+ * over either. The task and what it gave out are gone when it returns.
+ */
+typedef int yoke_handler_fn(struct yoke_task *t, void *arg);
+
+/* Jobs of a queue go to fn; at most `slots` at once, 0: as there are threads.
+ * Before yoke_worker_run; each queue once; those that come first are served
+ * first. */
+int yoke_worker_handle(struct yoke_worker *w, const char *queue, unsigned slots,
+                       yoke_handler_fn *fn, void *arg);
+/*
+ * Connects, starts the threads, and works until it is stopped: 0; once only.
+ * Fails when it cannot connect at first (YOKE_ERR_CONNECT, YOKE_ERR_WRONGPASS
+ * ...), when the daemon refuses its queues, or when the descriptor it was given
+ * breaks. All handlers have returned and all threads have ended when it does.
+ */
+int yoke_worker_run(struct yoke_worker *w);
+/* May be called from anywhere, signal handlers too. Once: nothing new starts,
+ * what runs is waited for. Again: tasks are cancelled (reason "worker stopped";
+ * those under a shield when that ends), and given back unharmed unless they
+ * are done all the same. */
+void yoke_worker_stop(struct yoke_worker *w);
+
+/*
+ * What follows is for handlers, on the thread that they were called on; only
+ * yoke_task_cancelled and yoke_task_reason may be called by other threads, too,
+ * until the handler returns. What talks to the daemon waits for the answer;
+ * YOKE_ERR_STALE: the job is no longer this worker's.
+ */
+
+/* All that FETCH told: payload, queue, name, group, token, attempt, times. */
+const struct yoke_work *yoke_task_work(const struct yoke_task *t);
+/* Until its timeout or deadline, whichever is earlier, as they were when the
+ * daemon told of them last; 0: it is past. YOKE_NONE: no limit. */
+int64_t yoke_task_remaining_ms(const struct yoke_task *t);
+/* What went wrong in the last call that failed. Never NULL. */
+const char *yoke_task_error_text(const struct yoke_task *t);
+
+/* Is it to stop? Costs a load: may be asked in a loop. Once it is true it
+ * stays so. */
+bool yoke_task_cancelled(const struct yoke_task *t);
+/* Why; NULL while it is not cancelled. */
+const char *yoke_task_reason(const struct yoke_task *t);
+/* What is left of the grace; YOKE_NONE while it is not cancelled. */
+int64_t yoke_task_grace_left_ms(const struct yoke_task *t);
+/* A descriptor that is readable as soon as it is cancelled, and from then on;
+ * for poll alone: not to be read or closed. YOKE_ERR_NOMEM: there is none. */
+int yoke_task_cancel_fd(struct yoke_task *t);
+/* A sleep that a cancel ends: 0, or YOKE_ERR_CANCELLED. YOKE_NONE: for ever. */
+int yoke_task_wait(struct yoke_task *t, int64_t ms);
+
+/* As yoke_shield, yoke_unshield, yoke_ready, yoke_log. */
+int yoke_task_shield(struct yoke_task *t, int64_t ms, int64_t *granted_ms);
+int yoke_task_unshield(struct yoke_task *t);
+int yoke_task_ready(struct yoke_task *t, struct yoke_bytes value);
+int yoke_task_log(struct yoke_task *t, int stream, struct yoke_bytes data);
+/* Up to 256 bytes for people, shown by STATUS; NULL: as it is. Learns what is
+ * left of the time, too. */
+int yoke_task_progress(struct yoke_task *t, const char *text);
+
+/*
+ * The handle of this thread, opened by the first call and kept for later
+ * tasks; not to be closed. What is submitted and opened with it while the task
+ * runs, and names no group or parent, is under the job: joined when the handler
+ * returns, cancelled when it fails. The cancel of the task interrupts it once:
+ * the call that blocks, or else the next one that may, returns
+ * YOKE_ERR_INTERRUPTED. On failure *out is for yoke_error_text, or NULL.
+ */
+int yoke_task_handle(struct yoke_task *t, yoke **out);
+
+/* The result, if it ends well; copied, the last one counts. One that is larger
+ * than the daemon takes fails the attempt, class "result". */
+int yoke_task_result(struct yoke_task *t, struct yoke_bytes result);
+/* The attempt has failed. class_name: 1 to 64 bytes; of the message, which may
+ * be NULL, the first 1024 bytes are told, of detail the last 8192. */
+int yoke_task_fail(struct yoke_task *t, const char *class_name,
+                   const char *message, struct yoke_bytes detail);
+/* It is to be given back unharmed, and run again soon: by others, or by this
+ * worker. */
+void yoke_task_release(struct yoke_task *t);
+
 /* ----------------------------------------------------------------- events */
 
 /* What was published on a channel; see Events in doc/protocol.md. */

@@ -82,9 +82,11 @@ void yk_args_hello(struct yk_args *a, const char *password, const char *name)
     yk_args_option(a, "SETNAME", name);
 }
 
-const char *yk_scope(const char *given)
+const char *yk_scope(const yoke *y, const char *given)
 {
-    const char *scope = given ? given : secure_getenv(YOKE_ENV_SCOPE);
+    const char *scope = given ? given : y->scope;
 
+    if (!given && scope[0] == '\0')
+        scope = secure_getenv(YOKE_ENV_SCOPE);
     return scope && scope[0] != '\0' ? scope : NULL;
 }

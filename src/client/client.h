@@ -138,6 +138,7 @@ struct yoke {
     char lost_text[YK_TEXT_MAX / 2];
 
     char session[YOKE_ID_SIZE];
+    char scope[YOKE_ID_SIZE]; /* the token of the task it serves, or "" */
     char text[YK_TEXT_MAX];
     char broken_text[YK_TEXT_MAX];
     char in[YK_READ_BYTES];
@@ -190,8 +191,9 @@ void yk_args_option_decimal(struct yk_args *a, const char *name, int64_t milli);
 void yk_args_option_int(struct yk_args *a, const char *name, int64_t i);
 /* Lends both, which may be NULL. */
 void yk_args_hello(struct yk_args *a, const char *password, const char *name);
-/* The scope that is given, else that of the environment, else NULL. */
-const char *yk_scope(const char *given);
+/* The scope that is given, else the handle's, else that of the environment,
+ * else NULL. */
+const char *yk_scope(const yoke *y, const char *given);
 
 /* ----------------------------------------------------------------- values */
 

@@ -37,7 +37,7 @@ int yoke_group_open(yoke *y, const struct yoke_group_options *o,
     }
     yk_args_init(&a, "GROUP");
     yk_args_text(&a, "OPEN");
-    yk_args_option(&a, "PARENT", yk_scope(o->parent));
+    yk_args_option(&a, "PARENT", yk_scope(y, o->parent));
     yk_args_option(&a, "NAME", o->name);
     yk_args_option(&a, "KEY", o->key);
     yk_args_option_int(&a, "FAIL", o->fail);
@@ -46,7 +46,9 @@ int yoke_group_open(yoke *y, const struct yoke_group_options *o,
     yk_args_option_int(&a, "TIMEOUT", o->timeout_ms);
     yk_args_option_int(&a, "DEADLINE", o->deadline_ms);
     yk_args_option_int(&a, "KEEP", o->keep_ms);
-    if (o->detached)
+    /* Under the job of a task it ends with the job, and with nothing else: the
+     * session is that of a thread, which may end before. */
+    if (o->detached || (y->scope[0] != '\0' && !o->parent))
         yk_args_text(&a, "DETACHED");
     return yk_call_id(y, &a, YK_PLAIN, id);
 }

@@ -38,7 +38,7 @@ static int put_submit(yoke *y, struct yk_args *a, const struct yoke_submit *s)
     yk_args_init(a, "SUBMIT");
     yk_args_text(a, s->queue);
     yk_args_bytes(a, s->payload);
-    yk_args_option(a, "GROUP", yk_scope(s->group));
+    yk_args_option(a, "GROUP", yk_scope(y, s->group));
     yk_args_option(a, "NAME", s->name);
     yk_args_option(a, "KEY", s->key);
     yk_args_option(a, "LIMITS", s->limits);

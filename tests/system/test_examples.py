@@ -106,8 +106,8 @@ def test_every_example_is_c_and_shell():
     names = set(sources()) - {"retrieve-source.sh"}
     in_c = {name[:-2] for name in names if name.endswith(".c")}
     in_shell = {name[:-3] for name in names if name.endswith(".sh")}
-    # An event loop is a matter of libyoke alone.
-    assert in_c ^ in_shell == {"any-loop"}
+    # Event loops and threads are a matter of libyoke alone.
+    assert in_c ^ in_shell == {"any-loop", "to-thread"}
 
 
 def test_readme_links_to_every_example():
