@@ -135,6 +135,7 @@ static char *heading(const struct frame *f, enum part part, const char *name)
 
 static void put_daemon(const struct frame *f, const json_t *daemon)
 {
+    const char *version = census_str(daemon, "yoke_version");
     int64_t max = census_int(daemon, "maxmemory", 0);
     time_t when = (time_t)(f->now_ms / 1000);
     struct text t = {0};
@@ -143,8 +144,9 @@ static void put_daemon(const struct frame *f, const json_t *daemon)
 
     if (localtime_r(&when, &tm) != NULL)
         (void)strftime(clock, sizeof(clock), "%H:%M:%S", &tm);
-    text_addf(&t, "yoked %s  %s  up ", census_str(daemon, "yoke_version"),
-              clock);
+    text_adds(&t, "yoked ");
+    output_clean(&t, version, strlen(version));
+    text_addf(&t, "  %s  up ", clock);
     output_duration(&t, 1000 * census_int(daemon, "uptime_in_seconds", 0));
     text_adds(&t, "  ");
     output_size(&t, census_int(daemon, "used_memory_rss", 0));

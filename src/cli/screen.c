@@ -16,8 +16,11 @@
 #define TAKE "\033[?1049h\033[?25l\033[H\033[J"
 #define GIVE "\033[0m\033[?25h\033[?1049l"
 
-static const int deadly[] = {SIGINT,  SIGTERM, SIGHUP, SIGQUIT, SIGPIPE,
-                             SIGABRT, SIGSEGV, SIGBUS, SIGFPE,  SIGILL};
+/* All that end a process that does nothing about them, but SIGKILL. */
+static const int deadly[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGPIPE,
+                             SIGABRT, SIGSEGV, SIGBUS,  SIGFPE,  SIGILL,
+                             SIGALRM, SIGUSR1, SIGUSR2, SIGPROF, SIGVTALRM,
+                             SIGXCPU, SIGXFSZ, SIGSYS,  SIGTRAP, SIGPOLL};
 
 /* What a handler may touch. */
 static volatile sig_atomic_t taken;

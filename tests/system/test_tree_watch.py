@@ -74,7 +74,8 @@ def test_what_the_screen_has_no_room_for_is_counted(daemon, client):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM,
                                     signal.SIGHUP, signal.SIGQUIT,
-                                    signal.SIGSEGV])
+                                    signal.SIGALRM, signal.SIGUSR1,
+                                    signal.SIGXCPU, signal.SIGSEGV])
 def test_the_terminal_is_given_back_by_any_signal(daemon, client, number):
     group = open_group(client)
     with terminal(daemon, "tree", "--watch", group) as t:
