@@ -4,7 +4,8 @@
 # The pages doc/*.3 say what include/yoke.h does: all that it declares stands in
 # the SYNOPSIS of a page, word for word, and nothing else does; each function
 # has one page, which names it; yoke.3 explains each constant and status; each
-# page has its sections, refers to pages that exist, and its examples compile.
+# page is installed, has its sections, refers to pages that exist, and its
+# examples compile.
 set -u
 export LC_ALL=C
 src=${YOKE_SRCDIR:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -102,6 +103,10 @@ sed -n '/^\.TP/{n;p;}' yoke.3 | grep -o 'YOKE_[A-Z_]*' | sort -u \
         sed -nE 's/^ +(YOKE_[A-Z_]+) = .*/\1/p'
 } | sort -u | comm -23 - "$scratch/explained" |
     complain 'yoke.3 does not explain &'
+
+for page in *.3; do
+    grep -qw "doc/$page" "$src/Makefile.am" || echo "$page"
+done | complain '& is not in LIBRARY_MANS, and would not be installed'
 
 for page in *.3; do
     printf "$page %s\n" NAME SYNOPSIS DESCRIPTION 'RETURN VALUE' ERRORS \
