@@ -22,6 +22,14 @@ TAILQ_HEAD(job_list, job);
 TAILQ_HEAD(request_list, request);
 TAILQ_HEAD(report_list, report);
 
+/* How far it is with its end: each signal goes a step further. */
+enum runner_stop {
+    RUNNER_SERVES,
+    RUNNER_DRAINS, /* takes no jobs, and lets those that run go on */
+    RUNNER_STOPS,  /* they have been asked to stop, with their grace */
+    RUNNER_KILLS
+};
+
 enum request_kind { REQUEST_FETCH, REQUEST_LOG, REQUEST_REPORT, REQUEST_QUIT };
 
 #define REPORT_WORDS 5
@@ -73,7 +81,7 @@ struct runner {
                             * whatever settings they came under */
     bool queues_bounded;   /* some queue has slots of its own */
     int64_t average_us;    /* of the jobs' times */
-    bool stopping;         /* as asked */
+    enum runner_stop stopping;
     bool quit_sent;
     bool answered; /* something was, since the last turn */
     bool urgent;   /* what waits to be sent goes out with this turn */
@@ -89,6 +97,7 @@ struct runner {
     ev_timer pause;    /* no FETCH while it runs */
     ev_timer repeat;   /* says again what was kept */
     ev_timer gather;   /* reports wait until it ends */
+    ev_timer drain;    /* what runs is stopped */
     ev_timer quit;     /* does not wait for ever for the leave */
     ev_io warden;      /* what we are asked to do, or that it is gone */
 };

@@ -32,26 +32,29 @@ struct arguments {
 
 static void print_help(void)
 {
-    printf(
-        "Usage: yoke-runner [options]\n"
-        "Fetches jobs from a yoke daemon and runs them as processes.\n"
-        "\n"
-        "  --connect ADDRESS    the daemon: /path/to/socket, host:port\n"
-        "                       (default: $YOKE_SERVER, else %s)\n"
-        "  --fd N               use this connected socket; end with it\n"
-        "  -c, --config FILE    read [runner] and [run QUEUE] from FILE\n"
-        "  -o SECTION.KEY=VALUE set one value, over the file's\n"
-        "  --check-config       check the configuration and end\n"
-        "  --name NAME          shown by CLIENT LIST (default: the host's)\n"
-        "  --slots N            jobs at once (default: processors)\n"
-        "  --queue NAME         serve this queue alone (may be repeated)\n"
-        "  --allow-commands     run the command lines that payloads carry\n"
-        "  --password-file FILE authenticate with the first line of FILE\n"
-        "  --version, --help\n"
-        "\n"
-        "TERM stops: jobs are asked to stop, given back, and run elsewhere;\n"
-        "a second TERM kills them at once. See yoke-runner(8).\n",
-        YOKE_SOCKET);
+    printf("Usage: yoke-runner [options]\n"
+           "Fetches jobs from a yoke daemon and runs them as processes.\n"
+           "\n"
+           "  --connect ADDRESS    the daemon: /path/to/socket, host:port\n"
+           "                       (default: $YOKE_SERVER, else %s)\n"
+           "  --fd N               use this connected socket; end with it\n"
+           "  -c, --config FILE    read [runner] and [run QUEUE] from FILE\n"
+           "  -o SECTION.KEY=VALUE set one value, over the file's\n"
+           "  --check-config       check the configuration and end\n"
+           "  --name NAME          shown by CLIENT LIST (default: the host's)\n"
+           "  --slots N            jobs at once (default: processors)\n"
+           "  --queue NAME         serve this queue alone (may be repeated)\n"
+           "  --allow-commands     run the command lines that payloads carry\n"
+           "  --password-file FILE authenticate with the first line of FILE\n"
+           "  --version, --help\n"
+           "\n"
+           "TERM lets jobs go on for a while, and takes no others; a second "
+           "TERM,\n"
+           "or INT, stops: jobs are asked to stop, given back, and run "
+           "elsewhere;\n"
+           "the next one kills them. HUP reads the configuration again. See\n"
+           "yoke-runner(8).\n",
+           YOKE_SOCKET);
 }
 
 static const char **add(const char **list, size_t *n, const char *text)

@@ -503,6 +503,8 @@ static int try_connect(struct runner *r)
         .password = r->options->password,
         .name = r->settings->name,
         .connect_timeout_ms = CONNECT_MS,
+        /* For ever, then: what runs bounds it by its lease. */
+        .reconnect_ms = INT64_MAX,
         .fd = r->options->fd >= 0 ? r->options->fd : 0,
     };
     yoke *y = NULL;
@@ -768,14 +770,46 @@ static void on_notify(struct ev_loop *loop, ev_io *io, int events)
         job_check(j);
 }
 
-static void stop(struct runner *r, bool now)
+static void stop(struct runner *r, enum runner_stop stage)
 {
-    r->stopping = true;
+    static const char *const names[] = {[RUNNER_DRAINS] = "draining",
+                                        [RUNNER_STOPS] = "stopping",
+                                        [RUNNER_KILLS] = "stopping at once"};
+    bool now = stage == RUNNER_KILLS;
+
+    message_info("%s running=%zu", names[stage], r->nrunning);
+    r->stopping = stage;
+    ev_timer_stop(r->host.loop, &r->drain);
+    if (stage == RUNNER_DRAINS) {
+        runner_give_back_held(r);
+        ev_timer_set(&r->drain, (double)r->settings->drain_ms / 1000., 0.);
+        ev_timer_start(r->host.loop, &r->drain);
+        return;
+    }
     if (now)
         drop_reports(r);
     stop_all(r, JOB_RETURNED, now ? 0 : r->settings->stop_grace_ms);
+    /* Nobody is there who could answer. */
+    if (now && r->y && r->restoring)
+        runner_lost(r, "there is no time to restore it");
     if (now && is_idle(r))
         ev_break(r->host.loop, EVBREAK_ALL);
+}
+
+static void on_drain(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    (void)loop;
+    (void)events;
+    stop(timer->data, RUNNER_STOPS);
+}
+
+/* Only TERM, and only the first one, waits for what runs. */
+static enum runner_stop next_stop(const struct runner *r, int number)
+{
+    if (r->stopping == RUNNER_SERVES && number == SIGTERM &&
+        r->settings->drain_ms > 0)
+        return RUNNER_DRAINS;
+    return r->stopping < RUNNER_STOPS ? RUNNER_STOPS : RUNNER_KILLS;
 }
 
 static void on_warden(struct ev_loop *loop, ev_io *io, int events)
@@ -789,10 +823,8 @@ static void on_warden(struct ev_loop *loop, ev_io *io, int events)
             runner_reload(r);
             continue;
         }
-        message_info("stopping signal=%s running=%zu now=%s",
-                     sigabbrev_np(number), r->nrunning,
-                     r->stopping ? "yes" : "no");
-        stop(r, r->stopping);
+        message_info("asked to stop signal=%s", sigabbrev_np(number));
+        stop(r, next_stop(r, number));
     }
     if (number == 0)
         return;
@@ -802,7 +834,7 @@ static void on_warden(struct ev_loop *loop, ev_io *io, int events)
     message_error("the process above the runner is gone, jobs are killed "
                   "running=%zu",
                   r->nrunning);
-    stop(r, true);
+    stop(r, RUNNER_KILLS);
 }
 
 static void on_again_at(struct ev_loop *loop, ev_timer *timer, int events)
@@ -864,6 +896,8 @@ static void watchers_init(struct runner *r)
     r->repeat.data = r;
     ev_init(&r->gather, on_gather);
     r->gather.data = r;
+    ev_init(&r->drain, on_drain);
+    r->drain.data = r;
     ev_init(&r->quit, on_quit);
     ev_io_init(&r->warden, on_warden, warden_listen(r->options->warden),
                EV_READ);

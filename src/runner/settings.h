@@ -38,6 +38,7 @@
     X("command-queues", command_queues, WORDS, "run", 0, SETTINGS_QUEUES_MAX) \
     X("cgroup", cgroup, TEXT, "auto", 1, 4000)                                \
     X("result-max", result_max, SIZE, "1M", 0, 1 << 30)                       \
+    X("drain", drain_ms, DURATION, "30s", 0, 86400000)                        \
     X("stop-grace", stop_grace_ms, DURATION, "10s", 0, 86400000)              \
     X("pass-env", pass_env, WORDS, "", 0, 1000)                               \
     X("umask", umask_bits, OCTAL, "022", 0, 0777)                             \
@@ -112,7 +113,7 @@ struct settings {
     struct command command_queues; /* argv: names */
     char *cgroup;                  /* auto, off, or a directory */
     int64_t result_max;
-    int64_t stop_grace_ms;
+    int64_t drain_ms, stop_grace_ms;
     struct command pass_env; /* argv: names; a * at the end stands for all */
     int64_t umask_bits;
     char *log_level;

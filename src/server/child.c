@@ -317,7 +317,7 @@ void child_stop(struct child *c, int64_t most_ms, void (*done)(void *arg),
         return;
     }
     if (c->state == CHILD_RUNNING)
-        send_signal(c, SIGTERM);
+        send_signal(c, SIGINT);
     ev_timer_set(&c->stop, (double)most_ms / 1000, 0);
     ev_timer_start(c->options.loop, &c->stop);
 }

@@ -44,11 +44,12 @@ void child_free(struct child *c);
 
 void child_start(struct child *c);
 
-/* The settings have changed: tells the runner that runs (SIGHUP); one that waits
- * for its next start starts now. */
+/* The settings have changed: tells the runner that runs (SIGHUP); one that
+ * waits for its next start starts now. */
 void child_reload(struct child *c);
 
-/* Ask the runner to end (SIGTERM: it gives its jobs back), kill it after
+/* Ask the runner to end (SIGINT: it does not let jobs go on, but asks them to
+ * stop and gives them back), kill it after
  * `most_ms`; calls `done` from the loop, once, when nothing is left of it, and
  * in any case soon after most_ms. Once. */
 void child_stop(struct child *c, int64_t most_ms, void (*done)(void *arg),

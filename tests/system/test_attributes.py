@@ -113,7 +113,7 @@ def private(request, start, directory):
 
     yield run
     for runner in runners:
-        runner.terminate()
+        runner.send_signal(signal.SIGINT)
         assert runner.wait(30) in (0, -signal.SIGKILL)
 
 
@@ -338,7 +338,7 @@ def start_runner(*lines, cgroup="off", **options):
     for line in runner.stderr:
         said += line
         if "cannot connect" in line:
-            runner.terminate()
+            runner.send_signal(signal.SIGINT)
     return runner.wait(30), said
 
 

@@ -211,7 +211,7 @@ def runners():
 
     yield make
     for runner in started:
-        runner.terminate()
+        runner.send_signal(signal.SIGINT)
         try:
             runner.communicate(timeout=30)
         finally:
@@ -325,3 +325,49 @@ def test_ctrl_c_ends_a_wait_while_the_daemon_is_away(start):
         assert waiting.returncode == 0, err
     finally:
         end(waiting)
+
+
+def test_a_job_outlives_a_daemon_that_is_away_for_longer_than_clients_wait(
+        start, runners, mark):
+    daemon = start({"limits.lease": "60s"})
+    runners(daemon.socket)
+    gate = os.path.join(daemon.dir, "gate")
+    job = daemon.yoke("submit", "-c", "--env", "%s=%s" % (MARK, mark), "--",
+                      "sh", "-c", "while [ ! -e %s ]; do sleep 0.1; done"
+                      % gate).stdout.strip()
+    before = set(until(lambda: marked(mark), "it runs", 60))
+    waiting = daemon.yoke_start("wait", job)
+    try:
+        with daemon.client() as client:
+            until(lambda: "cmd=WAIT" in client.execute_command(
+                "CLIENT", "LIST"), "it waits", 60)
+        daemon.kill()
+        waiting.communicate(timeout=60)
+        assert waiting.returncode != 0
+    finally:
+        end(waiting)
+    daemon.start()
+    assert before & set(marked(mark))
+    with open(gate, "w"):
+        pass
+    with daemon.client() as client:
+        outcome = pairs(client.execute_command("WAIT", job, 60000))
+    assert (outcome["outcome"], outcome["attempts"]) == ("ok", 1)
+
+
+def test_a_runner_whose_lease_is_over_goes_on_with_a_daemon_that_comes_late(
+        start, runners, mark):
+    daemon = start({"limits.lease": "2s"})
+    runner = runners(daemon.socket)
+    job = daemon.yoke("submit", "-c", "--env", "%s=%s" % (MARK, mark), "--",
+                      "sleep", "600").stdout.strip()
+    until(lambda: marked(mark), "it runs", 60)
+    daemon.kill()
+    until(lambda: not marked(mark), "it is stopped", 60)
+    daemon.start()
+    until(lambda: marked(mark), "it runs again", 60)
+    assert runner.poll() is None
+    with daemon.client() as client:
+        client.execute_command("CANCEL", job)
+        assert pairs(client.execute_command("WAIT", job, 60000))[
+            "outcome"] == "cancelled"

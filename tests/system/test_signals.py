@@ -203,7 +203,7 @@ def test_a_runner_of_its_own_connects_and_stops(start, mark, directory):
         process = daemon.yoke_start("run", "--env", "%s=%s" % (MARK, mark),
                                     "sleep", "1000")
         until(lambda: marked(mark), "the job runs")
-        runner.terminate()
+        runner.send_signal(signal.SIGINT)
         assert runner.wait(30) == 0
         assert marked(mark) == []
         end(process)

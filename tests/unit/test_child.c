@@ -190,7 +190,7 @@ END_TEST
 
 START_TEST(stop_asks_and_waits_for_the_end)
 {
-    write_program("trap 'echo asked >>$note; exit 0' TERM\necho up >>$note\n"
+    write_program("trap 'echo asked >>$note; exit 0' INT\necho up >>$note\n"
                   "while :; do sleep 0.01; done");
     child_start(child);
     wait_for_note(1);
@@ -207,7 +207,7 @@ START_TEST(stop_kills_when_its_time_is_up)
 {
     double start;
 
-    write_program("trap '' TERM\necho up >>$note\n"
+    write_program("trap '' INT\necho up >>$note\n"
                   "while :; do sleep 60; done");
     child_start(child);
     wait_for_note(1);
@@ -224,7 +224,7 @@ START_TEST(hurry_kills_at_once)
 {
     double start = ev_time();
 
-    write_program("trap '' TERM\necho up >>$note\n"
+    write_program("trap '' INT\necho up >>$note\n"
                   "while :; do sleep 60; done");
     child_start(child);
     wait_for_note(1);

@@ -230,7 +230,7 @@ START_TEST(wrong_lines_are_named)
     assert_load_error(
         "[runner]\nslot = 1\n",
         ":2: [runner] slot: unknown key 'slot'; known are start name slots "
-        "allow-commands command-queues cgroup result-max stop-grace pass-env "
+        "allow-commands command-queues cgroup result-max drain stop-grace pass-env "
         "umask log-level");
     assert_load_error(
         "[run q]\n\nshell = x\n",

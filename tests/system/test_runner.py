@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Other settings for a runner that runs: what starts goes by the new ones, what
-runs is left alone, and what is wrong changes nothing."""
+"""A runner that is told to change while its jobs run: what starts goes by the new
+settings, what runs is left alone, what is wrong changes nothing. And one that is
+told to stop: it lets them end, for a while."""
 
 import os
 import signal
@@ -73,7 +74,7 @@ def runner(start, directory):
     r = Runner()
     yield r
     if r.process:
-        r.process.terminate()
+        r.process.send_signal(signal.SIGINT)
         try:
             assert r.process.wait(30) == 0
         finally:
@@ -193,3 +194,47 @@ def test_a_reload_of_the_daemon_is_one_of_its_runner(start):
         outcome = pairs(client.execute_command("WAIT", job, 20000))
     assert outcome["result"] == "two\n"
     assert daemon.runner() == process
+
+
+@pytest.fixture
+def draining(runner):
+    """draining(drain) gives a job that runs in a runner that was told to
+    stop, and one that waits."""
+    def make(drain="1h"):
+        runner.run("[runner]\ndrain = %s\nslots = 1\n" % drain,
+                   runner.gated("a"))
+        jobs = [runner.submit("a"), runner.submit("a")]
+        until(lambda: runner.state(jobs[0]) == "running", "it runs")
+        runner.process.send_signal(signal.SIGTERM)
+        until(lambda: "draining running=1" in runner.log(), "it drains")
+        return jobs
+    return make
+
+
+def test_term_lets_what_runs_end_and_takes_nothing_else(runner, draining):
+    running, waiting = draining()
+    runner.open("a")
+    assert runner.wait(running)["result"] == "a a\n"
+    assert runner.process.wait(30) == 0
+    assert runner.state(waiting) == "ready"
+
+
+def test_a_second_signal_stops_what_runs(runner, draining):
+    running, _ = draining()
+    runner.process.send_signal(signal.SIGTERM)
+    assert runner.process.wait(30) == 0
+    assert runner.state(running) == "ready"
+
+
+def test_a_drain_has_an_end(runner, draining):
+    running, _ = draining("200ms")
+    assert runner.process.wait(30) == 0
+    assert runner.state(running) == "ready"
+
+
+def test_a_cancel_reaches_what_a_drain_waits_for(runner, draining):
+    running, _ = draining()
+    with runner.daemon.client() as client:
+        client.execute_command("CANCEL", running)
+    assert runner.wait(running)["outcome"] == "cancelled"
+    assert runner.process.wait(30) == 0
