@@ -19,6 +19,9 @@
 #define CHILD_ARGS_MAX     64
 #define CHILD_BACKOFF_MIN  100
 #define CHILD_BACKOFF_MAX  10000
+#define CHILD_REFUSED      2 /* exit status: its settings are wrong */
+#define CHILD_REFUSED_MIN  1000
+#define CHILD_REFUSED_MAX  60000
 #define CHILD_SLICE_MS     5    /* of sweeping in one turn of the loop */
 #define CHILD_PATIENCE_MS  5000 /* between two complaints about a sweep */
 #define CHILD_LAST_WORD_MS 3000 /* for a sweep once the time to stop is up */
@@ -41,6 +44,7 @@ struct child {
     double started, swept;
     int64_t backoff_ms;
     bool stopping, killed;
+    bool refused; /* how the last one ended: see CHILD_REFUSED */
     void (*done)(void *arg);
     void *done_arg;
 };
@@ -120,7 +124,8 @@ static void wait_and_start(struct child *c)
     c->state = CHILD_WAITING;
     ev_timer_set(&c->timer, (double)c->backoff_ms / 1000, 0);
     ev_timer_start(c->options.loop, &c->timer);
-    c->backoff_ms = min_i64(2 * c->backoff_ms, CHILD_BACKOFF_MAX);
+    c->backoff_ms = min_i64(2 * c->backoff_ms,
+                            c->refused ? CHILD_REFUSED_MAX : CHILD_BACKOFF_MAX);
 }
 
 void child_start(struct child *c)
@@ -174,6 +179,7 @@ void child_reload(struct child *c)
         send_signal(c, SIGHUP);
     } else if (c->state == CHILD_WAITING && !c->stopping) {
         c->backoff_ms = CHILD_BACKOFF_MIN;
+        c->refused = false; /* whatever is wrong now is to be said */
         ev_timer_stop(c->options.loop, &c->timer);
         child_start(c);
     }
@@ -192,6 +198,8 @@ static void gone(struct child *c)
     }
     if (ev_now(c->options.loop) - c->started > CHILD_BACKOFF_MAX / 1000.0)
         c->backoff_ms = CHILD_BACKOFF_MIN;
+    if (c->refused)
+        c->backoff_ms = max_i64(c->backoff_ms, CHILD_REFUSED_MIN);
     wait_and_start(c);
 }
 
@@ -215,6 +223,24 @@ static void sweep_more(struct child *c)
     ev_timer_start(c->options.loop, &c->timer);
 }
 
+/* Says how it ended; that it cannot do what the settings want is said once. */
+static void tell_end(struct child *c, const siginfo_t *info)
+{
+    bool exited = info->si_code == CLD_EXITED;
+    bool refused = exited && info->si_status == CHILD_REFUSED;
+
+    if (exited && info->si_status == 0 && c->stopping)
+        log_info("runner ended pid=%d", (int)c->pid);
+    else if (!refused)
+        log_warn("runner ended pid=%d %s=%d", (int)c->pid,
+                 exited ? "status" : "signal", info->si_status);
+    else if (!c->refused)
+        log_error("no job is run: the runner says what is wrong with its "
+                  "settings, and is tried again later and later, or at once "
+                  "after a reload");
+    c->refused = refused;
+}
+
 static void on_ended(struct ev_loop *loop, ev_io *w, int events)
 {
     struct child *c = container_of(w, struct child, ended);
@@ -231,12 +257,7 @@ static void on_ended(struct ev_loop *loop, ev_io *w, int events)
      * and no second child is being started meanwhile. */
     (void)close(c->pidfd);
     c->pidfd = -1;
-    if (info.si_code == CLD_EXITED && info.si_status == 0 && c->stopping)
-        log_info("runner ended pid=%d", (int)c->pid);
-    else
-        log_warn("runner ended pid=%d %s=%d", (int)c->pid,
-                 info.si_code == CLD_EXITED ? "status" : "signal",
-                 info.si_status);
+    tell_end(c, &info);
     c->state = CHILD_SWEEPING;
     c->swept = ev_time();
     sweep_more(c);

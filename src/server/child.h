@@ -8,7 +8,9 @@
  * It talks to the daemon over a socketpair, as descriptor 3. When it dies,
  * everything that it left behind is killed and awaited first; only then is
  * the owner told, and a new one started: after 100 ms, and twice as long each
- * time, up to 10 s; a runner that lived for 10 s starts anew at 100 ms.
+ * time, up to 10 s; a runner that lived for 10 s starts anew at 100 ms. One
+ * that ended for its settings (status 2) is tried again after 1 s, and twice as
+ * long each time, up to a minute; that is said once.
  *
  * Never:     what the runner says on its socket.
  * Threads:   none; all calls from the thread of the loop.

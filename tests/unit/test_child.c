@@ -25,7 +25,7 @@ static struct child *child;
 static const char *const no_args[] = {NULL};
 static int attached, dead, stopped, socket_fd;
 static int want_attached; /* break the loop then */
-static bool children_at_death;
+static bool children_at_death, break_when_dead;
 
 static void on_attach(void *arg, int fd)
 {
@@ -42,6 +42,8 @@ static void on_dead(void *arg)
     (void)arg;
     dead++;
     children_at_death = waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD;
+    if (break_when_dead)
+        ev_break(loop, EVBREAK_ALL);
 }
 
 static void on_stopped(void *arg)
@@ -107,7 +109,7 @@ static void setup(void)
     (void)snprintf(note, sizeof(note), "%s/note", dir);
     attached = dead = stopped = want_attached = 0;
     socket_fd = -1;
-    children_at_death = false;
+    children_at_death = break_when_dead = false;
     loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     options = (struct child_options){
         .loop = loop,
@@ -185,6 +187,25 @@ START_TEST(nothing_of_a_dead_runner_is_left_when_its_owner_is_told)
     run_loop();
     ck_assert_int_ge(dead, 1);
     ck_assert(!children_at_death);
+}
+END_TEST
+
+START_TEST(runner_that_refuses_its_settings_is_tried_late_or_by_a_reload)
+{
+    double start;
+
+    write_program("exit 2");
+    break_when_dead = true;
+    child_start(child);
+    run_loop();
+    child_reload(child); /* it waits, and starts at once */
+    ck_assert_int_eq(attached, 2);
+    run_loop();
+    ck_assert_int_eq(dead, 2);
+    start = ev_time();
+    want_attached = 3;
+    run_loop();
+    ck_assert_double_ge(ev_time() - start, 0.9);
 }
 END_TEST
 
@@ -295,6 +316,8 @@ int main(void)
     tcase_add_test(tc, runner_has_its_socket_as_descriptor_three_and_no_other);
     tcase_add_test(tc, dead_runner_is_started_again_after_a_pause);
     tcase_add_test(tc, nothing_of_a_dead_runner_is_left_when_its_owner_is_told);
+    tcase_add_test(
+        tc, runner_that_refuses_its_settings_is_tried_late_or_by_a_reload);
     tcase_add_test(tc, stop_asks_and_waits_for_the_end);
     tcase_add_test(tc, stop_kills_when_its_time_is_up);
     tcase_add_test(tc, hurry_kills_at_once);
