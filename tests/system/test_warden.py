@@ -2,13 +2,15 @@
 """What is left of a runner that was killed or stopped: nothing, and before its
 jobs are given to another one. With cgroups, without them, and not as root."""
 
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 
 import pytest
 
-from harness import MARK, RUNNER, children, marked, pairs, until
+from harness import BUILD, MARK, RUNNER, children, marked, pairs, until
 from test_attributes import AS_NOBODY, root
 
 # The descriptor of the lock is inherited: it is free when the last process of
@@ -48,7 +50,7 @@ def runner(daemon, directory):
         with open(os.path.join(directory, "runner.log"), "ab") as log:
             process = subprocess.Popen(
                 [RUNNER, "--connect", daemon.socket, "--allow-commands",
-                 "-o", "runner.cgroup=%s" % ("off" if mode == "sweep"
+                 "--slots", "8", "-o", "runner.cgroup=%s" % ("off" if mode == "sweep"
                                              else "auto")],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
         processes.append(process)
@@ -69,10 +71,10 @@ def proper(warden):
     return None
 
 
-def submit(daemon, mark, script):
+def submit(daemon, mark, script, *options):
     done = daemon.yoke("submit", "--queue", "run", "--env",
-                       "%s=%s" % (MARK, mark), "--command", "--", "sh", "-c",
-                       script)
+                       "%s=%s" % (MARK, mark), *options, "--command", "--",
+                       "sh", "-c", script)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -118,6 +120,30 @@ def test_an_attempt_is_gone_before_the_next_one_starts(
         until(lambda: proper(warden.pid), "another runner in its place")
     else:
         assert warden.wait(30) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_chains_of_forks_do_not_outrun_it(daemon, runner, directory, mark,
+                                          mode):
+    """Whoever is found of a chain has gone on already."""
+    warden, jobs = runner(mode)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as up, \
+            open(os.path.join(directory, "lock"), "w") as lock:
+        up.bind(os.path.join(directory, "up"))
+        up.settimeout(60)
+        for path in (up.getsockname(), lock.name):
+            os.chmod(path, 0o666)
+        for _ in range(8):
+            # The lock is free when nobody has the descriptor any more.
+            submit(daemon, mark, "exec 9<%s; flock -s 9; exec %s chain" % (
+                lock.name, os.path.join(BUILD, "tests/system/hostile")),
+                "--env", "YOKE_TEST_UP=" + up.getsockname(), "--redeliver",
+                "0")
+        for _ in range(8):
+            up.recv(100)
+        os.kill(jobs, signal.SIGKILL)
+        assert warden.wait(60) == -signal.SIGKILL
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_it_ends_as_the_runner_has(runner):
