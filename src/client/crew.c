@@ -352,12 +352,13 @@ void yk_crew_answer(struct crew *c, struct call *call, int status,
 
 bool yk_bytes_keep(struct yoke_bytes *to, struct yoke_bytes from)
 {
-    char *copy = yk_alloc(from.len + 1); /* never empty: that is "none" */
+    char *copy = yk_alloc(from.len + 1); /* a NUL follows */
 
     if (!copy)
         return false;
     if (from.len)
         memcpy(copy, from.data, from.len);
+    copy[from.len] = '\0';
     free((char *)to->data);
     *to = (struct yoke_bytes){.data = copy, .len = from.len};
     return true;

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 
 #define AHEAD_US  10000 /* of work is fetched ahead for a thread, if short */
-#define AHEAD_MAX 128   /* jobs of it */
+#define AHEAD_MAX 32    /* jobs of it */
 #define FETCH_MAX 1000  /* jobs of a reply */
 #define LONG_US   (10 * AHEAD_US)
 #define PAUSE_MS  1000 /* after a FETCH that was refused */
