@@ -6,7 +6,9 @@ took for one, which says more than the rate where others use the machine, too.""
 
 import csv
 import io
+import os
 import subprocess
+import tempfile
 import time
 
 from servers import (DRIVER_CORE, Failure, PAYLOAD, Resp, TURN_SECONDS, Yoked,
@@ -77,10 +79,10 @@ def cycle_rate(make, jobs, batch):
     return turn
 
 
-def runner_rate(jobs):
+def runner_rate(jobs, at_once):
     def turn():
-        config = ("[runner]\nstart = yes\nslots = 2\n"
-                  "[run bench]\ncommand = /bin/true\n")
+        config = ("[runner]\nstart = yes\nslots = %d\n"
+                  "[run bench]\ncommand = /bin/true\n" % at_once)
         with Yoked(pinned=False, config=config) as server, \
                 Resp(server.port) as resp:
             run_group(resp, jobs // 10)
@@ -105,18 +107,88 @@ def run_group(resp, jobs):
     return seconds
 
 
-def spawn_rate(jobs):
+def spawn_rate(jobs, at_once):
     def turn():
-        return jobs / float(output([places.program("bench/spawn"),
-                                    str(jobs), "2", "/bin/true"], False))
+        return jobs / float(output([places.program("bench/spawn"), str(jobs),
+                                    str(at_once), "/bin/true"], False))
     return turn
 
 
-def xargs_rate(jobs):
+def from_lines(command):
+    """Of what runs a process for each line of its input: a turn, from the
+    number of jobs, and how many at once."""
+    def make(jobs, at_once):
+        def turn():
+            lines = "x\n" * jobs
+            began = time.monotonic()
+            subprocess.run(command + ["-P%d" % at_once, "/bin/true"],
+                           input=lines, text=True, check=True,
+                           timeout=TURN_SECONDS,
+                           env={**os.environ, "PARALLEL_HOME": places.work})
+            return jobs / (time.monotonic() - began)
+        return turn
+    return make
+
+
+xargs_rate = from_lines(["xargs", "-n1"])
+parallel_rate = from_lines(["parallel", "--will-cite"])
+
+
+def queue_all(jobs, command, environment):
+    """Starts a command for each job, one after the other."""
+    subprocess.run([places.program("bench/spawn"), str(jobs), "1"] + command,
+                   stdout=subprocess.DEVNULL, check=True, timeout=TURN_SECONDS,
+                   env={**os.environ, **environment})
+
+
+def tsp_rate(jobs, at_once):
+    """task-spooler: all are queued, then the last ones are awaited."""
     def turn():
-        lines = "x\n" * jobs
+        place = tempfile.mkdtemp(prefix="tsp.", dir=places.work)
+        environment = {"TS_SOCKET": os.path.join(place, "socket"),
+                       "TS_SLOTS": str(at_once), "TMPDIR": place,
+                       "TS_MAXFINISHED": str(jobs), "TS_MAXCONN": str(jobs)}
+
+        def tsp(*words):
+            return subprocess.run(["tsp", *words], capture_output=True,
+                                  text=True, check=True, timeout=TURN_SECONDS,
+                                  env={**os.environ, **environment}).stdout
+        try:
+            began = time.monotonic()
+            queue_all(jobs, ["/usr/bin/tsp", "-n", "/bin/true"], environment)
+            for last in range(jobs - at_once, jobs):
+                tsp("-w", str(last))
+            seconds = time.monotonic() - began
+            done = tsp("-l").count(" finished ")
+        finally:
+            tsp("-K")
+        if done != jobs:
+            raise Failure("tsp has finished %d of %d" % (done, jobs))
+        return jobs / seconds
+    return turn
+
+
+def nq_rate(jobs, at_once):
+    """nq runs one at a time of each directory: so there are several."""
+    def turn():
+        queues = [tempfile.mkdtemp(prefix="nq.", dir=places.work)
+                  for _ in range(at_once)]
         began = time.monotonic()
-        subprocess.run(["xargs", "-P2", "-n1", "/bin/true"], input=lines,
-                       text=True, check=True, timeout=TURN_SECONDS)
-        return jobs / (time.monotonic() - began)
+        for queue in queues:
+            queue_all(jobs // at_once, ["/usr/bin/nq", "-q", "/bin/true"],
+                      {"NQDIR": queue})
+        for queue in queues:
+            subprocess.run(["nq", "-w"], check=True, timeout=TURN_SECONDS,
+                           env={**os.environ, "NQDIR": queue})
+        seconds = time.monotonic() - began
+        done = sum(ended_well(entry) for queue in queues
+                   for entry in os.scandir(queue))
+        if done != jobs // at_once * at_once:
+            raise Failure("nq has finished %d of %d" % (done, jobs))
+        return done / seconds
     return turn
+
+
+def ended_well(entry):
+    with open(entry.path) as log:
+        return "[exited with status 0.]" in log.read()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Every figure: what its sides do, and what is wanted of it."""
 
-from drivers import cycle_rate, ping_rate, runner_rate, spawn_rate, submit_rate
-from drivers import xargs_rate
+from drivers import cycle_rate, nq_rate, parallel_rate, ping_rate, runner_rate
+from drivers import spawn_rate, submit_rate, tsp_rate, xargs_rate
 from group import big_group
 from queued import bytes_and_recovery, short_of_memory
 from servers import Beanstalkd, PAYLOAD, Redis, Yoked
@@ -93,11 +93,25 @@ def works(n):
          "beanstalkd unsynced": cycle_rate(UNSYNCED, n(100000), 16),
          "beanstalkd synced": cycle_rate(SYNCED, n(10000), 16)},
         {"beanstalkd unsynced": ">= 5"})
-    yield Figure(
-        "process", "/bin/true, 2 at once", "/s",
-        {"yoke": runner_rate(n(10000)),
-         "posix_spawn": spawn_rate(n(10000)),
-         "xargs -P2": xargs_rate(n(10000))}, {"posix_spawn": ">= 0.8"})
+
+
+def processes(n):
+    for at_once in 2, 4:
+        yield Figure(
+            "process", "/bin/true, %d at once" % at_once, "/s",
+            {"yoke": runner_rate(n(10000), at_once),
+             "posix_spawn": spawn_rate(n(10000), at_once),
+             "xargs": xargs_rate(n(10000), at_once)},
+            {"posix_spawn": ">= 0.9"})
+    # What takes longer with each job that it has already.
+    for at_once in 2, 4:
+        yield Figure(
+            "process", "1,000 of them, %d at once" % at_once, "/s",
+            {"yoke": runner_rate(1000, at_once),
+             "xargs": xargs_rate(1000, at_once),
+             "GNU parallel": parallel_rate(1000, at_once),
+             "task-spooler": tsp_rate(1000, at_once),
+             "nq": nq_rate(1000, at_once)})
 
 
 def groups(n):
@@ -171,7 +185,7 @@ def figures(quick, minutes):
         return max(count // 20, 1000) if quick else count
 
     return [
-        *submits(n), *pings(n), *works(n), *groups(n),
+        *submits(n), *pings(n), *works(n), *processes(n), *groups(n),
         *latencies(n, 2 if quick else 5),
         *queues(n(MILLION), "million", "<= 0.4 s", runs=3),
         *queues(n(10 * MILLION), "ten-million", "<= 4 s", runs=1, named=True),
