@@ -154,17 +154,18 @@ def test_it_ends_as_the_runner_has(runner):
 
 def test_a_signal_to_both_counts_once(daemon, runner, directory, mark):
     warden, jobs = runner()
-    job = submit(daemon, mark,
-                 "trap 'echo asked >>%s/asked; exit 0' TERM; echo >%s/ready; "
-                 "while :; do sleep 0.01; done" % (directory, directory))
+    job = submit(daemon, mark, "echo >%s/ready; while [ ! -e %s/go ]; do "
+                 "sleep 0.01; done" % (directory, directory))
     until(lambda: os.path.exists(os.path.join(directory, "ready")),
           "the job runs")
     os.kill(jobs, signal.SIGTERM)
     warden.terminate()
-    # A second one would have killed it, and it would be run again.
+    until(lambda: "signal=TERM" in said(directory), "it has heard of it")
+    open(os.path.join(directory, "go"), "w").close()
+    # A second one would have asked it to stop, and it would be run again.
     assert outcome(daemon, job) == "ok"
     assert warden.wait(30) == 0
-    assert os.path.exists(os.path.join(directory, "asked"))
+    assert said(directory).count("signal=TERM") == 1, said(directory)
 
 
 def test_a_stopped_runner_can_be_ended(runner, directory):
