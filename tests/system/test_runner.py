@@ -3,6 +3,7 @@
 settings, what runs is left alone, what is wrong changes nothing. And one that is
 told to stop: it lets them end, for a while."""
 
+import glob
 import os
 import signal
 import subprocess
@@ -11,7 +12,8 @@ import pytest
 
 from harness import RUNNER, end, pairs, until
 
-GATE = "while [ ! -e %s/$0 ]; do sleep 0.02; done; echo $0 $YOKE_QUEUE"
+GATE = (": >%(dir)s/began.$0.$$; while [ ! -e %(dir)s/$0 ]; do sleep 0.02; done; "
+        "echo $0 $YOKE_QUEUE")
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def runner(start, directory):
             """A queue whose jobs end when the file of that name is there, and
             say what they ran as."""
             return "[run %s]\ncommand = sh -c '%s' %s\n%s\n" % (
-                name.split()[0], GATE % directory, name.split()[-1],
+                name.split()[0], GATE % {"dir": directory}, name.split()[-1],
                 "\n".join(more))
 
         def write(self, *sections):
@@ -54,6 +56,11 @@ def runner(start, directory):
             before = self.log().count(says)
             self.process.send_signal(signal.SIGHUP)
             until(lambda: self.log().count(says) > before, says)
+
+        def began(self, name, count=1):
+            """So many jobs of that name are more than held by the runner."""
+            pattern = os.path.join(directory, "began.%s.*" % name)
+            until(lambda: len(glob.glob(pattern)) == count, "they began")
 
         def open(self, name):
             with open(os.path.join(directory, name), "w"):
@@ -84,7 +91,7 @@ def runner(start, directory):
 def test_what_runs_goes_on_as_it_started_and_what_starts_goes_by_the_new(runner):
     runner.run(runner.gated("a old"))
     old = runner.submit("a")
-    until(lambda: runner.state(old) == "running", "it runs")
+    runner.began("old")
     runner.reload(runner.gated("a new"))
     new = runner.submit("a")
     runner.open("new")
@@ -97,7 +104,7 @@ def test_what_runs_goes_on_as_it_started_and_what_starts_goes_by_the_new(runner)
 def test_queues_come_and_go(runner):
     runner.run(runner.gated("a"), runner.gated("b"))
     going = runner.submit("a")
-    until(lambda: runner.state(going) == "running", "it runs")
+    runner.began("a")
     coming = runner.submit("c")
     runner.reload(runner.gated("b"), runner.gated("c"))
     until(lambda: runner.state(coming) == "running", "the new queue is served")
@@ -118,6 +125,7 @@ def test_jobs_of_before_count_for_the_slots_of_their_queue(runner):
     jobs = [runner.submit("a") for _ in range(3)]
     until(lambda: [runner.state(j) for j in jobs] ==
           ["running", "running", "ready"], "two run")
+    runner.began("a", 2)
     runner.reload(slots, runner.gated("b"), runner.gated("a", "slots = 1"))
     # It asks in vain, and another queue is served.
     other = runner.submit("b")
@@ -204,7 +212,7 @@ def draining(runner):
         runner.run("[runner]\ndrain = %s\nslots = 1\n" % drain,
                    runner.gated("a"))
         jobs = [runner.submit("a"), runner.submit("a")]
-        until(lambda: runner.state(jobs[0]) == "running", "it runs")
+        runner.began("a")
         runner.process.send_signal(signal.SIGTERM)
         until(lambda: "draining running=1" in runner.log(), "it drains")
         return jobs
