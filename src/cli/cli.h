@@ -84,6 +84,8 @@ void options_operands(struct cli *c, int min, int max);
 void options_help(const struct option_row *rows);
 extern const struct option_row options_global[];
 
+/* The token of the attempt that this runs in, or a usage error. */
+const char *cli_token(struct cli *c);
 /* A handle that is connected; the caller closes it. */
 yoke *cli_connect(struct cli *c);
 /* The same for one that does not come back by itself when it breaks, and within
@@ -113,6 +115,7 @@ int map_main(struct cli *c);
 int wait_main(struct cli *c);
 int result_main(struct cli *c);
 int ready_main(struct cli *c);
+int progress_main(struct cli *c);
 int status_main(struct cli *c);
 int cancel_main(struct cli *c);
 int reschedule_main(struct cli *c);

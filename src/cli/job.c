@@ -220,21 +220,44 @@ int result_main(struct cli *c)
 
 int ready_main(struct cli *c)
 {
-    const char *token = getenv(YOKE_ENV_TOKEN);
+    const char *token;
     int status;
     yoke *y;
 
     while (options_next(c) != 0)
         continue;
     options_operands(c, 1, 1);
-    if (token == NULL || token[0] == '\0')
-        cli_usage(c, "this is for use inside a job: " YOKE_ENV_TOKEN
-                     " is not set");
+    token = cli_token(c);
     y = cli_connect(c);
     status = yoke_ready(y, token,
                         (struct yoke_bytes){c->argv[0], strlen(c->argv[0])});
     if (status != 0)
         cli_fail(c, y, status, "cannot say that %s is ready", token);
+    yoke_close(y);
+    return 0;
+}
+
+int progress_main(struct cli *c)
+{
+    struct yoke_touch touch = {0};
+    const char *token;
+    int status;
+    yoke *y;
+
+    while (options_next(c) != 0)
+        continue;
+    options_operands(c, 1, 1);
+    token = cli_token(c);
+    y = cli_connect(c);
+    status = yoke_touch(y, token, c->argv[0], &touch);
+    if (status != 0)
+        cli_fail(c, y, status, "cannot say how far %s is", token);
+    if (c->json)
+        output_json(json_pack("{s:b, s:o}", "cancelled", touch.cancelled,
+                              "remaining_ms",
+                              touch.remaining_ms == YOKE_NONE
+                                  ? json_null()
+                                  : json_integer(touch.remaining_ms)));
     yoke_close(y);
     return 0;
 }

@@ -40,6 +40,8 @@ const struct verb verbs[] = {
      result_main},
     {"ready", "VALUE", "inside a job: say that it is ready, and VALUE", NULL,
      false, 0, ready_main},
+    {"progress", "TEXT", "inside a job: say how far it is", NULL, false, 0,
+     progress_main},
     {"logs", "ID", "print what a job, or the jobs of a group, have printed",
      logs_options, false, 0, logs_main},
     {"status", "ID...", "all that is known of jobs or groups", NULL, false, 0,
@@ -231,6 +233,16 @@ static int open_handle(struct cli *c, struct yoke_options *options, yoke **out)
         options->password = read_password(c, file);
     options->name = "yoke";
     return yoke_open(c->server, options, out);
+}
+
+const char *cli_token(struct cli *c)
+{
+    const char *token = getenv(YOKE_ENV_TOKEN);
+
+    if (token == NULL || token[0] == '\0')
+        cli_usage(c, "this is for use inside a job: " YOKE_ENV_TOKEN
+                     " is not set");
+    return token;
 }
 
 yoke *cli_connect(struct cli *c)

@@ -105,7 +105,7 @@ static void say_granted(const struct cli *c, int64_t asked, int64_t granted)
 
 int shield_main(struct cli *c)
 {
-    const char *token = getenv(YOKE_ENV_TOKEN);
+    const char *token;
     int64_t asked = SHIELD_MS, granted = 0;
     bool end = false, for_given = false;
     int status, id;
@@ -122,9 +122,7 @@ int shield_main(struct cli *c)
     options_operands(c, 0, 0);
     if (end && for_given)
         cli_usage(c, "--for and --end exclude each other");
-    if (token == NULL || token[0] == '\0')
-        cli_usage(c, "this is for use inside a job: " YOKE_ENV_TOKEN
-                     " is not set");
+    token = cli_token(c);
     y = cli_connect(c);
     status =
         end ? yoke_unshield(y, token) : yoke_shield(y, token, asked, &granted);

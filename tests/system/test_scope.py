@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Scopes from inside: yoke in jobs and scripts, and yoke group run."""
 
+import json
 import signal
 
 import pytest
@@ -93,6 +94,20 @@ def test_a_server_that_ends_before_it_listens(daemon):
     done = daemon.yoke("wait", "--ready", job)
     assert done.returncode == 1 and "before it was ready" in done.stderr
     assert daemon.yoke("ready", "x").returncode == 2  # not inside a job
+
+
+def test_a_job_says_how_far_it_is(daemon):
+    job = daemon.yoke("submit", *yoke_in_job(), "-c", "-t", "1h", "--", "sh",
+                      "-c", "yoke --json progress 'page 3'; "
+                      "yoke ready x; sleep 1000").stdout.strip()
+    daemon.yoke("wait", "--ready", job)
+    assert status(daemon, job)["progress"] == "page 3"
+    daemon.yoke("cancel", "--wait", job)
+    said = json.loads(daemon.yoke("logs", job).stdout)
+    assert said["cancelled"] is False
+    assert 0 < said["remaining_ms"] <= 3600000
+    for verb in (("progress", "x"), ("shield",)):  # not inside a job
+        assert daemon.yoke(*verb).returncode == 2
 
 
 # --------------------------------------------------------------------- then
