@@ -13,6 +13,7 @@ static const struct {
     const char *word, *second; /* NULL: none, or any */
     enum yk_again again;
 } rules[] = {
+    {"AWAIT", NULL, YK_ALWAYS},     {"UNAWAIT", NULL, YK_ALWAYS},
     {"SUBMIT", NULL, YK_NUMBERED},  {"FETCH", NULL, YK_FETCHES},
     {"DONE", NULL, YK_REPORTS},     {"FAIL", NULL, YK_REPORTS},
     {"RELEASE", NULL, YK_REPORTS},  {"WAIT", NULL, YK_ALWAYS},

@@ -4,6 +4,7 @@
  * end of the core.
  */
 #include "core/attempt.h"
+#include "core/await.h"
 #include "core/below.h"
 #include "core/dead.h"
 #include "core/drain.h"
@@ -612,6 +613,7 @@ void core_check(const struct core *c)
     ASSERT(held == c->segment_held);
     ASSERT(held == (uint64_t)(t.jobs + c->ngroups + c->nended + c->nlimiters) +
                        c->queue_names.len + check_numbered(c));
+    await_check(c);
 }
 
 /* ------------------------------------------------------------------ digest */
@@ -894,6 +896,8 @@ void core_free(struct core *c)
         else
             client_drop_if_idle(c, cl);
     }
+    list_foreach (it, &c->all_sessions)
+        await_release(c, list_entry(it, struct session, link));
     walk_jobs(c, free_job, c);
     lines_clear(c);
     limiters_clear(c);
@@ -919,6 +923,7 @@ void core_free(struct core *c)
     map_clear(&c->clients);
     map_clear(&c->queue_names);
     map_clear(&c->keys);
+    map_clear(&c->awaits);
     map_clear(&c->limiter_names);
     map_clear(&c->needs);
     map_clear(&c->lane_map);

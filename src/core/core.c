@@ -17,6 +17,7 @@
 #include <stdarg.h>
 
 #include "core/attempt.h"
+#include "core/await.h"
 #include "core/dead.h"
 #include "core/deadline.h"
 #include "core/deliver.h"
@@ -557,6 +558,12 @@ static void dispatch(struct core *c, const struct core_event *ev)
     case EVENT_GROUP_ERRORS:
         errors_page(c, ev);
         return;
+    case EVENT_AWAIT:
+        await_ask(c, ev);
+        return;
+    case EVENT_UNAWAIT:
+        await_take_back(c, ev);
+        return;
     case EVENT_FETCH:
         worker_fetch(c, ev);
         return;
@@ -715,6 +722,7 @@ struct core *core_new(const struct core_limits *limits)
     map_init(&c->clients);
     map_init(&c->queue_names);
     map_init(&c->keys);
+    map_init(&c->awaits);
     map_init(&c->limiter_names);
     map_init(&c->needs);
     map_init(&c->lane_map);

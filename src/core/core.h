@@ -43,6 +43,12 @@ struct client_id {
     uint64_t n;
 };
 
+/* A job or a group. */
+struct core_id {
+    bool is_group;
+    uint64_t n;
+};
+
 /* An attempt of a job. */
 struct token {
     struct job_id job;
@@ -59,6 +65,7 @@ struct scope_ref {
 #define CORE_NONE             INT64_C(-1) /* no time, no limit, for ever */
 #define CORE_UNSET            INT64_MIN /* option not given: the default holds */
 #define CORE_QUEUES_PER_FETCH 256       /* as many as a runner may have */
+#define CORE_AWAIT_IDS        1000      /* in one AWAIT */
 #define CORE_QUEUE_NAME_MAX   64
 #define CORE_LIMITER_NAME_MAX 64
 #define CORE_LIMITS_MAX       8 /* limiters that one job needs */
@@ -129,6 +136,9 @@ struct core_limits {
     /* Units of work of each kind in one step; what is left is done in the
      * next. Not a setting: the tests lower it. */
     int64_t step_work;
+    /* Jobs and groups that one session awaits. Not a setting: the tests lower
+     * it. */
+    int64_t awaits_max;
     /* Bytes of the large parts of an image of a job: a larger one is not
      * written. Not a setting: follows from the size of a segment. */
     int64_t image_max;
@@ -187,6 +197,8 @@ enum core_room {
     X(GROUP_RESULTS, SOME)                                                     \
     X(GROUP_TREE, NONE)                                                        \
     X(GROUP_ERRORS, NONE)                                                      \
+    X(AWAIT, NONE)                                                             \
+    X(UNAWAIT, NONE)                                                           \
     X(FETCH, SOME)                                                             \
     X(DONE, FREES)                                                             \
     X(FAIL, FREES)                                                             \
@@ -331,6 +343,10 @@ struct core_event {
             struct str classes, except; /* lists of globs; empty: all, none */
             int64_t count;
         } errors; /* GROUP_ERRORS */
+        struct {
+            const struct core_id *ids; /* lends until return */
+            size_t nids;               /* at most CORE_AWAIT_IDS */
+        } await;                       /* AWAIT, UNAWAIT */
         struct {
             int64_t count, wait_ms;
             const struct str *queues; /* lends until return */

@@ -14,6 +14,7 @@
 #include "core/group.h"
 
 #include "core/attempt.h"
+#include "core/await.h"
 #include "core/below.h"
 #include "core/deadline.h"
 #include "core/errors.h"
@@ -101,6 +102,7 @@ static void group_free(struct core *c, struct group *g)
                                ? NULL
                                : find_group(c, (struct group_id){g->parent_id});
 
+    await_group_forgotten(c, g);
     if (parent == &c->root)
         group_root_knows(c, g, -1);
     below_forgotten(c, g);
@@ -628,6 +630,7 @@ static void group_ended(struct core *c, struct group *g)
         if (w->kind == WAIT_GROUP)
             show_and_free(c, w, g);
     }
+    await_group_ended(c, g);
     members_notify_next(c, g);
 }
 

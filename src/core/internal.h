@@ -39,6 +39,7 @@ struct session;
 struct core {
     struct core_limits limits;
     struct map jobs, groups, sessions, clients, queue_names, keys;
+    struct map awaits; /* volatile: see await.c */
     struct queue **queue_table;
     uint32_t queue_count;
     struct map limiter_names, needs, lane_map, shares;

@@ -10,6 +10,7 @@
 #include "core/job.h"
 
 #include "core/attempt.h"
+#include "core/await.h"
 #include "core/below.h"
 #include "core/dead.h"
 #include "core/deadline.h"
@@ -648,6 +649,7 @@ void job_forget(struct core *c, struct job *j)
     struct group *g = j->group;
 
     ASSERT(j->state == JOB_FINISHED);
+    await_job_forgotten(c, j);
     retain_count(c, j, -1);
     live_job(c, j, -1);
     count(c, j, -1);
@@ -696,6 +698,7 @@ static void after_end(struct core *c, struct job *j, bool was_queued)
         output_notify(c, j);
         waiter_job_ended(c, j);
     }
+    await_job_ended(c, j);
     if (g->id) {
         members_notify_next(c, g);
         group_settle(c, g);

@@ -25,6 +25,7 @@ void core_limits_init(struct core_limits *limits)
         .session_grace_ms = 10000,
         .keep_max_ms = INT64_C(30) * 24 * 3600 * 1000,
         .step_work = STEP_WORK,
+        .awaits_max = 65536,
         .image_ids = 8192,
         .image_max = 8 << 20,
         .image_errors = 64 << 10,

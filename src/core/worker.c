@@ -14,6 +14,7 @@
 #include "core/worker.h"
 
 #include "core/attempt.h"
+#include "core/await.h"
 #include "core/deadline.h"
 #include "core/errors.h"
 #include "core/group.h"
@@ -33,6 +34,8 @@
 #define FETCH_MAX   1000
 #define FETCH_BYTES (4 << 20)
 #define NOTICES_MAX 1000
+/* Likewise of the ends that it tells of. */
+#define ENDS_BYTES (1 << 20)
 /* Of what a worker holds, where somebody only looks. */
 #define HELD_COUNTED 1000
 
@@ -114,6 +117,8 @@ struct session *session_get(struct core *c, uint64_t id)
     list_init(&s->held);
     list_init(&s->groups);
     list_init(&s->notices);
+    list_init(&s->awaits);
+    list_init(&s->ends);
     list_init(&s->noticed);
     list_init(&s->asked.numbered);
     map_insert(&c->sessions, &s->node);
@@ -143,6 +148,7 @@ void session_free(struct core *c, struct session *s)
     ASSERT(list_empty(&s->held) && list_empty(&s->groups) && !s->client);
     timer_stop(c, &s->timer);
     once_release(c, s);
+    await_release(c, s);
     list_remove(&s->noticed);
     map_remove(&c->sessions, &s->node);
     list_remove(&s->link);
@@ -246,13 +252,19 @@ void session_notify(struct core *c, struct session *s)
         list_push_back(&c->noticed, &s->noticed);
 }
 
+/* Is there anything for a FETCH but jobs? */
+static bool has_news(const struct session *s)
+{
+    return !list_empty(&s->notices) || !list_empty(&s->ends);
+}
+
 void session_serve(struct core *c, struct session *s)
 {
     struct waiter *w = s->client ? s->client->waiter : NULL;
 
     list_remove(&s->noticed);
-    if (w && w->kind == WAIT_FETCH && !list_empty(&s->notices))
-        (void)worker_serve(c, w); /* there is a notice */
+    if (w && w->kind == WAIT_FETCH && has_news(s))
+        (void)worker_serve(c, w);
 }
 
 void session_renotify(struct session *s)
@@ -487,7 +499,7 @@ bool worker_serve(struct core *c, struct waiter *w)
         queues[i] = w->links[i].queue;
     /* It waits until it has them: others must not be let past. */
     taken = take_jobs(c, s, count, queues, n, jobs);
-    if (taken == 0 && list_empty(&s->notices))
+    if (taken == 0 && !has_news(s))
         return false;
     waiter_free(c, w);
     b = reply_begin(c, id);
@@ -500,6 +512,7 @@ bool worker_serve(struct core *c, struct waiter *w)
         show_notice(b, run);
         entries++;
     }
+    entries += await_show(c, s, b, ENDS_BYTES);
     for (size_t i = 0; i < taken; i++) {
         show_work(c, b, jobs[i]);
         payload_given(c, jobs[i]);
@@ -514,7 +527,7 @@ bool worker_serve(struct core *c, struct waiter *w)
 static bool anything_for(struct core *c, const struct session *s, int64_t count,
                          struct queue *const *queues, size_t n)
 {
-    if (!list_empty(&s->notices))
+    if (has_news(s))
         return true;
     for (size_t i = 0; i < n && count > 0; i++)
         if (queue_next(c, queues[i]))

@@ -24,6 +24,9 @@ struct session {
     struct list held;      /* jobs RUNNING or CANCELLING */
     struct list groups;    /* owned: struct group.owned */
     struct list notices;   /* struct run.notice */
+    struct list awaits;    /* struct await.link: not ended, ... */
+    struct list ends;      /* ... and ended, but not told */
+    size_t nawaits;        /* in both */
     struct timer timer;    /* TIMER_SESSION */
     struct list noticed;   /* core->noticed */
     int64_t seen_ms;       /* last sign of life */

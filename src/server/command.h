@@ -85,7 +85,8 @@ struct command_server {
     bool loading; /* the core is not there yet */
     uint64_t calls[COMMAND_COUNT];
     uint64_t wrong_passwords;
-    struct str queues[CORE_QUEUES_PER_FETCH]; /* lent to the event */
+    struct str queues[CORE_QUEUES_PER_FETCH]; /* lent to the event, ... */
+    struct core_id ids[CORE_AWAIT_IDS];       /* ... and so are these */
     struct subscriptions subscriptions;
     int64_t subscriptions_max, client_subscriptions_max, patterns_max;
 

@@ -385,6 +385,43 @@ enum command_result handle_group_tree(struct command_call *call)
 
 /* --- workers ------------------------------------------------------------ */
 
+/* The ids of AWAIT and UNAWAIT. */
+static enum command_result ids(struct command_call *call,
+                               enum core_event_kind kind)
+{
+    struct core_id *to = call->server->ids;
+    size_t n = call->argc - 1;
+
+    ASSERT(n <= CORE_AWAIT_IDS); /* the row's max sees to it */
+    for (size_t i = 0; i < n; i++) {
+        struct job_id job = {0};
+        struct group_id group = {0};
+        bool is_job;
+
+        if (!arg_either(call, call->argv[1 + i], &is_job, &job, &group))
+            return COMMAND_ANSWERED;
+        if (!is_job && group.n == 0) {
+            refuse(call, "the root group never ends");
+            return COMMAND_ANSWERED;
+        }
+        to[i] = (struct core_id){.is_group = !is_job,
+                                 .n = is_job ? job.n : group.n};
+    }
+    call->event->u.await.ids = to;
+    call->event->u.await.nids = n;
+    return step(call, kind);
+}
+
+enum command_result handle_await(struct command_call *call)
+{
+    return ids(call, EVENT_AWAIT);
+}
+
+enum command_result handle_unawait(struct command_call *call)
+{
+    return ids(call, EVENT_UNAWAIT);
+}
+
 enum command_result handle_fetch(struct command_call *call)
 {
     struct core_event *ev = call->event;

@@ -350,7 +350,8 @@ static void fill_errors(struct fuzz *f, struct core_event *ev)
     ev->u.errors.count = 1 + take(f) % 4;
 }
 
-static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
+static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2],
+                 struct core_id *id)
 {
     switch (ev->kind) {
     case EVENT_SUBMIT:
@@ -399,6 +400,14 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
         return true;
     case EVENT_GROUP_ERRORS:
         fill_errors(f, ev);
+        return true;
+    case EVENT_AWAIT:
+    case EVENT_UNAWAIT:
+        id->is_group = take(f) & 1;
+        id->n = id->is_group ? pick(f, f->groups, f->ngroups)
+                             : pick(f, f->jobs, f->njobs);
+        ev->u.await.ids = id;
+        ev->u.await.nids = 1;
         return true;
     case EVENT_FETCH:
         queues[0] = STR("a");
@@ -479,6 +488,7 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2])
 static void one(struct fuzz *f)
 {
     struct str queues[2];
+    struct core_id id;
     uint8_t kind = take(f), who = take(f);
     struct core_event ev = {.client = {1 + who % CLIENTS}};
 
@@ -493,7 +503,7 @@ static void one(struct fuzz *f)
     } else if (f->waiting[ev.client.n]) {
         ev.kind = EVENT_UNBLOCK;
         step(f, &ev);
-    } else if (fill(f, &ev, queues)) {
+    } else if (fill(f, &ev, queues, &id)) {
         f->waiting[ev.client.n] = ev.client.n != 0;
         step(f, &ev);
     }

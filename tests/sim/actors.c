@@ -241,6 +241,25 @@ static void do_fetch(struct actors *a, struct actor *c, int64_t count,
     actors_ask(a, c, &ev);
 }
 
+/* Some of them again, or of those that have ended. */
+static void do_await(struct actors *a, struct actor *c)
+{
+    struct core_id ids[3];
+    struct core_event ev = {
+        .kind = chance(a, 80) ? EVENT_AWAIT : EVENT_UNAWAIT,
+        .u.await = {.ids = ids, .nids = 1 + (size_t)below(a, 3)}};
+
+    for (size_t i = 0; i < ev.u.await.nids; i++) {
+        bool is_group = chance(a, 30);
+        uint64_t id = is_group ? actors_known_group(a) : actors_known_job(a);
+
+        if (id == 0)
+            return;
+        ids[i] = (struct core_id){.is_group = is_group, .n = id};
+    }
+    actors_ask(a, c, &ev);
+}
+
 static const struct str classes[] = {{.p = "exit:1", .len = 6},
                                      {.p = "signal:TERM", .len = 11},
                                      {.p = "cancelled", .len = 9}};
@@ -305,6 +324,8 @@ static void work(struct actors *a, struct actor *c)
                   classes[0]);
     } else if (chance(a, 1) && c->nstale > 0 && producer_may_submit(a)) {
         producer_submit(a, c, &c->stale[below(a, c->nstale)]);
+    } else if (chance(a, 8)) {
+        do_await(a, c);
     } else if (c->ntokens > 0 && (c->ntokens > 6 || chance(a, 60))) {
         work_on(a, c, (int)below(a, c->ntokens));
     } else {

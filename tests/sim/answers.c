@@ -43,7 +43,7 @@ void check_outcome(const struct model *m, const struct model_job *j,
                   (unsigned long long)j->id);
 }
 
-static void check_group_map(const struct model_group *g, const struct node *map)
+void check_group_map(const struct model_group *g, const struct node *map)
 {
     struct group_view v;
 

@@ -432,6 +432,7 @@ void events_apply(struct model *m, struct model_eyes *eyes,
         return;
     }
     if (ev->client.n == 0 || once_event(m, ev, replies, n) ||
+        await_event(m, ev, replies, n) ||
         event_blocking(m, eyes, ev, replies, n) ||
         queues_event(m, ev, replies, n) ||
         dead_event(m, eyes, ev, replies, n) || limits_event(m, ev, replies, n))

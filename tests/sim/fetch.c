@@ -190,9 +190,11 @@ bool reply_fetch(struct model *m, struct model_client *c,
     }
     while (rep->at < n->v.count) {
         const struct node *e = node_item(n, rep->at);
-        bool is_job = str_eq(node_str(node_item(e, 0)), STR("job"));
+        struct str kind = node_str(node_item(e, 0));
 
-        if (!(is_job ? fetch_job : fetch_cancel)(m, c, e, why))
+        if (!(str_eq(kind, STR("job"))     ? fetch_job
+              : str_eq(kind, STR("ended")) ? await_told
+                                           : fetch_cancel)(m, c, e, why))
             return false;
         rep->at++;
     }

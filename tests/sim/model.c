@@ -288,6 +288,10 @@ static void check_waiting(struct model *m, struct model_client *c)
             violation("client %llu waits for a job although %llx could start",
                       (unsigned long long)c->id,
                       (unsigned long long)job_for(m, r));
+        if (await_due(m, c))
+            violation("client %llu was not told of the end of %llx",
+                      (unsigned long long)c->id,
+                      (unsigned long long)await_due(m, c));
         if (notice_for(m, c))
             violation("client %llu was not told of the cancel of job %llx",
                       (unsigned long long)c->id,

@@ -27,6 +27,7 @@
 #define MODEL_CLIENTS  32
 #define MODEL_SESSIONS 96
 #define MODEL_NUMBERS  64
+#define MODEL_AWAITS   64
 #define MODEL_SEEN     256
 #define MODEL_ERRORS   16
 #define MODEL_DEPTH    64
@@ -217,9 +218,11 @@ struct model_session {
     struct model_led {
         uint64_t id; /* 0: was not done */
         bool group;
-    } led[MODEL_NUMBERS]; /* by number */
-    bool dropped;         /* a restart may have forgotten numbers */
-    uint64_t over;        /* when it was, in steps */
+    } led[MODEL_NUMBERS];                /* by number */
+    struct core_id awaits[MODEL_AWAITS]; /* that it was not told of */
+    int nawaits;
+    bool dropped;  /* a restart may have forgotten numbers */
+    uint64_t over; /* when it was, in steps */
 };
 
 enum model_request_kind {

@@ -73,6 +73,7 @@ bool answers_take(struct model *m, struct model_eyes *eyes,
                   struct model_reply *rep, char why[128]);
 bool reply_retry(struct model *m, struct model_eyes *eyes,
                  struct model_client *c, struct model_reply *rep);
+void check_group_map(const struct model_group *g, const struct node *map);
 void check_outcome(const struct model *m, const struct model_job *j,
                    const struct node *map);
 
@@ -165,6 +166,15 @@ void session_alive(struct model *m, int session);
 void session_disconnect(struct model *m, struct model_eyes *eyes,
                         const struct core_event *ev);
 void sessions_restart(struct model *m, int64_t now);
+
+/* AWAIT and UNAWAIT. False: it is neither. */
+bool await_event(struct model *m, const struct core_event *ev,
+                 struct model_reply *replies, size_t n);
+/* An entry of FETCH that tells of an end. False: not yet. */
+bool await_told(struct model *m, struct model_client *c, const struct node *e,
+                char why[128]);
+/* An end that its open FETCH must have told; 0: none. */
+uint64_t await_due(const struct model *m, const struct model_client *c);
 
 /* A numbered request: does its number say what the answer is? */
 bool once_event(struct model *m, const struct core_event *ev,

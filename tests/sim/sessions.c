@@ -196,6 +196,7 @@ void sessions_restart(struct model *m, int64_t now)
 
         /* those that were over may come back, and then others must go */
         s->dropped |= once_is_tight(m);
+        s->nawaits = 0;
         if (!s->used)
             continue;
         s->gone_hi = now + m->limits.session_grace_ms;

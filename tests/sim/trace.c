@@ -171,6 +171,14 @@ void trace_event(const struct core_event *ev)
     case EVENT_FETCH:
         trace_fetch(at, ev);
         break;
+    case EVENT_AWAIT:
+    case EVENT_UNAWAIT:
+        for (size_t i = 0; i < ev->u.await.nids; i++)
+            trace_note("%s%s %s%llx", at,
+                       ev->kind == EVENT_AWAIT ? "AWAIT" : "UNAWAIT",
+                       ev->u.await.ids[i].is_group ? "g" : "j",
+                       (unsigned long long)ev->u.await.ids[i].n);
+        break;
     case EVENT_RESULT:
         trace_note("%s%s j%llx wait=%lld", at,
                    ev->u.job.ready ? "WAIT READY" : "RESULT/WAIT",

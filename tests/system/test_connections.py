@@ -9,7 +9,7 @@ import socket
 import pytest
 import redis
 
-from harness import Lines, encode, until
+from harness import Lines, encode, pairs, until
 
 JOB = "j0000000000001"
 TOKEN = JOB + ".1"
@@ -321,3 +321,30 @@ def test_a_daemon_listens_on_ipv6_and_ipv4_at_once(start):
             assert Lines(s).next() == "+PONG"
     with daemon.client() as client:
         assert client.ping()
+
+
+def test_one_connection_awaits_the_ends_of_many(start):
+    daemon = start()
+    with daemon.client() as client, daemon.client() as worker:
+        jobs = [client.execute_command("SUBMIT", "mail", i, "KEEP", 0)
+                for i in range(300)]
+        group = client.execute_command("GROUP", "OPEN")
+        client.execute_command("SUBMIT", "mail", "x", "GROUP", group)
+        client.execute_command("GROUP", "CLOSE", group)
+        assert client.execute_command("AWAIT", *jobs, group) == []
+        assert client.execute_command(
+            "AWAIT", "j0000000000001") == ["j0000000000001"]
+        for [_, token, _, payload, _] in worker.execute_command(
+                "FETCH", 1000, 5000, "mail"):
+            worker.execute_command("DONE", token, payload)
+        ends = []
+        while len(ends) < 301:
+            got = client.execute_command("FETCH", 0, 5000)
+            assert got, "an end is missing"
+            ends += got
+        assert [e[1] for e in ends] == jobs + [group]
+        for i, [kind, _, outcome, told] in enumerate(ends[:-1]):
+            assert (kind, outcome) == ("ended", "ok")
+            assert pairs(told)["result"] == str(i)
+        assert pairs(ends[-1][3])["kind"] == "group"
+        assert client.execute_command("FETCH", 0, 0) == []
