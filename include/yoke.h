@@ -159,8 +159,12 @@ const char *yoke_error_text(const yoke *y);
 const char *yoke_session(const yoke *y);
 int64_t yoke_lease_ms(const yoke *y);
 /* What is left of it for sure, by the last request that was answered: who
- * holds jobs has stopped them by then. YOKE_NONE: there is no lease. */
+ * holds jobs has stopped them by then. Time in which the machine sleeps counts.
+ * YOKE_NONE: there is no lease. */
 int64_t yoke_lease_left_ms(const yoke *y);
+/* Is there a connection, as far as is known? Not while one is sought, and not
+ * after the end of the handle. */
+bool yoke_connected(const yoke *y);
 
 /*
  * May be called from a signal handler or another thread: the blocking call
@@ -517,9 +521,12 @@ void yoke_work_free(struct yoke_work_list *w);
 
 /* Wait up to wait_ms for at most count jobs from the queues, or cancels of
  * jobs held. An empty list when the time is up. The caller frees *out. Long
- * waits are cut into slices that renew the session's lease, and a daemon that
- * is silent for two thirds of the lease is YOKE_ERR_IO: the worker must stop
- * its jobs then. */
+ * waits are cut into slices that renew the session's lease. A daemon that is
+ * silent is left for another connection after half of the lease, and when two
+ * thirds are over without one it is YOKE_ERR_IO: the worker must stop its jobs
+ * then. With yoke_send that is yoke_process' part: it sends a PING, which ends
+ * an open FETCH, when the handle holds jobs and has said nothing for a fifth
+ * of the lease; so keep the waits of a FETCH below that. */
 int yoke_fetch(yoke *y, int64_t count, int64_t wait_ms, size_t nqueues,
                const char *const *queues, struct yoke_work_list **out);
 /* YOKE_ERR_DISKFULL, in answer to one of these three: the daemon's disk has no
@@ -755,7 +762,8 @@ unsigned yoke_fd_changes(const yoke *y);
 /* POLLIN, and POLLOUT while something waits to be written. */
 short yoke_events(const yoke *y);
 /* After so long yoke_process is to be called although the descriptor is not
- * ready: a broken connection is being restored. YOKE_NONE: no need. */
+ * ready: a broken connection is being restored, or the lease of jobs is to be
+ * kept. YOKE_NONE: no need. */
 int64_t yoke_timeout_ms(const yoke *y);
 /* 0, or the error that ended the handle; then every request under way has
  * been called back with it. Never blocks. May leave more to be read for the

@@ -111,6 +111,7 @@ struct yoke {
     bool worker;             /* has called yoke_fetch: its lease matters */
     int64_t lease_ms;
     int64_t alive_ms; /* the daemon has heard from us since then */
+    int64_t said_ms;  /* when the last request was sent */
     uint64_t number;  /* of the last request with ONCE */
     size_t numbered;  /* of ring_count: with ONCE */
     bool owns;        /* has opened groups that go with the session */
@@ -235,10 +236,9 @@ bool yk_value_id(const struct yoke_value *v, char id[YOKE_ID_SIZE]);
 enum yk_mode {
     YK_PLAIN,  /* is answered soon: an interrupt is left for the next one */
     YK_BLOCKS, /* the daemon may wait, and ends that when it hears of us */
+    YK_SLICED, /* the same, in slices that keep the lease */
     YK_FETCH,  /* the same, and neither jobs nor the lease may be lost */
 };
-
-int64_t yk_now_ms(void); /* monotonic */
 
 /* What a request needs at most, or 0 when it cannot be one; and its bytes:
  * returns how many they are. */
@@ -312,6 +312,26 @@ int yk_lose(yoke *y, const char *why);
 int yk_reconnect(yoke *y);
 /* An answer to the greeting; the text of an error is the handle's. */
 int yk_greeting_reply(yoke *y, int status, struct yoke_value *v);
+
+/* ------------------------------------------------------------------ lease */
+
+int64_t yk_now_ms(void); /* monotonic; goes on while the machine sleeps */
+/* Does it hold jobs which another one may get when its lease ends? */
+bool yk_holds(const yoke *y);
+/* Then there is just time to stop them. */
+int64_t yk_give_up_ms(const yoke *y);
+/* What a worker may wait at once, of a wait (NONE: for ever). */
+int64_t yk_slice_ms(const yoke *y, int64_t wait_ms);
+/* Until then what was asked at asked_ms, and is answered soon, should have been
+ * answered; and the break when it was not. */
+int64_t yk_silent_ms(const yoke *y, int64_t asked_ms);
+int yk_silent(yoke *y, int64_t asked_ms);
+/* How long a call may wait before it looks at the clock again, or NONE. */
+int64_t yk_look_ms(const yoke *y);
+/* From yoke_process, where nobody waits in slices: shows a sign of life when
+ * one is due, and breaks a silent connection. */
+int yk_heartbeat(yoke *y);
+int64_t yk_heartbeat_ms(const yoke *y);
 
 /* ------------------------------------------------------------------ again */
 

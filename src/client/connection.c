@@ -406,11 +406,6 @@ const char *yoke_session(const yoke *y)
     return y->session;
 }
 
-int64_t yoke_lease_ms(const yoke *y)
-{
-    return y->lease_ms;
-}
-
 int yoke_fd(const yoke *y)
 {
     return y->fd;

@@ -15,7 +15,6 @@
 #include <stdarg.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define OUT_FIRST   (4 * 1024)
@@ -28,14 +27,6 @@
 /* ONCE number open, behind the words of a request. */
 #define NUMBER_WORDS 3
 #define NUMBER_SIZE  (NUMBER_WORDS * 2 * (NUMBER_MAX + 2))
-
-int64_t yk_now_ms(void)
-{
-    struct timespec t;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &t); /* cannot fail */
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ----------------------------------------------------------------- output */
 
@@ -216,7 +207,7 @@ int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
                 : yk_request_write(y->out + y->out_len, argc, argv);
     y->out_len += p.len;
     p.again = (uint8_t)again;
-    p.sent_ms = yk_now_ms();
+    p.sent_ms = y->said_ms = yk_now_ms();
     if (again == YK_REPORTS && argc > 1)
         yk_held_reported(y, argv[1]);
     p.owns = again == YK_NUMBERED && yk_opens_owned(argc, argv);
@@ -527,7 +518,7 @@ int yk_poll(yoke *y, int64_t timeout_ms)
 {
     struct pollfd p[2] = {{.fd = y->fd, .events = yoke_events(y)},
                           {.fd = y->wake_fd, .events = POLLIN}};
-    int64_t step_ms = yoke_timeout_ms(y);
+    int64_t step_ms = y->link == YK_UP ? yk_look_ms(y) : yoke_timeout_ms(y);
     uint64_t count;
     int timeout;
 
@@ -593,47 +584,49 @@ static void end_early(yoke *y, enum yk_mode mode)
         yk_flush(y);
 }
 
+/* When a call is to be given up that was begun then; NONE: it may last. */
+static int64_t patience_ms(const yoke *y, enum yk_mode mode, int64_t begun)
+{
+    bool answers_soon = mode == YK_FETCH || mode == YK_SLICED ||
+                        (mode == YK_PLAIN && yk_holds(y));
+
+    return answers_soon && y->lease_ms > 0 && y->link == YK_UP
+               ? yk_silent_ms(y, begun)
+               : YOKE_NONE;
+}
+
 /* Poll until the reply is there: 0, or INTERRUPTED and the call is given up.
  * *woken says that an interrupt was taken meanwhile. */
 static int await(yoke *y, const struct yk_call *call, enum yk_mode mode,
                  bool *woken)
 {
-    int64_t begun = yk_now_ms(), until = YOKE_NONE;
-    /* A worker must hear from the daemon before its lease can be over, with
-     * time left to stop its jobs. */
-    bool bounded = mode == YK_FETCH && y->lease_ms > 0;
+    int64_t begun = yk_now_ms(), woken_until = 0;
 
-    if (bounded)
-        until = begun + y->lease_ms / 3 * 2;
-    for (;;) {
+    while (!call->over) {
         int64_t now = yk_now_ms();
+        int64_t until = *woken ? woken_until : patience_ms(y, mode, begun);
         bool late = until != YOKE_NONE && now >= until;
 
-        if (call->over)
-            return 0;
         if (*woken && (late || y->link != YK_UP || yk_take_interrupt(y))) {
             yk_abandon_calls(y, mode == YK_FETCH);
             return yk_interrupted(y);
         }
         if (late) {
-            int status = yk_break(y, YOKE_ERR_IO,
-                                  "yoked has not answered for %" PRId64
-                                  " ms: the lease is at risk",
-                                  now - begun);
+            int status = yk_silent(y, begun);
 
             if (status < 0)
                 return status;
-            begun = now;
-            until = now + y->lease_ms / 3 * 2;
+            continue;
         }
         if (!*woken && yk_take_interrupt(y)) {
             *woken = true;
-            until = now + YK_PATIENCE_MS;
+            until = woken_until = now + YK_PATIENCE_MS;
             end_early(y, mode);
         }
         /* What ends the connection ends the call. */
         (void)yk_poll(y, until == YOKE_NONE ? YOKE_NONE : until - now);
     }
+    return 0;
 }
 
 int yk_exchange(yoke *y, size_t argc, const struct yoke_bytes *argv,
@@ -686,15 +679,12 @@ int yk_exchange_waiting(yoke *y, size_t argc, struct yoke_bytes *argv,
 
         if (until != YOKE_NONE)
             left = max_i64(0, until - yk_now_ms());
-        slice = left;
-        if (y->worker && y->lease_ms > 0 &&
-            (left == YOKE_NONE || left > y->lease_ms / 3))
-            slice = max_i64(1, y->lease_ms / 3);
+        slice = yk_slice_ms(y, left);
         len = snprintf(number, sizeof(number), "%" PRId64, slice);
         argv[at] = (struct yoke_bytes){.data = number, .len = (size_t)len};
-        status = yk_exchange(
-            y, argc, argv, mode == YK_BLOCKS && wait_ms == 0 ? YK_PLAIN : mode,
-            &v);
+        if (mode == YK_BLOCKS && (wait_ms == 0 || y->worker))
+            mode = wait_ms == 0 ? YK_PLAIN : YK_SLICED;
+        status = yk_exchange(y, argc, argv, mode, &v);
         if (status < 0)
             return status;
         if (slice == left || !yk_value_empty(v)) {
@@ -863,6 +853,8 @@ int yoke_process(yoke *y)
     }
     yk_flush(y);
     status = yk_read(y);
+    if (status == 0)
+        status = yk_heartbeat(y);
     if (status != 0)
         return status < 0 ? status : 0;
     yk_flush(y); /* what the callbacks sent */

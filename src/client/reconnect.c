@@ -105,7 +105,7 @@ static int64_t give_up_ms(const yoke *y, int64_t now)
     int64_t until = now + y->reconnect_ms;
 
     if (y->lease_ms > 0 && yk_held_any(y))
-        until = min_i64(until, y->alive_ms + y->lease_ms / 3 * 2);
+        until = min_i64(until, yk_give_up_ms(y));
     return until;
 }
 
@@ -377,7 +377,8 @@ int yk_reconnect(yoke *y)
         yk_flush(y);
         status = yk_read(y);
     }
-    if (status == 0 && yoke_timeout_ms(y) == 0 && y->link != YK_WAITING)
+    if (status == 0 && y->link != YK_UP && y->link != YK_WAITING &&
+        yoke_timeout_ms(y) == 0)
         status = yk_lose(y, "no answer in time");
     if (status == 0 && y->link == YK_UP)
         yk_flush(y);
@@ -388,19 +389,19 @@ int64_t yoke_timeout_ms(const yoke *y)
 {
     int64_t at = y->link == YK_WAITING ? y->retry_at_ms : y->attempt_until_ms;
 
-    if (y->broken || y->link == YK_UP)
+    if (y->broken)
         return YOKE_NONE;
+    if (y->link == YK_UP)
+        return yk_heartbeat_ms(y);
     return max_i64(0, at - yk_now_ms());
+}
+
+bool yoke_connected(const yoke *y)
+{
+    return !y->broken && y->link == YK_UP;
 }
 
 unsigned yoke_fd_changes(const yoke *y)
 {
     return y->fd_changes;
-}
-
-int64_t yoke_lease_left_ms(const yoke *y)
-{
-    if (y->lease_ms <= 0)
-        return YOKE_NONE;
-    return max_i64(0, y->alive_ms + y->lease_ms - yk_now_ms());
 }

@@ -188,7 +188,7 @@ void request_fetch(struct runner *r)
     }
     snprintf(number, sizeof(number), "%zu", count);
     /* The next sign of life comes when this wait is over. */
-    snprintf(wait, sizeof(wait), "%lld", (long long)(r->lease_ms / 4));
+    snprintf(wait, sizeof(wait), "%lld", (long long)(r->lease_ms / 6));
     r->fetch[0] = request_bytes("FETCH");
     r->fetch[1] = request_bytes(number);
     r->fetch[2] = request_bytes(wait);

@@ -549,16 +549,16 @@ static void on_retry(struct ev_loop *loop, ev_timer *timer, int events)
  * meanwhile, for as long as the lease holds. */
 static void watch_restoring(struct runner *r)
 {
-    int64_t wait_ms = yoke_timeout_ms(r->y);
+    bool restoring = !yoke_connected(r->y);
 
     ev_timer_stop(r->host.loop, &r->again_at);
-    if (wait_ms >= 0) {
-        ev_timer_set(&r->again_at, (double)wait_ms / 1000., 0.);
+    if (restoring) {
+        ev_timer_set(&r->again_at, (double)yoke_timeout_ms(r->y) / 1000., 0.);
         ev_timer_start(r->host.loop, &r->again_at);
     }
-    if (r->restoring == (wait_ms >= 0))
+    if (r->restoring == restoring)
         return;
-    r->restoring = wait_ms >= 0;
+    r->restoring = restoring;
     if (r->restoring)
         message_warn("the connection broke and is restored, jobs go on "
                      "running=%zu",
@@ -746,7 +746,8 @@ static void on_again(struct ev_loop *loop, ev_idle *idle, int events)
     (void)events;
 }
 
-/* The lease may end while the daemon, or the way to it, is silent. */
+/* The lease may end while the daemon, or the way to it, is silent: libyoke
+ * looks for another way first. */
 static void on_house(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct runner *r = timer->data;
@@ -754,7 +755,7 @@ static void on_house(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop;
     (void)events;
     sweep_reap(&r->host.sweep);
-    if (r->y && yoke_lease_ms(r->y) > 0 &&
+    if (r->y && exchange(r) && yoke_lease_ms(r->y) > 0 &&
         yoke_lease_left_ms(r->y) < r->lease_ms / 3)
         runner_lost(r, "the daemon does not answer");
 }

@@ -617,7 +617,7 @@ END_TEST
 
 static void late_jobs(struct peer *p)
 {
-    if (!peer_expect(p, "FETCH 1 10000 mail"))
+    if (!peer_expect(p, "FETCH 1 5000 mail"))
         return;
     yoke_interrupt(peer_client(p));
     if (!peer_expect(p, "PING"))

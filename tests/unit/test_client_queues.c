@@ -90,9 +90,9 @@ static void say_unfinished(struct peer *p)
     if (peer_expect(p, "FETCH 0 0"))
         peer_say(p, "[ ]");
     for (int i = 0; i < 2; i++) /* a worker renews its lease */
-        if (peer_expect(p, "QUEUE JOIN mail 10000"))
+        if (peer_expect(p, "QUEUE JOIN mail 5000"))
             peer_line(p, i == 0 ? ":0" : ":1");
-    if (peer_expect(p, "QUEUE JOIN mail 10000"))
+    if (peer_expect(p, "QUEUE JOIN mail 5000"))
         yoke_interrupt(peer_client(p));
     if (peer_expect(p, "PING"))
         peer_line(p, ":0");

@@ -374,7 +374,7 @@ static void lose_a_fetch(struct peer *p)
 {
     if (peer_expect(p, "FETCH 2 10000 mail"))
         peer_say(p, A_JOB);
-    (void)peer_expect(p, "FETCH 2 10000 mail");
+    (void)peer_expect(p, "FETCH 2 5000 mail"); /* it holds one now */
 }
 
 static void release_what_was_lost(struct peer *p)
@@ -382,8 +382,7 @@ static void release_what_was_lost(struct peer *p)
     if (!asked_to_resume(p))
         return;
     peer_say(p, "[ j7.2 j8.1 ]");
-    if (!peer_expect(p, "RELEASE j8.1") ||
-        !peer_expect(p, "FETCH 2 10000 mail"))
+    if (!peer_expect(p, "RELEASE j8.1") || !peer_expect(p, "FETCH 2 5000 mail"))
         return;
     peer_say(p, "+OK [ [ job j9.1 mail x [ ] ] ]");
     (void)peer_expect(p, "DONE j7.2 fine"); /* ... and breaks again */
@@ -485,6 +484,111 @@ START_TEST(a_worker_gives_up_while_its_lease_still_holds)
     ck_assert_int_eq(yoke_fetch(y, 1, 50, 1, &queue, &w), 0);
     yoke_work_free(w);
     ck_assert_int_eq(yoke_touch(y, "j7.2", NULL, NULL), YOKE_ERR_IO);
+    ck_assert_int_gt(yoke_lease_left_ms(y), 0);
+    leave();
+}
+END_TEST
+
+/* Takes what comes and says no more, until the client is gone. */
+static void swallow(struct peer *p)
+{
+    while (peer_read(p))
+        continue;
+}
+
+static void give_a_job_then_swallow(struct peer *p)
+{
+    if (peer_read(p))
+        peer_say(p, A_JOB);
+    swallow(p);
+}
+
+static void still_its_own(struct peer *p)
+{
+    if (!asked_to_resume(p))
+        return;
+    peer_say(p, "[ j7.2 ]");
+    for (int i = 0; i < 2 && peer_read(p); i++) /* FETCH; what came with it */
+        peer_say(p, i == 0 ? "[ [ cancel j7.2 why :99 ] ]" : "+OK");
+}
+
+/* While the peer is silent nothing is closed: only its lease tells a worker
+ * that it has to look for another way, while there is time. */
+START_TEST(a_worker_leaves_a_silent_connection_while_its_lease_holds)
+{
+    script_fn *const scripts[] = {give_a_job_then_swallow, still_its_own};
+    yoke *y = visit_for(3000, 0, scripts, 2);
+    const char *queue = "mail";
+    struct yoke_work_list *w;
+
+    take_a_job(y);
+    ck_assert_int_eq(yoke_fetch(y, 1, YOKE_NONE, 1, &queue, &w), 0);
+    ck_assert_int_eq(w->items[0].notice, YOKE_NOTICE_CANCEL);
+    ck_assert_int_eq(atomic_load(&host.connections), 2);
+    ck_assert_int_gt(yoke_lease_left_ms(y), 0);
+    yoke_work_free(w);
+    leave();
+}
+END_TEST
+
+START_TEST(a_silent_peer_leaves_a_worker_without_a_way_time_to_stop_its_jobs)
+{
+    script_fn *const scripts[] = {give_a_job_then_swallow, swallow, swallow};
+    yoke *y = visit_for(3000, 60000, scripts, 3);
+
+    take_a_job(y);
+    ck_assert_int_eq(yoke_touch(y, "j7.2", NULL, NULL), YOKE_ERR_IO);
+    ck_assert_int_gt(yoke_lease_left_ms(y), 0);
+    while (atomic_load(&host.connections) < 3) { /* scripts that nobody met */
+        yoke *other;
+
+        (void)yoke_open(host.address,
+                        &(struct yoke_options){.connect_timeout_ms = 1},
+                        &other);
+        yoke_abandon(other);
+    }
+    leave();
+}
+END_TEST
+
+static void ping_comes_by_itself(struct peer *p)
+{
+    if (peer_expect(p, "FETCH 1 -1 mail"))
+        peer_say(p, A_JOB);
+    if (peer_expect(p, "FETCH 1 -1 mail") && peer_expect(p, "PING"))
+        peer_say(p, "[ ] +PONG");
+    if (peer_expect(p, "FETCH 1 -1 mail"))
+        swallow(p);
+}
+
+static void fetch_for_ever(yoke *y, int status, const struct yoke_value *reply,
+                           void *arg)
+{
+    int *notices = arg;
+    struct yoke_work_list *w;
+
+    ck_assert_int_eq(status, 0);
+    ck_assert_int_eq(yoke_work_parse(reply, &w), 0);
+    for (size_t i = 0; i < w->count; i++)
+        *notices += w->items[i].notice == YOKE_NOTICE_CANCEL;
+    yoke_work_free(w);
+    if (*notices == 0)
+        ck_assert_int_eq(yoke_sendl(y, fetch_for_ever, arg, "FETCH", "1", "-1",
+                                    "mail", NULL),
+                         0);
+}
+
+START_TEST(a_loop_keeps_the_lease_of_its_jobs_although_its_FETCH_waits)
+{
+    script_fn *const scripts[] = {ping_comes_by_itself, still_its_own};
+    yoke *y = visit_for(3000, 0, scripts, 2);
+    int notices = 0;
+
+    fetch_for_ever(y, 0, &(struct yoke_value){.kind = YOKE_NULL}, &notices);
+    ck_assert_int_eq(drive(y), 0);
+    ck_assert_int_eq(notices, 1);
+    ck_assert_int_eq(atomic_load(&host.connections), 2);
+    ck_assert(yoke_connected(y));
     ck_assert_int_gt(yoke_lease_left_ms(y), 0);
     leave();
 }
@@ -645,6 +749,9 @@ int main(void)
         jobs_of_a_lost_reply_are_given_back_and_reports_said_again,
         a_worker_whose_jobs_are_gone_is_told_so_for_good,
         a_worker_gives_up_while_its_lease_still_holds,
+        a_worker_leaves_a_silent_connection_while_its_lease_holds,
+        a_silent_peer_leaves_a_worker_without_a_way_time_to_stop_its_jobs,
+        a_loop_keeps_the_lease_of_its_jobs_although_its_FETCH_waits,
         owned_groups_and_numbered_requests_go_with_the_session,
         who_has_nothing_to_lose_goes_on_with_a_new_session,
         what_the_daemon_says_to_HELLO_is_final,
