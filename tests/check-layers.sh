@@ -57,7 +57,7 @@ layer server \
     '(base|wire|server)/.*|core/core\.h|store/(copier|store|salvage)\.h|config\.h' \
     'ev\.h|ini\.h|hiredis/|openssl/|systemd/'
 layer client '(base|wire|client)/.*|config\.h' 'yoke\.h|hiredis/|openssl/'
-layer runner 'runner/.*|config\.h' 'yoke\.h|ev\.h|ini\.h'
+layer runner 'runner/.*|wire/(resp\.h|errors\.def)|config\.h' 'yoke\.h|ev\.h|ini\.h'
 layer cli 'cli/.*|config\.h' 'yoke\.h|jansson\.h|xxhash\.h'
 
 # The core asks the operating system nothing: not even the names of such

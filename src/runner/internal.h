@@ -8,6 +8,8 @@
 #define RUNNER_INTERNAL_H
 
 #include "runner/job.h"
+#include "runner/pool.h"
+#include "runner/report.h"
 #include "runner/runner.h"
 
 #include <ev.h>
@@ -20,7 +22,6 @@
 
 TAILQ_HEAD(job_list, job);
 TAILQ_HEAD(request_list, request);
-TAILQ_HEAD(report_list, report);
 
 /* How far it is with its end: each signal goes a step further. */
 enum runner_stop {
@@ -30,16 +31,12 @@ enum runner_stop {
     RUNNER_KILLS
 };
 
-enum request_kind { REQUEST_FETCH, REQUEST_LOG, REQUEST_REPORT, REQUEST_QUIT };
-
-#define REPORT_WORDS 5
-
-/* The words of a report, with their bytes behind it. */
-struct report {
-    TAILQ_ENTRY(report) link;
-    bool last_resort; /* nothing else can be tried */
-    size_t argc;
-    struct yoke_bytes argv[REPORT_WORDS];
+enum request_kind {
+    REQUEST_FETCH,
+    REQUEST_LOG,
+    REQUEST_REPORT,
+    REQUEST_ASK,
+    REQUEST_QUIT
 };
 
 /* What was sent and is not answered yet. */
@@ -48,6 +45,7 @@ struct request {
     struct runner *runner;
     enum request_kind kind;
     size_t count;             /* FETCH: of jobs asked for */
+    unsigned long serial;     /* ASK: who is told the answer */
     struct report *report;    /* REPORT */
     char token[YOKE_ID_SIZE]; /* LOG, REPORT */
 };
@@ -56,6 +54,7 @@ struct runner {
     const struct runner_options *options;
     const struct settings *settings; /* those of the host */
     struct job_host host;
+    struct pools pools;
     int exit_status;
 
     /* The connection; y is NULL while there is none. */

@@ -99,6 +99,10 @@ struct job *job_new(struct job_host *host, const struct yoke_work *work,
     j->host = host;
     j->settings = settings_hold(host->settings);
     j->queue = queue;
+    j->result_fd = j->worker_fd = -1;
+    j->step_at_ms = INT64_MAX;
+    ev_timer_init(&j->timer, on_timer, 0., 0.);
+    j->timer.data = j;
     j->held_ms = job_now_ms();
     snprintf(j->token, sizeof(j->token), "%s", work->token);
     snprintf(j->group, sizeof(j->group), "%s", work->group);
@@ -108,10 +112,22 @@ struct job *job_new(struct job_host *host, const struct yoke_work *work,
     j->timeout_ms = work->timeout_ms;
     j->deadline_ms = work->deadline_ms;
     j->grace_ms = work->grace_ms;
-    j->result_fd = -1;
-    j->step_at_ms = INT64_MAX;
-    ev_timer_init(&j->timer, on_timer, 0., 0.);
-    j->timer.data = j;
+    return j;
+}
+
+struct job *job_new_worker(struct job_host *host,
+                           const struct settings_queue *queue,
+                           const char *token, void *worker, int fd)
+{
+    struct yoke_work nothing = {.token = token,
+                                .attempt = 1,
+                                .timeout_ms = -1,
+                                .deadline_ms = -1,
+                                .grace_ms = -1};
+    struct job *j = job_new(host, &nothing, queue);
+
+    j->worker = worker;
+    j->worker_fd = fd;
     return j;
 }
 
@@ -126,6 +142,8 @@ void job_free(struct job *j)
     logbook_lines_clear(&j->lines);
     if (j->result_fd >= 0)
         close(j->result_fd);
+    if (j->worker_fd >= 0)
+        close(j->worker_fd);
     free(j->payload);
     free(j->reason);
     settings_release(j->settings);
@@ -234,7 +252,7 @@ static void job_kill_now(struct job *j)
                          strerror(-rc));
     }
     /* Same user, same rights: a process may have left its cgroup. */
-    sweep_kill(&j->host->sweep, &j->scope, &denied);
+    sweep_kill(&j->host->sweep, &j->scope, NULL, &denied);
     if (!j->warned &&
         (denied > 0 || job_now_ms() - j->kill_at_ms > JOB_STUCK_MS)) {
         message_warn("a job has processes that do not die job=%s denied=%zu",
@@ -444,16 +462,14 @@ static void self_add_number(struct job_launch *l, const char *name,
     self_add(l, name, text);
 }
 
-static void self_make(struct job_launch *l, const struct job *j)
+/* What it is told of its attempt. */
+static void self_attempt(struct job_launch *l, const struct job *j)
 {
     char id[YOKE_ID_SIZE];
 
     snprintf(id, sizeof(id), "%.*s", (int)strcspn(j->token, "."), j->token);
     self_add(l, "YOKE_JOB", id);
-    /* The token: it is new for each attempt, so it tells whose an orphan is. */
-    self_add(l, SWEEP_VARIABLE, j->token);
     self_add(l, YOKE_ENV_SCOPE, j->token);
-    self_add(l, "YOKE_QUEUE", j->queue->name);
     self_add_number(l, "YOKE_ATTEMPT", j->attempt);
     if (j->deadline_ms >= 0)
         self_add_number(l, "YOKE_DEADLINE", j->deadline_ms);
@@ -461,6 +477,17 @@ static void self_make(struct job_launch *l, const struct job *j)
         self_add_number(l, "YOKE_TIMEOUT", j->timeout_ms);
     if (j->queue->result == SETTINGS_FILE)
         self_add(l, "YOKE_RESULT", "/proc/self/fd/3");
+}
+
+static void self_make(struct job_launch *l, const struct job *j)
+{
+    /* The token: it is new for each attempt, so it tells whose an orphan is. */
+    self_add(l, SWEEP_VARIABLE, j->token);
+    self_add(l, "YOKE_QUEUE", j->queue->name);
+    if (j->worker)
+        self_add(l, "YOKE_WORKER_FD", "3");
+    else
+        self_attempt(l, j);
     if (j->host->server) {
         /* An address may be longer than the others. */
         buffer_append(&l->server, "YOKE_SERVER=", 12);
@@ -549,11 +576,16 @@ static int launch_open(struct job *j)
                  strerror(-l->in));
         return l->in;
     }
-    rc = output_init(&j->output, j->host->loop, result_stream[j->queue->result],
+    rc = output_init(&j->output, j->host->loop,
+                     j->worker ? 0 : result_stream[j->queue->result],
                      (size_t)j->settings->result_max, on_piece, j, l->ends);
     j->has_output = rc == 0;
-    if (rc == 0 && j->queue->result == SETTINGS_FILE)
+    if (rc == 0 && j->worker) {
+        l->ends[2] = j->worker_fd;
+        j->worker_fd = -1;
+    } else if (rc == 0 && j->queue->result == SETTINGS_FILE) {
         rc = result_open(j);
+    }
     if (rc < 0)
         snprintf(j->text, sizeof(j->text), "cannot make its pipes: %s",
                  strerror(-rc));
@@ -709,4 +741,21 @@ void job_stop(struct job *j, enum job_cause cause, const char *reason,
     if (first && grace_ms > 0)
         job_ask(j);
     job_step(j);
+}
+
+void job_abandon(struct job *j)
+{
+    size_t denied;
+
+    if (j->state != JOB_HELD && j->state != JOB_ENDED) {
+        if (!j->scope.main_ended) {
+            ev_io_stop(j->host->loop, &j->exited);
+            process_close(j->exited.fd);
+        }
+        sweep_kill(&j->host->sweep, &j->scope, NULL, &denied);
+        sweep_remove(&j->host->sweep, &j->scope);
+        if (j->leaf)
+            cgroup_put(&j->host->cgroup, j->leaf, false);
+    }
+    job_free(j);
 }

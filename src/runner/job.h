@@ -13,6 +13,9 @@
  * last output and its status are collected after that, so that the next job
  * need not wait for them.
  *
+ * A process of a pool (pool.h) is started, watched and killed in the same way:
+ * it is one of these without a payload, whose token is no attempt's.
+ *
  * Knows:     processes, cgroups, sweep, output of one job.
  * Never:     the connection, other jobs.
  */
@@ -71,6 +74,7 @@ struct job {
     struct job_host *host;
     struct settings *settings;          /* it holds what it came under */
     const struct settings_queue *queue; /* of these settings */
+    void *worker; /* of which pool it is a process; NULL: of none */
     enum job_state state;
     enum job_cause cause;
     int64_t held_ms;  /* when it arrived (job_now_ms) */
@@ -89,6 +93,7 @@ struct job {
     bool has_output, reads_output;
     struct logbook_lines lines;
     int result_fd; /* of the file that it writes its result to, or -1 */
+    int worker_fd; /* its end of the socket of a pool's process, or -1 */
     struct job_launch *launch; /* from job_prepare to the run of its program */
     struct process process;
     bool uncollected;
@@ -112,6 +117,11 @@ int64_t job_now_ms(void);
 /* Copies what it needs, and holds host->settings, of which the queue is one. */
 struct job *job_new(struct job_host *host, const struct yoke_work *work,
                     const struct settings_queue *queue);
+/* A process of a pool: of `worker`, known by `token`. Takes the descriptor,
+ * which becomes its 3. */
+struct job *job_new_worker(struct job_host *host,
+                           const struct settings_queue *queue,
+                           const char *token, void *worker, int fd);
 /* Only before the start, or after the end and job_collect. */
 void job_free(struct job *j);
 
@@ -130,6 +140,9 @@ void job_collect(struct job *j);
  * end come earlier. reason may be NULL. */
 void job_stop(struct job *j, enum job_cause cause, const char *reason,
               int64_t grace_ms);
+/* Forget one that may still run: its processes are killed, and are nobody's
+ * (sweep_strangers). It is freed. */
+void job_abandon(struct job *j);
 /* host->outputs_paused has changed. */
 void job_watch_output(struct job *j);
 /* Look now whether it has ended: its cgroup has changed. */

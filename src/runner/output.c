@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -166,16 +167,43 @@ void output_watch(struct output *o, bool on)
     }
 }
 
+static void read_all(struct output *o, int which)
+{
+    for (size_t n = 0; n < OUTPUT_LAST_MAX / OUTPUT_PIECE_MAX; n++) {
+        if (!read_some(o, which))
+            break;
+    }
+}
+
+void output_take(struct output *o)
+{
+    struct pollfd fds[3];
+
+    for (int i = 0; i < 3; i++)
+        fds[i] = (struct pollfd){.fd = o->io[i].fd, .events = POLLIN};
+    /* One call, and mostly the only one: there is nothing. */
+    if (poll(fds, 3, 0) > 0) {
+        for (int i = 0; i < 3; i++) {
+            if (fds[i].revents)
+                read_all(o, i);
+        }
+    }
+    output_flush(o);
+}
+
 void output_finish(struct output *o)
 {
     for (int i = 0; i < 3; i++) {
-        for (size_t n = 0; n < OUTPUT_LAST_MAX / OUTPUT_PIECE_MAX; n++) {
-            if (!read_some(o, i))
-                break;
-        }
+        read_all(o, i);
         stop(o, i);
     }
     output_flush(o);
+}
+
+void output_turn(struct output *o)
+{
+    o->tail.len = 0;
+    o->tail_cut = false;
 }
 
 const char *output_tail(const struct output *o, size_t *len)

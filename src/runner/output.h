@@ -58,8 +58,12 @@ void output_clear(struct output *o);
 void output_watch(struct output *o, bool on);
 /* Give what is waiting to piece(). */
 void output_flush(struct output *o);
-/* Read what is there, without waiting, give it to piece(), and close. */
+/* Read what is there, without waiting, and give it to piece(). */
+void output_take(struct output *o);
+/* The same, and close. */
 void output_finish(struct output *o);
+/* What comes from now on is somebody else's: stderr ends anew. */
+void output_turn(struct output *o);
 /* The end of stderr, from the beginning of a line where it was cut. */
 const char *output_tail(const struct output *o, size_t *len);
 

@@ -75,9 +75,10 @@ void runner_reload(struct runner *r)
     /* They came under the old ones, and come again under the new ones. */
     runner_give_back_held(r);
     runner_adopt(r, s);
+    pools_renew(&r->pools);
     r->fetch_stale = r->fetch_open;
     message_info("reloaded queues=%zu slots=%lld running=%zu", s->nqueues,
-                 (long long)s->slots, r->nrunning);
+                 (long long)s->slots, r->nrunning + pools_given(&r->pools));
     if (*fixed)
         message_warn("these take effect at the next start only: %s", fixed);
 }

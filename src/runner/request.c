@@ -10,6 +10,8 @@
 /* Jobs are fetched ahead when they are short on average: as many for each slot
  * as fit into SHORT_JOB_US, up to a most. */
 #define AHEAD_SLOT_MAX 4
+/* The daemon gives no more at once. */
+#define FETCH_MAX 1000
 
 /* Sends words; an error is met again by yoke_process. */
 struct request *request_send(struct runner *r, enum request_kind kind,
@@ -62,34 +64,19 @@ void request_repeat(struct runner *r, struct report *p)
 void request_report(struct runner *r, size_t argc,
                     const struct yoke_bytes *argv, bool last_resort)
 {
-    size_t size = sizeof(struct report);
-    struct report *p;
-    char *to;
+    struct report *p = report_new(argc, argv);
 
-    for (size_t i = 0; i < argc; i++)
-        size += argv[i].len + 1;
-    p = memory_new(size);
     p->last_resort = last_resort;
-    p->argc = argc;
-    to = (char *)(p + 1);
-    for (size_t i = 0; i < argc; i++) {
-        if (argv[i].len)
-            memcpy(to, argv[i].data, argv[i].len);
-        p->argv[i] = (struct yoke_bytes){.data = to, .len = argv[i].len};
-        to += argv[i].len + 1;
-    }
     request_repeat(r, p);
 }
 
 void request_fail(struct runner *r, const char *token, const char *class_name,
                   const char *text, struct yoke_bytes detail, bool last_resort)
 {
-    struct yoke_bytes argv[] = {request_bytes("FAIL"), request_bytes(token),
-                                request_bytes(class_name), request_bytes(text),
-                                detail};
+    struct report *p = report_fail(token, class_name, text, detail);
 
-    request_report(r, detail.len > 0 ? REPORT_WORDS : REPORT_WORDS - 1, argv,
-                   last_resort);
+    p->last_resort = last_resort;
+    request_repeat(r, p);
 }
 
 void request_release(struct runner *r, const char *token)
@@ -132,6 +119,27 @@ static size_t lookahead(const struct runner *r)
                     (each < AHEAD_SLOT_MAX ? each : AHEAD_SLOT_MAX));
 }
 
+/* How many jobs more may be asked for from one queue. */
+static size_t queue_room(struct runner *r, size_t i)
+{
+    const struct settings_queue *q = &r->settings->queues[i];
+    struct pool *pool = q->pool > 0 ? pools_find(&r->pools, q) : NULL;
+    size_t limit, taken;
+
+    if (pool) {
+        limit = pool_room(pool);
+        taken = r->reserved;
+    } else {
+        limit = (size_t)r->settings->slots + lookahead(r);
+        taken = r->nheld + r->nrunning + r->reserved;
+        if (q->slots > 0 && limit > (size_t)q->slots) {
+            limit = (size_t)q->slots;
+            taken = r->queue_running[i] + r->nheld + r->reserved;
+        }
+    }
+    return taken < limit ? limit - taken : 0;
+}
+
 /* Puts the queues that have room behind the other words of the FETCH, and
  * bounds *count by the room that each of them has. */
 static size_t fetch_queues(struct runner *r, size_t *count)
@@ -139,14 +147,13 @@ static size_t fetch_queues(struct runner *r, size_t *count)
     size_t argc = 3;
 
     for (size_t i = 0; i < r->settings->nqueues; i++) {
-        const struct settings_queue *q = &r->settings->queues[i];
-        size_t taken = r->queue_running[i] + r->nheld + r->reserved;
+        size_t room = r->stopping ? 0 : queue_room(r, i);
 
-        if (q->slots > 0 && taken >= (size_t)q->slots)
+        if (room == 0)
             continue;
-        if (q->slots > 0 && *count > (size_t)q->slots - taken)
-            *count = (size_t)q->slots - taken;
-        r->fetch[argc++] = request_bytes(q->name);
+        if (*count > room)
+            *count = room;
+        r->fetch[argc++] = request_bytes(r->settings->queues[i].name);
     }
     if (argc == 3) {
         /* Cancels alone; the command wants a queue all the same. */
@@ -169,9 +176,7 @@ static size_t open_count(const struct runner *r)
  */
 void request_fetch(struct runner *r)
 {
-    size_t limit = (size_t)r->settings->slots + lookahead(r);
-    size_t taken = r->nheld + r->nrunning + r->reserved;
-    size_t count = taken < limit && !r->stopping ? limit - taken : 0;
+    size_t count = FETCH_MAX;
     char number[24], wait[24];
     struct request *q;
     size_t argc;

@@ -120,8 +120,33 @@ static void on_ended(void *arg, struct job *j, enum job_state was)
 {
     struct runner *r = arg;
 
-    job_unlink(r, j, was);
+    if (!j->worker)
+        job_unlink(r, j, was);
     TAILQ_INSERT_TAIL(&r->ended, j, link);
+}
+
+static void watch_outputs(struct runner *r, bool paused)
+{
+    struct job *j;
+
+    r->host.outputs_paused = paused;
+    TAILQ_FOREACH(j, &r->running, link)
+    {
+        job_watch_output(j);
+    }
+    pools_watch_output(&r->pools);
+}
+
+static void log_piece(void *arg, const char *token, int stream,
+                      const char *data, size_t len)
+{
+    struct runner *r = arg;
+
+    if (!r->y)
+        return;
+    request_log(r, token, stream, data, len);
+    if (!r->host.outputs_paused && yoke_unsent(r->y) > UNSENT_HIGH)
+        watch_outputs(r, true);
 }
 
 static void on_piece(void *arg, struct job *j, int stream, const char *data,
@@ -129,29 +154,16 @@ static void on_piece(void *arg, struct job *j, int stream, const char *data,
 {
     struct runner *r = arg;
 
-    if (!r->y || j->cause == JOB_LOST)
-        return;
-    request_log(r, j->token, stream, data, len);
-    if (!r->host.outputs_paused && yoke_unsent(r->y) > UNSENT_HIGH) {
-        r->host.outputs_paused = true;
-        TAILQ_FOREACH(j, &r->running, link)
-        {
-            job_watch_output(j);
-        }
-    }
+    if (j->worker)
+        pool_printed(j, stream, data, len);
+    else if (j->cause != JOB_LOST)
+        log_piece(r, j->token, stream, data, len);
 }
 
 static void resume_outputs(struct runner *r)
 {
-    struct job *j;
-
-    if (!r->host.outputs_paused || (r->y && yoke_unsent(r->y) > UNSENT_LOW))
-        return;
-    r->host.outputs_paused = false;
-    TAILQ_FOREACH(j, &r->running, link)
-    {
-        job_watch_output(j);
-    }
+    if (r->host.outputs_paused && (!r->y || yoke_unsent(r->y) <= UNSENT_LOW))
+        watch_outputs(r, false);
 }
 
 static void report(struct runner *r, struct job *j)
@@ -186,8 +198,11 @@ static void report_ended(struct runner *r)
     while ((j = TAILQ_FIRST(&r->ended))) {
         TAILQ_REMOVE(&r->ended, j, link);
         job_collect(j);
-        report(r, j);
-        if (j->began_ms) {
+        if (j->worker)
+            pool_process_ended(j);
+        else
+            report(r, j);
+        if (j->began_ms && !j->worker) {
             int64_t us = (job_now_ms() - j->began_ms) * 1000;
 
             r->average_us += (us - r->average_us) / 8;
@@ -252,6 +267,35 @@ static void on_hold(struct ev_loop *loop, ev_timer *timer, int events)
     }
 }
 
+/* ------------------------------------------------------------------- pools */
+
+static void pool_report(void *arg, struct report *p)
+{
+    struct runner *r = arg;
+
+    if (r->y) {
+        request_repeat(r, p);
+        return;
+    }
+    message_info("a job was given up job=%s", p->argv[1].data);
+    free(p);
+}
+
+static bool pool_ask(void *arg, unsigned long serial, size_t argc,
+                     const struct str *argv)
+{
+    struct runner *r = arg;
+    struct yoke_bytes words[3] = {0};
+    struct request *q;
+
+    for (size_t i = 0; i < argc && i < 3; i++)
+        words[i] = (struct yoke_bytes){.data = argv[i].p, .len = argv[i].len};
+    q = r->y ? request_send(r, REQUEST_ASK, argc, words) : NULL;
+    if (q)
+        q->serial = serial;
+    return q;
+}
+
 /* ---------------------------------------------------------------- replies */
 
 static void take_job(struct runner *r, const struct yoke_work *work)
@@ -262,6 +306,10 @@ static void take_job(struct runner *r, const struct yoke_work *work)
 
     if (!queue || r->stopping) {
         request_release(r, work->token);
+        return;
+    }
+    if (queue->pool > 0) {
+        pool_take(pools_find(&r->pools, queue), work);
         return;
     }
     j = job_new(&r->host, work, queue);
@@ -277,6 +325,8 @@ static void take_cancel(struct runner *r, const struct yoke_work *work)
     if (j)
         job_stop(j, JOB_CANCELLED, work->reason,
                  work->grace_ms >= 0 ? work->grace_ms : j->grace_ms);
+    else
+        pools_cancel(&r->pools, work->token, work->reason, work->grace_ms);
 }
 
 static void take_work(struct runner *r, const struct yoke_value *reply)
@@ -400,6 +450,12 @@ void runner_reply(yoke *y, int status, const struct yoke_value *reply,
         j = status == YOKE_ERR_STALE ? find_job(r, copy.token) : NULL;
         if (j)
             job_stop(j, JOB_LOST, NULL, 0);
+        else if (status == YOKE_ERR_STALE)
+            pools_lose(&r->pools, copy.token);
+        break;
+    case REQUEST_ASK:
+        pools_answer(&r->pools, copy.serial, reply, yoke_status_name(status),
+                     status < 0 ? yoke_error_text(y) : "");
         break;
     case REQUEST_REPORT:
         if (status < 0)
@@ -432,6 +488,7 @@ static void stop_all(struct runner *r, enum job_cause cause, int64_t most_ms)
         next = TAILQ_NEXT(j, link);
         job_stop(j, cause, NULL, grace_ms < most_ms ? grace_ms : most_ms);
     }
+    pools_stop(&r->pools, cause, most_ms);
 }
 
 static void drop_connection(struct runner *r)
@@ -642,7 +699,7 @@ static bool is_idle(const struct runner *r)
     const struct request *q;
 
     if (r->nheld + r->nrunning > 0 || !TAILQ_EMPTY(&r->ended) ||
-        !TAILQ_EMPTY(&r->kept))
+        !TAILQ_EMPTY(&r->kept) || !pools_idle(&r->pools))
         return false;
     TAILQ_FOREACH(q, &r->requests, link)
     {
@@ -652,11 +709,19 @@ static bool is_idle(const struct runner *r)
     return true;
 }
 
+/* Whether there is enough to do for a while. */
+static bool has_enough(const struct runner *r)
+{
+    return pools_busy(&r->pools) &&
+           (r->nheld >= (size_t)r->settings->slots ||
+            (r->nrunning == 0 && pools_given(&r->pools) > 0));
+}
+
 /* Whether what was reported in this turn can wait for more. */
 static bool may_gather(struct runner *r)
 {
     if (!r->y || r->urgent || r->stopping || TAILQ_EMPTY(&r->requests) ||
-        r->nheld < (size_t)r->settings->slots || yoke_unsent(r->y) == 0) {
+        !has_enough(r) || yoke_unsent(r->y) == 0) {
         ev_timer_stop(r->host.loop, &r->gather);
         return false;
     }
@@ -673,7 +738,7 @@ static void tell_lease(struct runner *r)
 {
     int64_t left_ms;
 
-    if (r->nheld + r->nrunning == 0) {
+    if (r->nheld + r->nrunning == 0 && pools_idle(&r->pools)) {
         warden_lease(r->options->warden, WARDEN_NO_JOBS);
     } else if (r->y) {
         left_ms = yoke_lease_left_ms(r->y);
@@ -691,6 +756,7 @@ static void turn(struct runner *r)
     tell_lease(r);
     start_held(r);
     report_ended(r);
+    pools_give(&r->pools);
     resume_outputs(r);
     idle = is_idle(r);
     if (!idle && !ev_is_active(&r->house))
@@ -778,11 +844,13 @@ static void stop(struct runner *r, enum runner_stop stage)
                                         [RUNNER_KILLS] = "stopping at once"};
     bool now = stage == RUNNER_KILLS;
 
-    message_info("%s running=%zu", names[stage], r->nrunning);
+    message_info("%s running=%zu", names[stage],
+                 r->nrunning + pools_given(&r->pools));
     r->stopping = stage;
     ev_timer_stop(r->host.loop, &r->drain);
     if (stage == RUNNER_DRAINS) {
         runner_give_back_held(r);
+        pools_retire(&r->pools);
         ev_timer_set(&r->drain, (double)r->settings->drain_ms / 1000., 0.);
         ev_timer_start(r->host.loop, &r->drain);
         return;
@@ -917,6 +985,7 @@ static void runner_clear(struct runner *r)
 
     if (r->y)
         drop_connection(r);
+    pools_clear(&r->pools);
     host_clear(h);
     settings_release(h->settings);
     free(r->queue_running);
@@ -930,6 +999,8 @@ int runner_main(const struct runner_options *options, struct settings *settings)
     struct runner r = {.options = options,
                        .average_us = 10 * SHORT_JOB_US,
                        .retry_ms = RETRY_MIN_MS};
+    static const struct pool_calls pool_calls = {
+        .report = pool_report, .log = log_piece, .ask = pool_ask};
 
     TAILQ_INIT(&r.requests);
     TAILQ_INIT(&r.kept);
@@ -962,6 +1033,7 @@ int runner_main(const struct runner_options *options, struct settings *settings)
         return 2;
     }
     watchers_init(&r);
+    pools_start(&r.pools, &r.host, &pool_calls, &r);
     if (try_connect(&r) < 0)
         r.exit_status = 1;
     else

@@ -672,6 +672,33 @@ static int choose_queues(struct settings *s, const char *const *queues,
     return rc;
 }
 
+/* What makes no sense for a pool, or without one. */
+static int check_pool(const struct settings_queue *q, char *why)
+{
+    const char *other = q->slots > 0                   ? "slots"
+                        : q->result != SETTINGS_STDOUT ? "result"
+                        : q->stop_signals.count > 0    ? "stop-signals"
+                                                       : NULL;
+
+    if (q->pool == 0 && (q->pool_jobs_max > 0 || q->pool_memory_max > 0))
+        return fail(why,
+                    "[run %s]: %s is about the processes of a pool; give "
+                    "it `pool = N`",
+                    q->name,
+                    q->pool_jobs_max > 0 ? "pool-jobs-max" : "pool-memory-max");
+    if (q->pool == 0)
+        return 0;
+    if (q->command.argc == 0)
+        return fail(why, "[run %s]: a pool needs the command of its processes",
+                    q->name);
+    if (other)
+        return fail(why,
+                    "[run %s]: %s is nothing for a pool: its processes "
+                    "are told of their jobs, and report them, by a socket",
+                    q->name, other);
+    return 0;
+}
+
 /* What the runner decides where the queue does not, and what has to be looked
  * up. */
 static int finish_queue(const struct settings *s, struct settings_queue *q,
@@ -680,7 +707,10 @@ static int finish_queue(const struct settings *s, struct settings_queue *q,
     const struct command *pass = q->has_pass_env ? &q->pass_env : &s->pass_env;
     struct account *account = &q->attributes.account;
     char reason[256];
+    int rc = check_pool(q, why);
 
+    if (rc < 0)
+        return rc;
     if (q->command.argc == 0 && !s->allow_commands)
         return fail(why,
                     "queue '%s' has nothing to run; give [run %s] a "

@@ -49,6 +49,9 @@
     X("command", command, ARGV, "", 1, COMMAND_WORDS_MAX)                  \
     X("dir", dir, TEXT, "", 0, 4000)                                       \
     X("slots", slots, COUNT, "0", 0, 4096)                                 \
+    X("pool", pool, COUNT, "0", 0, 256)                                    \
+    X("pool-jobs-max", pool_jobs_max, COUNT, "0", 0, 1LL << 50)            \
+    X("pool-memory-max", pool_memory_max, SIZE, "0", 0, 1LL << 50)         \
     X("user", user, TEXT, "", 0, 256)                                      \
     X("group", group, TEXT, "", 0, 256)                                    \
     X("umask", umask_bits, OCTAL, NULL, 0, 0777)                           \
@@ -81,11 +84,14 @@ enum settings_result {
 /* A queue whose jobs are served. */
 struct settings_queue {
     char name[SETTINGS_NAME_MAX + 1];
-    struct command command; /* argc 0: payloads carry command lines */
-    char *dir;              /* "" or an absolute path */
-    int64_t slots;          /* most of its jobs at once; 0: no own bound */
-    char *user, *group;     /* "": none was named */
-    int64_t umask_bits;     /* finished: the runner's, if none was given */
+    struct command command;  /* argc 0: payloads carry command lines */
+    char *dir;               /* "" or an absolute path */
+    int64_t slots;           /* most of its jobs at once; 0: no own bound */
+    int64_t pool;            /* processes that serve it; 0: one for each job */
+    int64_t pool_jobs_max;   /* that one of them serves; 0: any number */
+    int64_t pool_memory_max; /* bytes at which one is replaced; 0: never */
+    char *user, *group;      /* "": none was named */
+    int64_t umask_bits;      /* finished: the runner's, if none was given */
     struct command pass_env;
     bool has_pass_env; /* it counts, and not the runner's */
     /* Its account is settings_finish's. */

@@ -244,7 +244,23 @@ void sweep_signal_others(struct sweep *s, struct sweep_scope *scope, int sig)
     proc_list_clear(&found);
 }
 
-size_t sweep_kill(struct sweep *s, struct sweep_scope *scope, size_t *denied)
+void sweep_list(struct sweep *s, struct sweep_scope *scope,
+                struct proc_list *out)
+{
+    struct proc_list all = {0};
+    struct proc_stat stat;
+
+    collect(s, scope, &all);
+    for (size_t i = 0; i < all.count; i++) {
+        if (proc_stat_read(all.items[i].pid, &stat) == 0 &&
+            stat.start == all.items[i].start && stat.state != 'Z')
+            proc_list_add(out, all.items[i]);
+    }
+    proc_list_clear(&all);
+}
+
+size_t sweep_kill(struct sweep *s, struct sweep_scope *scope,
+                  const struct proc_list *spared, size_t *denied)
 {
     struct proc_list stopped = {0};
     bool grown = true;
@@ -261,7 +277,8 @@ size_t sweep_kill(struct sweep *s, struct sweep_scope *scope, size_t *denied)
         for (size_t i = 0; i < found.count; i++) {
             int rc;
 
-            if (proc_list_has(&stopped, found.items[i]))
+            if (proc_list_has(&stopped, found.items[i]) ||
+                (spared && proc_list_has(spared, found.items[i])))
                 continue;
             rc = proc_signal(found.items[i], SIGSTOP);
             if (rc == -EPERM)

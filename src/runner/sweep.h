@@ -58,15 +58,20 @@ bool sweep_empty(struct sweep *s, struct sweep_scope *scope);
  * process group. */
 void sweep_signal_others(struct sweep *s, struct sweep_scope *scope, int sig);
 /*
- * Stop and kill everything that belongs to it, main process included. Returns
- * how many processes were found; they may take a moment to be gone: call again
- * until sweep_empty(). *denied counts those that may not be signalled.
+ * Stop and kill everything that belongs to it, main process included, but for
+ * those in `spared` (NULL: nobody). Returns how many processes were found; they
+ * may take a moment to be gone: call again until sweep_empty(). *denied counts
+ * those that may not be signalled.
  */
-size_t sweep_kill(struct sweep *s, struct sweep_scope *scope, size_t *denied);
+size_t sweep_kill(struct sweep *s, struct sweep_scope *scope,
+                  const struct proc_list *spared, size_t *denied);
+/* Everything that belongs to it, main process included, as far as it lives. */
+void sweep_list(struct sweep *s, struct sweep_scope *scope,
+                struct proc_list *out);
 /* Reap orphans that have ended. */
 void sweep_reap(struct sweep *s);
-/* Kill and reap every child there is, and what they leave; at most for limit_ms.
- * False: some are left. For the time when there is no scope. */
+/* Kill and reap every child there is, and what they leave; at most for
+ * limit_ms. False: some are left. For the time when there is no scope. */
 bool sweep_all(struct sweep *s, int limit_ms);
 
 #endif

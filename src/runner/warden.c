@@ -133,7 +133,7 @@ static void fence(struct warden *w)
     if (w->page->base[0])
         cgroup_kill_base(w->page->base);
     if (w->fenced) {
-        sweep_kill(&w->sweep, &w->scope, &denied);
+        sweep_kill(&w->sweep, &w->scope, NULL, &denied);
     } else {
         message_error("the lease is over and the runner has not ended its "
                       "jobs: it is killed with them");

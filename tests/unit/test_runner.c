@@ -230,12 +230,14 @@ START_TEST(wrong_lines_are_named)
     assert_load_error(
         "[runner]\nslot = 1\n",
         ":2: [runner] slot: unknown key 'slot'; known are start name slots "
-        "allow-commands command-queues cgroup result-max drain stop-grace pass-env "
+        "allow-commands command-queues cgroup result-max drain stop-grace "
+        "pass-env "
         "umask log-level");
     assert_load_error(
         "[run q]\n\nshell = x\n",
         ":3: [run q] shell: unknown key 'shell'; known are "
-        "command dir slots user group umask pass-env nice ionice rlimits "
+        "command dir slots pool pool-jobs-max pool-memory-max user group umask "
+        "pass-env nice ionice rlimits "
         "no-new-privileges private-tmp private-pids memory-max pids-max "
         "cpu-max success-exit result "
         "stop-signals log-file log-file-max log-files log-journal");
