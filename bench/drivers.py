@@ -79,10 +79,14 @@ def cycle_rate(make, jobs, batch):
     return turn
 
 
-def runner_rate(jobs, at_once):
+def runner_rate(jobs, at_once, pool=False):
+    """A process for each job, or so many that serve all."""
+    command = ("%s\npool = %d" % (places.program("bench/worker"), at_once)
+               if pool else "/bin/true")
+
     def turn():
         config = ("[runner]\nstart = yes\nslots = %d\n"
-                  "[run bench]\ncommand = /bin/true\n" % at_once)
+                  "[run bench]\ncommand = %s\n" % (at_once, command))
         with Yoked(pinned=False, config=config) as server, \
                 Resp(server.port) as resp:
             run_group(resp, jobs // 10)

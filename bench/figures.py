@@ -103,6 +103,11 @@ def processes(n):
              "posix_spawn": spawn_rate(n(10000), at_once),
              "xargs": xargs_rate(n(10000), at_once)},
             {"posix_spawn": ">= 0.9"})
+        yield Figure(
+            "process", "nothing to do, in a pool of %d" % at_once, "/s",
+            {"yoke": runner_rate(n(200000), at_once, pool=True),
+             "a process for each": runner_rate(n(10000), at_once)},
+            {"a process for each": ">= 20"})
     # What takes longer with each job that it has already.
     for at_once in 2, 4:
         yield Figure(
