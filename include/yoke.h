@@ -628,6 +628,8 @@ int yoke_worker_handle(struct yoke_worker *w, const char *queue, unsigned slots,
                        yoke_handler_fn *fn, void *arg);
 /*
  * Connects, starts the threads, and works until it is stopped: 0; once only.
+ * So it is when a pool closes the descriptor of YOKE_WORKER_FD while no job
+ * runs.
  * Fails when it cannot connect at first (YOKE_ERR_CONNECT, YOKE_ERR_WRONGPASS
  * ...), when the daemon refuses its queues, or when the descriptor it was given
  * breaks. All handlers have returned and all threads have ended when it does.

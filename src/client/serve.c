@@ -103,6 +103,7 @@ static int set_up(struct yoke_worker *w, const struct yoke_worker_options *o)
         status = inherited_fd(w, &w->fd);
     if (status < 0)
         return status;
+    w->pooled = o->fd <= 0 && w->fd >= 0;
     w->has_fd = w->fd >= 0;
     w->nthreads = o->threads ? o->threads : processors();
     if (w->nthreads > CREW_HANDS_MAX)
@@ -284,10 +285,15 @@ static void lose(struct yoke_worker *w, int status)
     int64_t left_ms = yoke_lease_left_ms(w->y);
     struct yoke_task *t, *next;
 
-    yk_serve_note(w, "the connection is lost, %zu jobs are stopped: %s",
-                  w->ntasks, yoke_error_text(w->y));
-    if (w->has_fd)
-        yk_serve_fail(w, status, yoke_error_text(w->y));
+    if (w->pooled && w->ntasks == 0 && status == YOKE_ERR_IO) {
+        if (w->ending == SERVE_ON)
+            w->ending = SERVE_DRAIN;
+    } else {
+        yk_serve_note(w, "the connection is lost, %zu jobs are stopped: %s",
+                      w->ntasks, yoke_error_text(w->y));
+        if (w->has_fd)
+            yk_serve_fail(w, status, yoke_error_text(w->y));
+    }
     for (t = TAILQ_FIRST(&w->tasks); t; t = next) {
         bool unstarted = yk_crew_take_back(&w->crew, t);
 

@@ -27,6 +27,7 @@ struct yoke_worker {
     char *address, *password, *name;
     int64_t connect_timeout_ms;
     bool has_fd;
+    bool pooled; /* it is a pool's: who has it closes it to end us */
     size_t nthreads;
     void (*stuck)(struct yoke_task *t, void *arg);
     void (*note)(const char *text, void *arg);

@@ -4,9 +4,11 @@
  * word of a payload says what its handler does.
  *
  *     handlers THREADS [SLOTS]
+ *     handlers THREADS 0 QUEUE
  *
- * SLOTS bounds the queue "few"; "work" has no bound. SIGTERM stops it. Prints
- * its notes, and at the end the most handlers of "few" that ran at once.
+ * SLOTS bounds the queue "few"; "work" has no bound; or QUEUE alone. SIGTERM
+ * stops it. Prints its notes, and at the end the most handlers of "few" that
+ * ran at once.
  */
 #include <poll.h>
 #include <signal.h>
@@ -304,8 +306,9 @@ int main(int argc, char **argv)
     options.threads = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 0;
     status = yoke_worker_new(&options, &worker);
     if (status == 0)
-        status = yoke_worker_handle(worker, "work", 0, handle, NULL);
-    if (status == 0)
+        status = yoke_worker_handle(worker, argc > 3 ? argv[3] : "work", 0,
+                                    handle, NULL);
+    if (status == 0 && argc <= 3)
         status = yoke_worker_handle(worker, "few", slots, handle, NULL);
     if (status == 0 && sigaction(SIGTERM, &action, NULL) == 0)
         status = yoke_worker_run(worker);

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import MARK, RUNNER, SOURCE, YOKE, end, marked, pairs, until
+from harness import BUILD, MARK, RUNNER, SOURCE, YOKE, end, marked, pairs, until
 
 # What a job does is its payload, a program. It has `say`, `ask`, `token`.
 WORKER = r"""
@@ -316,6 +316,16 @@ def test_what_makes_no_sense_for_a_pool_is_refused(pool, lines, said):
     done = subprocess.run([RUNNER, "--check-config", "-c", pool.config],
                           capture_output=True, text=True)
     assert done.returncode == 2 and said in done.stderr
+
+
+def test_a_worker_of_libyoke_is_the_process_of_a_pool_unchanged(pool):
+    program = os.path.join(BUILD, "tests/system/handlers")
+    pool.run("pool = 1", command=program + " 2 0 p")
+    assert pool.do("echo me")["result"] == "echo me"
+    pool.process.send_signal(signal.SIGINT)
+    assert pool.process.wait(30) == 0
+    pool.process = None
+    assert pool.log().count("without a job") == 1  # it prints what it counted
 
 
 def test_the_example_of_a_pool(pool, directory):
