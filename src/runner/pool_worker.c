@@ -29,6 +29,7 @@
 #define PRINTED_MAX 200
 
 static void worker_step(struct pool_worker *w);
+static void serve(struct pool_worker *w);
 
 static struct pools *pools_of(const struct pool_worker *w)
 {
@@ -119,15 +120,15 @@ static void end_job(struct pool_worker *w, struct pool_job *job)
     }
     if (job->cause == JOB_CANCELLED) {
         class_name = "cancelled";
-        snprintf(text, sizeof(text), "its process %s after the cancel: %s",
-                 process->text, job->reason ? job->reason : "");
+        snprintf(text, sizeof(text), "%s after the cancel: %s", process->text,
+                 job->reason ? job->reason : "");
     } else if (w->wrong[0]) {
         class_name = "worker";
         snprintf(text, sizeof(text), "its process was killed: %s", w->wrong);
     } else {
         if (!class_name[0])
             class_name = "exit:0";
-        snprintf(text, sizeof(text), "its process %s before it reported",
+        snprintf(text, sizeof(text), "its process ended before it reported: %s",
                  process->text);
     }
     all->calls->report(all->arg,
@@ -182,7 +183,7 @@ static void plan_restart(struct pool_worker *w, bool wanted, const char *how)
     if (w->pause_ms > 0) {
         message_write(pool->failing ? MESSAGE_DEBUG : MESSAGE_WARN,
                       "a process of a pool ended before it served a job, and "
-                      "is started again after pauses: it %s queue=%s",
+                      "is started again after pauses: %s queue=%s",
                       how, pool->queue->name);
         pool->failing = true;
     }
@@ -198,7 +199,7 @@ void pool_process_ended(struct job *process)
 
     send_kept(w);
     if (w->nheld > 0 && process->cause == JOB_NOT_STOPPED)
-        message_warn("a process of a pool ended with jobs: it %s queue=%s "
+        message_warn("a process of a pool ended with jobs: %s queue=%s "
                      "jobs=%zu",
                      process->text, name_of(w), w->nheld);
     while ((job = TAILQ_FIRST(&w->held))) {
@@ -254,7 +255,8 @@ static void settle(struct pool_worker *w)
     }
     w->wait_ms = 0;
     send_kept(w);
-    worker_answer(w, SIZE_MAX);
+    if (w->peer.fetching)
+        serve(w);
     peer_flush(&w->peer);
 }
 
@@ -439,6 +441,15 @@ static struct pool_job *find_held(const struct pool_worker *w, struct str token)
     return NULL;
 }
 
+/* It waits for jobs: some, or its end. */
+static void serve(struct pool_worker *w)
+{
+    if (w->nheld == 0 && w->state == POOL_SERVING && worker_is_worn(w))
+        worker_leave(w, w->pool->settings->stop_grace_ms);
+    else
+        worker_answer(w, SIZE_MAX);
+}
+
 static void on_fetch(void *arg)
 {
     struct pool_worker *w = arg;
@@ -447,10 +458,7 @@ static void on_fetch(void *arg)
         w->state = POOL_SERVING;
         sweep_list(sweep_of(w), &w->process->scope, &w->spared);
     }
-    if (w->nheld == 0 && w->state == POOL_SERVING && worker_is_worn(w))
-        worker_leave(w, w->pool->settings->stop_grace_ms);
-    else
-        worker_answer(w, SIZE_MAX);
+    serve(w);
 }
 
 /* What it printed belongs to the job, what it started, too: all that was said

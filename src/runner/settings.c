@@ -675,8 +675,11 @@ static int choose_queues(struct settings *s, const char *const *queues,
 /* What makes no sense for a pool, or without one. */
 static int check_pool(const struct settings_queue *q, char *why)
 {
+    static const struct ending_codes none;
+    const bool has_codes = memcmp(&q->success_exit, &none, sizeof(none)) != 0;
     const char *other = q->slots > 0                   ? "slots"
                         : q->result != SETTINGS_STDOUT ? "result"
+                        : has_codes                    ? "success-exit"
                         : q->stop_signals.count > 0    ? "stop-signals"
                                                        : NULL;
 

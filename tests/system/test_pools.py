@@ -308,6 +308,7 @@ def test_what_a_job_of_a_pool_submits_is_below_it(pool):
 @pytest.mark.parametrize("lines, said", [
     (("pool = 1", "slots = 2"), "slots is nothing for a pool"),
     (("pool = 1", "result = fd3"), "result is nothing for a pool"),
+    (("pool = 1", "success-exit = 3"), "success-exit is nothing for a pool"),
     (("pool-jobs-max = 2",), "give it `pool = N`"),
     (("pool = 257",), "pool"),
 ])
