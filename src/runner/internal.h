@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * internal - the runner as its files see it: runner.c (jobs, connection, turns
- * of the loop), request.c (what is sent to the daemon) and reload.c (other
- * settings while it runs).
+ * of the loop), request.c (what is sent to the daemon), reply.c (what it
+ * answers) and reload.c (other settings while it runs).
  */
 #ifndef RUNNER_INTERNAL_H
 #define RUNNER_INTERNAL_H
@@ -103,10 +103,6 @@ struct runner {
 
 /* request.c: what is sent to the daemon. Errors of the connection are met by
  * the next yoke_process; what is sent before that is lost with it. */
-static inline struct yoke_bytes request_bytes(const char *text)
-{
-    return (struct yoke_bytes){.data = text, .len = strlen(text)};
-}
 struct request *request_send(struct runner *r, enum request_kind kind,
                              size_t argc, const struct yoke_bytes *argv);
 void request_free(struct request *q);
@@ -124,10 +120,14 @@ void request_log(struct runner *r, const char *token, int stream,
 /* Asks for as many jobs as there is room for, unless that has been done. */
 void request_fetch(struct runner *r);
 
-/* runner.c: the answer to a request, which is freed. */
+/* reply.c: the answer to a request, which is freed. */
 void runner_reply(yoke *y, int status, const struct yoke_value *reply,
                   void *arg);
-/* What waits for a slot is the daemon's again, if there is one. */
+/* What was kept is said again, or given up. */
+void reply_on_repeat(struct ev_loop *loop, ev_timer *timer, int events);
+void reply_drop_reports(struct runner *r);
+
+/* runner.c: what waits for a slot is the daemon's again, if there is one. */
 void runner_give_back_held(struct runner *r);
 
 /* reload.c: jobs that come from now on come under these settings, which are

@@ -81,14 +81,14 @@ void request_fail(struct runner *r, const char *token, const char *class_name,
 
 void request_release(struct runner *r, const char *token)
 {
-    struct yoke_bytes argv[] = {request_bytes("RELEASE"), request_bytes(token)};
+    struct yoke_bytes argv[] = {report_bytes("RELEASE"), report_bytes(token)};
 
     request_report(r, 2, argv, true);
 }
 
 void request_done(struct runner *r, const char *token, struct yoke_bytes result)
 {
-    struct yoke_bytes argv[] = {request_bytes("DONE"), request_bytes(token),
+    struct yoke_bytes argv[] = {report_bytes("DONE"), report_bytes(token),
                                 result};
 
     request_report(r, result.len > 0 ? 3 : 2, argv, false);
@@ -97,9 +97,9 @@ void request_done(struct runner *r, const char *token, struct yoke_bytes result)
 void request_log(struct runner *r, const char *token, int stream,
                  const char *data, size_t len)
 {
-    struct yoke_bytes argv[] = {request_bytes("LOG"),
-                                request_bytes(token),
-                                request_bytes(stream == 1 ? "1" : "2"),
+    struct yoke_bytes argv[] = {report_bytes("LOG"),
+                                report_bytes(token),
+                                report_bytes(stream == 1 ? "1" : "2"),
                                 {.data = data, .len = len}};
     struct request *q = request_send(r, REQUEST_LOG, 4, argv);
 
@@ -153,12 +153,12 @@ static size_t fetch_queues(struct runner *r, size_t *count)
             continue;
         if (*count > room)
             *count = room;
-        r->fetch[argc++] = request_bytes(r->settings->queues[i].name);
+        r->fetch[argc++] = report_bytes(r->settings->queues[i].name);
     }
     if (argc == 3) {
         /* Cancels alone; the command wants a queue all the same. */
         *count = 0;
-        r->fetch[argc++] = request_bytes(r->settings->queues[0].name);
+        r->fetch[argc++] = report_bytes(r->settings->queues[0].name);
     }
     return argc;
 }
@@ -194,9 +194,9 @@ void request_fetch(struct runner *r)
     snprintf(number, sizeof(number), "%zu", count);
     /* The next sign of life comes when this wait is over. */
     snprintf(wait, sizeof(wait), "%lld", (long long)(r->lease_ms / 6));
-    r->fetch[0] = request_bytes("FETCH");
-    r->fetch[1] = request_bytes(number);
-    r->fetch[2] = request_bytes(wait);
+    r->fetch[0] = report_bytes("FETCH");
+    r->fetch[1] = report_bytes(number);
+    r->fetch[2] = report_bytes(wait);
     r->fetch_stale = false;
     q = request_send(r, REQUEST_FETCH, argc, r->fetch);
     if (q) {

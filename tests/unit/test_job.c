@@ -96,8 +96,8 @@ static void start_host(bool cgroups)
     ck_assert_int_eq(process_init(), 0);
     ck_assert_int_eq(sweep_init(&host.sweep), 0);
     mount[0] = '\0';
-    if (cgroups &&
-        cgroup_init(&host.cgroup, "auto", "test", getpid(), why, sizeof(why)) == 0) {
+    if (cgroups && cgroup_init(&host.cgroup, "auto", "test", getpid(), why,
+                               sizeof(why)) == 0) {
         size_t len =
             strlen(host.cgroup.base_file) - strlen(host.cgroup.base_path);
 
@@ -608,7 +608,8 @@ START_TEST(next_runner_buries_a_dead_one)
     ck_assert_int_ge(survivors(), 1);
 
     struct cgroup next;
-    ck_assert_int_eq(cgroup_init(&next, "auto", "other", getpid(), why, sizeof(why)), 0);
+    ck_assert_int_eq(
+        cgroup_init(&next, "auto", "other", getpid(), why, sizeof(why)), 0);
     /* Killed before it returns; they are ours to reap, and zombies have no
      * arguments. */
     ck_assert_int_eq(survivors(), 0);
@@ -633,7 +634,8 @@ START_TEST(living_runner_is_left_alone)
     job_start(j);
     run_until(is_ready());
     /* Two runners of one name and process id cannot be; the lock counts. */
-    ck_assert_int_eq(cgroup_init(&other, "auto", "test2", getpid(), why, sizeof(why)), 0);
+    ck_assert_int_eq(
+        cgroup_init(&other, "auto", "test2", getpid(), why, sizeof(why)), 0);
     ck_assert_int_eq(survivors(), 2);
     cgroup_clear(&other);
     job_stop(j, JOB_CANCELLED, NULL, 0);
