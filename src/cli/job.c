@@ -218,17 +218,21 @@ int result_main(struct cli *c)
     return result;
 }
 
-int ready_main(struct cli *c)
+/* The one operand of what is said inside a job, and its token. */
+static const char *job_words(struct cli *c)
 {
-    const char *token;
-    int status;
-    yoke *y;
-
     while (options_next(c) != 0)
         continue;
     options_operands(c, 1, 1);
-    token = cli_token(c);
-    y = cli_connect(c);
+    return cli_token(c);
+}
+
+int ready_main(struct cli *c)
+{
+    const char *token = job_words(c);
+    yoke *y = cli_connect(c);
+    int status;
+
     status = yoke_ready(y, token,
                         (struct yoke_bytes){c->argv[0], strlen(c->argv[0])});
     if (status != 0)
@@ -239,16 +243,11 @@ int ready_main(struct cli *c)
 
 int progress_main(struct cli *c)
 {
+    const char *token = job_words(c);
     struct yoke_touch touch = {0};
-    const char *token;
+    yoke *y = cli_connect(c);
     int status;
-    yoke *y;
 
-    while (options_next(c) != 0)
-        continue;
-    options_operands(c, 1, 1);
-    token = cli_token(c);
-    y = cli_connect(c);
     status = yoke_touch(y, token, c->argv[0], &touch);
     if (status != 0)
         cli_fail(c, y, status, "cannot say how far %s is", token);
