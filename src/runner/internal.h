@@ -127,7 +127,10 @@ void runner_reply(yoke *y, int status, const struct yoke_value *reply,
 void reply_on_repeat(struct ev_loop *loop, ev_timer *timer, int events);
 void reply_drop_reports(struct runner *r);
 
-/* runner.c: what waits for a slot is the daemon's again, if there is one. */
+/* runner.c: the warden is told until when the jobs are ours: before the first
+ * one is started, or given to a process that asks for it. */
+void runner_tell_lease(struct runner *r);
+/* What waits for a slot is the daemon's again, if there is one. */
 void runner_give_back_held(struct runner *r);
 
 /* reload.c: jobs that come from now on come under these settings, which are

@@ -756,6 +756,8 @@ void job_abandon(struct job *j)
         sweep_remove(&j->host->sweep, &j->scope);
         if (j->leaf)
             cgroup_put(&j->host->cgroup, j->leaf, false);
+    } else if (j->uncollected) {
+        job_collect(j);
     }
     job_free(j);
 }

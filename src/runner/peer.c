@@ -380,7 +380,7 @@ static void peer_requests(struct peer *p)
 static void peer_events(struct peer *p)
 {
     bool full = buf_size(&p->out) > PEER_UNSENT_MAX;
-    int want = (p->over || p->asking || full ? 0 : EV_READ) |
+    int want = (p->over || p->asking || p->held || full ? 0 : EV_READ) |
                (buf_size(&p->out) > 0 ? EV_WRITE : 0);
 
     if (p->io.fd < 0 || want == (p->io.events & (EV_READ | EV_WRITE)))
@@ -405,6 +405,8 @@ void peer_flush(struct peer *p)
             break;
         buf_consume(&p->out, (size_t)n);
     }
+    if (p->leaving && buf_size(&p->out) == 0)
+        (void)shutdown(p->io.fd, SHUT_WR); /* else its end is seen by reading */
     buf_shrink(&p->out, READ_SIZE);
     peer_events(p);
 }
@@ -428,7 +430,7 @@ static bool peer_read(struct peer *p)
         resp_reader_feed(p->in, data + at, left < FEED_SIZE ? left : FEED_SIZE);
         peer_requests(p);
     }
-    return (size_t)n == sizeof(data) && !p->over && !p->asking &&
+    return (size_t)n == sizeof(data) && !p->over && !p->asking && !p->held &&
            buf_size(&p->out) <= PEER_UNSENT_MAX;
 }
 
@@ -465,8 +467,36 @@ void peer_init(struct peer *p, struct ev_loop *loop, int fd, const char *queue,
 void peer_leave(struct peer *p)
 {
     end_fetch(p);
+    p->leaving = true;
     peer_flush(p);
-    (void)shutdown(p->io.fd, SHUT_WR); /* else its end is seen by reading */
+}
+
+void peer_hold(struct peer *p, bool held)
+{
+    p->held = held;
+    peer_events(p);
+}
+
+/* What it asks for is asked, and nobody is there for the answer. */
+static void peer_rush(struct peer *p)
+{
+    do {
+        p->asking = false;
+        peer_requests(p);
+    } while (p->asking && !p->over);
+}
+
+void peer_drain(struct peer *p)
+{
+    unsigned long reads;
+
+    peer_rush(p);
+    do {
+        reads = p->reads;
+        if (!p->over)
+            (void)peer_read(p);
+        peer_rush(p);
+    } while (p->reads > reads);
 }
 
 void peer_clear(struct peer *p)

@@ -75,6 +75,8 @@ struct peer {
     bool fetching; /* a FETCH waits for its answer */
     bool asking;   /* another request does */
     bool over;
+    bool held;           /* see peer_hold */
+    bool leaving;        /* our side is shut once all is sent */
     size_t wanted;       /* by the last FETCH: jobs, at most PEER_FETCH_MAX */
     unsigned long reads; /* of the socket */
 };
@@ -84,7 +86,14 @@ void peer_init(struct peer *p, struct ev_loop *loop, int fd, const char *queue,
                size_t request_max, const struct peer_calls *calls, void *arg);
 /* Closes the socket. Also good for one that is zeroed. */
 void peer_clear(struct peer *p);
-/* The end of file: no more will come from us. */
+/* Nothing is read until it is let go: what it says has to go on from here, and
+ * cannot at the moment. */
+void peer_hold(struct peer *p, bool held);
+/* The process has ended: what it said before is taken, whatever it waits for.
+ */
+void peer_drain(struct peer *p);
+/* The end of file, behind what is still to be sent: no more will come from us.
+ */
 void peer_leave(struct peer *p);
 
 /* Answer the FETCH that waits: with n entries, which follow at once. */

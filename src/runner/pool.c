@@ -299,7 +299,7 @@ bool pools_idle(const struct pools *p)
         for (size_t n = 0; n < pool->size; n++) {
             const struct pool_worker *w = &pool->workers[n];
 
-            if (!TAILQ_EMPTY(&w->kept) ||
+            if (!TAILQ_EMPTY(&w->kept) || w->state == POOL_KILLED ||
                 ((p->stopping || pool->retired) && w->process))
                 return false;
         }
@@ -449,8 +449,12 @@ void pools_watch_output(struct pools *p)
 {
     for (size_t i = 0; i < p->count; i++) {
         for (size_t n = 0; n < p->items[i]->size; n++) {
-            if (p->items[i]->workers[n].process)
-                job_watch_output(p->items[i]->workers[n].process);
+            struct pool_worker *w = &p->items[i]->workers[n];
+
+            if (!w->process)
+                continue;
+            job_watch_output(w->process);
+            peer_hold(&w->peer, p->host->outputs_paused);
         }
     }
 }

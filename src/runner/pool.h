@@ -152,7 +152,8 @@ void pools_lose(struct pools *p, const char *token);
 /* Stops all jobs for one cause, each with its grace, at most most_ms. With
  * JOB_RETURNED no more are taken, and the processes end. */
 void pools_stop(struct pools *p, enum job_cause cause, int64_t most_ms);
-/* No jobs; and no processes, of those that stop or have retired. */
+/* No jobs, nor a process that is being killed with what they have left; and no
+ * processes, of those that stop or have retired. */
 bool pools_idle(const struct pools *p);
 /* Whether the processes have enough to do while reports wait for each other. */
 bool pools_busy(const struct pools *p);

@@ -197,6 +197,8 @@ void pool_process_ended(struct job *process)
     bool wanted = w->asked || (w->state == POOL_KILLED && !w->wrong[0]);
     struct pool_job *job;
 
+    w->state = POOL_KILLED; /* it gets nothing more */
+    peer_drain(&w->peer);
     send_kept(w);
     if (w->nheld > 0 && process->cause == JOB_NOT_STOPPED)
         message_warn("a process of a pool ended with jobs: %s queue=%s "
@@ -260,6 +262,14 @@ static void settle(struct pool_worker *w)
     peer_flush(&w->peer);
 }
 
+/* It has reported all that it had, and gets nothing more: it is not waited for
+ * until it asks, which it may never do. */
+static bool is_to_leave(const struct pool_worker *w)
+{
+    return w->state == POOL_SERVING && w->nheld == 0 && TAILQ_EMPTY(&w->kept) &&
+           (pools_of(w)->stopping || w->pool->retired);
+}
+
 /* The one place that looks at times. */
 static void worker_step(struct pool_worker *w)
 {
@@ -297,10 +307,13 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 
     (void)loop;
     (void)events;
-    if (w->state == POOL_GONE)
+    if (w->state == POOL_GONE) {
         worker_start(w);
-    else
-        worker_step(w);
+        return;
+    }
+    worker_step(w);
+    if (is_to_leave(w))
+        worker_leave(w, w->pool->settings->stop_grace_ms);
 }
 
 /* -------------------------------------------------------------------- jobs */
@@ -327,7 +340,10 @@ static bool worker_is_worn(struct pool_worker *w)
         return true;
     if (q->pool_jobs_max > 0 && w->served >= q->pool_jobs_max)
         return true;
-    now = q->pool_memory_max > 0 ? job_now_ms() : 0;
+    /* Who needs as much from the beginning is of use all the same. */
+    if (q->pool_memory_max == 0 || w->served == 0)
+        return false;
+    now = job_now_ms();
     if (now - w->weighed_ms < WEIGH_MS)
         return false;
     w->weighed_ms = now;
@@ -344,7 +360,8 @@ size_t worker_waits_for(const struct pool_worker *w)
     const struct settings_queue *q = w->pool->queue;
     size_t n;
 
-    if (w->state != POOL_SERVING || !w->peer.fetching || !TAILQ_EMPTY(&w->kept))
+    if (w->state != POOL_SERVING || w->process->scope.main_ended ||
+        !w->peer.fetching || !TAILQ_EMPTY(&w->kept))
         return 0;
     n = pool_share(w->pool, w->peer.wanted);
     if (q->pool_jobs_max > 0) {
@@ -468,6 +485,10 @@ static void look_after(struct pool_worker *w)
     if (w->looked == w->peer.reads)
         return;
     w->looked = w->peer.reads;
+    if (w->process->state == JOB_ENDED) { /* with all that it started */
+        w->clean = true;
+        return;
+    }
     output_take(&w->process->output);
     w->clean = worker_is_clean(w);
 }
@@ -521,14 +542,17 @@ static bool on_report(void *arg, enum peer_report what, size_t argc,
     if (w->nheld == 0)
         output_turn(&w->process->output);
     pool_job_free(job);
-    if (!p)
-        return false;
-    TAILQ_INSERT_TAIL(&w->kept, p, link);
+    if (p)
+        TAILQ_INSERT_TAIL(&w->kept, p, link);
     if (w->clean)
         send_kept(w);
-    else
+    else if (p)
         worker_step(w);
-    return true;
+    else /* somebody else may have the job by now */
+        worker_kill(w, NULL);
+    if (is_to_leave(w))
+        set_timer(w, 0); /* once this is answered */
+    return p;
 }
 
 static bool on_log(void *arg, int stream, struct str token, struct str data)
@@ -636,6 +660,7 @@ void worker_start(struct pool_worker *w)
     w->process = job_new_worker(all->host, w->pool->queue, token, w, ends[1]);
     peer_init(&w->peer, all->host->loop, ends[0], name_of(w),
               result_max + REQUEST_ROOM, &calls, w);
+    peer_hold(&w->peer, all->host->outputs_paused);
     /* One that fails at once is told of as one that ends later. */
     job_start(w->process);
     if (w->process->state == JOB_RUNNING)

@@ -75,6 +75,7 @@ static void take_work(struct runner *r, const struct yoke_value *reply)
             take_cancel(r, &list->items[i]);
     }
     yoke_work_free(list);
+    runner_tell_lease(r);
 }
 
 /* What was done is not to be done again because there is no room to say so. */
@@ -163,6 +164,9 @@ void runner_reply(yoke *y, int status, const struct yoke_value *reply,
     r->answered = true;
     if (y != r->y || (status < 0 && is_connection_error(status))) {
         free(copy.report);
+        if (copy.kind == REQUEST_ASK)
+            pools_answer(&r->pools, copy.serial, NULL, "ERR",
+                         "the connection to the daemon broke");
         return;
     }
     switch (copy.kind) {

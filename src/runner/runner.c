@@ -541,7 +541,7 @@ static bool may_gather(struct runner *r)
 
 /* Before a job that has come is started. While there is no connection what was
  * told last holds. */
-static void tell_lease(struct runner *r)
+void runner_tell_lease(struct runner *r)
 {
     int64_t left_ms;
 
@@ -560,7 +560,7 @@ static void turn(struct runner *r)
     bool idle;
 
     r->answered = false;
-    tell_lease(r);
+    runner_tell_lease(r);
     start_held(r);
     report_ended(r);
     pools_give(&r->pools);

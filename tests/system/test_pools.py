@@ -281,6 +281,42 @@ def test_a_runner_that_drains_lets_its_pools_end_their_jobs(pool, directory):
     pool.process = None
 
 
+def test_a_process_that_never_asks_again_does_not_hold_up_the_end(pool):
+    """It has reported its last job, and hangs."""
+    pool.run("pool = 1", runner="drain = 1h\nstop-grace = 100ms")
+    job = pool.submit(
+        "signal.signal(15, lambda *_: stopped.append(1)); stopped = []\n" +
+        pool.beginning("began") +
+        "while not os.path.exists(%r): time.sleep(0.01)\n"
+        "ask('DONE', token, 'x')\nwhile True: time.sleep(1)\n"
+        % (pool.config + ".gate"))
+    pool.began("began")
+    pool.process.send_signal(signal.SIGTERM)
+    until(lambda: "draining running=1" in pool.log(), "it drains")
+    with open(pool.config + ".gate", "w"):
+        pass
+    assert pool.wait(job)["outcome"] == "ok"
+    assert pool.process.wait(30) == 0
+    pool.process = None
+
+
+def test_a_process_that_is_large_from_the_beginning_serves(pool):
+    pool.run("pool = 1", "pool-memory-max = 1M", runner="log-level = debug")
+    job = pool.submit(pool.beginning("began") + "time.sleep(1000)")
+    pool.began("began")
+    assert "it has grown" not in pool.log()
+    pool.cancel(job, "GRACE", "0")
+
+
+def test_what_was_said_before_the_end_counts(pool):
+    """Also behind a request that waits for an answer of the daemon."""
+    pool.run()
+    for _ in range(20):
+        outcome = pool.do("say('TOUCH', token)\nsay('DONE', token, 'said')\n"
+                          "os._exit(3)")
+        assert (outcome["outcome"], outcome["result"]) == ("ok", "said")
+
+
 def test_a_runner_that_is_killed_leaves_nothing_of_its_pools(pool):
     pool.run("pool = 3", runner="cgroup = off")
     first = pool.do()["result"]
