@@ -18,6 +18,7 @@ SEED = int(os.environ.get("YOKE_SEED", str(random.randrange(1 << 32))))
 THROUGH = os.path.join(BUILD, "tests/system/through")
 JOBS = 500
 CUTS = 40
+MUCH = 6000  # more than is ever under way
 
 
 class Proxy:
@@ -29,7 +30,7 @@ class Proxy:
         self.random = random.Random(seed)
         self.cuts_left = cuts
         self.connections = 0
-        self.useless = 0  # in a row: they bring nobody a greeting
+        self.useless = 0  # in a row: maybe
         self.open = True  # False: nobody gets through
         self.over = False
         self.pairs = {}  # socket -> (the other one, the budget of both)
@@ -44,12 +45,14 @@ class Proxy:
         if self.cuts_left == 0:
             return [1 << 60]
         self.cuts_left -= 1
-        # The first HELLO gets through: yoke_open says how it went. And of four
-        # in a row one does, or the time for coming back would be up by chance.
-        least = 1000 if self.connections == 1 or self.useless == 3 else 0
+        # The first HELLO gets through: yoke_open says how it went. And of six
+        # in a row one brings an answer to whatever is sent again on it, or the
+        # time for coming back would be up by chance.
+        least = (MUCH if self.useless == 5 else
+                 1000 if self.connections == 1 else 0)
         most = self.random.choice((200, 2000, 8000))
         budget = least + most * self.random.random()
-        self.useless = self.useless + 1 if budget < 1000 else 0
+        self.useless = 0 if budget >= MUCH else self.useless + 1
         return [budget]
 
     def run(self):
