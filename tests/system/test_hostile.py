@@ -8,6 +8,7 @@ not judged.
 
 import os
 import pwd
+import signal
 import subprocess
 
 import pytest
@@ -48,7 +49,7 @@ def arena(request, start, directory):
         yield arena
     finally:
         arena.close()
-        runner.terminate()
+        runner.send_signal(signal.SIGINT)  # TERM would let what is left go on
         status = runner.wait(30)
     with open(log_path) as log:
         said = log.read()
