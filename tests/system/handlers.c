@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <yoke.h>
 
 static struct yoke_worker *worker; /* for the signal */
@@ -291,8 +292,11 @@ static void on_note(const char *text, void *arg)
 
 static void on_signal(int number)
 {
+    static const char said[] = "stopping\n";
+
     (void)number;
     yoke_worker_stop(worker);
+    (void)!write(STDOUT_FILENO, said, sizeof(said) - 1);
 }
 
 int main(int argc, char **argv)
