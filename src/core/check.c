@@ -3,6 +3,7 @@
  * check - walking everything: invariants, the digest of durable state, and the
  * end of the core.
  */
+#include "core/arrivals.h"
 #include "core/attempt.h"
 #include "core/await.h"
 #include "core/below.h"
@@ -567,7 +568,8 @@ void core_check(const struct core *c)
     ASSERT(t.retained_bytes == c->retained_bytes);
     ASSERT(t.dead == c->ndead);
     check_dead(c);
-    ASSERT(c->memory >= 0 && c->log_bytes >= 0);
+    ASSERT(c->memory >= 0);
+    arrivals_check(c);
     list_foreach (it, &c->queues) {
         const struct queue *q = list_entry(it, struct queue, link);
 
@@ -915,6 +917,7 @@ void core_free(struct core *c)
     if (c->last_options)
         options_release(c, c->last_options);
     buf_clear(&c->scratch);
+    buf_clear(&c->arrivals);
     payload_clear(c);
     slabs_clear(&c->slabs);
     map_clear(&c->jobs);

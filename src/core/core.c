@@ -16,6 +16,7 @@
 
 #include <stdarg.h>
 
+#include "core/arrivals.h"
 #include "core/attempt.h"
 #include "core/await.h"
 #include "core/dead.h"
@@ -436,8 +437,8 @@ static void start(struct core *c)
      * start begin at the clock. */
     if (c->next_id < (uint64_t)c->now_ms << 20)
         c->next_id = (uint64_t)c->now_ms << 20;
-    /* Nor are cursors into logs: no job prints a MiB in a millisecond. */
-    c->outputs_begin = c->now_ms << 20;
+    /* Nor are cursors into logs: nobody prints a MiB in a millisecond. */
+    c->outputs_begin = c->printed = c->now_ms << 20;
     /* Everybody was cut off; leases and graces count from now. */
     list_foreach_safe (it, &c->all_sessions) {
         struct session *s = list_entry(it, struct session, link);
@@ -532,7 +533,10 @@ static void dispatch(struct core *c, const struct core_event *ev)
         dead_retry(c, ev);
         return;
     case EVENT_LOGS:
-        output_read(c, ev);
+        if (ev->u.logs.is_job)
+            output_read(c, ev);
+        else
+            arrivals_read(c, ev);
         return;
     case EVENT_JOBS:
         show_list(c, ev);
@@ -761,6 +765,7 @@ struct core *core_new(const struct core_limits *limits)
     buf_init(&c->scratch);
     c->images_next = c->limiter_images_next = UINT32_MAX;
     list_init(&c->outputs);
+    buf_init(&c->arrivals);
     heap_init(&c->timers);
     heap_init(&c->waits);
     heap_init(&c->keeps);

@@ -318,8 +318,11 @@ struct core_event {
             int64_t timeout_ms, deadline_ms, expires_ms, at_ms;
         } reschedule;
         struct {
-            struct job_id id;
+            bool is_job;
+            struct job_id job;
+            struct group_id group;
             int64_t cursor, wait_ms, count;
+            bool times; /* of a job; of a group always */
         } logs;
         struct {
             struct str queue, state; /* empty: any */

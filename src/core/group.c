@@ -13,6 +13,7 @@
  */
 #include "core/group.h"
 
+#include "core/arrivals.h"
 #include "core/attempt.h"
 #include "core/await.h"
 #include "core/below.h"
@@ -50,15 +51,32 @@ void group_init(struct group *g)
     list_init(&g->owned);
     list_init(&g->finished);
     list_init(&g->waiters);
+    list_init(&g->followers);
     list_init(&g->lanes);
     list_init(&g->sweep);
     list_init(&g->spent);
     list_init(&g->imaging);
 }
 
+/* An ended group has let go of its parent, but knows its id. */
+struct group *group_above(struct core *c, const struct group *g)
+{
+    struct group *above;
+
+    if (g->parent_attempt) {
+        struct job *j = find_job(c, (struct job_id){g->parent_id});
+
+        above = j ? j->group : NULL;
+    } else {
+        above = find_group(c, (struct group_id){g->parent_id});
+    }
+    return above ? above : &c->root;
+}
+
 void group_release(struct core *c, struct group *g)
 {
-    ASSERT(list_empty(&g->waiters) && list_empty(&g->finished));
+    ASSERT(list_empty(&g->waiters) && list_empty(&g->followers));
+    ASSERT(list_empty(&g->finished));
     list_foreach_safe (it, &g->lanes) {
         struct lane *lane = list_entry(it, struct lane, link);
 
@@ -630,6 +648,7 @@ static void group_ended(struct core *c, struct group *g)
         if (w->kind == WAIT_GROUP)
             show_and_free(c, w, g);
     }
+    arrivals_group_ended(c, g);
     await_group_ended(c, g);
     members_notify_next(c, g);
 }

@@ -56,6 +56,7 @@ struct group {
     struct list finished;     /* jobs, in order of end */
     struct timer timer;       /* TIMER_GROUP, TIMER_FORGET */
     struct list waiters;      /* volatile */
+    struct list followers;    /* volatile: LOGS of it */
     struct list lanes;        /* volatile: of parked jobs */
     int64_t nproducers;       /* volatile: submits that wait with a member */
     struct list sweep;        /* volatile: core->sweeps or ->forgetting */
@@ -82,6 +83,9 @@ bool group_possible(uint64_t id, const struct record_group *rg);
 /* Where the KEY of a group is unique. */
 struct key_scope group_key_scope(const struct record_group *rg);
 void group_release(struct core *c, struct group *g); /* frees what it owns */
+/* The one that it is in, or that the job is in under which it was opened. Of
+ * what is forgotten nobody knows that any more: the root. */
+struct group *group_above(struct core *c, const struct group *g);
 /* Why it, or a scope above it, is cancelled; NULL: it is not. */
 const char *group_cancelled(const struct group *g);
 /* The cancel of a scope above may not have come here yet: bring it. */

@@ -121,9 +121,12 @@ struct core {
     int64_t retained_jobs, retained_bytes; /* finished jobs */
     int64_t state_counts[JOB_STATES_COUNT];
     int64_t payload_bytes, log_bytes, ngroups, nended, nsessions, nblocked;
-    struct list outputs;   /* jobs' output, oldest first */
-    int64_t outputs_begin; /* where the cursors of all of it begin; another at
-                            * each start */
+    struct list outputs;     /* jobs' output, oldest first */
+    int64_t outputs_begin;   /* where the cursors of all of it begin; another at
+                              * each start */
+    int64_t printed;         /* the cursor after all of it */
+    struct buf arrivals;     /* struct arrival, ... */
+    int64_t arrivals_useful; /* ... of which so many are of use */
     /* live entities whose image lies in a segment */
     uint32_t first_segment, segment;
     uint32_t *segment_live;

@@ -114,7 +114,7 @@ static void extra_free(struct core *c, struct job *j)
         return;
     ASSERT(list_empty(&x->waiters));
     timer_stop(c, &x->timer);
-    output_free(c, j);
+    output_forget(c, j);
     key_release(c, x->key);
     dead_remove(c, j);
     errors_free(c, x);

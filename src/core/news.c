@@ -69,21 +69,6 @@ static void field_id(struct news *n, const char *name, char kind, uint64_t id)
     value_id(n->b, kind, id, 0);
 }
 
-/* An ended group has let go of its parent, but knows its id. */
-static struct group *group_above(struct core *c, const struct group *g)
-{
-    struct group *above;
-
-    if (g->parent_attempt) {
-        struct job *j = find_job(c, (struct job_id){g->parent_id});
-
-        above = j ? j->group : NULL;
-    } else {
-        above = find_group(c, (struct group_id){g->parent_id});
-    }
-    return above ? above : &c->root;
-}
-
 /* What is told on the channels of this group and of those around it. */
 static uint32_t put_groups(struct core *c, struct buf *b, struct group *g)
 {

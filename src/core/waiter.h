@@ -52,6 +52,7 @@ struct waiter {
     struct list keyed;           /* key->waiters */
     size_t submit_size;
     int64_t cursor, count;
+    bool times;    /* LOGS */
     bool anew;     /* FETCH: some of its queues were not there, and could not
                     * be made: it is asked again when the disk has room */
     bool at_once;  /* FETCH: it waits for a payload, or what the core has to do

@@ -206,12 +206,14 @@ enum command_result handle_reschedule(struct command_call *call)
 enum command_result handle_logs(struct command_call *call)
 {
     static const struct option options[] = {
+        {"TIMES", OPTION_FLAG, AT(logs.times), 0, NULL},
         {"COUNT", OPTION_INT, AT(logs.count), 0, &range_log_bytes},
     };
     struct core_event *ev = call->event;
 
     ev->u.logs.count = LOGS_BYTES;
-    if (!arg_job(call, call->argv[1], &ev->u.logs.id) ||
+    if (!arg_either(call, call->argv[1], &ev->u.logs.is_job, &ev->u.logs.job,
+                    &ev->u.logs.group) ||
         !arg_int(call, "the cursor", call->argv[2], &range_cursor,
                  &ev->u.logs.cursor) ||
         !arg_int(call, "the time to wait", call->argv[3], &range_wait_ms,

@@ -376,7 +376,10 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2],
         fill_move(f, ev);
         return true;
     case EVENT_LOGS:
-        ev->u.logs.id.n = pick(f, f->jobs, f->njobs);
+        ev->u.logs.is_job = take(f) & 1;
+        ev->u.logs.times = take(f) & 1;
+        ev->u.logs.job.n = pick(f, f->jobs, f->njobs);
+        ev->u.logs.group.n = pick(f, f->groups, f->ngroups);
         ev->u.logs.cursor = take(f);
         ev->u.logs.wait_ms = take(f) * 4;
         ev->u.logs.count = 1 + take(f);

@@ -526,75 +526,6 @@ START_TEST(retention_is_bounded)
 }
 END_TEST
 
-START_TEST(logs_are_bounded)
-{
-    struct daemon *d = mem_zalloc(sizeof(*d));
-    struct core_event logs = {.kind = EVENT_LOGS}, ev;
-    const struct node *page;
-    struct core_stats s;
-    char line[100];
-    size_t bytes = 0;
-    struct token t;
-
-    daemon_limits(d);
-    d->limits.log_max = 1000;
-    daemon_start(d);
-    memset(line, 'x', sizeof(line));
-    logs.u.job.id.n = submit(d, "q", 0);
-    t = take(d);
-    logs.u.logs.id = t.job;
-    logs.u.logs.count = 100000;
-    ev = a_report(EVENT_LOG, t, "");
-    ev.u.report.data = (struct str){.p = line, .len = sizeof(line)};
-    for (int i = 0; i < 50; i++)
-        ck_assert(is_ok(ask(d, 9, &ev)));
-    page = node_item(ask(d, 3, &logs), 1);
-    ck_assert_int_eq(node_int(node_item(node_item(page, 0), 0)), 0);
-    for (uint32_t i = 1; i < page->v.count; i++)
-        bytes += node_str(node_item(node_item(page, i), 1)).len;
-    ck_assert_uint_le(bytes, 1000);
-    ck_assert_uint_ge(bytes, 500);
-    core_stats(d->core, &s);
-    ck_assert_int_le(s.log_bytes, 2000);
-    daemon_free(d);
-}
-END_TEST
-
-/* What was printed is gone; who read it goes on with what comes. */
-START_TEST(a_cursor_into_a_log_outlasts_a_restart)
-{
-    struct daemon *d = daemon_new();
-    struct core_event logs = {.kind = EVENT_LOGS}, ev;
-    const struct node *page;
-    struct token t;
-
-    logs.u.job.id.n = submit(d, "q", 0);
-    t = take(d);
-    logs.u.logs.id = t.job;
-    ev = a_report(EVENT_LOG, t, "");
-    ev.u.report.data = STR("before, and long");
-    ck_assert(is_ok(ask(d, 9, &ev)));
-    logs.u.logs.cursor = node_int(node_item(ask(d, 3, &logs), 0));
-    daemon_pass(d, 1);
-    daemon_crash(d);
-    page = ask(d, 3, &logs);
-    ck_assert_uint_eq(node_item(page, 1)->v.count, 0);
-    ev.u.report.data = STR("after");
-    ck_assert(is_ok(ask(d, 9, &ev)));
-    for (int i = 0; i < 2; i++) {
-        page = ask(d, 3, &logs);
-        ck_assert_uint_eq(node_item(page, 1)->v.count, 1);
-        ck_assert(
-            str_eq(node_str(node_item(node_item(node_item(page, 1), 0), 1)),
-                   STR("after")));
-        logs.u.logs.cursor = 0;
-    }
-    logs.u.logs.cursor = node_int(node_item(page, 0)) + 1;
-    ck_assert(node_is_error(ask(d, 3, &logs), CORE_ERR_GENERIC));
-    daemon_free(d);
-}
-END_TEST
-
 /* ---------------------------------------------------------------- workers */
 
 START_TEST(lost_attempt_is_redelivered_then_fails_as_lost)
@@ -796,8 +727,6 @@ static Suite *core_suite(void)
     tcase_add_test(jobs, a_failed_attempt_is_retried_after_its_back_off);
     tcase_add_test(jobs, keep_passes_then_NOJOB);
     tcase_add_test(jobs, retention_is_bounded);
-    tcase_add_test(jobs, logs_are_bounded);
-    tcase_add_test(jobs, a_cursor_into_a_log_outlasts_a_restart);
     tcase_add_test(workers, lost_attempt_is_redelivered_then_fails_as_lost);
     tcase_add_test(workers, any_sign_of_life_renews_the_lease);
     tcase_add_test(workers, a_lease_begins_when_the_job_is_handed_out);
