@@ -563,6 +563,10 @@ void attempt_body_ended(struct core *c, struct job *j, const struct verdict *v)
         .detail = v->detail,
     };
 
+    /* To give back what has used up its time does not undo that: what always
+     * takes too long would be tried for ever. */
+    if (v->kind == VERDICT_RELEASED && run->asked == CAUSE_TIMEOUT)
+        rv.kind = VERDICT_STOPPED;
     explain_stop(run, &rv);
     if (run->live_groups == 0) {
         attempt_over(c, j, &rv);

@@ -479,8 +479,11 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
     case BODY_RELEASED:
         if (j->cancelled || j->deadline_hit)
             return ways | TO_CANCELLED |
-                   (j->deadline_hit ? (unsigned)TO_FAILED : 0);
-        return j->timed_out ? TO_AGAIN | TO_FAILED : TO_QUEUED;
+                   (j->deadline_hit || j->timed_out ? (unsigned)TO_FAILED : 0);
+        if (j->timed_out) /* its time may end in the step after its start */
+            return job_after_failure(m, j) |
+                   (j->started_last == m->now ? (unsigned)TO_QUEUED : 0);
+        return TO_QUEUED;
     }
     BUG("no such body");
 }
@@ -519,7 +522,8 @@ static void job_count_attempt(struct model_job *j)
     if (j->body == BODY_FAIL ||
         (j->body == BODY_CANCELLED && retryable(j, j->class)) ||
         (j->body == BODY_OK && j->group_failed) ||
-        (j->body == BODY_CANCELLED && j->timed_out))
+        ((j->body == BODY_CANCELLED || j->body == BODY_RELEASED) &&
+         j->timed_out))
         j->fails++;
     else if (j->timed_out || j->group_failed)
         j->maybe_fails++;

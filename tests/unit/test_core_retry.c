@@ -177,6 +177,36 @@ START_TEST(a_timeout_and_a_failed_group_have_classes_too)
 }
 END_TEST
 
+/* Whether its worker says so, or takes leave. */
+START_TEST(a_job_that_is_given_back_after_its_timeout_has_failed_with_it)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    uint64_t id;
+    struct token t;
+
+    ev.u.submit.retry = 2;
+    ev.u.submit.timeout_ms = 100;
+    id = submit_event(d, &ev);
+    for (uint32_t attempt = 1; attempt <= 2; attempt++) {
+        t = take(d);
+        ck_assert_uint_eq(t.attempt, attempt);
+        daemon_pass(d, 100);
+        if (_i == 0)
+            ck_assert(is_ok(report(d, EVENT_RELEASE, t, "")));
+        else
+            leave(d, 9, DISCONNECT_CLEAN);
+        ck_assert_int_eq(job(d, id).errors, attempt);
+        if (attempt == 1)
+            ck_assert_int_eq(job(d, id).state, VIEW_DELAYED);
+        daemon_pass(d, 60000);
+    }
+    ck_assert_int_eq(job(d, id).outcome, VIEW_FAILED);
+    ck_assert(str_eq(last_class(d, id), STR("timeout")));
+    daemon_free(d);
+}
+END_TEST
+
 /* The body fails while groups are open: its error counts, not the last one. */
 START_TEST(the_class_of_a_body_is_known_after_joining)
 {
@@ -365,6 +395,9 @@ static Suite *retry_suite(void)
     tcase_add_test(retries, numbers_as_large_as_they_may_be_do_not_overflow);
     tcase_add_test(retries, only_the_classes_that_are_named_are_tried_again);
     tcase_add_test(retries, a_timeout_and_a_failed_group_have_classes_too);
+    tcase_add_loop_test(
+        retries, a_job_that_is_given_back_after_its_timeout_has_failed_with_it,
+        0, 2);
     tcase_add_test(retries, the_class_of_a_body_is_known_after_joining);
     tcase_add_test(retries, a_lost_attempt_goes_by_redeliver_alone);
     tcase_add_test(retries, attempts_are_counted_before_they_start);
