@@ -540,6 +540,7 @@ int yoke_release(yoke *y, const char *token);
 struct yoke_touch {
     bool cancelled;
     int64_t remaining_ms; /* YOKE_NONE: no limit */
+    int64_t grace_ms;     /* of the cancel; YOKE_NONE: there is none */
 };
 /* progress and out may be NULL. */
 int yoke_touch(yoke *y, const char *token, const char *progress,

@@ -21,9 +21,9 @@ function work(yoke, lease, token, path, grace) { // resolves to the report
             setTimeout(() => child.kill('SIGKILL'), ms).unref();
         };
         const fence = setTimeout(stop, lease / 2, lease / 4, 'RELEASE', token); // cut off
-        const touch = setInterval(() => yoke.call('TOUCH', token).then(([asked, , reason]) => {
+        const touch = setInterval(() => yoke.call('TOUCH', token).then(([asked, , reason, told]) => {
             fence.refresh();
-            if (asked) stop(grace, 'FAIL', token, 'cancelled', reason); // or its time is up
+            if (asked) stop(told, 'FAIL', token, 'cancelled', reason); // or its time is up
             else if (leaving) stop(grace, 'RELEASE', token);
         }, console.error), 500);
     });

@@ -17,11 +17,11 @@ def work(token, path, grace):
         with suppress(TimeoutExpired):
             out, error = process.communicate(timeout=0.5)
         with suppress(redis.RedisError):  # A TOUCH keeps the job, also on a new connection.
-            lost_at, (asked, _, reason) = time.monotonic() + lease / 2, yoke("TOUCH", token)
+            lost_at, (asked, _, reason, told) = time.monotonic() + lease / 2, yoke("TOUCH", token)
         if not report and (asked or leaving or time.monotonic() > lost_at):
             report = ("FAIL", token, "cancelled", reason) if asked else ("RELEASE", token)
             process.terminate()
-            kill_at = time.monotonic() + grace
+            kill_at = time.monotonic() + (told / 1000 if asked else grace)
         elif report and time.monotonic() > min(kill_at, lost_at + lease / 4):
             process.kill()
     failed = report or ("FAIL", token, f"exit:{process.returncode}", error)

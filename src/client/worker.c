@@ -216,6 +216,8 @@ int yoke_touch(yoke *y, const char *token, const char *progress,
     if (out) {
         out->cancelled = yk_value_int(&v->items[0], 0) != 0;
         out->remaining_ms = yk_value_int(&v->items[1], YOKE_NONE);
+        out->grace_ms =
+            v->count > 3 ? yk_value_int(&v->items[3], YOKE_NONE) : YOKE_NONE;
     }
     yoke_value_free(v);
     return 0;

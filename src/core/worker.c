@@ -839,9 +839,13 @@ void worker_touch(struct core *c, const struct core_event *ev)
     if (run->asked != CAUSE_NONE)
         reason = stop_reason(run);
     b = reply_begin(c, ev->client);
-    value_array(b, 3);
+    value_array(b, 4);
     value_int(b, run->asked != CAUSE_NONE);
     value_int(b, deadline_remaining(c, j));
     value_str_or_null(b, reason);
+    if (run->asked != CAUSE_NONE)
+        value_int(b, run->grace_ms);
+    else
+        value_null(b);
     reply_end(c);
 }

@@ -278,6 +278,8 @@ static void event_report(struct model *m, struct model_eyes *eyes,
         if (j->state == MODEL_RUNNING && !j->kept_back &&
             !node_is_null(node_item(n, 2)))
             violation("TOUCH gives a reason for no cancel");
+        if (node_is_null(node_item(n, 3)) != !node_int(node_item(n, 0)))
+            violation("TOUCH gives a grace without a cancel, or none with it");
         (void)node_int(node_item(n, 1));
         session_alive(m, j->session); /* whoever it is that says so */
         return;

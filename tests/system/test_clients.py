@@ -108,7 +108,8 @@ def test_python_client_works(daemon, tcp):
         assert r.execute_command("DONE", got[0][1], "r0") == "OK"
         assert r.execute_command("FAIL", got[1][1], "oops", "it broke") == "OK"
         [last] = r.execute_command("FETCH", 10, 1000, "mail")
-        assert r.execute_command("TOUCH", last[1], "half") == [0, -1, None]
+        assert r.execute_command("TOUCH", last[1], "half") == [
+            0, -1, None, None]
         assert pairs(r.execute_command(
             "STATUS", jobs[2]))["progress"] == "half"
         assert r.execute_command("DONE", last[1]) == "OK"

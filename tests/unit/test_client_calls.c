@@ -575,7 +575,7 @@ static void expect_slices(struct peer *p)
     if (peer_expect(p, "FETCH 5 5000 mail"))
         peer_say(p, A_JOB);
     if (peer_expect(p, "TOUCH j7.2 half"))
-        peer_say(p, "[ :1 :250 why ]");
+        peer_say(p, "[ :1 :250 why :70 ]");
     if (peer_expect(p, "WAIT j1 5000")) /* a worker renews its lease */
         peer_say(p, "~");
     if (peer_expect(p, "WAIT j1 5000"))
@@ -611,6 +611,7 @@ START_TEST(long_waits_of_a_worker_renew_its_lease)
     ck_assert_int_eq(yoke_touch(y, "j7.2", "half", &touch), 0);
     ck_assert(touch.cancelled);
     ck_assert_int_eq(touch.remaining_ms, 250);
+    ck_assert_int_eq(touch.grace_ms, 70);
     ck_assert_int_eq(yoke_job_wait(y, "j1", YOKE_NONE, &o), 0);
     yoke_outcome_free(o);
     ck_assert_int_eq(

@@ -644,6 +644,7 @@ START_TEST(touch_tells_what_a_job_should_know)
     struct token t;
 
     ev.u.submit.timeout_ms = 1000;
+    ev.u.submit.grace_ms = 77;
     (void)submit_event(d, &ev);
     t = take(d);
     daemon_pass(d, 400);
@@ -651,10 +652,12 @@ START_TEST(touch_tells_what_a_job_should_know)
     ck_assert_int_eq(node_int(node_item(n, 0)), 0);
     ck_assert_int_eq(node_int(node_item(n, 1)), 600);
     ck_assert(node_is_null(node_item(n, 2)));
+    ck_assert(node_is_null(node_item(n, 3)));
     cancel_job(d, t.job.n, "stop");
     n = report(d, EVENT_TOUCH, t, "");
     ck_assert_int_eq(node_int(node_item(n, 0)), 1);
     ck_assert(str_eq(node_str(node_item(n, 2)), STR("stop")));
+    ck_assert_int_eq(node_int(node_item(n, 3)), 77);
     daemon_free(d);
 }
 END_TEST
