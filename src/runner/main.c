@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <yoke.h>
@@ -38,6 +39,8 @@ static void print_help(void)
            "  --connect ADDRESS    the daemon: /path/to/socket, host:port\n"
            "                       (default: $YOKE_SERVER, else %s)\n"
            "  --fd N               use this connected socket; end with it\n"
+           "  --files N            jobs may have N open files (default: as "
+           "started)\n"
            "  -c, --config FILE    read [runner] and [run QUEUE] from FILE\n"
            "  -o SECTION.KEY=VALUE set one value, over the file's\n"
            "  --check-config       check the configuration and end\n"
@@ -77,9 +80,23 @@ static bool parse_fd(const char *text, bool check, int *out)
     return true;
 }
 
+/* The limit that we begin with is that of jobs; we raise our own. */
+static bool set_files(const char *text)
+{
+    struct rlimit limit;
+    char *end;
+    long long n = strtoll(text, &end, 10);
+
+    if (end == text || *end || n < 16 || getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return false;
+    limit.rlim_cur = (rlim_t)n;
+    return setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 enum {
     OPT_CONNECT = 256,
     OPT_FD,
+    OPT_FILES,
     OPT_CHECK,
     OPT_NAME,
     OPT_SLOTS,
@@ -96,6 +113,7 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
     static const struct option options[] = {
         {"connect", required_argument, NULL, OPT_CONNECT},
         {"fd", required_argument, NULL, OPT_FD},
+        {"files", required_argument, NULL, OPT_FILES},
         {"config", required_argument, NULL, 'c'},
         {"check-config", no_argument, NULL, OPT_CHECK},
         {"name", required_argument, NULL, OPT_NAME},
@@ -119,6 +137,15 @@ static int parse_arguments(int argc, char **argv, struct arguments *a)
                 fprintf(stderr,
                         "yoke-runner: --fd %s: expected the number of "
                         "an open descriptor above 2\n",
+                        optarg);
+                return EXIT_USAGE;
+            }
+            break;
+        case OPT_FILES:
+            if (!set_files(optarg)) {
+                fprintf(stderr,
+                        "yoke-runner: --files %s: expected a number from 16 "
+                        "to the hard limit of open files\n",
                         optarg);
                 return EXIT_USAGE;
             }

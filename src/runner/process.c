@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/close_range.h>
 #include <linux/ioprio.h>
+#include <linux/keyctl.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sched.h>
@@ -86,6 +88,32 @@ static void find_ignored(void)
     }
 }
 
+/* What the runner has and a child would inherit that raises it above others. */
+static struct {
+    bool scheduler, nice, ionice, capabilities;
+} raised;
+static struct __user_cap_header_struct cap_header = {
+    .version = _LINUX_CAPABILITY_VERSION_3};
+static struct __user_cap_data_struct caps[_LINUX_CAPABILITY_U32S_3];
+
+static void find_raised(void)
+{
+    int policy = sched_getscheduler(0) & ~SCHED_RESET_ON_FORK;
+    long ionice = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0);
+
+    raised.scheduler = policy == SCHED_FIFO || policy == SCHED_RR;
+    raised.nice = getpriority(PRIO_PROCESS, 0) < 0;
+    raised.ionice =
+        ionice > 0 && ionice >> IOPRIO_CLASS_SHIFT == IOPRIO_CLASS_RT;
+    raised.capabilities = false;
+    if (syscall(SYS_capget, &cap_header, caps) < 0)
+        return;
+    for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        raised.capabilities |= caps[i].inheritable != 0;
+        caps[i].inheritable = 0;
+    }
+}
+
 /* The text of a map of ids that leaves one as it is. */
 static char uid_map[32], gid_map[32];
 static size_t uid_map_len, gid_map_len;
@@ -98,6 +126,7 @@ int process_init(void)
 
     self = getpid();
     find_ignored();
+    find_raised();
     uid_map_len = (size_t)snprintf(uid_map, sizeof(uid_map), "%u %u 1\n",
                                    geteuid(), geteuid());
     gid_map_len = (size_t)snprintf(gid_map, sizeof(gid_map), "%u %u 1\n",
@@ -399,6 +428,27 @@ static IN_CHILD const char *child_namespaces(const struct launch *l, long *rc)
     return NULL;
 }
 
+/* What raises the runner above others is not the job's. */
+static IN_CHILD const char *child_lower(const struct launch *l, long *rc)
+{
+    static const struct sched_param none;
+
+    if (raised.scheduler && (*rc = bare(SYS_sched_setscheduler, 0, SCHED_OTHER,
+                                        (long)&none, 0)) < 0)
+        return "cannot lower its scheduling policy";
+    if (raised.nice && (*rc = bare(SYS_setpriority, PRIO_PROCESS, 0, 0, 0)) < 0)
+        return "cannot lower its nice value";
+    if (raised.ionice &&
+        (*rc = bare(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0, 0)) < 0)
+        return "cannot lower its I/O priority";
+    /* Those that are inherited, and with them the ambient ones. In a namespace
+     * of users it has none of ours. */
+    if (raised.capabilities && !(l->namespaces & CLONE_NEWUSER) &&
+        (*rc = bare(SYS_capset, (long)&cap_header, (long)caps, 0, 0)) < 0)
+        return "cannot drop capabilities";
+    return NULL;
+}
+
 /* What the runner may still do. Returns what failed, or NULL. */
 static IN_CHILD const char *child_resources(const struct attributes *a,
                                             long *rc)
@@ -426,6 +476,12 @@ static IN_CHILD const char *child_rights(const struct attributes *a, long *rc)
     const struct account *who = &a->account;
     const char *failed = "cannot become its user";
 
+    /* Who has a keyring may use the keys in it, whoever owns them. Kernels and
+     * filters of system calls may not know any keys. */
+    if (who->changes &&
+        (*rc = bare(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0)) < 0 &&
+        *rc != -ENOSYS && *rc != -EPERM)
+        return "cannot have a keyring of its own";
     if (who->sets_groups && (*rc = bare(SYS_setgroups, (long)who->ngroups,
                                         (long)who->groups, 0, 0)) < 0)
         return failed;
@@ -468,6 +524,9 @@ static IN_CHILD int child_main(void *arg)
         bare(SYS_rt_sigaction, ignored[i], (long)&standard, 0,
              sizeof(uint64_t));
     bare(SYS_umask, plan->umask_bits, 0, 0, 0);
+    stage = child_lower(l, &rc);
+    if (stage)
+        return child_fail(l, rc, stage);
     if (plan->attributes) {
         stage = child_resources(plan->attributes, &rc);
         if (!stage)

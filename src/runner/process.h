@@ -5,9 +5,10 @@
  *
  * The child leads a session and process group of its own, has an empty signal
  * mask and default signals, descriptors 0-2 (and 3, if
- * asked for) and no others, the given environment alone, and dies with the
- * runner (PDEATHSIG). It is in its cgroup before its first instruction
- * (CLONE_INTO_CGROUP).
+ * asked for) and no others, the given environment alone, no priority and no
+ * capability that would raise it above others because the runner has it, and
+ * dies with the runner (PDEATHSIG). It is in its cgroup before its first
+ * instruction (CLONE_INTO_CGROUP).
  *
  * The child shares the memory of the runner until it runs its program, as
  * after vfork(2), which is why it costs little and can tell what failed. But

@@ -74,7 +74,8 @@ struct daemon {
     struct child *child; /* NULL: no runner of our own */
     struct client_id runner;
     char program[PATH_MAX]; /* yoke-runner; empty: not found */
-    const char *runner_args[2 * ARGUMENTS_OVERRIDES_MAX + 4];
+    const char *runner_args[2 * ARGUMENTS_OVERRIDES_MAX + 6];
+    char runner_files[32];
 
     enum daemon_state state;
     ev_signal term, interrupt, hangup;
@@ -241,13 +242,21 @@ static void find_program(struct daemon *d)
         d->program[0] = '\0';
 }
 
-/* "-c FILE" and the overrides that are the runner's. */
+/* "-c FILE" and the overrides that are the runner's; and our limit of open
+ * files, which will be raised for our clients, and not for jobs. */
 static void make_runner_args(struct daemon *d)
 {
+    struct rlimit files;
     char section[CONF_SECTION_MAX + 1], key[CONF_SECTION_MAX + 1];
     const char *value;
     size_t n = 0;
 
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        snprintf(d->runner_files, sizeof(d->runner_files), "%llu",
+                 (unsigned long long)files.rlim_cur);
+        d->runner_args[n++] = "--files";
+        d->runner_args[n++] = d->runner_files;
+    }
     if (d->args.file) {
         d->runner_args[n++] = "-c";
         d->runner_args[n++] = d->args.file;

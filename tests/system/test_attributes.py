@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What [run QUEUE] gives a job beside its command, told by a job that dumps
-what it has; and what is refused rather than not given."""
+what it has; and what is refused rather than not given. That it has nothing else
+is in test_dumps.py."""
 
 import json
 import os
@@ -35,12 +36,6 @@ bounds = {name: read(os.path.join(place, name))
           for name in ("memory.max", "pids.max", "cpu.max")
           if os.path.exists(os.path.join(place, name))}
 
-def is_open(fd):
-    try:
-        return os.fstat(fd) is not None
-    except OSError:
-        return False
-
 has = {
     "uids": os.getresuid(), "gids": os.getresgid(),
     "groups": sorted(os.getgroups()),
@@ -51,10 +46,6 @@ has = {
                for name in dir(resource) if name.startswith("RLIMIT_")},
     "environment": environment,
     "bounds": bounds,
-    "descriptors": [fd for fd in range(4096) if is_open(fd)],
-    "directory": os.getcwd(),
-    "signals": [status["SigBlk"], status["SigIgn"]],
-    "session": os.getsid(0) == os.getpid(),
     "input": sys.stdin.read(),
 }
 # As a shell's redirection does: it opens the pipe anew.
@@ -134,26 +125,6 @@ def refused(*lines, status=2, **options):
     return done.stderr
 
 
-def test_a_job_has_what_is_configured_and_nothing_else(dump, monkeypatch):
-    for name in list(os.environ):
-        if name.startswith("LC_") or name in ("LANG", "LANGUAGE", "TMPDIR"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("SECRET", "of the daemon")
-    has = dump()
-    assert has["uids"] == [os.geteuid()] * 3
-    assert has["gids"] == [os.getegid()] * 3
-    assert has["umask"] == "0022"
-    assert has["descriptors"] == [0, 1, 2]
-    assert has["directory"] == "/"
-    # PIPE and XFSZ, which Python itself ignores.
-    assert has["signals"] == ["0" * 16, "0000000001001000"]
-    assert has["session"]
-    assert has["input"] == "what it reads"
-    expected = {"PATH", "HOME", "TZ", "USER", "LOGNAME", "SHELL", "TERM"}
-    extra = {name for name in has["environment"] if name[:5] != "YOKE_"}
-    assert extra <= expected
-
-
 @root
 def test_ids_and_variables_are_the_users(dump):
     has = dump("user = nobody")
@@ -206,6 +177,16 @@ def test_who_is_not_root_cannot_be_another():
         "group = daemon", **AS_NOBODY)
     assert refused("user = nobody", "group = nogroup", status=0,
                    **AS_NOBODY) == ""
+
+
+@pytest.mark.parametrize("files", ["15", "x", "1048577x", "9" * 18])
+def test_what_is_no_limit_of_open_files_is_refused(files):
+    done = subprocess.run([RUNNER, "--check-config", "--files", files],
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "yoke-runner: --files %s: expected a number from 16 to the hard limit "
+        "of open files\n" % files)
 
 
 def test_users_that_are_not_there_are_named():
