@@ -138,7 +138,7 @@ static size_t next_of(struct core *c, const struct group *g, size_t i,
 {
     size_t n = arrivals_count(c);
 
-    for (; i<n && * looks> 0; i++, (*looks)--) {
+    for (; *looks > 0 && i < n; i++, (*looks)--) {
         const struct arrival *a = arrival_at(c, i);
 
         if (is_useful(a) && is_below(c, a->output->job->group, g))
@@ -151,10 +151,9 @@ static size_t next_of(struct core *c, const struct group *g, size_t i,
  * cursor is not more than what it has lost, nor than what has arrived until
  * then. */
 static void write_page(struct core *c, struct client_id client,
-                       const struct group *g, int64_t cursor, int64_t count,
-                       size_t i)
+                       const struct group *g, int64_t cursor, int64_t count)
 {
-    size_t n = arrivals_count(c);
+    size_t i = find(c, cursor), n = arrivals_count(c);
     int64_t looks = LOOK_MAX, bytes = 0;
     struct output_page page;
 
@@ -178,13 +177,17 @@ static void write_page(struct core *c, struct client_id client,
         }
         looks--;
     }
-    output_page_end(c, &page, i < n ? arrival_at(c, i)->cursor : c->printed,
-                    g->ended && i == n);
+    /* Nothing more for now is told by the same cursor again. */
+    if (i < n)
+        cursor = arrival_at(c, i)->cursor;
+    else if (page.entries > 0)
+        cursor = c->printed;
+    output_page_end(c, &page, cursor, g->ended && i == n);
 }
 
 static void answer(struct core *c, struct waiter *w, int64_t cursor)
 {
-    write_page(c, w->client->id, w->group, cursor, w->count, find(c, cursor));
+    write_page(c, w->client->id, w->group, cursor, w->count);
     waiter_free(c, w);
 }
 
@@ -224,12 +227,12 @@ void arrivals_read(struct core *c, const struct core_event *ev)
     }
     i = next_of(c, g, find(c, cursor), &looks);
     if (i < arrivals_count(c) || g->ended || ev->u.logs.wait_ms == 0) {
-        write_page(c, ev->client, g, cursor, count, i);
+        write_page(c, ev->client, g, cursor, count);
         return;
     }
     w = waiter_new(c, ev->client, WAIT_LOGS, ev->u.logs.wait_ms, 0);
     w->group = g;
-    w->cursor = c->printed;
+    w->cursor = cursor;
     w->count = count;
     list_push_back(&g->followers, &w->link);
 }
