@@ -318,11 +318,13 @@ void yoke_times_init(struct yoke_times *t);
  * time is up already; YOKE_ERR_ENDED: it has ended, or been started. */
 int yoke_reschedule(yoke *y, const char *id, const struct yoke_times *t);
 
-/* A piece of what a job printed. */
+/* A piece of what a job printed. What it points to is in the page. */
 struct yoke_log_chunk {
     int stream; /* 1, 2; 0: `lost` bytes were dropped here */
     int64_t lost;
     struct yoke_bytes data;
+    int64_t time_ms;   /* when it came to the daemon; of stream 0: YOKE_NONE */
+    const char *token; /* of the attempt; of stream 0: the id of the job */
 };
 struct yoke_log_page {
     int64_t cursor; /* for the next call; the first is 0 */
@@ -334,6 +336,12 @@ struct yoke_log_page {
 void yoke_log_page_free(struct yoke_log_page *p);
 int yoke_job_logs(yoke *y, const char *id, int64_t cursor, int64_t wait_ms,
                   struct yoke_log_page **out);
+/* Of all jobs in a group and below it, in the order in which it came; "root":
+ * of all jobs. Of stream 0 at most so many bytes were dropped. A page without
+ * chunks whose cursor is not the one that was asked with may be followed by
+ * others at once. */
+int yoke_group_logs(yoke *y, const char *id, int64_t cursor, int64_t wait_ms,
+                    struct yoke_log_page **out);
 
 /* A command line as a payload for a runner; see "Command payloads". dir may be
  * NULL; env is NULL or NULL-terminated "NAME=value"s; argv is NULL-terminated;

@@ -345,8 +345,11 @@ static int fill_log_page(struct yoke_log_page *p, const struct yoke_value *v)
         const struct yoke_value *e = &entries->items[i];
         struct yoke_log_chunk *chunk = &p->chunks[i];
 
-        if (e->kind != YOKE_ARRAY || e->count != 2)
+        if (e->kind != YOKE_ARRAY || e->count != 4 ||
+            e->items[3].kind != YOKE_STR)
             return YOKE_ERR_PROTOCOL;
+        chunk->time_ms = yk_value_int(&e->items[2], YOKE_NONE);
+        chunk->token = e->items[3].s.data;
         chunk->stream = (int)yk_value_int(&e->items[0], 1);
         if (chunk->stream == 0)
             chunk->lost = yk_value_int(&e->items[1], 0);
@@ -373,6 +376,7 @@ int yoke_job_logs(yoke *y, const char *id, int64_t cursor, int64_t wait_ms,
     yk_args_text(&a, id);
     yk_args_int(&a, cursor);
     yk_args_text(&a, "");
+    yk_args_text(&a, "TIMES");
     status = yk_call_waiting(y, &a, 3, wait_ms, &v);
     if (status < 0)
         return status;
@@ -389,6 +393,12 @@ int yoke_job_logs(yoke *y, const char *id, int64_t cursor, int64_t wait_ms,
     }
     *out = p;
     return 0;
+}
+
+int yoke_group_logs(yoke *y, const char *id, int64_t cursor, int64_t wait_ms,
+                    struct yoke_log_page **out)
+{
+    return yoke_job_logs(y, id, cursor, wait_ms, out);
 }
 
 void yoke_log_page_free(struct yoke_log_page *p)

@@ -335,10 +335,15 @@ END_TEST
 
 static void say_logs(struct peer *p)
 {
-    if (peer_expect(p, "LOGS j1 0 0"))
-        peer_say(p, "[ 17 [ [ :1 out ] [ :0 1000 ] [ :2 err ] ] :0 ]");
-    if (peer_expect(p, "LOGS j1 17 -1"))
+    if (peer_expect(p, "LOGS j1 0 0 TIMES"))
+        peer_say(p, "[ 17 [ [ :1 out :5 j1.1 ] [ :0 1000 ~ j1 ] "
+                    "[ :2 err :6 j1.2 ] ] :0 ]");
+    if (peer_expect(p, "LOGS j1 17 -1 TIMES"))
         peer_say(p, "[ 17 [ ] :1 ]");
+    if (peer_expect(p, "LOGS g1 0 -1 TIMES"))
+        peer_say(p, "[ 17 [ [ :1 out :5 j1.1 ] [ :2 err :6 j2.1 ] ] :0 ]");
+    if (peer_expect(p, "LOGS j1 0 0 TIMES"))
+        peer_say(p, "[ 17 [ [ :1 out ] ] :0 ]");
     if (peer_expect(p, "STATUS j1"))
         peer_say(p, "[ state running ]");
 }
@@ -356,11 +361,20 @@ START_TEST(logs_come_in_pages_and_say_what_was_lost)
     ck_assert_str_eq(p->chunks[0].data.data, "out");
     ck_assert_int_eq(p->chunks[1].stream, 0);
     ck_assert_int_eq(p->chunks[1].lost, 1000);
+    ck_assert_int_eq(p->chunks[1].time_ms, YOKE_NONE);
+    ck_assert_str_eq(p->chunks[1].token, "j1");
     ck_assert_int_eq(p->chunks[2].stream, 2);
+    ck_assert_int_eq(p->chunks[2].time_ms, 6);
+    ck_assert_str_eq(p->chunks[2].token, "j1.2");
     yoke_log_page_free(p);
     ck_assert_int_eq(yoke_job_logs(y, "j1", 17, YOKE_NONE, &p), 0);
     ck_assert(p->over);
     yoke_log_page_free(p);
+    ck_assert_int_eq(yoke_group_logs(y, "g1", 0, YOKE_NONE, &p), 0);
+    ck_assert_uint_eq(p->count, 2);
+    ck_assert_str_eq(p->chunks[1].token, "j2.1");
+    yoke_log_page_free(p);
+    ck_assert_int_eq(yoke_job_logs(y, "j1", 0, 0, &p), YOKE_ERR_PROTOCOL);
     ck_assert_int_eq(yoke_job_status(y, "j1", &v), 0);
     ck_assert_int_eq(v->kind, YOKE_MAP);
     ck_assert_str_eq(yoke_value_get(v, "state")->s.data, "running");
@@ -744,7 +758,7 @@ static void answer_all(struct peer *p)
         else if (strcmp(verb, "DEAD") == 0)
             peer_say(p, "[ " JOB("j1", ONE("lost")) " ]");
         else if (strcmp(verb, "LOGS") == 0)
-            peer_say(p, "[ 3 [ [ :1 out ] ] :1 ]");
+            peer_say(p, "[ 3 [ [ :1 out :5 j1.1 ] ] :1 ]");
         else if (strcmp(second, "ERRORS") == 0)
             peer_say(p, "%s", error_script[3].reply);
         else
