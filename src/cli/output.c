@@ -180,6 +180,21 @@ void output_moment(struct text *t, int64_t ms)
         text_adds(t, line);
 }
 
+void output_instant(struct text *t, int64_t ms)
+{
+    time_t when = (time_t)(ms / 1000);
+    char second[64], zone[16];
+    struct tm tm;
+
+    if (localtime_r(&when, &tm) == NULL ||
+        strftime(second, sizeof(second), "%Y-%m-%dT%H:%M:%S", &tm) == 0 ||
+        strftime(zone, sizeof(zone), "%z", &tm) != strlen("+hhmm"))
+        text_addf(t, "@%" PRId64 ".%03d", ms / 1000, (int)(ms % 1000));
+    else
+        text_addf(t, "%s.%03d%.3s:%s", second, (int)(ms % 1000), zone,
+                  zone + 3);
+}
+
 /* They turn what is written around them, so that it reads as something else:
  * iswprint() has nothing against that. */
 static bool turns_text(wchar_t c)

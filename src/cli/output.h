@@ -57,6 +57,8 @@ void output_duration(struct text *t, int64_t ms);
 void output_size(struct text *t, int64_t bytes);
 /* "2026-11-22 17:03:22", local time. */
 void output_moment(struct text *t, int64_t ms);
+/* The same to the millisecond, as RFC 3339 has it: with the distance to UTC. */
+void output_instant(struct text *t, int64_t ms);
 /* Bytes that others chose, made harmless for a terminal: what is not
  * printable, or turns the direction of writing, becomes '?', a line's end
  * too. */

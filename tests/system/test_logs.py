@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import stat
 import subprocess
 
@@ -30,6 +31,9 @@ class Worker:
 
     def say(self, token, stream, data):
         self.client.execute_command("LOG", token, stream, data)
+
+    def release(self, token):
+        self.client.execute_command("RELEASE", token)
 
     def done(self, token):
         self.client.execute_command("DONE", token, "fine")
@@ -69,9 +73,10 @@ def follow(daemon):
             end(process)
 
 
-def watched(worker):
-    until(lambda: worker.client.info()["subscriptions"] == 1,
-          "it is subscribed")
+def follows(worker, n=1):
+    """So many wait for more."""
+    until(lambda: worker.client.info()["blocked_clients"] == n,
+          "%d wait for output" % n)
 
 
 def test_lines_of_a_group_carry_their_job(worker, follow):
@@ -83,7 +88,7 @@ def test_lines_of_a_group_carry_their_job(worker, follow):
     one = worker.fetch()
     worker.say(one, 1, "early\n")
     watching = follow("logs", "-f", group)
-    watched(worker)
+    follows(worker)
     second = worker.submit(inner)
     two = worker.fetch()
     worker.say(two, 1, "below\n")
@@ -109,7 +114,7 @@ def test_a_line_that_comes_in_parts_is_one_line(worker, follow):
     job = worker.submit(group)
     token = worker.fetch()
     watching = follow("logs", "-f", group)
-    watched(worker)
+    follows(worker)
     worker.say(token, 1, "one\ntw")
     assert watching.stdout.readline() == job + " | one\n"
     worker.say(token, 1, "o\n" + "x" * 8192)
@@ -119,6 +124,83 @@ def test_a_line_that_comes_in_parts_is_one_line(worker, follow):
     worker.done(token)
     worker.close(group)
     assert watching.communicate(timeout=30) == (job + " | yz\n", "")
+
+
+def test_lines_stand_in_the_order_in_which_they_came(daemon, worker):
+    """Of all members, also with times, and for a Redis client."""
+    group = worker.open()
+    jobs = [worker.submit(group) for _ in range(3)]
+    tokens = [worker.fetch() for _ in jobs]
+    said = []
+    for n in range(12):
+        who = n * n % 3
+        worker.say(tokens[who], 1, "line %d\n" % n)
+        said.append("%s | line %d" % (jobs[who], n))
+    assert daemon.yoke("logs", group).stdout.splitlines() == said
+    timed = daemon.yoke("logs", "--times", group).stdout.splitlines()
+    times = [line.split(" ")[0] for line in timed]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d",
+                            time) for time in times), times
+    assert times == sorted(times)
+    assert [line.split(" ", 1)[1] for line in timed] == said
+    _, entries, over = worker.client.execute_command("LOGS", group, 0, 0)
+    assert [[stream, token] for stream, _, _, token in entries] == [
+        [1, tokens[n * n % 3]] for n in range(12)]
+    assert over == 0
+    one = daemon.yoke("logs", "--times", jobs[0]).stdout.splitlines()
+    assert [line.split(" ", 1)[1] for line in one] == [
+        "line %d" % n for n in range(0, 12, 3)]
+
+
+def test_a_line_ends_with_its_attempt(worker, follow):
+    group = worker.open()
+    job, other = worker.submit(group), worker.submit(group)
+    token, beside = worker.fetch(), worker.fetch()
+    watching = follow("logs", "-f", group)
+    follows(worker)
+    worker.say(token, 1, "begun")
+    worker.say(beside, 1, "whole\n")
+    assert watching.stdout.readline() == other + " | whole\n"
+    worker.release(token)
+    again = worker.fetch()
+    assert again == job + ".2"
+    worker.say(again, 1, "anew")
+    assert watching.stdout.readline() == job + " | begun\n"
+    worker.done(again)
+    # The group goes on.
+    assert watching.stdout.readline() == job + ".2 | anew\n"
+    worker.done(beside)
+    worker.close(group)
+    assert watching.communicate(timeout=30) == ("", "")
+
+
+def test_what_was_dropped_is_said(start):
+    daemon = start({"limits.log-max": "1000"})
+    worker = Worker(daemon)
+    group = worker.open()
+    job = worker.submit(group)
+    token = worker.fetch()
+    for n in range(12):
+        worker.say(token, 1, "%99d\n" % n)
+    done = daemon.yoke("logs", group)
+    assert [int(line.split("|")[1]) for line in done.stdout.splitlines()] == (
+        list(range(2, 12)))
+    assert "%s: up to 200 bytes were dropped here" % job in done.stderr
+
+
+def test_who_follows_ends_when_nobody_reads(worker, follow):
+    """Also when nothing more is printed."""
+    group = worker.open()
+    job = worker.submit(group)
+    worker.say(worker.fetch(), 1, "one\n")
+    both = follow("logs", "-f", group), follow("logs", "-f", job)
+    for process in both:
+        assert process.stdout.readline().endswith("one\n")
+    follows(worker, 2)
+    for process in both:
+        process.stdout.close()
+    for process in both:
+        assert process.wait(timeout=30) == 128 + signal.SIGPIPE
 
 
 @pytest.mark.parametrize("follows", [[], ["-f"]])
