@@ -18,6 +18,7 @@
     X(SIBLING_SPARED, "a running sibling of a failed member is not cancelled") \
     X(STALE_ACCEPTED, "a report of an earlier attempt is accepted")            \
     X(DEADLINE_NOT_INHERITED, "a job does not inherit the deadline above it")  \
+    X(BOUND_SPILLS, "a FETCH gets more jobs of a queue than its bound there")  \
     X(WAITER_OVERTAKEN, "a new producer goes past those that wait for room")   \
     X(OUTCOME_TWICE, "a success after a retry counts twice in its group")      \
     X(RETRY_PAST_DEADLINE, "an attempt is planned past the deadline")          \
@@ -60,7 +61,6 @@
     X(LOAD_MIXED, "who is read gets the payload of another in its entry")      \
     X(LOAD_EMPTY, "FETCH 0 is told that there is nothing before it was read")  \
     X(LOST_HASTY, "a payload that is elsewhere by now is taken for lost")      \
-    X(LOST_QUEUED, "a job that lost its payload waits for its turn")           \
     X(IMAGE_SKIPPED, "compaction lets a delayed job go")                       \
     X(ENDS_UNCOUNTED, "the end of a job whose image comes later is lost")      \
     X(MADE_UP, "a job goes with the segment of its group")                     \
@@ -72,7 +72,8 @@
     X(LOAD_UNHEARD, "a queue does not go on when its payload was read")
 
 /* Those that no world of the simulation meets: id, what is wrong, the program
- * under tests/unit that is run with it, and its law that is broken then. */
+ * under tests/unit that is run with it, and its law that is broken then, or
+ * what an assertion says. */
 #define LAW_PLANTS(X)                                                          \
     X(GROUP_AGAIN, "a restart brings back a group that was forgotten early",   \
       "core_image", "a_group_that_made_room_does_not_come_back")               \
@@ -84,6 +85,8 @@
       "core_full", "what_frees_goes_on")                                       \
     X(ROOM_UNASKED, "compaction writes what a full disk has no room for",      \
       "core_full", "compaction_leaves_what_is_spared")                         \
+    X(LOST_QUEUED, "a job that lost its payload waits for its turn",           \
+      "core_payload", "j->offset > 0 || is_dead(j) || job_has_run(j)")         \
     X(PIN_UNHEARD, "a segment goes although a backup has pinned it", "copier", \
       "what_is_pinned_stays_until_the_pin_moves")
 

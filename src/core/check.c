@@ -304,8 +304,12 @@ static void check_queue(const struct queue *q)
         ASSERT(list_entry(it, struct job, link)->state == JOB_DELAYED);
     list_foreach (it, &q->producers)
         nproducers++;
-    list_foreach (it, &q->fetchers)
+    list_foreach (it, &q->fetchers) {
+        const struct fetch_link *link = list_entry(it, struct fetch_link, link);
+
+        ASSERT(link->queue == q && link->most > 0);
         nfetchers++;
+    }
     ASSERT(nproducers == q->nproducers && nfetchers <= q->nfetchers);
     for (int s = JOB_DELAYED; s <= JOB_PARKED; s++)
         jobs += q->counts[s];

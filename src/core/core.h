@@ -352,7 +352,10 @@ struct core_event {
         } await;                       /* AWAIT, UNAWAIT */
         struct {
             int64_t count, wait_ms;
-            const struct str *queues; /* lends until return */
+            const struct str *queues; /* lends until return, ... */
+            const int64_t *bounds;    /* ... these, too: as many, most of the
+                                       * jobs of each; CORE_NONE: count is the
+                                       * bound. NULL: so it is of all */
             size_t nqueues;
         } fetch;
         struct {
@@ -576,7 +579,7 @@ struct core_stats {
 void core_stats(const struct core *c, struct core_stats *out);
 
 /* A client as a worker: the attempts that it holds (1000 are counted at most),
- * and how many more its open FETCH asks for. */
+ * and how many more its open FETCH may get. */
 struct core_worker {
     int64_t held, wanted;
 };

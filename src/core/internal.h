@@ -117,6 +117,7 @@ struct core {
     int64_t loading_bytes;   /* of the jobs that wait for them */
     int64_t unloaded, unloaded_bytes; /* jobs, and bytes of payload */
     int64_t at_once;                  /* FETCHes that wait for nothing else */
+    uint64_t fetches;                 /* volatile: that have come */
     size_t hand; /* payloads are let go in the bucket of jobs before it next */
     int64_t retained_jobs, retained_bytes; /* finished jobs */
     int64_t state_counts[JOB_STATES_COUNT];

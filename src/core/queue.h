@@ -73,10 +73,11 @@ struct queue {
     struct list producers; /* volatile: struct waiter.link */
     struct list fetchers;  /* volatile: struct fetch_link.link */
     int64_t nproducers, nfetchers;
-    bool stuck;    /* volatile: whose turn it is has no payload yet ... */
-    bool put_off;  /* ... and it cannot be read for now */
-    int ahead;     /* volatile: so many starts, and more is read ahead */
-    bool was_full; /* volatile: since a submit last found room at once */
+    uint64_t named; /* volatile: of core->fetches, the last that named it */
+    bool stuck;     /* volatile: whose turn it is has no payload yet ... */
+    bool put_off;   /* ... and it cannot be read for now */
+    int ahead;      /* volatile: so many starts, and more is read ahead */
+    bool was_full;  /* volatile: since a submit last found room at once */
     uint64_t total_submitted, total[OUTCOMES_COUNT]; /* volatile */
 };
 

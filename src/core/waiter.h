@@ -32,9 +32,10 @@ enum waiter_kind {
 };
 
 struct fetch_link {
-    struct list link; /* queue->fetchers */
+    struct list link; /* queue->fetchers; not linked: most is 0 */
     struct waiter *waiter;
     struct queue *queue;
+    int64_t most; /* jobs of that queue */
 };
 
 /* A blocked command; volatile. */

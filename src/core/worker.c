@@ -459,22 +459,32 @@ static void show_work(const struct core *c, struct buf *b, const struct job *j)
                                                     : (struct str){0});
 }
 
+/* A queue that a FETCH names. */
+struct source {
+    struct queue *queue;
+    int64_t most; /* jobs that may come of it */
+};
+
 /* Starts what the queues have for the worker, in the order given; one that has
  * to read a payload first holds up its own jobs alone. Ending a
  * cancelled job on the way may answer other clients, so nothing is written
  * yet. */
 static size_t take_jobs(struct core *c, struct session *s, int64_t count,
-                        struct queue *const *queues, size_t n,
+                        const struct source *sources, size_t n,
                         struct job **jobs)
 {
     size_t taken = 0, bytes = 0;
 
     for (size_t i = 0; i < n; i++) {
+        int64_t until = min_i64(count, (int64_t)taken + sources[i].most);
         struct job *j;
 
+        if (PLANTED(BOUND_SPILLS))
+            until = count;
         /* Without work left a queue may hold back who is next in it. */
-        while ((int64_t)taken < count && bytes < FETCH_BYTES &&
-               (taken == 0 || c->work > 0) && (j = queue_next(c, queues[i]))) {
+        while ((int64_t)taken < until && bytes < FETCH_BYTES &&
+               (taken == 0 || c->work > 0) &&
+               (j = queue_next(c, sources[i].queue))) {
             job_start(c, j, s);
             jobs[taken++] = j;
             bytes += j->payload_len;
@@ -488,17 +498,16 @@ bool worker_serve(struct core *c, struct waiter *w)
 {
     struct session *s = w->client->session;
     struct client_id id = w->client->id;
-    struct queue *queues[CORE_QUEUES_PER_FETCH];
+    struct source sources[CORE_QUEUES_PER_FETCH];
     struct job *jobs[FETCH_MAX];
     size_t n = w->nlinks, taken, at;
-    int64_t count = w->count;
     uint32_t entries = 0;
     struct buf *b;
 
     for (size_t i = 0; i < n; i++)
-        queues[i] = w->links[i].queue;
+        sources[i] = (struct source){w->links[i].queue, w->links[i].most};
     /* It waits until it has them: others must not be let past. */
-    taken = take_jobs(c, s, count, queues, n, jobs);
+    taken = take_jobs(c, s, w->count, sources, n, jobs);
     if (taken == 0 && !has_news(s))
         return false;
     waiter_free(c, w);
@@ -520,17 +529,17 @@ bool worker_serve(struct core *c, struct waiter *w)
     value_set_count(b, at, entries + (uint32_t)taken);
     reply_end(c);
     for (size_t i = 0; i < n && taken; i++)
-        queue_wake(c, queues[i]);
+        queue_wake(c, sources[i].queue);
     return true;
 }
 
-static bool anything_for(struct core *c, const struct session *s, int64_t count,
-                         struct queue *const *queues, size_t n)
+static bool anything_for(struct core *c, const struct session *s,
+                         const struct source *sources, size_t n)
 {
     if (has_news(s))
         return true;
-    for (size_t i = 0; i < n && count > 0; i++)
-        if (queue_next(c, queues[i]))
+    for (size_t i = 0; i < n; i++)
+        if (sources[i].most > 0 && queue_next(c, sources[i].queue))
             return true;
     return false;
 }
@@ -542,12 +551,12 @@ static bool reads(const struct queue *q)
 }
 
 /* After anything_for: is there a job whose payload has to be read first? */
-static bool payload_comes(int64_t count, struct queue *const *queues, size_t n)
+static bool payload_comes(const struct source *sources, size_t n)
 {
     bool stuck = false;
 
-    for (size_t i = 0; i < n && count > 0 && !PLANTED(LOAD_EMPTY); i++)
-        stuck = stuck || reads(queues[i]);
+    for (size_t i = 0; i < n && !PLANTED(LOAD_EMPTY); i++)
+        stuck = stuck || (sources[i].most > 0 && reads(sources[i].queue));
     return stuck;
 }
 
@@ -571,66 +580,115 @@ void worker_serve_at_once(struct core *c, struct queue *q)
             return;
         }
         for (size_t i = 0; i < w->nlinks; i++)
-            stuck = stuck || reads(w->links[i].queue);
+            stuck = stuck || (w->links[i].most > 0 && reads(w->links[i].queue));
         if (!stuck)
             waiter_give_up(c, w);
     }
 }
 
-void worker_fetch(struct core *c, const struct core_event *ev)
+/* What a FETCH asks for. */
+struct fetch {
+    int64_t count; /* as its queues may give it: 0 when they give nothing */
+    bool anew;     /* as waiter->anew */
+    size_t n;
+    struct source sources[CORE_QUEUES_PER_FETCH];
+};
+
+/* Finds its queues, or makes them. False: an error was answered. */
+static bool fetch_read(struct core *c, const struct core_event *ev,
+                       struct fetch *f)
 {
-    struct queue *queues[CORE_QUEUES_PER_FETCH];
-    size_t n = 0;
-    int64_t count = min_i64(ev->u.fetch.count, FETCH_MAX);
-    struct session *s = session_of(c, ev->client);
-    struct waiter *w;
-    bool at_once;
+    int64_t count = min_i64(ev->u.fetch.count, FETCH_MAX), sum = 0;
+    const int64_t *bounds = ev->u.fetch.bounds;
 
     ASSERT(ev->u.fetch.nqueues <= CORE_QUEUES_PER_FETCH);
-    queues[0] = NULL;
-    s->seen_ms = c->now_ms;
+    c->fetches++;
+    f->anew = false;
+    f->n = 0;
     for (size_t i = 0; i < ev->u.fetch.nqueues; i++) {
         struct str name = ev->u.fetch.queues[i];
+        bool bounded = bounds && bounds[i] != CORE_NONE;
+        int64_t most = bounded ? min_i64(bounds[i], count) : count;
+        struct queue *q;
 
-        if (c->disk_narrow && queue_name_ok(name) && !queue_find(c, name))
+        sum += most;
+        if (c->disk_narrow && queue_name_ok(name) && !queue_find(c, name)) {
+            f->anew = true;
             continue;
-        queues[n] = queue_get(c, ev->client, name);
-        if (!queues[n++])
-            return;
+        }
+        q = queue_get(c, ev->client, name);
+        if (!q)
+            return false;
+        if (q->named == c->fetches && !bounds)
+            continue;
+        if (q->named == c->fetches) {
+            reply_error(c, ev->client, CORE_ERR_GENERIC,
+                        "FETCH: queue '%.*s' is named twice; with bounds each "
+                        "may be named once",
+                        (int)name.len, name.p);
+            return false;
+        }
+        q->named = c->fetches;
+        f->sources[f->n++] = (struct source){q, most};
     }
-    if (ev->u.fetch.wait_ms == 0 && !anything_for(c, s, count, queues, n) &&
-        !payload_comes(count, queues, n) && (count == 0 || !limiters_come(c))) {
+    f->count = min_i64(count, sum);
+    return true;
+}
+
+static struct waiter *fetch_block(struct core *c, const struct core_event *ev,
+                                  const struct fetch *f)
+{
+    bool at_once = ev->u.fetch.wait_ms == 0;
+    struct waiter *w =
+        waiter_new(c, ev->client, WAIT_FETCH,
+                   at_once ? CORE_NONE : ev->u.fetch.wait_ms, f->n);
+
+    w->at_once = at_once;
+    c->at_once += at_once;
+    w->count = f->count;
+    w->anew = f->anew;
+    for (size_t i = 0; i < f->n; i++) {
+        struct queue *q = f->sources[i].queue;
+
+        w->links[i].waiter = w;
+        w->links[i].queue = q;
+        w->links[i].most = f->sources[i].most;
+        q->nfetchers++;
+        if (f->sources[i].most == 0)
+            continue;
+        if (list_empty(&q->fetchers))
+            line_attended(c, q);
+        list_push_back(&q->fetchers, &w->links[i].link);
+    }
+    return w;
+}
+
+void worker_fetch(struct core *c, const struct core_event *ev)
+{
+    struct session *s = session_of(c, ev->client);
+    struct waiter *w;
+    struct fetch f;
+
+    s->seen_ms = c->now_ms;
+    if (!fetch_read(c, ev, &f))
+        return;
+    if (ev->u.fetch.wait_ms == 0 && !anything_for(c, s, f.sources, f.n) &&
+        !payload_comes(f.sources, f.n) && (f.count == 0 || !limiters_come(c))) {
         value_array(reply_begin(c, ev->client), 0);
         reply_end(c);
         return;
     }
-    at_once = ev->u.fetch.wait_ms == 0;
-    w = waiter_new(c, ev->client, WAIT_FETCH,
-                   at_once ? CORE_NONE : ev->u.fetch.wait_ms, n);
-    w->at_once = at_once;
-    c->at_once += at_once;
-    w->count = count;
-    w->anew = n < ev->u.fetch.nqueues;
-    for (size_t i = 0; i < n; i++) {
-        w->links[i].waiter = w;
-        w->links[i].queue = queues[i];
-        queues[i]->nfetchers++;
-        if (count == 0)
-            continue;
-        if (list_empty(&queues[i]->fetchers))
-            line_attended(c, queues[i]);
-        list_push_back(&queues[i]->fetchers, &w->links[i].link);
-    }
-    if (anything_for(c, s, count, queues, n) && worker_serve(c, w))
+    w = fetch_block(c, ev, &f);
+    if (anything_for(c, s, f.sources, f.n) && worker_serve(c, w))
         return;
-    if (!at_once || payload_comes(count, queues, n))
+    if (!w->at_once || payload_comes(f.sources, f.n))
         return;
     if (!limiters_come(c)) {
         waiter_give_up(c, w);
         return;
     }
-    for (size_t i = 0; i < n; i++) /* served after them, or given up */
-        queue_wake(c, queues[i]);
+    for (size_t i = 0; i < f.n; i++) /* served after them, or given up */
+        queue_wake(c, f.sources[i].queue);
 }
 
 /* ----------------------------------------------------------------- reports */

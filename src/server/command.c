@@ -238,16 +238,24 @@ static bool parse_int(struct str text, int64_t *out)
     return true;
 }
 
+bool int_within(struct str text, const struct int_range *range, int64_t *out)
+{
+    int64_t n;
+
+    if (!parse_int(text, &n) || n < range->min || n > range->max)
+        return false;
+    *out = n;
+    return true;
+}
+
 bool arg_int(struct command_call *call, const char *what, struct str text,
              const struct int_range *range, int64_t *out)
 {
     int64_t n;
     bool number = parse_int(text, &n);
 
-    if (number && n >= range->min && n <= range->max) {
-        *out = n;
+    if (int_within(text, range, out))
         return true;
-    }
     if (number && n > range->max && range->max >= DURATION_MAX)
         refuse(call, "%s must be an integer of at most %lld%s, not '%.*s'",
                what, (long long)range->max, range->unit, WORD(text));

@@ -86,7 +86,8 @@ struct command_server {
     uint64_t calls[COMMAND_COUNT];
     uint64_t wrong_passwords;
     struct str queues[CORE_QUEUES_PER_FETCH]; /* lent to the event, ... */
-    struct core_id ids[CORE_AWAIT_IDS];       /* ... and so are these */
+    int64_t bounds[CORE_QUEUES_PER_FETCH];    /* ... and so are these, ... */
+    struct core_id ids[CORE_AWAIT_IDS];       /* ... and these */
     struct subscriptions subscriptions;
     int64_t subscriptions_max, client_subscriptions_max, patterns_max;
 

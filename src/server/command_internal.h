@@ -49,6 +49,8 @@ struct int_range {
 extern const struct int_range range_wait_ms, range_duration_ms,
     range_duration_or_none_ms, range_time, range_count, range_cursor;
 
+/* Answers nothing, whatever it returns. */
+bool int_within(struct str text, const struct int_range *range, int64_t *out);
 /* `what` names the argument in the error. */
 bool arg_int(struct command_call *call, const char *what, struct str text,
              const struct int_range *range, int64_t *out);

@@ -424,11 +424,35 @@ enum command_result handle_unawait(struct command_call *call)
     return ids(call, EVENT_UNAWAIT);
 }
 
+/* Splits "queue/bound", or "queue" alone: then the bound is CORE_NONE. No name
+ * of a queue has a '/' in it. */
+static bool arg_source(struct command_call *call, struct str text,
+                       struct str *queue, int64_t *bound)
+{
+    const char *slash = text.len ? memchr(text.p, '/', text.len) : NULL;
+    char what[128];
+    struct str number;
+
+    *queue = text;
+    *bound = CORE_NONE;
+    if (LIKELY(!slash))
+        return true;
+    queue->len = (size_t)(slash - text.p);
+    number = (struct str){slash + 1, text.len - queue->len - 1};
+    if (LIKELY(int_within(number, &range_fetch, bound)))
+        return true;
+    (void)snprintf(what, sizeof(what), "the bound of queue '%.*s'",
+                   WORD(*queue));
+    return arg_int(call, what, number, &range_fetch, bound);
+}
+
 enum command_result handle_fetch(struct command_call *call)
 {
     struct core_event *ev = call->event;
     struct str *queues = call->server->queues;
+    int64_t *bounds = call->server->bounds;
     size_t n = call->argc - 3;
+    bool bounded = false;
 
     if (!arg_int(call, "the count", call->argv[1], &range_fetch,
                  &ev->u.fetch.count) ||
@@ -440,9 +464,13 @@ enum command_result handle_fetch(struct command_call *call)
         return COMMAND_ANSWERED;
     }
     ASSERT(n <= CORE_QUEUES_PER_FETCH); /* the row's max sees to it */
-    for (size_t i = 0; i < n; i++)
-        queues[i] = call->argv[3 + i];
+    for (size_t i = 0; i < n; i++) {
+        if (!arg_source(call, call->argv[3 + i], &queues[i], &bounds[i]))
+            return COMMAND_ANSWERED;
+        bounded = bounded || bounds[i] != CORE_NONE;
+    }
     ev->u.fetch.queues = queues;
+    ev->u.fetch.bounds = bounded ? bounds : NULL;
     ev->u.fetch.nqueues = n;
     return step(call, EVENT_FETCH);
 }

@@ -350,9 +350,35 @@ static void fill_errors(struct fuzz *f, struct core_event *ev)
     ev->u.errors.count = 1 + take(f) % 4;
 }
 
-static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2],
-                 struct core_id *id)
+/* What is lent to an event. */
+struct lent {
+    struct str queues[2];
+    int64_t bounds[2];
+    struct core_id id;
+};
+
+static void fill_fetch(struct fuzz *f, struct core_event *ev, struct lent *lent)
 {
+    int64_t *bounds = lent->bounds;
+    uint8_t byte;
+
+    lent->queues[0] = STR("a");
+    lent->queues[1] = STR("b");
+    ev->u.fetch.queues = lent->queues;
+    ev->u.fetch.nqueues = 1 + (take(f) & 1);
+    byte = take(f);
+    ev->u.fetch.count = byte % 5;
+    bounds[0] = byte / 5 % 4 - 1;
+    bounds[1] = byte / 20 % 4 - 1;
+    if (bounds[0] != CORE_NONE || bounds[1] != CORE_NONE)
+        ev->u.fetch.bounds = bounds;
+    ev->u.fetch.wait_ms = take(f) * 4;
+}
+
+static bool fill(struct fuzz *f, struct core_event *ev, struct lent *lent)
+{
+    struct core_id *id = &lent->id;
+
     switch (ev->kind) {
     case EVENT_SUBMIT:
         fill_submit(f, &ev->u.submit);
@@ -413,12 +439,7 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2],
         ev->u.await.nids = 1;
         return true;
     case EVENT_FETCH:
-        queues[0] = STR("a");
-        queues[1] = STR("b");
-        ev->u.fetch.queues = queues;
-        ev->u.fetch.nqueues = 1 + (take(f) & 1);
-        ev->u.fetch.count = take(f) % 5;
-        ev->u.fetch.wait_ms = take(f) * 4;
+        fill_fetch(f, ev, lent);
         return true;
     case EVENT_DONE:
     case EVENT_FAIL:
@@ -490,8 +511,7 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct str queues[2],
 
 static void one(struct fuzz *f)
 {
-    struct str queues[2];
-    struct core_id id;
+    struct lent lent;
     uint8_t kind = take(f), who = take(f);
     struct core_event ev = {.client = {1 + who % CLIENTS}};
 
@@ -506,7 +526,7 @@ static void one(struct fuzz *f)
     } else if (f->waiting[ev.client.n]) {
         ev.kind = EVENT_UNBLOCK;
         step(f, &ev);
-    } else if (fill(f, &ev, queues, &id)) {
+    } else if (fill(f, &ev, &lent)) {
         f->waiting[ev.client.n] = ev.client.n != 0;
         step(f, &ev);
     }

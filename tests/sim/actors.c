@@ -229,6 +229,7 @@ static void do_fetch(struct actors *a, struct actor *c, int64_t count,
                      int64_t wait_ms)
 {
     struct str queues[ACTORS_QUEUES];
+    int64_t bounds[ACTORS_QUEUES];
     size_t n = 1 + (size_t)below(a, ACTORS_QUEUES);
     size_t from = (size_t)below(a, ACTORS_QUEUES);
     struct core_event ev = {
@@ -238,6 +239,11 @@ static void do_fetch(struct actors *a, struct actor *c, int64_t count,
     for (size_t i = 0; i < n; i++)
         queues[i] = actors_queues[(from + i) % ACTORS_QUEUES];
     ev.u.fetch.nqueues = n;
+    if (below(a, 3) == 0) {
+        for (size_t i = 0; i < n; i++)
+            bounds[i] = below(a, 4) - 1; /* CORE_NONE, 0, 1, 2 */
+        ev.u.fetch.bounds = bounds;
+    }
     actors_ask(a, c, &ev);
 }
 

@@ -305,12 +305,17 @@ static void event_fetch(struct model *m, struct model_client *c,
                                         .wait_ms = ev->u.fetch.wait_ms,
                                         .count = ev->u.fetch.count};
     for (size_t i = 0; i < ev->u.fetch.nqueues; i++) {
+        int64_t bound = ev->u.fetch.bounds ? ev->u.fetch.bounds[i] : CORE_NONE;
         int q = model_queue_find(m, ev->u.fetch.queues[i]);
 
         /* one that nobody has used yet may come to be while it waits */
         if (q < 0)
             q = model_queue_get(m, ev->u.fetch.queues[i]);
         c->request.anew |= m->disk_narrow && !m->queues[q].made;
+        if (bound == 0)
+            continue; /* as if it were not named */
+        c->request.bounds[c->request.nqueues] =
+            bound == CORE_NONE ? INT64_MAX : bound;
         c->request.queues[c->request.nqueues++] = q;
     }
 }

@@ -50,7 +50,8 @@ static bool job_precedes(const struct model *m, const struct model_request *r,
     if (rules_group_has_width(m, k->group))
         return false;
     if (pk != pj)
-        return pk < pj && !fetch_is_crowded(m, r) && !m->loading;
+        return pk < pj && r->given[pk] < r->bounds[pk] &&
+               !fetch_is_crowded(m, r) && !m->loading;
     /* who waits for permits has a line of his own */
     if (limits_any(k) && !limits_same(k, j))
         return false;
@@ -82,13 +83,15 @@ static bool fetch_job(struct model *m, struct model_client *c,
     const struct model_job *before;
     struct model_job *j;
     uint64_t group;
+    int place;
 
     if (i < 0) {
         (void)snprintf(why, 128, "a job was handed out that nobody submitted");
         return false;
     }
     j = &m->jobs[i];
-    if (!job_can_start(m, j, false) || fetch_place(r, j->queue) < 0) {
+    place = fetch_place(r, j->queue);
+    if (!job_can_start(m, j, false) || place < 0) {
         (void)snprintf(why, 128,
                        "job %llx was handed out: state %d paused %d room %d",
                        (unsigned long long)j->id, (int)j->state,
@@ -117,6 +120,10 @@ static bool fetch_job(struct model *m, struct model_client *c,
                       rules_group_has_width(m, m->jobs[k].group),
                       m->jobs[k].ahead, m->jobs[k].loose,
                       limits_any(&m->jobs[k]));
+    r->given[place]++;
+    if (r->given[place] > r->bounds[place])
+        violation("a FETCH of %lld jobs of queue %s gets one more",
+                  (long long)r->bounds[place], m->queues[j->queue].name);
     limits_spend(m, j);
     turns_served(m, j);
     rules_job_start(m, j, c->session);

@@ -251,6 +251,7 @@ struct model_request {
     uint64_t line; /* SUBMIT: place in line */
     struct event_once once;
     int queues[MODEL_QUEUES], nqueues; /* RETRY: of this one, or any */
+    int64_t bounds[MODEL_QUEUES], given[MODEL_QUEUES]; /* FETCH: of each */
     struct model_job job;              /* SUBMIT: as it would be */
     uint64_t group_id;
     uint32_t errors; /* SUBMIT: bit per code that is due at once */

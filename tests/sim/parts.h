@@ -58,6 +58,7 @@ bool submit_is_head(const struct model *m, const struct model_client *c);
 /* `strict`: it can for sure; else: perhaps. */
 bool job_can_start(const struct model *m, const struct model_job *j,
                    bool strict);
+/* -1: it is not named, or bound to no job. */
 int fetch_place(const struct model_request *r, int queue);
 /* Who does not wait may be told of a later queue, or nothing if steps are
  * short, while jobs that have to be parked, or have just ended, are in the way.

@@ -131,10 +131,15 @@ static void trace_fetch(const char *at, const struct core_event *ev)
     char names[64] = "";
     size_t len = 0;
 
-    for (size_t i = 0; i < ev->u.fetch.nqueues && len < sizeof(names); i++)
+    for (size_t i = 0; i < ev->u.fetch.nqueues && len < sizeof(names); i++) {
         len += (size_t)snprintf(names + len, sizeof(names) - len, " %.*s",
                                 (int)ev->u.fetch.queues[i].len,
                                 ev->u.fetch.queues[i].p);
+        if (ev->u.fetch.bounds && ev->u.fetch.bounds[i] != CORE_NONE &&
+            len < sizeof(names))
+            len += (size_t)snprintf(names + len, sizeof(names) - len, "/%lld",
+                                    (long long)ev->u.fetch.bounds[i]);
+    }
     trace_note("%sFETCH %lld wait=%lld%s", at, (long long)ev->u.fetch.count,
                (long long)ev->u.fetch.wait_ms, names);
 }

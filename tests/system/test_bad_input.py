@@ -9,6 +9,7 @@ import socket
 import time
 
 import pytest
+import redis
 
 from harness import Lines, encode, rss, sanitized, until
 
@@ -62,6 +63,10 @@ def alive(daemon):
     (["FETCH", "-1", "0", "mail"], "-ERR"),
     (["FETCH", "1", "-2", "mail"], "-ERR"),
     (["FETCH", "1", "0"] + [f"q{i}" for i in range(257)], "-ERR"),
+    (["FETCH", "1", "0", "/4"], "-ERR"),
+    (["FETCH", "1", "0", "mail/1/2"], "-ERR"),
+    (["FETCH", "1", "0", "m" * 65 + "/1"], "-ERR"),
+    (["FETCH", "1", "0", "a/1", "mail", "mail"], "-ERR"),
     (["WAIT", "j0000000000001", "x"], "-"),
     (["SELECT", "1"], "-ERR"),
     (["HELLO", "9"], "-NOPROTO"),
@@ -100,6 +105,26 @@ def test_a_fetch_names_as_many_queues_as_a_runner_may_have(daemon):
             "FETCH", 1, 5000, *names)
         assert queue == names[-1]
         assert client.execute_command("DONE", token) == "OK"
+
+
+@pytest.mark.parametrize("bound", ["", "x", "-1", "10001", "1.5"])
+def test_a_wrong_bound_of_a_fetch_is_named_with_its_queue(daemon, bound):
+    with daemon.client() as client, \
+            pytest.raises(redis.ResponseError) as error:
+        client.execute_command("FETCH", 6, 0, "run/2", f"mail/{bound}")
+    assert str(error.value) == (
+        "FETCH: the bound of queue 'mail' must be an integer from 0 to 10000, "
+        f"not '{bound}'")
+
+
+def test_a_fetch_bounds_the_jobs_of_each_queue(daemon):
+    with daemon.client() as client:
+        for queue in ["mail", "run", "rest"] * 3:
+            client.execute_command("SUBMIT", queue, "x")
+        work = client.execute_command(
+            "FETCH", 5, 0, "none/0", "mail/2", "run/1", "rest")
+        assert [queue for _, _, queue, _, _ in work] == \
+            ["mail", "mail", "run", "rest", "rest"]
 
 
 @pytest.mark.parametrize("data", [

@@ -218,6 +218,46 @@ START_TEST(who_asks_what_there_is_does_not_wait_for_what_is_put_off)
 }
 END_TEST
 
+START_TEST(a_queue_that_is_named_twice_is_left_once)
+{
+    static const struct str names[] = {{"q", 1}, {"q", 1}};
+    struct core_event ev = {
+        .kind = EVENT_FETCH,
+        .client = {9},
+        .u.fetch = {.count = 1, .queues = names, .nqueues = 2}};
+    struct daemon *d = daemon_short();
+
+    (void)submit_number(d, 0);
+    daemon_step(d, &ev);
+    ck_assert(waits(d, 9));
+    put_off(d);
+    ck_assert_uint_eq(got(d, 9)->v.count, 0);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(who_asks_for_none_of_a_queue_waits_for_no_payload_of_it)
+{
+    static const struct str names[] = {{"q", 1}, {"other", 5}};
+    static const int64_t bounds[] = {0, 1};
+    struct core_event ev = {
+        .kind = EVENT_FETCH,
+        .client = {8},
+        .u.fetch = {
+            .count = 1, .queues = names, .bounds = bounds, .nqueues = 2}};
+    struct daemon *d = daemon_short();
+
+    (void)submit_number(d, 0);
+    fetch_begin(d, 9, 1);
+    ck_assert(waits(d, 9));
+    daemon_step(d, &ev);
+    ck_assert_uint_eq(got(d, 8)->v.count, 0);
+    load(d, NULL);
+    must_be(got(d, 9), 0, 0);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(what_cannot_be_read_fails_alone_and_for_good)
 {
     struct daemon *d = daemon_short();
@@ -673,6 +713,8 @@ static Suite *payload_suite(void)
     tcase_add_test(t, the_next_in_line_are_read_ahead_and_none_twice);
     tcase_add_test(t, nobody_goes_before_one_whose_payload_is_read);
     tcase_add_test(t, who_asks_what_there_is_does_not_wait_for_what_is_put_off);
+    tcase_add_test(t, a_queue_that_is_named_twice_is_left_once);
+    tcase_add_test(t, who_asks_for_none_of_a_queue_waits_for_no_payload_of_it);
     tcase_add_test(t, what_cannot_be_read_fails_alone_and_for_good);
     tcase_add_test(t, another_entry_in_its_place_is_damage);
     tcase_add_test(
