@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 
 #include "base/base.h"
+#include "client/transport.h"
 #include <yoke.h>
 
 #define YK_TEXT_MAX    1024
@@ -30,12 +31,14 @@
 #define YK_UNSENT_MAX  (64u * 1024 * 1024) /* yoke_send refuses beyond it */
 #define YK_PATIENCE_MS 1000 /* for the reply to a call that was interrupted */
 #define YK_CLOSE_MS    1000
+#define YK_WHERE_MAX   320 /* a path, or a host and a port */
 #define YK_ID_MAX      (YOKE_ID_SIZE - 1)
 /* Numbered requests without an answer: what a daemon remembers (ONCE). */
 #define YK_NUMBERED_MAX 1023
 
 #pragma GCC visibility push(hidden)
 
+struct addrinfo;
 struct redisReader;
 
 /* A synchronous call that waits for its reply; lives on the caller's stack. */
@@ -71,7 +74,7 @@ struct yk_pending {
     int64_t sent_ms;
 };
 
-/* UP is all that there is without reconnect_ms; see reconnect.c. */
+/* See reconnect.c. */
 enum yk_link { YK_UP, YK_WAITING, YK_CONNECTING, YK_GREETING };
 
 /* An attempt that the session holds. */
@@ -81,7 +84,7 @@ struct yk_held {
 };
 
 struct yoke {
-    int fd; /* -1: not connected */
+    struct yk_transport transport;
     int wake_fd;
     _Atomic bool wake; /* yoke_interrupt was called and nobody has seen it */
     bool in_callback;
@@ -118,7 +121,13 @@ struct yoke {
     struct yk_held *held;
     size_t nheld, held_cap;
 
-    /* To come back with; set once. */
+    /* To open with. */
+    char where[YK_WHERE_MAX]; /* for people */
+    struct addrinfo *found;   /* owned; addresses of a host */
+    const struct addrinfo *untried;
+    int64_t open_until_ms;
+
+    /* To connect with, and to come back with. */
     int64_t reconnect_ms, connect_timeout_ms;
     struct sockaddr_storage address;
     socklen_t address_len; /* 0: it cannot be connected to again */
@@ -126,7 +135,6 @@ struct yoke {
     uint64_t random;
 
     enum yk_link link;
-    unsigned fd_changes;
     unsigned tries; /* since a connection was of use */
     bool answered;  /* this connection was */
     int64_t up_at_ms, retry_at_ms, give_up_at_ms, attempt_until_ms,
@@ -300,10 +308,26 @@ bool yk_subscribes(const struct yoke_bytes *word);
  * by an error. */
 void yk_confirmed(yoke *y, const struct yoke_value *reply);
 
+/* ------------------------------------------------------------- connection */
+
+/* yoke_open over a layer, and without a wait: 0, and yk_reconnect goes on; or
+ * what has failed already. */
+int yk_open_over(const struct yk_layer *layer, void *config,
+                 const char *address, const struct yoke_options *options,
+                 yoke **out);
+/* 0 when there is a session, or what has ended the handle before. */
+int yk_open_wait(yoke *y);
+/* Has there been no session yet? */
+bool yk_opening(const yoke *y);
+/* Then: connect, to one address after the other. 0, or the end. */
+int yk_dial(yoke *y);
+/* Then: this address is none. 0: another one is tried; or the end. */
+int yk_dial_failed(yoke *y, int error);
+/* There is a session: what was needed to find it is freed. */
+void yk_opened(yoke *y);
+
 /* -------------------------------------------------------------- reconnect */
 
-/* A socket is set to notice a dead peer. */
-void yk_tune(int fd, int family);
 /* Is a connection that ends with this status worth another one? */
 bool yk_may_reconnect(const yoke *y, int status);
 /* The connection, or the attempt at one, has failed: YK_LOST, or the end. */

@@ -14,7 +14,6 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define OUT_FIRST   (4 * 1024)
@@ -225,14 +224,14 @@ static bool write_some(yoke *y, const char *data, size_t len, size_t *head)
 {
     while (*head < len && !y->send_errno) {
         ssize_t n =
-            send(y->fd, data + *head, len - *head, MSG_NOSIGNAL | MSG_DONTWAIT);
+            yk_transport_write(&y->transport, data + *head, len - *head);
 
         if (n >= 0)
             *head += (size_t)n;
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+        else if (n == -EAGAIN)
             return false;
-        else if (errno != EINTR)
-            y->send_errno = errno;
+        else
+            y->send_errno = (int)-n;
     }
     return *head == len;
 }
@@ -310,9 +309,7 @@ int yk_end(yoke *y, int status, const char *fmt, ...)
     (void)vsnprintf(y->broken_text, sizeof(y->broken_text), fmt, ap);
     va_end(ap);
     y->broken = status;
-    /* The descriptor stays, since a loop may watch it; the daemon is told. */
-    if (y->fd >= 0)
-        (void)shutdown(y->fd, SHUT_RDWR);
+    yk_transport_hang_up(&y->transport);
     while (y->ring_count > 0) {
         struct yk_pending p = ring_pop(y);
 
@@ -451,8 +448,9 @@ static int break_errno(yoke *y, int error)
 {
     char words[128];
 
-    return yk_break(y, YOKE_ERR_IO, "the connection to yoked broke: %s",
-                    strerror_r(error, words, sizeof(words)));
+    return yk_break(
+        y, YOKE_ERR_IO, "the connection to yoked broke: %s",
+        yk_transport_why(&y->transport, error, words, sizeof(words)));
 }
 
 /* Something is answered that is not yet written: the daemon has refused a
@@ -469,17 +467,15 @@ static int break_refused(yoke *y)
 int yk_read(yoke *y)
 {
     for (int round = 0; round < READ_ROUNDS || y->send_errno; round++) {
-        ssize_t n = recv(y->fd, y->in, sizeof(y->in), MSG_DONTWAIT);
+        ssize_t n = yk_transport_read(&y->transport, y->in, sizeof(y->in));
         int status;
 
         if (n == 0)
             return yk_break(y, YOKE_ERR_IO, "yoked closed the connection");
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        if (n == -EAGAIN)
             break;
         if (n < 0)
-            return break_errno(y, errno);
+            return break_errno(y, (int)-n);
         status = parse(y, (size_t)n);
         if (status != 0)
             return status;
@@ -488,7 +484,8 @@ int yk_read(yoke *y)
             return break_refused(y);
         /* A short read took all there was; after a failed write the end is
          * near, and what the daemon said last is the reason for it. */
-        if ((size_t)n < sizeof(y->in) && !y->send_errno)
+        if ((size_t)n < sizeof(y->in) && !y->send_errno &&
+            !yk_transport_pending(&y->transport))
             break;
     }
     return y->send_errno ? break_errno(y, y->send_errno) : 0;
@@ -516,9 +513,10 @@ bool yk_take_interrupt(yoke *y)
 
 int yk_poll(yoke *y, int64_t timeout_ms)
 {
-    struct pollfd p[2] = {{.fd = y->fd, .events = yoke_events(y)},
+    struct pollfd p[2] = {{.fd = y->transport.fd, .events = yoke_events(y)},
                           {.fd = y->wake_fd, .events = POLLIN}};
-    int64_t step_ms = y->link == YK_UP ? yk_look_ms(y) : yoke_timeout_ms(y);
+    bool look = y->link == YK_UP && !yk_transport_pending(&y->transport);
+    int64_t step_ms = look ? yk_look_ms(y) : yoke_timeout_ms(y);
     uint64_t count;
     int timeout;
 
@@ -534,9 +532,9 @@ int yk_poll(yoke *y, int64_t timeout_ms)
         count = 0; /* somebody else's wake-up; the flag says what counts */
     if (y->link != YK_UP && !y->broken)
         return yk_reconnect(y);
-    if (p[0].revents & POLLOUT)
+    if (p[0].revents & y->transport.write_wants)
         yk_flush(y);
-    return p[0].revents & ~POLLOUT ? yk_read(y) : 0;
+    return yk_transport_readable(&y->transport, p[0].revents) ? yk_read(y) : 0;
 }
 
 int yk_check_idle(yoke *y)
@@ -863,10 +861,9 @@ int yoke_process(yoke *y)
 
 short yoke_events(const yoke *y)
 {
-    bool out = y->greeting_head < y->greeting_len || y->link == YK_CONNECTING ||
-               (y->link == YK_UP && yoke_unsent(y) > 0);
-
-    return out ? POLLIN | POLLOUT : POLLIN;
+    return yk_transport_events(&y->transport,
+                               y->greeting_head < y->greeting_len ||
+                                   (y->link == YK_UP && yoke_unsent(y) > 0));
 }
 
 size_t yoke_pending(const yoke *y)

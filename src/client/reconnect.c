@@ -1,24 +1,25 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * reconnect - from a connection that broke to the same session on another one.
+ * reconnect - from an address to a session, and from a connection that broke to
+ * the same session on another one.
  *
- *     UP ──broke──> WAITING ──time──> CONNECTING ──> GREETING ──> UP
- *                      ^                  │             │
- *                      └──────────────────┴── failed ───┘
+ *           open ──> CONNECTING ──> GREETING ──> UP
+ *                       │  ^            │         │
+ *                failed │  │ time       │ failed  │ broke
+ *                       v  │            v         │
+ *                      WAITING <──────────────────┘
  *
  * GREETING: HELLO, SESSION RESUME, and RELEASE for what came in a reply that
- * was lost; then the requests without an answer, in their order. Nothing here
- * waits: each step does what can be done now, and yoke_timeout_ms says when it
- * is to be looked at again. The number of the descriptor stays the same.
+ * was lost; then the requests without an answer, in their order. The first
+ * connection says HELLO alone, and ends the handle where others wait for the
+ * next attempt (connection.c). Nothing here waits: each step does what can be
+ * done now, and yoke_timeout_ms says when it is to be looked at again.
  */
 #include "client/client.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <sys/eventfd.h>
+#include <inttypes.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define BACKOFF_MS     25 /* doubles; the first attempt is at once */
 #define BACKOFF_MAX_MS 1000
@@ -41,24 +42,6 @@ static int64_t delay_ms(yoke *y)
         ms *= 2;
     ms = min_i64(ms, BACKOFF_MAX_MS);
     return ms / 2 + chance(y) % (ms + 1);
-}
-
-/* Puts another descriptor under the number of the handle's. */
-static int exchange_fd(yoke *y, int fd)
-{
-    int status = dup3(fd, y->fd, O_CLOEXEC) < 0 ? -errno : 0;
-
-    (void)close(fd); /* nothing was written */
-    y->fd_changes++;
-    return status;
-}
-
-/* Nothing is ever ready on it. */
-static int idle_fd(yoke *y)
-{
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-
-    return fd < 0 ? -errno : exchange_fd(y, fd);
 }
 
 /* ------------------------------------------------------------------ losing */
@@ -93,7 +76,7 @@ bool yk_may_reconnect(const yoke *y, int status)
      * connection that is not there yet has been subscribed to nothing. */
     bool listens = y->listening && y->link == YK_UP;
 
-    return y->reconnect_ms > 0 && y->address_len > 0 && !listens &&
+    return y->reconnect_ms > 0 && !yk_opening(y) && !listens &&
            (status == YOKE_ERR_IO || status == YOKE_ERR_LIMIT ||
             status == YOKE_ERR_LOADING);
 }
@@ -142,10 +125,9 @@ int yk_lose(yoke *y, const char *why)
     int64_t now = yk_now_ms();
     bool fresh = y->link == YK_UP;
 
-    (void)shutdown(y->fd, SHUT_RDWR); /* the daemon is told, if it lives */
     (void)snprintf(y->lost_text, sizeof(y->lost_text), "%.400s", why);
     drop_greeting(y);
-    if (idle_fd(y) < 0 || !new_reader(y))
+    if (yk_transport_park(&y->transport) < 0 || !new_reader(y))
         return yk_end(y, YOKE_ERR_NOMEM,
                       "%s; nothing is left to connect again with", why);
     if (!fresh) {
@@ -194,9 +176,12 @@ static int greet(yoke *y)
     struct yk_args hello;
 
     yk_args_hello(&hello, y->password, y->name);
-    if (!greeting_add(y, hello.count, hello.v) || !greeting_add(y, 3, resume))
+    if (!greeting_add(y, hello.count, hello.v) ||
+        (!yk_opening(y) && !greeting_add(y, 3, resume)))
         return yk_end(y, YOKE_ERR_NOMEM, "out of memory");
     y->link = YK_GREETING;
+    if (yk_opening(y))
+        y->attempt_until_ms = y->open_until_ms;
     y->greeting_step = 0;
     y->greeted_at_ms = yk_now_ms();
     return 0;
@@ -220,9 +205,15 @@ static int said_hello(yoke *y, int status, struct yoke_value *v)
     if (!yk_value_to_map(v) ||
         !yk_value_id(yoke_value_get(v, "session"), y->new_session))
         return yk_end(y, YOKE_ERR_PROTOCOL,
-                      "what answers now is not a yoked: its HELLO names no "
-                      "session");
+                      "%s is not a yoked: its HELLO names no session",
+                      y->where);
     y->lease_ms = yk_map_int(v, "lease", 0);
+    if (yk_opening(y)) {
+        memcpy(y->session, y->new_session, sizeof(y->session));
+        y->answered = true;
+        yk_opened(y);
+        up(y);
+    }
     return 0;
 }
 
@@ -304,31 +295,23 @@ int yk_greeting_reply(yoke *y, int status, struct yoke_value *v)
 
 /* ------------------------------------------------------------------- steps */
 
-static int failed_errno(yoke *y, int error)
+/* The daemon cannot be reached in this way. */
+static int failed(yoke *y, int error)
 {
     char words[128];
 
-    return yk_lose(y, strerror_r(error, words, sizeof(words)));
+    return yk_opening(y) ? yk_dial_failed(y, error)
+                         : yk_lose(y, yk_transport_why(&y->transport, error,
+                                                       words, sizeof(words)));
 }
 
 static int dial_again(yoke *y, int64_t now)
 {
-    int fd = socket(y->address.ss_family,
-                    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    int error = 0;
+    int error = -yk_transport_connect(
+        &y->transport, (const struct sockaddr *)&y->address, y->address_len);
 
-    if (fd < 0)
-        return failed_errno(y, errno);
-    yk_tune(fd, y->address.ss_family);
-    if (connect(fd, (const struct sockaddr *)&y->address, y->address_len) < 0)
-        error = errno;
-    if (error && error != EINPROGRESS) {
-        (void)close(fd); /* nothing was written */
-        return failed_errno(y, error);
-    }
-    error = -exchange_fd(y, fd);
     if (error)
-        return failed_errno(y, error);
+        return failed(y, error);
     y->link = YK_CONNECTING;
     y->attempt_until_ms = min_i64(now + y->connect_timeout_ms,
                                   max_i64(y->give_up_at_ms, now + 1));
@@ -338,15 +321,22 @@ static int dial_again(yoke *y, int64_t now)
 /* 0 when it is connected, greeted; or it is waited for. */
 static int connecting(yoke *y)
 {
-    struct pollfd p = {.fd = y->fd, .events = POLLOUT};
-    socklen_t len = sizeof(int);
-    int error = 0;
+    int error = -yk_transport_step(&y->transport);
 
-    if (poll(&p, 1, 0) <= 0)
+    if (error == EAGAIN)
         return 0;
-    if (getsockopt(y->fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-        error = errno;
-    return error ? failed_errno(y, error) : greet(y);
+    return error ? failed(y, error) : greet(y);
+}
+
+static int too_late(yoke *y)
+{
+    if (!yk_opening(y))
+        return yk_lose(y, "no answer in time");
+    if (y->link == YK_CONNECTING)
+        return yk_dial_failed(y, ETIMEDOUT);
+    return yk_end(y, YOKE_ERR_CONNECT,
+                  "%s has not answered within %" PRId64 " ms", y->where,
+                  y->connect_timeout_ms);
 }
 
 static int give_up(yoke *y)
@@ -360,26 +350,30 @@ static int give_up(yoke *y)
                   why);
 }
 
-int yk_reconnect(yoke *y)
+static int try_again(yoke *y)
 {
     int64_t now = yk_now_ms();
-    int status = 0;
 
-    if (y->link == YK_WAITING) {
-        if (now >= y->give_up_at_ms)
-            return give_up(y);
-        if (now >= y->retry_at_ms)
-            status = dial_again(y, now);
-    }
+    if (!yk_opening(y) && now >= y->give_up_at_ms)
+        return give_up(y);
+    if (now < y->retry_at_ms)
+        return 0;
+    return yk_opening(y) ? yk_dial(y) : dial_again(y, now);
+}
+
+int yk_reconnect(yoke *y)
+{
+    int status = y->link == YK_WAITING ? try_again(y) : 0;
+
     if (status == 0 && y->link == YK_CONNECTING)
         status = connecting(y);
     if (status == 0 && y->link == YK_GREETING) {
         yk_flush(y);
         status = yk_read(y);
     }
-    if (status == 0 && y->link != YK_UP && y->link != YK_WAITING &&
-        yoke_timeout_ms(y) == 0)
-        status = yk_lose(y, "no answer in time");
+    if (status == 0 && (y->link == YK_CONNECTING || y->link == YK_GREETING) &&
+        yk_now_ms() >= y->attempt_until_ms)
+        status = too_late(y);
     if (status == 0 && y->link == YK_UP)
         yk_flush(y);
     return status;
@@ -391,6 +385,8 @@ int64_t yoke_timeout_ms(const yoke *y)
 
     if (y->broken)
         return YOKE_NONE;
+    if (yk_transport_pending(&y->transport))
+        return 0; /* the descriptor does not tell */
     if (y->link == YK_UP)
         return yk_heartbeat_ms(y);
     return max_i64(0, at - yk_now_ms());
@@ -403,5 +399,5 @@ bool yoke_connected(const yoke *y)
 
 unsigned yoke_fd_changes(const yoke *y)
 {
-    return y->fd_changes;
+    return y->transport.changes;
 }

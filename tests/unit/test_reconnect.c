@@ -1,130 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The laws of a libyoke handle whose connection breaks: the peer listens, takes
- * one connection after the other, and follows a script for each.
+ * The laws of a libyoke handle whose connection breaks. They hold over a layer
+ * as over plain sockets: the program is built for either.
  */
-#include "peer.h"
-
-#include <sys/un.h>
-
-#define NCONNECTIONS 8
-
-/* What happens on the connections, one script for each; the last one stays
- * until the client closes. */
-static struct host {
-    int listener;
-    pthread_t thread;
-    script_fn *scripts[NCONNECTIONS + 1];
-    char address[108];
-    atomic_int connections;
-} host;
-
-/* Breaks without a word. */
-static void cut(struct peer *p)
-{
-    (void)shutdown(p->fd, SHUT_RDWR);
-}
-
-static bool greeted(struct peer *p)
-{
-    if (!peer_expect(p, "HELLO 2"))
-        return false;
-    peer_say(p, HELLO_REPLY, (long long)p->lease_ms);
-    return true;
-}
-
-static bool asked_to_resume(struct peer *p)
-{
-    return greeted(p) && peer_expect(p, "SESSION RESUME s0000000000001");
-}
-
-static bool back(struct peer *p)
-{
-    if (!asked_to_resume(p))
-        return false;
-    peer_say(p, "[ ]");
-    return true;
-}
-
-/* In the place of a script: from the one before on, nobody listens. */
-static void deaf(struct peer *p)
-{
-    (void)p;
-}
-
-static void *host_run(void *arg)
-{
-    struct peer *p = arg;
-
-    for (int i = 0; host.scripts[i]; i++) {
-        p->fd = accept(host.listener, NULL, NULL);
-        if (p->fd < 0)
-            break;
-        atomic_store(&host.connections, i + 1);
-        p->len = p->at = 0;
-        if (host.scripts[i + 1] == deaf)
-            (void)unlink(host.address); /* it is there */
-        if (i > 0 || greeted(p))
-            host.scripts[i](p);
-        if (!host.scripts[i + 1])
-            while (peer_read(p)) /* QUIT, and what the script left */
-                peer_say(p, "+OK");
-        if (host.scripts[i + 1] == deaf) {
-            (void)close(host.listener); /* before the client can notice */
-            host.listener = -1;
-            host.scripts[i + 1] = NULL;
-        }
-        (void)shutdown(p->fd, SHUT_RDWR);
-        (void)close(p->fd);
-    }
-    if (host.listener >= 0)
-        (void)close(host.listener);
-    return NULL;
-}
-
-static void host_start(int64_t lease_ms, script_fn *const *scripts, size_t n)
-{
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-
-    memset(&peer, 0, sizeof(peer));
-    memset(&host, 0, sizeof(host));
-    peer.lease_ms = lease_ms;
-    ck_assert_uint_le(n, NCONNECTIONS);
-    memcpy(host.scripts, scripts, n * sizeof(*scripts));
-    (void)snprintf(host.address, sizeof(host.address), "/tmp/yoke-test.%d.sock",
-                   (int)getpid());
-    memcpy(un.sun_path, host.address, sizeof(host.address));
-    (void)unlink(host.address); /* of a test that failed */
-    host.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_eq(bind(host.listener, (struct sockaddr *)&un, sizeof(un)),
-                     0);
-    ck_assert_int_eq(listen(host.listener, 8), 0);
-    ck_assert_int_eq(pthread_create(&host.thread, NULL, host_run, &peer), 0);
-}
-
-static yoke *visit_for(int64_t lease_ms, int64_t reconnect_ms,
-                       script_fn *const *scripts, size_t n)
-{
-    const struct yoke_options o = {.reconnect_ms = reconnect_ms};
-
-    host_start(lease_ms, scripts, n);
-    ck_assert_int_eq(yoke_open(host.address, &o, &client), 0);
-    atomic_store(&peer.y, client);
-    return client;
-}
-
-#define VISIT(...)                                         \
-    visit_for(30000, 0, (script_fn *const[]){__VA_ARGS__}, \
-              ARRAY_LEN(((script_fn *const[]){__VA_ARGS__})))
-
-static void leave(void)
-{
-    yoke_close(client);
-    client = NULL;
-    ck_assert_int_eq(pthread_join(host.thread, NULL), 0);
-    (void)unlink(host.address); /* it is there */
-    ck_assert_msg(peer.wrong[0] == '\0', "peer: %s", peer.wrong);
-}
+#include "host.h"
 
 static int submit(yoke *y, char id[YOKE_ID_SIZE])
 {
@@ -242,36 +121,6 @@ static void answer_the_rest(struct peer *p)
         peer_say(p, "j2");
     if (peer_expect(p, "CANCEL j1"))
         peer_say(p, "+OK");
-}
-
-struct calls {
-    char text[256];
-};
-
-static void note(yoke *y, int status, const struct yoke_value *reply, void *arg)
-{
-    struct calls *c = arg;
-    size_t len = strlen(c->text);
-
-    (void)y;
-    (void)snprintf(c->text + len, sizeof(c->text) - len, "%s%s", len ? " " : "",
-                   status < 0 ? yoke_status_name(status) : reply->s.data);
-}
-
-/* As a program with a loop of its own, which is told when to look again. */
-static int drive(yoke *y)
-{
-    while (yoke_pending(y) > 0) {
-        struct pollfd p = {.fd = yoke_fd(y), .events = yoke_events(y)};
-        int64_t wait = yoke_timeout_ms(y);
-        int status;
-
-        ck_assert_int_ge(poll(&p, 1, wait < 0 ? PATIENCE_MS : (int)wait), 0);
-        status = yoke_process(y);
-        if (status < 0)
-            return status;
-    }
-    return 0;
 }
 
 START_TEST(callbacks_come_in_order_also_of_what_is_not_asked_again)
@@ -542,8 +391,7 @@ START_TEST(a_silent_peer_leaves_a_worker_without_a_way_time_to_stop_its_jobs)
     while (atomic_load(&host.connections) < 3) { /* scripts that nobody met */
         yoke *other;
 
-        (void)yoke_open(host.address,
-                        &(struct yoke_options){.connect_timeout_ms = 1},
+        (void)host_open(&(struct yoke_options){.connect_timeout_ms = 1},
                         &other);
         yoke_abandon(other);
     }
@@ -724,8 +572,7 @@ START_TEST(memory_that_is_short_while_reconnecting_ends_in_a_status)
         while (atomic_load(&host.connections) < 2) {
             yoke *other;
 
-            (void)yoke_open(host.address,
-                            &(struct yoke_options){.reconnect_ms = YOKE_NONE},
+            (void)host_open(&(struct yoke_options){.connect_timeout_ms = 1},
                             &other);
             yoke_abandon(other);
         }
@@ -748,10 +595,6 @@ int main(void)
         a_break_of_a_subscribed_connection_is_final,
         jobs_of_a_lost_reply_are_given_back_and_reports_said_again,
         a_worker_whose_jobs_are_gone_is_told_so_for_good,
-        a_worker_gives_up_while_its_lease_still_holds,
-        a_worker_leaves_a_silent_connection_while_its_lease_holds,
-        a_silent_peer_leaves_a_worker_without_a_way_time_to_stop_its_jobs,
-        a_loop_keeps_the_lease_of_its_jobs_although_its_FETCH_waits,
         owned_groups_and_numbered_requests_go_with_the_session,
         who_has_nothing_to_lose_goes_on_with_a_new_session,
         what_the_daemon_says_to_HELLO_is_final,
@@ -761,5 +604,17 @@ int main(void)
         memory_that_is_short_while_reconnecting_ends_in_a_status,
     };
 
-    return run_suite("reconnect", laws, ARRAY_LEN(laws));
+    /* Seconds of a lease go by; the bytes do not matter to them. */
+    const TTest *const of_leases[] = {
+        a_worker_gives_up_while_its_lease_still_holds,
+        a_worker_leaves_a_silent_connection_while_its_lease_holds,
+        a_silent_peer_leaves_a_worker_without_a_way_time_to_stop_its_jobs,
+        a_loop_keeps_the_lease_of_its_jobs_although_its_FETCH_waits,
+    };
+
+    if (run_suite("reconnect", laws, ARRAY_LEN(laws)) != EXIT_SUCCESS)
+        return EXIT_FAILURE;
+    return HOST_LAYER == &yk_layer_none
+               ? run_suite("leases", of_leases, ARRAY_LEN(of_leases))
+               : EXIT_SUCCESS;
 }
