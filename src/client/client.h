@@ -344,6 +344,8 @@ int64_t yk_now_ms(void); /* monotonic; goes on while the machine sleeps */
 bool yk_holds(const yoke *y);
 /* Then there is just time to stop them. */
 int64_t yk_give_up_ms(const yoke *y);
+/* Is that over already for what a FETCH has just brought? */
+bool yk_came_late(const yoke *y);
 /* What a worker may wait at once, of a wait (NONE: for ever). */
 int64_t yk_slice_ms(const yoke *y, int64_t wait_ms);
 /* Until then what was asked at asked_ms, and is answered soon, should have been

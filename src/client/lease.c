@@ -39,6 +39,11 @@ int64_t yk_give_up_ms(const yoke *y)
     return y->alive_ms + y->lease_ms / 3 * 2;
 }
 
+bool yk_came_late(const yoke *y)
+{
+    return y->lease_ms > 0 && yk_now_ms() >= yk_give_up_ms(y);
+}
+
 int64_t yk_slice_ms(const yoke *y, int64_t wait_ms)
 {
     int64_t slice = y->lease_ms / (yk_holds(y) ? 6 : 3);

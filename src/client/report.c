@@ -49,7 +49,7 @@ static void take_job(struct yoke_worker *w, struct batch *b,
     struct served *queue = find_queue(w, work->queue);
     struct yoke_task *t = &b->tasks[b->left];
 
-    if (!queue || w->ending) {
+    if (!queue || w->ending || yk_came_late(w->y)) {
         release(w, work->token);
         return;
     }

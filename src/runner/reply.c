@@ -29,13 +29,26 @@ static struct job *find_job(struct runner *r, const char *token)
     return NULL;
 }
 
+/* An answer to FETCH may have been under way for long, or we were stopped. Its
+ * lease counts from when it was asked for: what is left of it may be too little
+ * to do more than to end the job. */
+static bool comes_late(const struct runner *r)
+{
+    return yoke_lease_ms(r->y) > 0 &&
+           yoke_lease_left_ms(r->y) < r->lease_ms / 3;
+}
+
 static void take_job(struct runner *r, const struct yoke_work *work)
 {
     const struct settings_queue *queue =
         settings_queue_find(r->settings, work->queue);
+    bool late = comes_late(r);
     struct job *j;
 
-    if (!queue || r->stopping) {
+    if (late)
+        message_warn("a job came too late and is given back job=%s",
+                     work->token);
+    if (!queue || r->stopping || late) {
         request_release(r, work->token);
         return;
     }

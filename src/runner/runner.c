@@ -28,7 +28,7 @@
  * its attempts to others as soon as the session's grace is over. */
 #define LOST_GRACE_MS 1000
 /* The part of a lease before whose end all must be over, whether we act or not:
- * half of what is left when runner_lost has killed the jobs. */
+ * far behind the time at which runner_lost kills the jobs. */
 #define FENCE_PART 20
 /* Between attempts to connect. */
 #define RETRY_MIN_MS 100
@@ -319,7 +319,8 @@ static void drop_connection(struct runner *r)
  * given to somebody else. */
 static void runner_lost(struct runner *r, const char *why)
 {
-    int64_t left = yoke_lease_left_ms(r->y) - r->lease_ms / 10;
+    /* To end them takes time, too, and on a busy machine some of it. */
+    int64_t left = yoke_lease_left_ms(r->y) / 2;
 
     message_warn("the connection is lost, jobs are stopped: %s running=%zu",
                  why, r->nrunning);

@@ -124,14 +124,13 @@ static int64_t now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Kills the runner: then its jobs are ours. If it does not end, as the kernel
- * has it waiting, they are sought below it. */
+/* Kills the runner, and not its jobs before it: it would see them fail, and say
+ * so. Then they are ours. If it does not end, as the kernel has it waiting,
+ * they are sought below it. */
 static void fence(struct warden *w)
 {
     size_t denied;
 
-    if (w->page->base[0])
-        cgroup_kill_base(w->page->base);
     if (w->fenced) {
         sweep_kill(&w->sweep, &w->scope, NULL, &denied);
     } else {
@@ -139,6 +138,8 @@ static void fence(struct warden *w)
                       "jobs: it is killed with them");
         (void)kill(w->scope.main, SIGKILL); /* not reaped: it is ours */
     }
+    if (w->page->base[0])
+        cgroup_kill_base(w->page->base);
     w->fenced = true;
     timer_set(w, REPEAT_MS, 0);
 }
