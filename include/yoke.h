@@ -144,9 +144,28 @@ struct yoke_options {
  */
 int yoke_open(const char *address, const struct yoke_options *options,
               yoke **out);
+/*
+ * The same for programs with a loop of their own ("asynchronous", below): does
+ * not wait for the connection or for HELLO. yoke_process goes on with them,
+ * when yoke_fd, yoke_events and yoke_timeout_ms say so; yoke_connected tells
+ * when it is done, and yoke_session is "" until then. What is sent meanwhile
+ * goes out, in its order, after HELLO. A call that waits, waits for that, too.
+ *
+ * There is one attempt, as with yoke_open, over all addresses of the host and
+ * within the same time-out. When it fails that is the end of the handle:
+ * yoke_process returns what yoke_open would have, and so do the requests. What
+ * can be told at once is returned here. Only after that do connections that
+ * break come back by themselves.
+ *
+ * A host's name is looked up before this returns, which may block for as long
+ * as the resolver likes; a numeric address and a Unix socket do not.
+ */
+int yoke_open_begin(const char *address, const struct yoke_options *options,
+                    yoke **out);
 /* Says QUIT (leases are given back, owned groups are cancelled), waits up to a
  * second for the answer, closes, frees. Requests of yoke_send that are under
- * way are not called back. A handle whose connection broke is only freed. */
+ * way are not called back. A handle whose connection broke, or is not there
+ * yet, is only freed. */
 void yoke_close(yoke *y);
 /* Closes without a word and frees: the session goes into its grace, as after
  * a crash. */
@@ -162,8 +181,8 @@ int64_t yoke_lease_ms(const yoke *y);
  * holds jobs has stopped them by then. Time in which the machine sleeps counts.
  * YOKE_NONE: there is no lease. */
 int64_t yoke_lease_left_ms(const yoke *y);
-/* Is there a connection, as far as is known? Not while one is sought, and not
- * after the end of the handle. */
+/* Is there a connection, as far as is known? Not while it is being opened or
+ * sought again, and not after the end of the handle. */
 bool yoke_connected(const yoke *y);
 
 /*
@@ -773,8 +792,8 @@ unsigned yoke_fd_changes(const yoke *y);
 /* POLLIN, and POLLOUT while something waits to be written. */
 short yoke_events(const yoke *y);
 /* After so long yoke_process is to be called although the descriptor is not
- * ready: a broken connection is being restored, or the lease of jobs is to be
- * kept. YOKE_NONE: no need. */
+ * ready: a connection is being opened or restored, or the lease of jobs is to
+ * be kept. YOKE_NONE: no need. */
 int64_t yoke_timeout_ms(const yoke *y);
 /* 0, or the error that ended the handle; then every request under way has
  * been called back with it. Never blocks. May leave more to be read for the

@@ -310,8 +310,7 @@ void yk_confirmed(yoke *y, const struct yoke_value *reply);
 
 /* ------------------------------------------------------------- connection */
 
-/* yoke_open over a layer, and without a wait: 0, and yk_reconnect goes on; or
- * what has failed already. */
+/* yoke_open_begin over a layer. */
 int yk_open_over(const struct yk_layer *layer, void *config,
                  const char *address, const struct yoke_options *options,
                  yoke **out);

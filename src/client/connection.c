@@ -287,6 +287,12 @@ int yk_open_over(const struct yk_layer *layer, void *config,
     return set_up(y, address, options);
 }
 
+int yoke_open_begin(const char *address, const struct yoke_options *options,
+                    yoke **out)
+{
+    return yk_open_over(&yk_layer_none, NULL, address, options, out);
+}
+
 int yk_open_wait(yoke *y)
 {
     while (yk_opening(y) && !y->broken)
@@ -297,7 +303,7 @@ int yk_open_wait(yoke *y)
 int yoke_open(const char *address, const struct yoke_options *options,
               yoke **out)
 {
-    int status = yk_open_over(&yk_layer_none, NULL, address, options, out);
+    int status = yoke_open_begin(address, options, out);
 
     return status < 0 ? status : yk_open_wait(*out);
 }
