@@ -69,7 +69,8 @@
     X(NARROW_TAKES, "a job is accepted although room is narrow")               \
     X(NARROW_STOPS, "nothing starts although room is only narrow")             \
     X(FULL_STARTS, "jobs start although the disk is full")                     \
-    X(LOAD_UNHEARD, "a queue does not go on when its payload was read")
+    X(LOAD_UNHEARD, "a queue does not go on when its payload was read")        \
+    X(END_UNTOLD, "the end of a group is not told to who awaits it")
 
 /* Those that no world of the simulation meets: id, what is wrong, the program
  * under tests/unit that is run with it, and its law that is broken then, or
@@ -88,7 +89,11 @@
     X(LOST_QUEUED, "a job that lost its payload waits for its turn",           \
       "core_payload", "j->offset > 0 || is_dead(j) || job_has_run(j)")         \
     X(PIN_UNHEARD, "a segment goes although a backup has pinned it", "copier", \
-      "what_is_pinned_stays_until_the_pin_moves")
+      "what_is_pinned_stays_until_the_pin_moves")                              \
+    X(COPIES_UNBOUND, "what is forgotten untold is copied past memory-max",    \
+      "core_await", "at_memory_max_an_end_outlasts_without_its_map")           \
+    X(AWAITS_LEFT, "a session that is resumed awaits nothing any more",        \
+      "core_await", "who_resumes_the_session_is_told")
 
 enum plant {
     PLANT_NONE,

@@ -5,6 +5,7 @@
  */
 #include "core/await.h"
 
+#include "base/plant.h"
 #include "core/group.h"
 #include "core/ids.h"
 #include "core/internal.h"
@@ -189,6 +190,8 @@ void await_job_ended(struct core *c, const struct job *j)
 
 void await_group_ended(struct core *c, const struct group *g)
 {
+    if (PLANTED(END_UNTOLD))
+        return;
     has_ended(c, g->id | ID_GROUP);
 }
 
@@ -212,58 +215,61 @@ static void show_job_end(struct core *c, struct buf *b, const struct job *j,
         value_null(b);
 }
 
-/* Copies the entry for each that was not told. */
-static void keep_copies(struct core *c, uint64_t key, const struct buf *entry)
-{
-    struct map_node *n;
-
-    for (n = map_find(&c->awaits, key); n; n = map_next(n)) {
-        struct await *a = await_of(n);
-
-        buf_append(&a->copy, buf_front(entry), buf_size(entry));
-        account(c, (int64_t)buf_size(&a->copy));
-    }
-}
-
-void await_job_forgotten(struct core *c, const struct job *j)
-{
-    struct buf entry;
-    int64_t size = 0;
-
-    if (LIKELY(c->awaits.len == 0) || !map_find(&c->awaits, j->node.hash))
-        return;
-    buf_init(&entry);
-    show_job_end(c, &entry, j, true);
-    for (struct map_node *n = map_find(&c->awaits, j->node.hash); n;
-         n = map_next(n))
-        size += (int64_t)buf_size(&entry);
-    if (c->memory + size > c->limits.memory_max) {
-        buf_clear(&entry);
-        buf_init(&entry);
-        show_job_end(c, &entry, j, false);
-    }
-    keep_copies(c, j->node.hash, &entry);
-    buf_clear(&entry);
-}
-
-static void show_group_end(struct core *c, struct buf *b, const struct group *g)
+static void show_group_end(struct core *c, struct buf *b, const struct group *g,
+                           bool whole)
 {
     show_head(b, 'g', g->id, (enum outcome)g->outcome);
-    show_group(c, b, g);
+    if (whole)
+        show_group(c, b, g);
+    else
+        value_null(b);
 }
 
-/* Its map is small: less than what memory-max is exceeded by anyway. */
-void await_group_forgotten(struct core *c, const struct group *g)
+static void show_end(struct core *c, struct buf *b, uint64_t key, bool whole)
 {
-    uint64_t key = g->id | ID_GROUP;
+    uint64_t id = key & ~ID_GROUP;
+
+    if (key & ID_GROUP)
+        show_group_end(c, b, find_group(c, (struct group_id){id}), whole);
+    else
+        show_job_end(c, b, find_job(c, (struct job_id){id}), whole);
+}
+
+/* Leaves a copy for each that was not told; without the map where memory-max
+ * has no room for those. */
+static void forgotten(struct core *c, uint64_t key)
+{
+    int64_t size = 0;
     struct buf entry;
 
     if (LIKELY(c->awaits.len == 0) || !map_find(&c->awaits, key))
         return;
     buf_init(&entry);
-    show_group_end(c, &entry, g);
-    keep_copies(c, key, &entry);
+    show_end(c, &entry, key, true);
+    for (struct map_node *n = map_find(&c->awaits, key); n; n = map_next(n))
+        size += (int64_t)buf_size(&entry);
+    if (c->memory + size > c->limits.memory_max && !PLANTED(COPIES_UNBOUND)) {
+        buf_clear(&entry);
+        buf_init(&entry);
+        show_end(c, &entry, key, false);
+    }
+    for (struct map_node *n = map_find(&c->awaits, key); n; n = map_next(n)) {
+        struct await *a = await_of(n);
+
+        buf_append(&a->copy, buf_front(&entry), buf_size(&entry));
+        account(c, (int64_t)buf_size(&a->copy));
+    }
     buf_clear(&entry);
+}
+
+void await_job_forgotten(struct core *c, const struct job *j)
+{
+    forgotten(c, j->node.hash);
+}
+
+void await_group_forgotten(struct core *c, const struct group *g)
+{
+    forgotten(c, g->id | ID_GROUP);
 }
 
 uint32_t await_show(struct core *c, struct session *s, struct buf *b,
@@ -276,14 +282,11 @@ uint32_t await_show(struct core *c, struct session *s, struct buf *b,
     while ((first = list_first(&s->ends)) && n < ENDS_MAX &&
            buf_size(b) - from < most) {
         struct await *a = list_entry(first, struct await, link);
-        uint64_t id = a->node.hash & ~ID_GROUP;
 
         if (buf_size(&a->copy) > 0)
             buf_append(b, buf_front(&a->copy), buf_size(&a->copy));
-        else if (a->node.hash & ID_GROUP)
-            show_group_end(c, b, find_group(c, (struct group_id){id}));
         else
-            show_job_end(c, b, find_job(c, (struct job_id){id}), true);
+            show_end(c, b, a->node.hash, true);
         await_free(c, a);
         n++;
     }

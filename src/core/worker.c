@@ -353,6 +353,8 @@ void worker_resume(struct core *c, const struct core_event *ev)
     s->seen_ms = c->now_ms;
     session_arm(c, s);
     session_renotify(s);
+    if (PLANTED(AWAITS_LEFT))
+        await_release(c, s);
     b = reply_begin(c, ev->client);
     at = value_array(b, 0);
     list_foreach (it, &s->held) {

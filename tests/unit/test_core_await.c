@@ -212,9 +212,67 @@ START_TEST(a_session_awaits_so_many_and_no_more)
 }
 END_TEST
 
+/* One of its ends came before, one comes while nobody speaks for it. */
+START_TEST(who_resumes_the_session_is_told)
+{
+    struct daemon *d = daemon_new();
+    uint64_t a = submit(d, "q", 0), b = submit(d, "q", 0), session;
+    struct token first = take(d), second = take(d);
+    const struct node *n;
+
+    session = session_of(d, 7);
+    (void)submit(d, "held", 0);
+    ck_assert_uint_eq(fetch_from(d, 7, 1, 0, "held")->v.count, 1);
+    awaits(d, 7, false, a);
+    awaits(d, 7, false, b);
+    ck_assert(is_ok(report(d, EVENT_DONE, first, "")));
+    leave(d, 7, DISCONNECT_BROKEN);
+    ck_assert(is_ok(report(d, EVENT_FAIL, second, "exit:1")));
+    ck_assert_uint_eq(resume(d, 8, session)->v.count, 1);
+    awaits(d, 8, false, b); /* as a client does that cannot know */
+    n = fetch_news(d, 8, 0);
+    ck_assert_uint_eq(n->v.count, 2);
+    is_end(node_item(n, 0), a, "ok");
+    is_end(node_item(n, 1), b, "failed");
+    ck_assert_uint_eq(fetch_news(d, 8, 0)->v.count, 0);
+    daemon_free(d);
+}
+END_TEST
+
+/* Of a job and of a group. */
+START_TEST(at_memory_max_an_end_outlasts_without_its_map)
+{
+    struct daemon *d = daemon_new();
+    struct core_event open = a_group(), ev = a_job("q");
+    const struct node *n;
+    uint64_t a, g;
+
+    open.u.group_open.keep_ms = ev.u.submit.keep_ms = 0;
+    g = open_event(d, &open);
+    a = submit_event(d, &ev);
+    awaits(d, 7, false, a);
+    awaits(d, 7, true, g);
+    d->limits.memory_max = 1;
+    core_configure(d->core, &d->limits);
+    ck_assert(is_ok(report(d, EVENT_DONE, take(d), "")));
+    close_group(d, g);
+    daemon_pass(d, 1000);
+    n = fetch_news(d, 7, 0);
+    ck_assert_uint_eq(n->v.count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        ck_assert_uint_eq(node_item(node_item(n, i), 1)->v.id, i ? g : a);
+        ck_assert(str_eq(node_str(node_item(node_item(n, i), 2)), STR("ok")));
+        ck_assert(node_is_null(node_item(node_item(n, i), 3)));
+    }
+    daemon_free(d);
+}
+END_TEST
+
 int main(void)
 {
     const struct law laws[] = {
+        {who_resumes_the_session_is_told, 1},
+        {at_memory_max_an_end_outlasts_without_its_map, 1},
         {ends_of_many_are_told_by_one_fetch_and_only_once, 1},
         {a_fetch_that_waits_is_answered_with_the_end, 1},
         {what_has_ended_before_is_told_at_once, 1},
