@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * any-loop - anyio: one code, any loop. The work is done by callbacks that know
- * no loop; whoever has one needs three functions of libyoke to drive them:
- * yoke_fd, yoke_events, yoke_process. Here poll(2) does it, then libev.
+ * no loop; whoever has one attaches the handle to it. Here it is poll(2), then
+ * libev; there are adapters for libuv, libevent and GLib, too.
  *
  * Prints:
  *     with poll:
@@ -14,8 +14,8 @@
  *       b: ok
  *       all have ended
  */
-#include <ev.h>
-#include <poll.h>
+#include <yoke/libev.h>
+#include <yoke/poll.h>
 
 #include "example.h"
 
@@ -89,71 +89,29 @@ static void begin(yoke *y, struct work *w)
 
 static void drive_with_poll(yoke *y, struct work *w)
 {
-    while (!w->over) {
-        struct pollfd fd = {.fd = yoke_fd(y), .events = yoke_events(y)};
+    struct yoke_poll loop = YOKE_POLL_INIT;
 
-        (void)poll(&fd, 1, (int)yoke_timeout_ms(y));
-        must(y, yoke_process(y));
+    must(y, yoke_poll_attach(&loop, y, NULL, NULL));
+    while (!w->over) {
+        struct pollfd fds[1]; /* more, in a program that does more */
+        int wait_ms = -1;
+        size_t n = yoke_poll_fill(&loop, fds, 1, &wait_ms);
+
+        (void)poll(fds, n, wait_ms);
+        yoke_poll_run(&loop, fds, n);
     }
 }
 
 /* ------------------------------------------------------------------- libev */
 
-struct driven {
-    ev_io io;
-    ev_timer again; /* while a broken connection is restored */
-    yoke *y;
-    struct work *w;
-};
-
-static void process(struct ev_loop *loop, struct driven *d)
-{
-    int64_t again_ms;
-    short wanted;
-
-    must(d->y, yoke_process(d->y));
-    if (d->w->over) {
-        ev_break(loop, EVBREAK_ALL);
-        return;
-    }
-    wanted = yoke_events(d->y);
-    ev_io_stop(loop, &d->io);
-    ev_io_set(&d->io, yoke_fd(d->y),
-              EV_READ | (wanted & POLLOUT ? (int)EV_WRITE : 0));
-    ev_io_start(loop, &d->io);
-    again_ms = yoke_timeout_ms(d->y);
-    ev_timer_stop(loop, &d->again);
-    if (again_ms < 0)
-        return;
-    ev_timer_set(&d->again, (double)again_ms / 1000., 0.);
-    ev_timer_start(loop, &d->again);
-}
-
-static void on_ready(struct ev_loop *loop, ev_io *io, int revents)
-{
-    (void)revents;
-    process(loop, io->data);
-}
-
-static void on_again(struct ev_loop *loop, ev_timer *timer, int revents)
-{
-    (void)revents;
-    process(loop, timer->data);
-}
-
 static void drive_with_libev(yoke *y, struct work *w)
 {
     struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
-    struct driven d = {.y = y, .w = w};
 
-    ev_io_init(&d.io, on_ready, yoke_fd(y), EV_READ | EV_WRITE);
-    d.io.data = &d;
-    ev_init(&d.again, on_again);
-    d.again.data = &d;
-    ev_io_start(loop, &d.io);
-    ev_run(loop, 0);
-    ev_timer_stop(loop, &d.again);
-    ev_io_stop(loop, &d.io);
+    must(y, yoke_libev_attach(loop, y, NULL, NULL));
+    while (!w->over)
+        ev_run(loop, EVRUN_ONCE);
+    yoke_detach(y);
     ev_loop_destroy(loop);
 }
 

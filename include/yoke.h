@@ -768,7 +768,8 @@ int yoke_punsubscribe(yoke *y, size_t n, const char *const *patterns);
  */
 
 /* status 0 and the reply, or an error and NULL (text: yoke_error_text). The
- * value is freed after the call. The callback may send, but not close. */
+ * value is freed after the call. The callback may send, but not close, unless
+ * the handle is attached to a loop (see "loops"). */
 typedef void yoke_reply_fn(yoke *y, int status, const struct yoke_value *reply,
                            void *arg);
 
@@ -806,6 +807,50 @@ size_t yoke_unsent(const yoke *y);
  * and the caller frees it. */
 int yoke_work_parse(const struct yoke_value *reply,
                     struct yoke_work_list **out);
+
+/* ------------------------------------------------------------------ loops */
+
+/*
+ * What a loop does for a handle that is attached to it. The adapters fill it
+ * in: <yoke/poll.h>, <yoke/libev.h>, <yoke/libuv.h>, <yoke/libevent.h> and
+ * <yoke/glib.h>, each with a function that attaches a handle, and the loop then
+ * does all that is to be done: yoke_process is not called, and where requests
+ * are sent from does not matter.
+ *
+ * The functions get the `data` of the adapter, and may call nothing of the
+ * handle. 0, or what is less when the loop has no memory for it.
+ */
+struct yoke_loop {
+    /* Call yoke_turn whenever the descriptor is ready for these events (POLLIN,
+     * POLLOUT, level-triggered), in place of those before. anew: another socket
+     * has come under its number, which has to be registered once more. */
+    int (*watch)(void *data, int fd, short events, bool anew);
+    /* Call yoke_turn once after so long, in place of the time before; not from
+     * within this call. YOKE_NONE: never. */
+    int (*time)(void *data, int64_t ms);
+    /* Neither any more; frees data. It may be called by yoke_turn. */
+    void (*release)(void *data);
+};
+
+/* The handle has ended with this status, and is not attached any more; all
+ * requests have been called back. It may be closed here. */
+typedef void yoke_ended_fn(yoke *y, int status, void *arg);
+
+/*
+ * For adapters. Nothing is called back before the loop runs. ended may be NULL.
+ * YOKE_ERR_ARGUMENT: it is attached already; YOKE_ERR_NOMEM: as `time` said.
+ * Then `release` is not called. While a handle is attached its callbacks may
+ * close it, too: nothing is called back any more then, and it is freed when
+ * yoke_turn is over.
+ */
+int yoke_attach(yoke *y, const struct yoke_loop *loop, void *data,
+                yoke_ended_fn *ended, void *arg);
+/* Leaves the loop, which may be done in callbacks, too; what is under way waits
+ * for yoke_process, or the next loop. yoke_close does it as well. */
+void yoke_detach(yoke *y);
+/* For adapters: the descriptor is ready, or the time is over. The handle and
+ * `data` may be gone when it returns. */
+void yoke_turn(yoke *y);
 
 #ifdef __cplusplus
 }

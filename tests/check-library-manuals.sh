@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# The pages doc/*.3 say what include/yoke.h does: all that it declares stands in
-# the SYNOPSIS of a page, word for word, and nothing else does; each function
-# has one page, which names it; yoke.3 explains each constant and status; each
-# page is installed, has its sections, refers to pages that exist, and its
-# examples compile.
+# The pages doc/*.3 say what include/yoke.h and include/yoke/ do: all that is
+# declared there for programs stands in the SYNOPSIS of a page, word for word, and
+# nothing else does; each function has one page, which names it; yoke.3 explains
+# each constant and status; each page is installed, has its sections, refers to
+# pages that exist, and its examples compile.
 set -u
 export LC_ALL=C
 src=${YOKE_SRCDIR:-$(cd "$(dirname "$0")/.." && pwd)}
@@ -63,18 +63,28 @@ declarations() {
         }' | sort -u
 }
 
+# Of the adapters, which are inline, what programs call.
+adapters() {
+    awk '
+        /^static inline / { text = ""; on = 1; sub(/^static inline /, "") }
+        on && /^{/ { on = 0; if (text ~ /yoke_[a-z_]+\(/) print text ";" }
+        on { text = text " " $0 }' "$src"/include/yoke/*.h
+}
+
 # The statuses are explained one by one instead.
-sed -zE 's:/\*([^*]|\*+[^*/])*\*+/::g' "$header" |
-    sed -e '/^#ifdef __cplusplus/,/^#endif/d' -e '/^#/d' | declarations |
-    grep -v '^enum yoke_status{' >"$scratch/declared"
+{
+    sed -zE 's:/\*([^*]|\*+[^*/])*\*+/::g' "$header" |
+        sed -e '/^#ifdef __cplusplus/,/^#endif/d' -e '/^#/d'
+    adapters
+} | declarations | grep -v '^enum yoke_status{' >"$scratch/declared"
 # They stand between the changes of the font.
 section SYNOPSIS | awk -F'\t' '
     /^[^\t]*\t\.ft/ { here = $2 == ".ft B" }
     here && $2 !~ /^[.#]/ { print $2 }' | declarations >"$scratch/synopses"
 comm -23 "$scratch/declared" "$scratch/synopses" |
-    complain 'include/yoke.h has what no SYNOPSIS has: &'
+    complain 'a header has what no SYNOPSIS has: &'
 comm -13 "$scratch/declared" "$scratch/synopses" |
-    complain 'a SYNOPSIS has what include/yoke.h has not: &'
+    complain 'a SYNOPSIS has what no header has: &'
 
 # --------------------------------------------------------------- functions
 

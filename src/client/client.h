@@ -83,6 +83,9 @@ struct yk_held {
     bool reported; /* its end is under way */
 };
 
+/* How a handle is to go when the turn of its loop is over. */
+enum yk_closing { YK_STAYS, YK_CLOSES, YK_ABANDONS };
+
 struct yoke {
     struct yk_transport transport;
     int wake_fd;
@@ -109,6 +112,17 @@ struct yoke {
     int64_t subscriptions; /* as the daemon has said last */
     yoke_message_fn *told;
     void *told_arg;
+
+    struct yoke_loop loop; /* watch NULL: none; see loop.c */
+    void *loop_data;
+    yoke_ended_fn *ended;
+    void *ended_arg;
+    short watched;   /* what the loop watches for */
+    unsigned anew;   /* yoke_fd_changes when it was told last */
+    bool timed;      /* it may have been given a time */
+    bool wanted;     /* ... which brings a turn at once */
+    bool turning;    /* yoke_turn is on the stack */
+    uint8_t closing; /* enum yk_closing: in a callback of that turn */
 
     struct yoke_value *late; /* reply of a FETCH that was interrupted */
     bool worker;             /* has called yoke_fetch: its lease matters */
@@ -324,6 +338,14 @@ int yk_dial(yoke *y);
 int yk_dial_failed(yoke *y, int error);
 /* There is a session: what was needed to find it is freed. */
 void yk_opened(yoke *y);
+
+/* ------------------------------------------------------------------- loop */
+
+/* Something is to be done that no descriptor or time says: the loop, if there
+ * is one, gives the handle a turn at once. 0 or NOMEM. */
+int yk_want_turn(yoke *y);
+/* Is it to stay until the turn under way is over? */
+bool yk_close_later(yoke *y, enum yk_closing how);
 
 /* -------------------------------------------------------------- reconnect */
 

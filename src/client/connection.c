@@ -349,6 +349,8 @@ static void say_goodbye(yoke *y)
 
 void yoke_close(yoke *y)
 {
+    if (y && yk_close_later(y, YK_CLOSES))
+        return;
     if (y && !y->broken && y->link == YK_UP) {
         say_goodbye(y);
         yk_transport_hang_up(&y->transport);
@@ -358,7 +360,7 @@ void yoke_close(yoke *y)
 
 void yoke_abandon(yoke *y)
 {
-    if (!y)
+    if (!y || yk_close_later(y, YK_ABANDONS))
         return;
     yk_transport_close(&y->transport);
     yk_opened(y);

@@ -198,7 +198,8 @@ int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
 
     if (status < 0)
         return status;
-    if (!ring_reserve(y) || !out_reserve(y, size + NUMBER_SIZE))
+    if (!ring_reserve(y) || !out_reserve(y, size + NUMBER_SIZE) ||
+        yk_want_turn(y) < 0)
         return yk_nomem(y);
 
     p.len = again == YK_NUMBERED
@@ -290,7 +291,7 @@ static void deliver(yoke *y, const struct yk_pending *p, int status,
         *p->call = (struct yk_call){true, status, reply};
         return;
     }
-    if (p->fn) {
+    if (p->fn && !y->closing) {
         y->in_callback = true;
         p->fn(y, status, reply, p->arg);
         y->in_callback = false;

@@ -46,7 +46,7 @@ bool yk_message(yoke *y, const struct yoke_value *v)
     m = (struct yoke_message){.pattern = pattern ? pattern->s.data : NULL,
                               .channel = channel->s.data,
                               .text = text->s};
-    if (y->told) {
+    if (y->told && !y->closing) {
         y->in_callback = true;
         y->told(y, &m, y->told_arg);
         y->in_callback = false;
