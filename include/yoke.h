@@ -784,6 +784,23 @@ int yoke_sendl(yoke *y, yoke_reply_fn *fn, void *arg, const char *arg0, ...)
 /* yoke_submit in this way; the reply is the id, a STR. */
 int yoke_send_submit(yoke *y, const struct yoke_submit *s, yoke_reply_fn *fn,
                      void *arg);
+/* The number of what yoke_send or yoke_send_submit took last; they count from 1
+ * on, and up. */
+uint64_t yoke_last_request(const yoke *y);
+/*
+ * Nobody wants the answer to this request of yoke_send any more: its function
+ * is not called, now or later, and yoke_pending does not count it. One of which
+ * nothing is written yet is not sent (except for the end of an attempt);
+ * *unsent, which may be NULL, says that it never was, so that nothing was done.
+ * Otherwise the daemon does what it was asked for, and the memory for it is
+ * freed when it has answered. A wait is ended: a PING follows if nothing else
+ * does. A SUBMIT that waits for room can only be taken back with the connection
+ * (yoke_abandon), or by a cancel of its group from another handle.
+ * YOKE_ERR_ARGUMENT: it is not under way (any more); or it is a FETCH, of which
+ * something is written: the jobs that it brings would be lost. Whatever is sent
+ * behind that ends it. May be called by callbacks.
+ */
+int yoke_forget(yoke *y, uint64_t request, bool *unsent);
 /* The descriptor to wait for; the same number until the handle is freed. */
 int yoke_fd(const yoke *y);
 /* How often another socket has come under that number: when this has changed

@@ -67,6 +67,9 @@ struct yk_pending {
     /* written by yk_send and by what happens to the connection */
     bool sent;       /* over a connection that broke, in part or whole */
     bool lost;       /* so, and it is not sent again */
+    bool gone;       /* it is not sent at all, and nobody waits for it */
+    bool forgotten;  /* it is written, and may be a wait */
+    bool fetches;    /* its reply is not to be dropped */
     bool owns;       /* opens a group that goes with the session */
     bool subscribes; /* or unsubscribes */
     uint8_t again;   /* enum yk_again */
@@ -127,11 +130,12 @@ struct yoke {
     struct yoke_value *late; /* reply of a FETCH that was interrupted */
     bool worker;             /* has called yoke_fetch: its lease matters */
     int64_t lease_ms;
-    int64_t alive_ms; /* the daemon has heard from us since then */
-    int64_t said_ms;  /* when the last request was sent */
-    uint64_t number;  /* of the last request with ONCE */
-    size_t numbered;  /* of ring_count: with ONCE */
-    bool owns;        /* has opened groups that go with the session */
+    int64_t alive_ms;  /* the daemon has heard from us since then */
+    int64_t said_ms;   /* when the last request was sent */
+    uint64_t requests; /* so many there were; the last ones are in the ring */
+    uint64_t number;   /* of the last request with ONCE */
+    size_t numbered;   /* of ring_count: with ONCE */
+    bool owns;         /* has opened groups that go with the session */
     struct yk_held *held;
     size_t nheld, held_cap;
 
@@ -273,7 +277,8 @@ int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
 void yk_flush(yoke *y);
 /* Read what is there and hand out the replies. 0, YK_LOST, or the end. */
 int yk_read(yoke *y);
-/* Calls back those at the head of the ring whose answer will not come. */
+/* Calls back those at the head of the ring whose answer will not come, and
+ * drops those that nobody waits for. */
 void yk_drop_lost(yoke *y);
 /* Wait until the socket is ready (and then write and read), the time is up
  * (YOKE_NONE: for ever), or somebody interrupts. */

@@ -132,6 +132,11 @@ size_t yk_request_size(size_t argc, const struct yoke_bytes *argv)
     return argc > 0 ? size : 0;
 }
 
+static struct yk_pending *ring_at(const yoke *y, size_t place)
+{
+    return &y->ring[(y->ring_head + place) & (y->ring_cap - 1)];
+}
+
 static bool is_abandoned(const struct yk_pending *p)
 {
     return !p->fn && !p->call;
@@ -155,17 +160,16 @@ static size_t write_numbered(yoke *y, char *to, size_t argc,
     return (size_t)(at - to);
 }
 
-static enum yk_again plan_again(yoke *y, size_t argc,
-                                const struct yoke_bytes *argv)
+static enum yk_again plan_again(yoke *y, enum yk_again again)
 {
-    enum yk_again again = y->retain ? yk_again_of(argc, argv) : YK_NEVER;
-
+    if (!y->retain)
+        return YK_NEVER;
     /* The daemon remembers no more. */
     if (again == YK_NUMBERED && y->numbered >= YK_NUMBERED_MAX)
         again = YK_NEVER;
     /* A connection that is dead already is better noticed before. */
-    if (again == YK_NEVER && y->retain && y->link == YK_UP &&
-        y->ring_count == 0 && !y->in_callback)
+    if (again == YK_NEVER && y->link == YK_UP && y->ring_count == 0 &&
+        !y->in_callback)
         (void)yk_read(y);
     return again;
 }
@@ -191,8 +195,9 @@ int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
             const struct yk_pending *pending)
 {
     size_t size = yk_request_size(argc, argv);
-    enum yk_again again =
-        size && !y->broken ? plan_again(y, argc, argv) : YK_NEVER;
+    enum yk_again rule =
+        size && !y->broken ? yk_again_of(argc, argv) : YK_NEVER;
+    enum yk_again again = size && !y->broken ? plan_again(y, rule) : YK_NEVER;
     int status = send_allowed(y, size);
     struct yk_pending p = *pending;
 
@@ -207,6 +212,7 @@ int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
                 : yk_request_write(y->out + y->out_len, argc, argv);
     y->out_len += p.len;
     p.again = (uint8_t)again;
+    p.fetches = rule == YK_FETCHES;
     p.sent_ms = y->said_ms = yk_now_ms();
     if (again == YK_REPORTS && argc > 1)
         yk_held_reported(y, argv[1]);
@@ -215,6 +221,7 @@ int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
     y->listening |= p.subscribes; /* a message may come before its answer */
     y->ring[(y->ring_head + y->ring_count) & (y->ring_cap - 1)] = p;
     y->ring_count++;
+    y->requests++;
     if (is_abandoned(&p))
         y->abandoned++;
     return 0;
@@ -334,9 +341,12 @@ int yk_break(yoke *y, int status, const char *fmt, ...)
 
 void yk_drop_lost(yoke *y)
 {
-    while (y->ring_count > 0 && y->ring[y->ring_head].lost) {
+    while (y->ring_count > 0 &&
+           (y->ring[y->ring_head].lost || y->ring[y->ring_head].gone)) {
         struct yk_pending p = ring_pop(y);
 
+        if (p.gone)
+            continue;
         (void)yk_fail(y, YOKE_ERR_IO,
                       "the connection broke (%s): the request may have been "
                       "done or not, and is not sent again",
@@ -572,7 +582,7 @@ int yk_interrupted(yoke *y)
     return yk_fail(y, YOKE_ERR_INTERRUPTED, "interrupted");
 }
 
-/* The first interrupt: a blocking command ends when its client says more. */
+/* A blocking command ends when its client says more. */
 static void end_early(yoke *y, enum yk_mode mode)
 {
     const struct yoke_bytes ping = {.data = "PING", .len = 4};
@@ -834,6 +844,78 @@ int yoke_sendl(yoke *y, yoke_reply_fn *fn, void *arg, const char *arg0, ...)
     n = collect(words, arg0, ap);
     va_end(ap);
     return yoke_send(y, n, words, fn, arg);
+}
+
+uint64_t yoke_last_request(const yoke *y)
+{
+    return y->requests;
+}
+
+/* Takes the request at this place of the ring back before it is written, as
+ * long as nothing of it is; false: something is. */
+static bool withdraw(yoke *y, size_t place)
+{
+    struct yk_pending *p = ring_at(y, place);
+    size_t behind = 0, len = p->len;
+
+    for (size_t i = y->ring_count; i-- > place + 1;)
+        behind += ring_at(y, i)->len;
+    /* A report that was meant to be made is made. */
+    if (len == 0 || p->again == YK_REPORTS ||
+        y->transport.held + len + behind > yoke_unsent(y))
+        return false;
+    memmove(y->out + y->out_len - behind - len, y->out + y->out_len - behind,
+            behind);
+    y->out_len -= len;
+    p->len = 0;
+    p->gone = true;
+    if (p->subscribes) {
+        p->subscribes = false;
+        yk_confirmed(y, NULL);
+    }
+    return true;
+}
+
+/* Nothing that will be sent ends the wait that nobody waits for. */
+static void end_forgotten(yoke *y)
+{
+    for (size_t i = y->ring_count; i-- > 0;) {
+        const struct yk_pending *p = ring_at(y, i);
+
+        if (p->gone || p->lost)
+            continue;
+        if (p->forgotten)
+            end_early(y, YK_BLOCKS);
+        return;
+    }
+}
+
+int yoke_forget(yoke *y, uint64_t request, bool *unsent)
+{
+    uint64_t oldest = y->requests - y->ring_count + 1;
+    size_t place = (size_t)(request - oldest);
+    struct yk_pending *p;
+    bool withdrawn;
+
+    if (request < oldest || request > y->requests || ring_at(y, place)->call)
+        return yk_fail(y, YOKE_ERR_ARGUMENT,
+                       "request %" PRIu64 " is not under way", request);
+    p = ring_at(y, place);
+    withdrawn = withdraw(y, place);
+    if (!withdrawn && p->fetches && !p->lost)
+        return yk_fail(y, YOKE_ERR_ARGUMENT,
+                       "a FETCH that is written brings what must not be lost: "
+                       "to end it send something, PING perhaps");
+    if (!is_abandoned(p))
+        y->abandoned++;
+    p->fn = NULL;
+    p->forgotten = !withdrawn;
+    if (unsent)
+        *unsent = withdrawn && !p->sent;
+    while (y->ring_count > 0 && ring_at(y, 0)->gone)
+        (void)ring_pop(y);
+    end_forgotten(y);
+    return 0;
 }
 
 int yoke_process(yoke *y)
