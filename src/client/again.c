@@ -47,6 +47,18 @@ enum yk_again yk_again_of(size_t argc, const struct yoke_bytes *argv)
     return YK_NEVER;
 }
 
+bool yk_answered_soon(const yoke *y, enum yk_again again, size_t argc,
+                      const struct yoke_bytes *argv)
+{
+    char wait[24] = "";
+
+    if (again != YK_FETCHES || argc < 3 || argv[2].len >= sizeof(wait))
+        return again == YK_REPORTS;
+    memcpy(wait, argv[2].data, argv[2].len);
+    /* What is no number is refused, and that soon. */
+    return strtoull(wait, NULL, 10) <= (uint64_t)y->lease_ms / 3;
+}
+
 bool yk_opens_owned(size_t argc, const struct yoke_bytes *argv)
 {
     if (!is_word(argv[0], "GROUP"))

@@ -72,6 +72,7 @@ struct yk_pending {
     bool fetches;    /* its reply is not to be dropped */
     bool owns;       /* opens a group that goes with the session */
     bool subscribes; /* or unsubscribes */
+    bool soon;       /* whoever lives answers it within a third of a lease */
     uint8_t again;   /* enum yk_again */
     size_t len;      /* of its bytes in `out`, if those are kept */
     int64_t sent_ms;
@@ -381,13 +382,18 @@ int yk_silent(yoke *y, int64_t asked_ms);
 /* How long a call may wait before it looks at the clock again, or NONE. */
 int64_t yk_look_ms(const yoke *y);
 /* From yoke_process, where nobody waits in slices: shows a sign of life when
- * one is due, and breaks a silent connection. */
+ * one is due, and breaks a silent connection, also of who holds nothing and
+ * only asks for jobs or has only reports to be heard. */
 int yk_heartbeat(yoke *y);
 int64_t yk_heartbeat_ms(const yoke *y);
 
 /* ------------------------------------------------------------------ again */
 
 enum yk_again yk_again_of(size_t argc, const struct yoke_bytes *argv);
+/* Is it one of a worker's that the daemon answers soon: a report, or a FETCH
+ * that waits for a third of the lease at most? */
+bool yk_answered_soon(const yoke *y, enum yk_again again, size_t argc,
+                      const struct yoke_bytes *argv);
 /* GROUP OPEN without DETACHED? */
 bool yk_opens_owned(size_t argc, const struct yoke_bytes *argv);
 /* The reply of a FETCH has come: false when there is no memory for it. */

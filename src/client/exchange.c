@@ -218,6 +218,7 @@ int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
         yk_held_reported(y, argv[1]);
     p.owns = again == YK_NUMBERED && yk_opens_owned(argc, argv);
     p.subscribes = yk_subscribes(argv);
+    p.soon = yk_answered_soon(y, again, argc, argv);
     y->listening |= p.subscribes; /* a message may come before its answer */
     y->ring[(y->ring_head + y->ring_count) & (y->ring_cap - 1)] = p;
     y->ring_count++;

@@ -76,23 +76,26 @@ int64_t yk_look_ms(const yoke *y)
     return yk_holds(y) ? LOOK_MS : YOKE_NONE;
 }
 
-static bool is_silent(const yoke *y, int64_t now)
+/* Until then what was asked first should have been answered, or NONE. */
+static int64_t silent_ms(const yoke *y)
 {
-    return y->ring_count > 0 &&
-           now >= yk_silent_ms(y, y->ring[y->ring_head].sent_ms);
+    const struct yk_pending *first = &y->ring[y->ring_head];
+
+    if (!y->retain || y->lease_ms <= 0 || y->ring_count == 0 ||
+        !(first->soon || yk_holds(y)))
+        return YOKE_NONE;
+    return yk_silent_ms(y, first->sent_ms);
 }
 
 int yk_heartbeat(yoke *y)
 {
     const struct yoke_bytes ping = {.data = "PING", .len = 4};
     const struct yk_pending nobody = {.fn = NULL};
-    int64_t now = yk_now_ms();
+    int64_t now = yk_now_ms(), silent = silent_ms(y);
 
-    if (!y->retain || !yk_holds(y))
-        return 0;
-    if (is_silent(y, now))
+    if (silent != YOKE_NONE && now >= silent)
         return yk_silent(y, y->ring[y->ring_head].sent_ms);
-    if (now < y->said_ms + y->lease_ms / 5)
+    if (!y->retain || !yk_holds(y) || now < y->said_ms + y->lease_ms / 5)
         return 0;
     y->said_ms = now; /* without memory for it, the next one is in time */
     (void)yk_send(y, 1, &ping, &nobody);
@@ -101,11 +104,12 @@ int yk_heartbeat(yoke *y)
 
 int64_t yk_heartbeat_ms(const yoke *y)
 {
+    int64_t silent = silent_ms(y), now = yk_now_ms();
+
     if (!y->retain || !yk_holds(y))
-        return YOKE_NONE;
+        return silent == YOKE_NONE ? YOKE_NONE : max_i64(0, silent - now);
     /* That nobody answers may be seen a look later than it is so. */
-    return max_i64(
-        0, min_i64(y->said_ms + y->lease_ms / 5 - yk_now_ms(), LOOK_MS));
+    return max_i64(0, min_i64(y->said_ms + y->lease_ms / 5 - now, LOOK_MS));
 }
 
 int64_t yoke_lease_ms(const yoke *y)

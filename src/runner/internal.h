@@ -89,7 +89,7 @@ struct runner {
     ev_io notify; /* cgroups that changed */
     ev_prepare prepare;
     ev_idle again;     /* there is more to do at once */
-    ev_timer house;    /* leases and zombies, while jobs are held */
+    ev_timer house;    /* leases and zombies */
     ev_timer hold;     /* gives back what waits too long */
     ev_timer retry;    /* connects again */
     ev_timer again_at; /* libyoke wants to be called */

@@ -30,6 +30,8 @@
 /* The part of a lease before whose end all must be over, whether we act or not:
  * far behind the time at which runner_lost kills the jobs. */
 #define FENCE_PART 20
+/* At least so often leases are looked at, while there are jobs. */
+#define HOUSE_MS 1000
 /* Between attempts to connect. */
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 2000
@@ -352,9 +354,6 @@ static void connected(struct runner *r, yoke *y)
     r->fd_changes = yoke_fd_changes(y);
     ev_io_set(&r->connection, yoke_fd(y), EV_READ);
     ev_io_start(r->host.loop, &r->connection);
-    ev_timer_stop(r->host.loop, &r->house);
-    r->house.repeat =
-        (double)(r->lease_ms < 10000 ? r->lease_ms / 10 : 1000) / 1000.;
     message_info("connected session=%s slots=%lld cgroups=%s",
                  yoke_session(y) ? yoke_session(y) : "-",
                  (long long)r->settings->slots,
@@ -556,6 +555,21 @@ void runner_tell_lease(struct runner *r)
     }
 }
 
+/* While nothing is at stake the daemon is looked at as often as it is asked. */
+static void watch_house(struct runner *r, bool idle)
+{
+    int64_t each_ms = r->lease_ms / (idle ? 6 : 10);
+    double each =
+        (double)(!idle && each_ms > HOUSE_MS ? HOUSE_MS : each_ms) / 1000.;
+
+    if (idle && !r->y) {
+        ev_timer_stop(r->host.loop, &r->house);
+    } else if (!ev_is_active(&r->house) || r->house.repeat != each) {
+        r->house.repeat = each;
+        ev_timer_again(r->host.loop, &r->house);
+    }
+}
+
 static void turn(struct runner *r)
 {
     bool idle;
@@ -567,11 +581,7 @@ static void turn(struct runner *r)
     pools_give(&r->pools);
     resume_outputs(r);
     idle = is_idle(r);
-    if (!idle && !ev_is_active(&r->house))
-        ev_timer_again(r->host.loop, &r->house);
-    else if (idle && ev_is_active(&r->house))
-        ev_timer_stop(r->host.loop, &r->house);
-
+    watch_house(r, idle);
     if (may_gather(r))
         return;
     if (idle && (r->stopping || (!r->y && r->options->fd >= 0))) {
@@ -621,16 +631,24 @@ static void on_again(struct ev_loop *loop, ev_idle *idle, int events)
 }
 
 /* The lease may end while the daemon, or the way to it, is silent: libyoke
- * looks for another way first. */
+ * looks for another way first. Reports alone wait for it: while the lease holds
+ * they are taken, and afterwards they do no harm; but nobody who is to stop
+ * waits for longer. */
 static void on_house(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct runner *r = timer->data;
+    bool at_stake;
+    int64_t left_ms;
 
     (void)loop;
     (void)events;
     sweep_reap(&r->host.sweep);
-    if (r->y && exchange(r) && yoke_lease_ms(r->y) > 0 &&
-        yoke_lease_left_ms(r->y) < r->lease_ms / 3)
+    if (!r->y || !exchange(r) || yoke_lease_ms(r->y) <= 0)
+        return;
+    at_stake = r->nheld + r->nrunning + pools_given(&r->pools) > 0;
+    left_ms = yoke_lease_left_ms(r->y);
+    if (at_stake ? left_ms < r->lease_ms / 3
+                 : left_ms == 0 && r->stopping && !is_idle(r))
         runner_lost(r, "the daemon does not answer");
 }
 

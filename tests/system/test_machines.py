@@ -21,7 +21,8 @@ import time
 
 import pytest
 
-from harness import RUNNER, Daemon, Lines, encode, end, pairs, until
+from harness import (RUNNER, Daemon, Lines, children, encode, end, pairs,
+                     until)
 from machines import Network, missing
 
 STORMS = int(os.environ.get("YOKE_STORMS", "1"))
@@ -113,12 +114,13 @@ class Site:
         """The runner of machine n; what it runs is in began.n."""
         self.configure(n)
         with open(self.path("runner%d.log" % n), "ab") as log:
+            before = self.log(n).count("connected session=")
             runner = self.runners[n] = self.machines[n].start(
                 [RUNNER, "--connect", "%s:%d" % (self.net.hub.address, PORT),
                  "--password-file", self.path("password"), "-c",
                  self.path("runner%d.ini" % n)], stderr=log)
-        until(lambda: "connected" in self.log(n), "runner %d is connected" % n,
-              60)
+        until(lambda: self.log(n).count("connected session=") > before,
+              "runner %d is connected" % n, 60)
         return runner
 
     def leave(self, n):
@@ -341,6 +343,82 @@ def a_report_from_before_the_lease_ended_is_stale(site):
     site.open("a")
     outcome = site.wait(job)
     assert (outcome["outcome"], outcome["result"]) == ("ok", job + ".2\n")
+
+
+@scenario()
+def a_runner_that_was_done_too_late_is_stale(site):
+    """It has done its job, and cannot say so while it holds the lease."""
+    line = site.machines[0]
+    site.run(0)
+    job = site.begin(0, "a")
+    line.cut()
+    site.open("a")
+    until(lambda: site.is_free("a"), "it is done", 60)
+    site.shut("a")
+    site.run(1)
+    site.began(1, job + ".2")
+    took = site.status(job)["started"] - line.there.heard * 1000
+    assert took <= site.lease_ms + 1000, "%d ms until it ran again" % took
+    line.heal()
+    until(lambda: "no longer ours job=%s.1" % job in site.log(0), "STALE", 60)
+    status = site.status(job)
+    assert (status["state"], status["attempt"]) == ("running", 2)
+    site.open("a")
+    outcome = site.wait(job)
+    assert (outcome["outcome"], outcome["result"]) == ("ok", job + ".2\n")
+
+
+# ------------------------------------------------- told while the line is away
+
+
+@scenario()
+def a_stopped_runner_that_is_cut_off_loses_its_jobs_in_time(site):
+    line = site.machines[0]
+    site.run(0)
+    job = site.begin(0, "a")
+    site.run(1)
+    line.cut()
+    for pid, name in children(site.runners[0].pid).items():
+        if name == "yoke-jobs":
+            os.kill(pid, signal.SIGSTOP)
+    site.is_lost("a", job, line)
+    site.open("a")
+    assert site.wait(job)["attempts"] == 2
+    line.heal()
+    until(lambda: site.log(0).count("connected session=") == 2, "it is back", 60)
+
+
+@scenario(machines=1, lease_ms=3000)
+def settings_that_are_read_meanwhile_disturb_nothing(site):
+    [line] = site.machines
+    site.run(0)
+    job = site.begin(0, "a")
+    line.cut()
+    site.configure(0, "umask = 077")
+    site.runners[0].send_signal(signal.SIGHUP)
+    until(lambda: "reloaded queues=1" in site.log(0), "it is reloaded", 60)
+    line.heal()
+    site.ends_in_its_first_attempt("a", job)
+
+
+@scenario(machines=1)
+def who_is_to_stop_waits_no_longer_than_its_lease(site):
+    """Neither with a report that cannot be said, nor with a job."""
+    [line] = site.machines
+    for ends in (True, False):
+        site.run(0)
+        job = site.begin(0, "a" if ends else "b")
+        line.cut()
+        if ends:
+            site.open("a")
+            until(lambda: site.is_free("a"), "it is done", 60)
+        site.runners[0].send_signal(signal.SIGTERM)
+        assert site.runners[0].wait(60) == 0
+        assert site.is_free("a" if ends else "b")
+        # And that was in time: the daemon has given it to nobody.
+        assert site.status(job)["attempt"] == 1
+        line.heal()
+        site.call("CANCEL", job)
 
 
 # ------------------------------------------------------------- another daemon

@@ -442,6 +442,29 @@ START_TEST(a_loop_keeps_the_lease_of_its_jobs_although_its_FETCH_waits)
 }
 END_TEST
 
+static void was_not_missed(struct peer *p)
+{
+    if (asked_to_resume(p))
+        peer_line(p, "-NOSESSION no such session");
+    if (peer_expect(p, "FETCH 1 50 mail"))
+        peer_say(p, "[ ]");
+}
+
+/* Nothing is at stake but the time in which it could work. */
+START_TEST(a_loop_that_asks_for_jobs_leaves_a_silent_connection)
+{
+    script_fn *const scripts[] = {swallow, was_not_missed};
+    yoke *y = visit_for(600, 0, scripts, 2);
+    struct calls c = {""};
+
+    ck_assert_int_eq(yoke_sendl(y, note, &c, "FETCH", "1", "50", "mail", NULL),
+                     0);
+    ck_assert_int_eq(drive(y), 0);
+    ck_assert_int_eq(atomic_load(&host.connections), 2);
+    leave();
+}
+END_TEST
+
 /* ----------------------------------------------------------- the session */
 
 static void lose_an_open(struct peer *p)
@@ -610,6 +633,7 @@ int main(void)
         a_worker_leaves_a_silent_connection_while_its_lease_holds,
         a_silent_peer_leaves_a_worker_without_a_way_time_to_stop_its_jobs,
         a_loop_keeps_the_lease_of_its_jobs_although_its_FETCH_waits,
+        a_loop_that_asks_for_jobs_leaves_a_silent_connection,
     };
 
     if (run_suite("reconnect", laws, ARRAY_LEN(laws)) != EXIT_SUCCESS)
