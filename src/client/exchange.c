@@ -891,14 +891,26 @@ static void end_forgotten(yoke *y)
     }
 }
 
-int yoke_forget(yoke *y, uint64_t request, bool *unsent)
+/* Is it in the ring, and of yoke_send, and not forgotten? */
+static bool can_forget(const yoke *y, uint64_t request, size_t *place)
 {
     uint64_t oldest = y->requests - y->ring_count + 1;
-    size_t place = (size_t)(request - oldest);
+    const struct yk_pending *p;
+
+    if (request < oldest || request > y->requests)
+        return false;
+    *place = (size_t)(request - oldest);
+    p = ring_at(y, *place);
+    return !p->call && !p->gone && !p->forgotten;
+}
+
+int yoke_forget(yoke *y, uint64_t request, bool *unsent)
+{
     struct yk_pending *p;
+    size_t place;
     bool withdrawn;
 
-    if (request < oldest || request > y->requests || ring_at(y, place)->call)
+    if (!can_forget(y, request, &place))
         return yk_fail(y, YOKE_ERR_ARGUMENT,
                        "request %" PRIu64 " is not under way", request);
     p = ring_at(y, place);

@@ -30,6 +30,7 @@ START_TEST(what_is_forgotten_before_it_is_written_is_not_sent)
     (void)send_words(y, &c, "PING", NULL, NULL);
     ck_assert_int_eq(yoke_forget(y, submit, &unsent), 0);
     ck_assert(unsent);
+    ck_assert_int_eq(yoke_forget(y, submit, &unsent), YOKE_ERR_ARGUMENT);
     ck_assert_uint_eq(yoke_pending(y), 2);
     ck_assert_int_eq(drive(y), 0);
     ck_assert_str_eq(c.text, "1 2");
@@ -156,6 +157,7 @@ START_TEST(what_brings_jobs_or_reports_them_is_not_taken_back)
     ck_assert_int_eq(yoke_forget(y, done, &unsent), 0);
     ck_assert(!unsent);
     write_all(y);
+    ck_assert_int_eq(yoke_forget(y, done, NULL), YOKE_ERR_ARGUMENT);
     ck_assert_int_eq(yoke_forget(y, fetch, NULL), YOKE_ERR_ARGUMENT);
     ck_assert_ptr_nonnull(strstr(yoke_error_text(y), "must not be lost"));
     atomic_store(&peer.step, 2);
