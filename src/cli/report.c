@@ -549,12 +549,13 @@ static void draw_node(struct drawing *d, const struct yoke_error_tree *t,
 void report_tree(FILE *to, const struct yoke_outcome_info *info,
                  const struct yoke_error_tree *tree, int64_t more)
 {
-    struct drawing d = drawing_begin(to, DETAIL_LINES);
     bool branches = tree != NULL && tree->nchildren > 0;
+    struct drawing d;
     struct drawn n;
 
     if (info == NULL && tree == NULL)
         return;
+    d = drawing_begin(to, DETAIL_LINES);
     n = info != NULL ? outcome_drawn(info) : node_drawn(tree);
     n.is_top = true;
     draw_line(&d, "", &n);
