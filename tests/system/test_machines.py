@@ -16,6 +16,8 @@ import os
 import random
 import shutil
 import signal
+import socket
+import struct
 import tempfile
 import time
 
@@ -23,7 +25,7 @@ import pytest
 
 from harness import (RUNNER, Daemon, Lines, children, encode, end, pairs,
                      until)
-from machines import Network, missing
+from machines import Direction, Network, missing
 
 STORMS = int(os.environ.get("YOKE_STORMS", "1"))
 SEED = int(os.environ.get("YOKE_SEED", "1"))
@@ -549,3 +551,17 @@ def played(request):
 @pytest.mark.parametrize("play", SCENARIOS, ids=name_of)
 def test(play, played):
     played[play].result()
+
+
+def test_only_bytes_that_were_not_heard_before_are_news():
+    """By it the time is taken from which a lease counts. It needs no machine."""
+    def packet(sequence, data):
+        ip = struct.pack("!BBHIBBH8x", 0x45, 0, 40 + len(data), 0, 64,
+                         socket.IPPROTO_TCP, 0)
+        return ip + struct.pack("!HHIIBB6x", 50000, PORT, sequence, 0, 0x50,
+                                0x18) + data
+
+    way = Direction()
+    heard = [way.is_news(packet(*p)) for p in (
+        (7, b"PING"), (7, b"PING"), (11, b""), (11, b"PI"), (11, b"PING"))]
+    assert heard == [True, False, False, True, True]
