@@ -256,6 +256,25 @@ START_TEST(another_connection_comes_into_the_loop_by_itself)
 }
 END_TEST
 
+/* The loop connects, says HELLO, and sends what was sent before that. */
+START_TEST(a_handle_may_be_attached_before_it_is_connected)
+{
+    for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
+        host_start(30000, (script_fn *const[]){silent}, 1);
+        ck_assert_int_eq(yoke_open_begin(host.address, NULL, &client), 0);
+        program_begin(drivers[i]);
+        ping();
+        run_until(&program.answers, 1);
+        ck_assert_int_eq(program.status, 0);
+        ck_assert(yoke_connected(client));
+        ping();
+        run_until(&program.answers, 2);
+        program_end();
+        leave();
+    }
+}
+END_TEST
+
 static void break_in_a_call(struct peer *p)
 {
     if (peer_expect(p, "PING"))
@@ -542,6 +561,7 @@ int main(void)
         what_is_sent_anywhere_is_answered_without_a_call,
         what_does_not_fit_into_the_socket_is_written_later,
         another_connection_comes_into_the_loop_by_itself,
+        a_handle_may_be_attached_before_it_is_connected,
         a_connection_that_a_call_has_restored_is_watched,
         the_end_is_told_once_after_all_answers,
         a_handle_that_has_ended_is_told_of_by_the_loop,
