@@ -196,7 +196,10 @@ void yk_crew_call(struct crew *c, struct call *call)
     unlock(c);
 }
 
-/* When a wait of so many ms is over. */
+/* When a wait of so many ms is over. Not by CLOCK_BOOTTIME, as all else: a
+ * condition cannot be waited for by that. So who sleeps with the machine sleeps
+ * on for as long afterwards; his deadline does not wait for him, for it comes
+ * as a cancel, from the I/O thread. */
 static struct timespec time_after(int64_t ms)
 {
     struct timespec t;
