@@ -34,8 +34,10 @@ extern "C" {
 #define YOKE_PORT       9653
 #define YOKE_SOCKET     "/run/yoke/yoked.sock" /* the default address */
 #define YOKE_ENV_SERVER "YOKE_SERVER" /* address, where none is given */
-#define YOKE_ENV_SCOPE  "YOKE_SCOPE"  /* group or token, likewise */
-#define YOKE_ENV_TOKEN  "YOKE_TOKEN"  /* of the attempt, inside a job */
+/* File of the password, where none is given. */
+#define YOKE_ENV_PASSWORD_FILE "YOKE_PASSWORD_FILE"
+#define YOKE_ENV_SCOPE         "YOKE_SCOPE" /* group or token, likewise */
+#define YOKE_ENV_TOKEN         "YOKE_TOKEN" /* of the attempt, inside a job */
 
 /* Bytes that may hold NUL. Where the library gives them out, a NUL follows. */
 struct yoke_bytes {
@@ -89,7 +91,7 @@ const char *yoke_version(void);
 typedef struct yoke yoke;
 
 struct yoke_options {
-    const char *password;       /* NULL: none */
+    const char *password;       /* NULL: that of password_file */
     const char *name;           /* shown by CLIENT LIST; NULL: none */
     int64_t connect_timeout_ms; /* 0: 5000 */
     int64_t reconnect_ms;       /* 0: 8000; YOKE_NONE: never; see below */
@@ -97,6 +99,10 @@ struct yoke_options {
                                  * instead of the address when > 0; it is
                                  * closed with the handle, also when
                                  * yoke_open fails; not reconnected */
+    const char *password_file;  /* its first line is the password, and is read
+                                 * again whenever it connects again; "": none;
+                                 * NULL: without fd what the environment's
+                                 * YOKE_PASSWORD_FILE names, if anything */
 };
 
 /*
@@ -616,7 +622,7 @@ struct yoke_task;
 struct yoke_worker_options {
     const char *address;  /* as of yoke_open; NULL: `fd`, else the descriptor
                            * that YOKE_WORKER_FD names, else as of yoke_open */
-    const char *password; /* NULL: none */
+    const char *password; /* NULL: as of yoke_open without password_file */
     const char *name;     /* shown by CLIENT LIST; NULL: none */
     int64_t connect_timeout_ms; /* 0: 5000 */
     int fd; /* > 0: a connected socket, as of yoke_open. When it breaks

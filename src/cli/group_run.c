@@ -95,11 +95,24 @@ static void read_args(struct group_run *r)
     options_operands(c, 1, -1);
 }
 
+/* Also from another directory. */
+static bool set_password_file(const char *file)
+{
+    char *whole = *file ? realpath(file, NULL) : NULL;
+    bool set = setenv(YOKE_ENV_PASSWORD_FILE, whole ? whole : file, 1) == 0;
+
+    free(whole);
+    return set;
+}
+
 /* What the script's own yoke commands find in their environment. */
 static void set_environment(const struct group_run *r)
 {
+    const struct cli *c = r->c;
+
     if (setenv(YOKE_ENV_SCOPE, r->group, 1) == 0 &&
-        (r->c->server == NULL || setenv(YOKE_ENV_SERVER, r->c->server, 1) == 0))
+        (c->server == NULL || setenv(YOKE_ENV_SERVER, c->server, 1) == 0) &&
+        (c->password_file == NULL || set_password_file(c->password_file)))
         return;
     cli_warn("cannot set the environment: %s", strerror(errno));
     exit(EXIT_OWN);

@@ -19,8 +19,7 @@
 #include "cli/screen.h"
 #include "cli/text.h"
 
-#define PASSWORD_MAX 4096
-#define TRY_MS       2000
+#define TRY_MS 2000
 
 static int help_main(struct cli *c);
 
@@ -199,38 +198,9 @@ static int finish(const struct cli *c, int status)
 
 /* ------------------------------------------------------------ connection */
 
-static char *read_password(struct cli *c, const char *path)
-{
-    static char line[PASSWORD_MAX + 2];
-    FILE *file = fopen(path, "re");
-    size_t len;
-
-    if (file == NULL || fgets(line, sizeof(line), file) == NULL) {
-        cli_warn("cannot read the password from %s: %s", path,
-                 file == NULL || ferror(file) ? strerror(errno)
-                                              : "it is empty");
-        exit(cli_own_failure(c));
-    }
-    (void)fclose(file); /* it was only read */
-    len = strcspn(line, "\r\n");
-    if (len > PASSWORD_MAX) {
-        cli_warn("the first line of %s is no password: it is longer than %d "
-                 "bytes",
-                 path, PASSWORD_MAX);
-        exit(cli_own_failure(c));
-    }
-    line[len] = '\0';
-    return line;
-}
-
 static int open_handle(struct cli *c, struct yoke_options *options, yoke **out)
 {
-    const char *file = c->password_file;
-
-    if (file == NULL)
-        file = getenv("YOKE_PASSWORD_FILE");
-    if (file != NULL && file[0] != '\0')
-        options->password = read_password(c, file);
+    options->password_file = c->password_file;
     options->name = "yoke";
     return yoke_open(c->server, options, out);
 }

@@ -150,7 +150,7 @@ struct yoke {
     int64_t reconnect_ms, connect_timeout_ms;
     struct sockaddr_storage address;
     socklen_t address_len; /* 0: it cannot be connected to again */
-    char *password, *name; /* owned; NULL: none */
+    char *password, *password_file, *name; /* owned; NULL: none */
     uint64_t random;
 
     enum yk_link link;
@@ -217,6 +217,10 @@ void yk_args_option(struct yk_args *a, const char *name, const char *text);
 /* Thousandths, as a decimal number. */
 void yk_args_option_decimal(struct yk_args *a, const char *name, int64_t milli);
 void yk_args_option_int(struct yk_args *a, const char *name, int64_t i);
+/* password.c: y->password, for the first HELLO: 0 or a status. */
+int yk_password_first(yoke *y, const struct yoke_options *options);
+/* For one more: it may be another one by now. */
+void yk_password_again(yoke *y);
 /* Lends both, which may be NULL. */
 void yk_args_hello(struct yk_args *a, const char *password, const char *name);
 /* The scope that is given, else the handle's, else that of the environment,

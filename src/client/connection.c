@@ -235,25 +235,37 @@ static int connect_to(yoke *y, const char *address, int64_t reconnect_ms)
 static int prepare(yoke *y, const struct yoke_options *options)
 {
     y->reader = yk_reader_new();
-    if (!y->reader || !keep_text(&y->password, options->password) ||
-        !keep_text(&y->name, options->name))
+    if (!y->reader || !keep_text(&y->name, options->name))
         return ENOMEM;
     y->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return y->wake_fd < 0 ? errno : 0;
+}
+
+/* For the reason that was just given. */
+static int end_with_text(yoke *y, int status)
+{
+    char why[YK_TEXT_MAX];
+
+    memcpy(why, y->text, sizeof(why));
+    return yk_end(y, status, "%s", why);
 }
 
 static int set_up(yoke *y, const char *address,
                   const struct yoke_options *options)
 {
     int64_t timeout_ms = options->connect_timeout_ms;
-    int error = prepare(y, options), status;
+    int error = prepare(y, options), status = 0;
 
-    if (error && options->fd > 0)
+    if (!error)
+        status = yk_password_first(y, options);
+    if ((error || status < 0) && options->fd > 0)
         (void)close(options->fd); /* taken over, as always */
     if (error == ENOMEM)
         return yk_end(y, YOKE_ERR_NOMEM, "out of memory");
     if (error)
         return yk_end(y, YOKE_ERR_CONNECT, "too many descriptors are open");
+    if (status < 0)
+        return end_with_text(y, status);
     y->connect_timeout_ms =
         timeout_ms > 0 ? min_i64(timeout_ms, INT32_MAX) : CONNECT_MS;
     y->link = YK_CONNECTING;
@@ -371,6 +383,7 @@ void yoke_abandon(yoke *y)
     free(y->greeting);
     free(y->held);
     free(y->password);
+    free(y->password_file);
     free(y->name);
     free(y->ring);
     free(y->out);

@@ -175,6 +175,7 @@ static int greet(yoke *y)
                                         text(y->session)};
     struct yk_args hello;
 
+    yk_password_again(y);
     yk_args_hello(&hello, y->password, y->name);
     if (!greeting_add(y, hello.count, hello.v) ||
         (!yk_opening(y) && !greeting_add(y, 3, resume)))

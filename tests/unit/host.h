@@ -24,6 +24,7 @@ static struct host {
     pthread_t thread;
     script_fn *scripts[NCONNECTIONS + 1];
     char address[108];
+    const char *hello; /* what is expected; NULL: one without a password */
     atomic_int connections;
     struct gate gate; /* of this connection, over a layer */
 } host;
@@ -38,7 +39,7 @@ static inline void cut(struct peer *p)
 
 static inline bool greeted(struct peer *p)
 {
-    if (!peer_expect(p, "HELLO 2"))
+    if (!peer_expect(p, host.hello ? host.hello : "HELLO 2"))
         return false;
     peer_say(p, HELLO_REPLY, (long long)p->lease_ms);
     return true;

@@ -528,6 +528,104 @@ START_TEST(what_the_daemon_says_to_HELLO_is_final)
 }
 END_TEST
 
+/* -------------------------------------------------------------- passwords */
+
+static char password_file[64];
+
+static void write_password(const char *line)
+{
+    FILE *file = fopen(password_file, "we");
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_gt(fprintf(file, "%s\nnot this line\n", line), 0);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+static void change_the_password(struct peer *p)
+{
+    if (peer_expect(p, "WAIT j1 -1"))
+        write_password("new");
+}
+
+static void lose_the_file(struct peer *p)
+{
+    host.hello = "HELLO 2 AUTH default new";
+    if (back(p) && peer_expect(p, "WAIT j1 -1"))
+        (void)unlink(password_file); /* it is there */
+}
+
+static void read_again_from(const char *named)
+{
+    static script_fn *const scripts[] = {change_the_password, lose_the_file,
+                                         resume_and_end};
+    const struct yoke_options options = {.password_file = named};
+    struct yoke_outcome_info *o = NULL;
+
+    host_start(30000, scripts, ARRAY_LEN(scripts));
+    host.hello = "HELLO 2 AUTH default old";
+    write_password("old");
+    ck_assert_int_eq(host_open(&options, &client), 0);
+    atomic_store(&peer.y, client);
+    ck_assert_int_eq(yoke_job_wait(client, "j1", YOKE_NONE, &o), 0);
+    yoke_outcome_free(o);
+    leave();
+}
+
+/* While the file is being replaced the one before is all there is. */
+START_TEST(a_password_is_read_again_for_each_connection)
+{
+    (void)snprintf(password_file, sizeof(password_file),
+                   "/tmp/yoke-test.%d.password", (int)getpid());
+    read_again_from(password_file);
+    ck_assert_int_eq(setenv(YOKE_ENV_PASSWORD_FILE, password_file, 1), 0);
+    read_again_from(NULL);
+    ck_assert_int_eq(unsetenv(YOKE_ENV_PASSWORD_FILE), 0);
+}
+END_TEST
+
+/* Nobody is asked for anything then. */
+static void open_refused(const struct yoke_options *o, const char *text)
+{
+    ck_assert_int_eq(yoke_open("/no/daemon", o, &client), YOKE_ERR_ARGUMENT);
+    ck_assert_ptr_nonnull(strstr(yoke_error_text(client), text));
+    yoke_close(client);
+    client = NULL;
+}
+
+START_TEST(a_file_without_a_password_is_told_of)
+{
+    open_refused(&(struct yoke_options){.password_file = "/nothing/here"},
+                 "cannot read the password from /nothing/here: No such file");
+    open_refused(&(struct yoke_options){.password_file = "/dev/null"},
+                 "the first line of /dev/null is no password");
+    open_refused(&(struct yoke_options){.password_file = "/dev/zero"},
+                 "the first line of /dev/zero is no password");
+}
+END_TEST
+
+/* What is said goes before what is found, and nothing is said of a socket that
+ * somebody has made for us. */
+START_TEST(a_password_of_the_environment_is_for_who_names_none)
+{
+    static script_fn *const scripts[] = {silent};
+
+    ck_assert_int_eq(setenv(YOKE_ENV_PASSWORD_FILE, "/nothing/here", 1), 0);
+    host_start(30000, scripts, 1);
+    ck_assert_int_eq(
+        host_open(&(struct yoke_options){.password_file = ""}, &client), 0);
+    leave();
+    host_start(30000, scripts, 1);
+    host.hello = "HELLO 2 AUTH default said";
+    ck_assert_int_eq(
+        host_open(&(struct yoke_options){.password = "said"}, &client), 0);
+    leave();
+    (void)meet(silent);
+    part();
+    open_refused(NULL, "/nothing/here");
+    ck_assert_int_eq(unsetenv(YOKE_ENV_PASSWORD_FILE), 0);
+}
+END_TEST
+
 /* ------------------------------------------------------- bounds, refusals */
 
 START_TEST(the_time_to_try_is_bounded)
@@ -621,6 +719,9 @@ int main(void)
         owned_groups_and_numbered_requests_go_with_the_session,
         who_has_nothing_to_lose_goes_on_with_a_new_session,
         what_the_daemon_says_to_HELLO_is_final,
+        a_password_is_read_again_for_each_connection,
+        a_file_without_a_password_is_told_of,
+        a_password_of_the_environment_is_for_who_names_none,
         the_time_to_try_is_bounded,
         no_time_is_no_reconnect,
         an_interrupt_ends_a_call_while_the_connection_is_restored,
