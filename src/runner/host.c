@@ -147,6 +147,12 @@ int host_probe_queues(struct job_host *h, const struct settings *s)
 
         if (rc < 0)
             return rc;
+        if (q->pass_password && !h->password_file) {
+            message_error("[run %s] pass-password: there is no password to "
+                          "pass; give --password-file FILE",
+                          q->name);
+            return -EINVAL;
+        }
         if (!q->has_attributes)
             continue;
         plan.attributes = &q->attributes;

@@ -3,6 +3,7 @@
 
 #include "runner/memory.h"
 #include "runner/message.h"
+#include "runner/password.h"
 #include "runner/process.h"
 
 #include <errno.h>
@@ -12,14 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U
-#endif
 
 /* Looks at what a job has left begin and end at these distances. */
 #define JOB_WAIT_MIN_MS 1
@@ -35,6 +31,8 @@
 struct job_launch {
     int rc;          /* of preparing it */
     int in, ends[3]; /* of the child; -1: closed */
+    int password;    /* the same */
+    char *pid; /* where its process id is to be, in what is behind `self` */
     char **env;
     struct command command;
     struct buffer server;
@@ -413,16 +411,6 @@ static int input_pipe(const char *data, size_t len)
     return rc < 0 ? rc : ends[0];
 }
 
-/* A file without a place. Returns a descriptor or -errno. */
-static int memory_file(const char *name)
-{
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
-
-    if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
-        fd = memfd_create(name, MFD_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
 /* A file that holds the input, read from its beginning: nothing has to be
  * written while the job runs. Returns a descriptor or -errno. */
 static int input_file(const char *data, size_t len)
@@ -484,6 +472,11 @@ static void self_make(struct job_launch *l, const struct job *j)
     /* The token: it is new for each attempt, so it tells whose an orphan is. */
     self_add(l, SWEEP_VARIABLE, j->token);
     self_add(l, "YOKE_QUEUE", j->queue->name);
+    /* Not /proc/self: many a language closes descriptors in what it starts. */
+    if (j->queue->pass_password) {
+        self_add(l, YOKE_ENV_PASSWORD_FILE, "/proc/");
+        l->pid = strchr(l->self[l->nself - 1], '\0');
+    }
     if (j->worker)
         self_add(l, "YOKE_WORKER_FD", "3");
     else
@@ -511,6 +504,7 @@ static void launch_close(struct job *j)
     close_end(&l->in, j->host->nothing);
     for (int i = 0; i < 3; i++)
         close_end(&l->ends[i], -1);
+    close_end(&l->password, -1);
 }
 
 static void launch_free(struct job *j)
@@ -556,6 +550,18 @@ static int result_open(struct job *j)
     return j->launch->ends[2] < 0 ? -errno : 0;
 }
 
+static int launch_password(struct job *j)
+{
+    char why[256];
+    int fd = password_copy(j->host->password_file,
+                           &j->queue->attributes.account, why, sizeof(why));
+
+    if (fd < 0)
+        snprintf(j->text, sizeof(j->text), "cannot pass the password: %s", why);
+    j->launch->password = fd;
+    return fd < 0 ? fd : 0;
+}
+
 /* The descriptors of the child. 0, or -errno with a sentence. */
 static int launch_open(struct job *j)
 {
@@ -591,6 +597,8 @@ static int launch_open(struct job *j)
                  strerror(-rc));
     if (rc == 0)
         launch_own(j);
+    if (rc == 0 && j->queue->pass_password)
+        rc = launch_password(j);
     return rc;
 }
 
@@ -620,7 +628,7 @@ void job_prepare(struct job *j)
     if (j->launch)
         return;
     l = memory_new(sizeof(*l));
-    l->in = l->ends[0] = l->ends[1] = l->ends[2] = -1;
+    l->in = l->ends[0] = l->ends[1] = l->ends[2] = l->password = -1;
     j->launch = l;
     l->rc = job_command(j, &l->command);
     if (l->rc == 0)
@@ -647,7 +655,10 @@ static int job_spawn(struct job *j)
         .in = l->in,
         .out = l->ends[0],
         .err = l->ends[1],
-        .extra = l->ends[2] > 0 ? l->ends[2] : 0,
+        .extra = {l->ends[2] > 0 ? l->ends[2] : 0,
+                  l->password > 0 ? l->password : 0},
+        .pid = l->pid,
+        .behind_pid = "/fd/4",
         .umask_bits = (mode_t)queue->umask_bits,
         .cgroup = -1,
         .files = &j->host->files,

@@ -44,6 +44,7 @@ struct job_host {
     struct cgroup cgroup;      /* base -1: none */
     struct settings *settings; /* of the jobs that come; the owner holds it */
     const char *server;        /* YOKE_SERVER of the jobs; NULL: none */
+    const char *password_file; /* whose password some get; NULL: none */
     struct rlimit files;       /* RLIMIT_NOFILE of the jobs */
     int nothing;               /* /dev/null */
     bool outputs_paused;       /* no output is read: see job_watch_output */

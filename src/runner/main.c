@@ -4,6 +4,7 @@
  */
 #include "runner/memory.h"
 #include "runner/message.h"
+#include "runner/password.h"
 #include "runner/runner.h"
 #include "runner/warden.h"
 
@@ -15,12 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <yoke.h>
 
-#define EXIT_USAGE   2
-#define PASSWORD_MAX 512
+#define EXIT_USAGE 2
 
 /* What the command line says. */
 struct arguments {
@@ -249,39 +248,6 @@ static struct settings *make_settings(void *arg, char *why)
     return NULL;
 }
 
-/* The first line of a file that nobody else may read; NULL with a message. */
-static char *read_password(const char *file)
-{
-    char text[PASSWORD_MAX + 2];
-    int fd = open(file, O_RDONLY | O_CLOEXEC);
-    struct stat st;
-    ssize_t n;
-
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        message_error("%s: %s", file, strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return NULL;
-    }
-    if (st.st_mode & 077) {
-        message_error("%s: others may read it; expected mode 0600 or 0400",
-                      file);
-        close(fd);
-        return NULL;
-    }
-    n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    text[strcspn(text, "\r\n")] = '\0';
-    if (!*text || strlen(text) > PASSWORD_MAX) {
-        message_error("%s: expected a password of 1 to %d bytes in its first "
-                      "line",
-                      file, PASSWORD_MAX);
-        return NULL;
-    }
-    return memory_text(text, strlen(text));
-}
-
 /* Nothing of who started us: descriptors 0-2 open, default signals (PIPE is
  * ignored: a log that nobody reads is no reason to end), and none blocked but
  * HUP, which waits until it can be taken: whoever changes the settings need not
@@ -313,11 +279,11 @@ static int run(struct warden_link *warden, void *arg)
     struct runner_options options = {.load = make_settings,
                                      .arg = arg,
                                      .address = a->address,
+                                     .password_file = a->password_file,
                                      .fd = a->fd,
                                      .warden = warden};
     struct settings *settings;
     char why[SETTINGS_WHY_SIZE];
-    char *password = NULL;
     int status = -1;
 
     settings = make_settings(arg, why);
@@ -327,20 +293,17 @@ static int run(struct warden_link *warden, void *arg)
     } else if (a->check) {
         status = 0;
     }
-    if (status < 0 && a->password_file) {
-        password = read_password(a->password_file);
-        status = password ? -1 : EXIT_USAGE;
+    if (status < 0 && a->password_file &&
+        password_check(a->password_file, why, sizeof(why)) < 0) {
+        message_error("%s", why);
+        status = EXIT_USAGE;
     }
     if (status < 0) {
         if (a->fd >= 0)
             (void)fcntl(a->fd, F_SETFD, FD_CLOEXEC);
-        options.password = password;
         status = runner_main(&options, settings);
         settings = NULL;
     }
-    if (password)
-        explicit_bzero(password, strlen(password));
-    free(password);
     settings_release(settings);
     return status;
 }
@@ -353,6 +316,11 @@ int main(int argc, char **argv)
     if (!clean_process())
         return 1;
     status = parse_arguments(argc, argv, &a);
+    /* Who hands a connection over says what belongs to it. */
+    if (!a.password_file && a.fd < 0)
+        a.password_file = getenv(YOKE_ENV_PASSWORD_FILE);
+    if (a.password_file && !*a.password_file)
+        a.password_file = NULL;
     if (status < 0 && a.check)
         status = run(NULL, &a);
     else if (status < 0)

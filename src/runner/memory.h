@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * memory - allocation that never fails, and growing byte buffers.
+ * memory - allocation that never fails, growing byte buffers, files in memory.
  *
  * Knows:     bytes.
  * Errors:    out of memory ends the process (abort): the kernel then kills
@@ -26,5 +26,8 @@ void buffer_append(struct buffer *b, const void *data, size_t len);
 void buffer_printf(struct buffer *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 void buffer_clear(struct buffer *b); /* frees */
+
+/* A file without a place: a descriptor, closed on exec, or -errno. */
+int memory_file(const char *name);
 
 #endif

@@ -327,7 +327,8 @@ static IN_CHILD long child_exec(const struct launch *l)
 static IN_CHILD long child_descriptors(const struct process_plan *plan)
 {
     bool keeps_self = plan->attributes && plan->attributes->private_pids;
-    long first = plan->extra > 0 ? 4 : 3; /* of those to close */
+    const int *extra = plan->extra;
+    long first = extra[1] > 0 ? 5 : extra[0] > 0 ? 4 : 3; /* to close */
     long rc = bare(SYS_dup3, plan->in, 0, 0, 0);
 
     if (rc >= 0)
@@ -335,10 +336,14 @@ static IN_CHILD long child_descriptors(const struct process_plan *plan)
     if (rc >= 0)
         rc = bare(SYS_dup3, plan->err, 2, 0, 0);
     /* dup3 refuses to copy 3 to itself. */
-    if (rc >= 0 && plan->extra == 3)
+    if (rc >= 0 && extra[0] == 3)
         rc = bare(SYS_fcntl, 3, F_SETFD, 0, 0);
-    else if (rc >= 0 && plan->extra > 0)
-        rc = bare(SYS_dup3, plan->extra, 3, 0, 0);
+    else if (rc >= 0 && extra[0] > 0)
+        rc = bare(SYS_dup3, extra[0], 3, 0, 0);
+    if (rc >= 0 && extra[1] > 0)
+        rc = bare(SYS_dup3, extra[1], 4, 0, 0);
+    if (rc >= 0 && extra[1] > 0 && extra[0] == 0)
+        rc = bare(SYS_close_range, 3, 3, 0, 0);
     if (rc >= 0 && keeps_self) {
         rc = bare(SYS_close_range, first, self_fd - 1, 0, 0);
         first = self_fd + 1;
@@ -346,6 +351,21 @@ static IN_CHILD long child_descriptors(const struct process_plan *plan)
     if (rc >= 0)
         rc = bare(SYS_close_range, first, ~0U, 0, 0);
     return rc;
+}
+
+/* Who it is: in a namespace of processes that is known there alone. */
+static IN_CHILD void child_write_pid(const struct process_plan *plan)
+{
+    long pid = bare(SYS_getpid, 0, 0, 0, 0), unit = 1;
+    char *to = plan->pid;
+
+    while (pid / unit >= 10)
+        unit *= 10;
+    for (; unit > 0; unit /= 10)
+        *to++ = (char)('0' + pid / unit % 10);
+    for (const char *from = plan->behind_pid; *from; from++)
+        *to++ = *from;
+    *to = '\0';
 }
 
 /* It dies with the runner, which may have died before that. */
@@ -541,6 +561,8 @@ static IN_CHILD int child_main(void *arg)
     }
     if (l->probe)
         return 0;
+    if (plan->pid)
+        child_write_pid(plan);
     rc = bare(SYS_chdir, (long)plan->dir, 0, 0, 0);
     if (rc < 0) {
         l->in_dir = true;

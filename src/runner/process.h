@@ -51,7 +51,12 @@ struct process_plan {
     char *const *env;
     const char *dir;
     int in, out, err; /* all above 2 */
-    int extra;        /* the same, for its descriptor 3; 0: it has none */
+    int extra[2];     /* for its descriptors 3, from above 2, and 4, from
+                       * above 4; 0: it has none */
+    char *pid;        /* where it writes its process id, as decimal digits, and
+                       * then `behind_pid`, before it runs its program; a place
+                       * in env, for instance; NULL: nowhere */
+    const char *behind_pid;
     mode_t umask_bits;
     int cgroup;                 /* directory of a cgroup; -1: none */
     bool memory_bound;          /* which may run out of memory */

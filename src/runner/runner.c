@@ -364,7 +364,7 @@ static void connected(struct runner *r, yoke *y)
 static int try_connect(struct runner *r)
 {
     struct yoke_options o = {
-        .password = r->options->password,
+        .password_file = r->options->password_file,
         .name = r->settings->name,
         .connect_timeout_ms = CONNECT_MS,
         /* For ever, then: what runs bounds it by its lease. */
@@ -841,6 +841,7 @@ int runner_main(const struct runner_options *options, struct settings *settings)
         options->address ? options->address : getenv(YOKE_ENV_SERVER);
     if (!r.host.server && options->fd < 0)
         r.host.server = YOKE_SOCKET;
+    r.host.password_file = options->password_file;
     runner_adopt(&r, settings);
     /* Never the default loop, which takes the ends of all children, and
      * signals by descriptor: no handler may run in a child that shares our

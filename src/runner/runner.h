@@ -30,7 +30,7 @@ struct runner_options {
     struct settings *(*load)(void *arg, char *why);
     void *arg;
     const char *address;        /* NULL: as yoke_open decides */
-    const char *password;       /* NULL: none */
+    const char *password_file;  /* NULL: none */
     int fd;                     /* a connected socket, or -1 */
     struct warden_link *warden; /* our parent; lent */
 };

@@ -56,6 +56,7 @@
     X("group", group, TEXT, "", 0, 256)                                    \
     X("umask", umask_bits, OCTAL, NULL, 0, 0777)                           \
     X("pass-env", pass_env, WORDS, NULL, 0, 1000)                          \
+    X("pass-password", pass_password, BOOL, "no", 0, 0)                    \
     X("nice", attributes.nice, INTEGER, NULL, -20, 19)                     \
     X("ionice", attributes.ionice, IONICE, NULL, 0, 0)                     \
     X("rlimits", attributes.limits, LIMITS, "", 0, 0)                      \
@@ -94,6 +95,7 @@ struct settings_queue {
     int64_t umask_bits;      /* finished: the runner's, if none was given */
     struct command pass_env;
     bool has_pass_env; /* it counts, and not the runner's */
+    bool pass_password;
     /* Its account is settings_finish's. */
     struct attributes attributes;
     struct cgroup_bounds bounds;

@@ -74,7 +74,8 @@ struct daemon {
     struct child *child; /* NULL: no runner of our own */
     struct client_id runner;
     char program[PATH_MAX]; /* yoke-runner; empty: not found */
-    const char *runner_args[2 * ARGUMENTS_OVERRIDES_MAX + 6];
+    const char *runner_args[2 * ARGUMENTS_OVERRIDES_MAX + 8];
+    size_t nrunner_args; /* without those of the password */
     char runner_files[32];
 
     enum daemon_state state;
@@ -269,6 +270,20 @@ static void make_runner_args(struct daemon *d)
         }
     }
     d->runner_args[n] = NULL;
+    d->nrunner_args = n;
+}
+
+/* The runner may have to pass the password on to jobs; where from is read again
+ * with the settings. */
+static void name_password(struct daemon *d)
+{
+    size_t n = d->nrunner_args;
+
+    if (d->conf.password_file) {
+        d->runner_args[n++] = "--password-file";
+        d->runner_args[n++] = d->conf.password_file;
+    }
+    d->runner_args[n] = NULL;
 }
 
 static void attach_runner(void *arg, int fd)
@@ -314,6 +329,7 @@ static void start_runner(struct daemon *d)
     };
 
     export_address(d);
+    name_password(d);
     d->child = child_new(&o);
     child_start(d->child);
 }
@@ -561,6 +577,7 @@ static void reload(struct daemon *d)
         if (d->state != DAEMON_LOADING) /* else it is going to */
             set_queues_and_limiters(d);
         log_info("reloaded");
+        name_password(d);
         if (d->child)
             child_reload(d->child);
     } else {

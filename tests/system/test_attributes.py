@@ -12,7 +12,7 @@ import subprocess
 
 import pytest
 
-from harness import MARK, RUNNER, end, marked, pairs, until
+from harness import MARK, RUNNER, YOKE, end, marked, pairs, until
 
 DUMP = r"""
 import ctypes, json, os, platform, resource, sys
@@ -434,6 +434,78 @@ def test_descriptor_3_is_there_for_the_result_alone(
 
 STUBBORN = ("for s in HUP INT TERM; do trap \"echo $s\" $s; done; echo up; "
             "while :; do sleep 0.02; done")
+
+
+# As many a language does it closes what it has inherited in what it starts.
+ASKS = r"""
+import os, subprocess, sys
+done = subprocess.run(["yoke", "ls"], text=True,
+                      capture_output=True)
+path = os.environ.get("YOKE_PASSWORD_FILE", "")
+print(done.returncode, path and oct(os.stat(path).st_mode & 0o777),
+      [fd for fd in range(3, 99) if os.path.exists("/proc/self/fd/%d" % fd)],
+      "secret" in str(os.environ) + str(sys.argv), done.stderr)
+"""
+
+
+@pytest.fixture
+def guarded(start, directory):
+    """run(lines) gives what ASKS says in a queue of such lines, of a daemon
+    with a password, and run.change(password) gives it another one."""
+    file = os.path.join(directory, "password")
+    script = os.path.join(directory, "asks.py")
+    with open(script, "w") as out:
+        out.write(ASKS)
+    os.chmod(directory, 0o711)
+    daemons = []
+
+    def write(password):
+        with open(file + ".new", "w") as out:
+            out.write(password + "\nsecret too\n")
+        os.chmod(file + ".new", 0o600)
+        os.rename(file + ".new", file)
+
+    def run(*lines):
+        config = "[run q]\ncommand = /usr/bin/python3 %s\n%s\n" % (
+            script, "\n".join(lines))
+        if not daemons:
+            write("secret")
+            daemons.append(start(
+                {"daemon.password-file": file, "daemon.socket-mode": "0666"},
+                config=config, runner=True, password="secret"))
+        return run_job(daemons[0], "q", "")["result"]
+
+    def change(password):
+        write(password)
+        daemons[0].password = password
+        daemons[0].signal(signal.SIGHUP)
+        until(daemons[0].answers, "the daemon knows the new password")
+
+    run.change = change
+    return run
+
+
+@pytest.mark.parametrize("lines", [
+    [], pytest.param(["user = nobody"], marks=root),
+    pytest.param(["user = nobody", "private-pids = yes"], marks=root)])
+def test_a_job_knows_the_password_if_its_queue_may(guarded, lines, monkeypatch):
+    monkeypatch.setenv("PATH", os.path.dirname(YOKE) + ":" + os.environ["PATH"])
+    said = guarded("pass-password = yes", *lines)
+    assert said.strip() == "0 0o400 [4] False"
+    guarded.change("another")
+    assert guarded().startswith("0 0o400")
+
+
+def test_a_job_knows_no_password_otherwise(guarded, monkeypatch):
+    monkeypatch.setenv("PATH", os.path.dirname(YOKE) + ":" + os.environ["PATH"])
+    said = guarded()
+    assert said.startswith("1  [] False"), said
+    assert "NOAUTH" in said
+
+
+def test_a_runner_without_a_password_has_none_to_pass():
+    assert "[run q] pass-password: there is no password to pass; give " \
+        "--password-file FILE" in start_runner("pass-password = yes")[1]
 
 
 def stop_stubborn(start, *lines, grace):

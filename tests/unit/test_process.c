@@ -290,11 +290,11 @@ START_TEST(descriptor_3_may_be_any_of_ours)
         char text[8] = "";
 
         ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-        plan.extra = fcntl(ends[1], F_DUPFD_CLOEXEC, 20);
+        plan.extra[0] = fcntl(ends[1], F_DUPFD_CLOEXEC, 20);
         plan.in = plan.out = plan.err = fcntl(nothing, F_DUPFD_CLOEXEC, 20);
         ends[0] = fcntl(ends[0], F_DUPFD_CLOEXEC, 20);
         if (i == 0) /* its own number already */
-            plan.extra = dup3(ends[1], 3, O_CLOEXEC);
+            plan.extra[0] = dup3(ends[1], 3, O_CLOEXEC);
         started = process_start(&plan, &p, why, sizeof(why));
         if (started == 0) {
             waitid(P_PID, (id_t)p.pid, &end, WEXITED | __WALL);
@@ -304,6 +304,43 @@ START_TEST(descriptor_3_may_be_any_of_ours)
             dup2(kept, 3);
         ck_assert_int_eq(started, 0);
         ck_assert_int_eq(ended, 0);
+        ck_assert_int_eq(end.si_status, 0);
+        ck_assert_int_eq(read(ends[0], text, 7), 5);
+        ck_assert_str_eq(text, "word\n");
+    }
+    process_clear();
+}
+END_TEST
+
+START_TEST(descriptor_4_is_found_by_the_id_of_its_process)
+{
+    char *argv[] = {"/bin/sh", "-c",
+                    "cat $X; test $X = /proc/$$/fd/4 && ! test -e /dev/fd/3",
+                    NULL};
+    char variable[32] = "X=/proc/";
+    char *env[] = {variable, "PATH=/usr/bin:/bin", NULL};
+    char text[8] = "";
+    int ends[2], file;
+
+    begin(_i);
+    file = fcntl(memory_file("text"), F_DUPFD_CLOEXEC, 20);
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
+    ck_assert_int_eq(write(file, "word\n", 5), 5);
+    for (int i = 0; i < 2; i++) {
+        struct process_plan plan = plan_of(argv);
+        struct process p;
+        siginfo_t end = {0};
+
+        plan.env = env;
+        plan.out = fcntl(ends[1], F_DUPFD_CLOEXEC, 20);
+        plan.extra[1] = file;
+        plan.pid = variable + strlen("X=/proc/");
+        plan.behind_pid = "/fd/4";
+        ck_assert_int_eq(process_start(&plan, &p, why, sizeof(why)), 0);
+        close(plan.out);
+        waitid(P_PID, (id_t)p.pid, &end, WEXITED | __WALL);
+        close(p.pidfd);
+        ck_assert_int_eq(process_ended(&p, why, sizeof(why)), 0);
         ck_assert_int_eq(end.si_status, 0);
         ck_assert_int_eq(read(ends[0], text, 7), 5);
         ck_assert_str_eq(text, "word\n");
@@ -441,6 +478,8 @@ int main(void)
     tcase_add_loop_test(c, who_may_run_out_of_memory_is_waited_for, 0, 2);
     tcase_add_loop_test(c, what_a_child_changes_is_not_ours, 0, 2);
     tcase_add_loop_test(c, descriptor_3_may_be_any_of_ours, 0, 2);
+    tcase_add_loop_test(c, descriptor_4_is_found_by_the_id_of_its_process, 0,
+                        2);
     tcase_add_loop_test(c, what_is_lent_may_go_once_it_has_settled, 0, 2);
     tcase_add_loop_test(c, many_at_once_do_not_mix_their_words, 0, 2);
     tcase_add_loop_test(c, closed_descriptor_is_not_reported_any_more, 0, 2);

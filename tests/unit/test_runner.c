@@ -237,7 +237,7 @@ START_TEST(wrong_lines_are_named)
         "[run q]\n\nshell = x\n",
         ":3: [run q] shell: unknown key 'shell'; known are "
         "command dir slots pool pool-jobs-max pool-memory-max user group umask "
-        "pass-env nice ionice rlimits "
+        "pass-env pass-password nice ionice rlimits "
         "no-new-privileges private-tmp private-pids memory-max pids-max "
         "cpu-max success-exit result "
         "stop-signals log-file log-file-max log-files log-journal");
