@@ -80,6 +80,11 @@ static int find_user(struct account *a, const char *user, const char *group,
         a->name = memory_text(p->pw_name, strlen(p->pw_name));
         a->home = memory_text(p->pw_dir, strlen(p->pw_dir));
         a->shell = memory_text(p->pw_shell, strlen(p->pw_shell));
+    } else {
+        /* Not the runner's: its files are not for them. */
+        a->home = memory_text("/", 1);
+        a->name = memory_text(user, strlen(user));
+        a->shell = memory_text("/bin/sh", 7);
     }
     return 0;
 }
@@ -111,7 +116,7 @@ int account_find(struct account *out, const char *user, const char *group,
     /* Who is not root has the groups that it has. */
     a.changes = (*user || *group) && geteuid() == 0;
     a.sets_groups &= a.changes;
-    if (a.sets_groups && a.name) {
+    if (a.sets_groups && getpwuid(a.uid)) {
         find_groups(&a);
     } else if (a.sets_groups) {
         a.groups = memory_new(sizeof(*a.groups));

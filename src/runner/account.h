@@ -23,7 +23,8 @@ struct account {
     bool sets_groups; /* the supplementary groups, too */
     gid_t *groups;
     size_t ngroups;
-    /* Of the user, as far as one was named and is known. */
+    /* Of the user, if one was named; "/", its number and /bin/sh of one that is
+     * in no database. */
     char *name, *home, *shell;
 };
 

@@ -141,6 +141,9 @@ def test_ids_and_variables_are_the_users(dump):
 @root
 def test_numbers_of_nobody_known_are_ids_without_groups(dump):
     has = dump("user = 54321", "group = 54322")
+    assert [has["environment"].get(name) for name in (
+        "HOME", "USER", "LOGNAME", "SHELL")] == [
+            "/", "54321", "54321", "/bin/sh"]
     assert has["uids"] == [54321] * 3
     assert has["gids"] == [54322] * 3
     assert has["groups"] == [54322]
