@@ -108,6 +108,12 @@ void heap_remove(struct heap *h, struct heap_node *n)
     resettle(h, i);
 }
 
+void heap_shift(struct heap *h, int64_t by)
+{
+    for (uint32_t i = 0; i < h->len; i++)
+        h->entries[i].at += by;
+}
+
 struct heap_node *heap_min(const struct heap *h)
 {
     return h->len ? h->entries[0].node : NULL;

@@ -34,6 +34,9 @@ void heap_clear(struct heap *h); /* frees the array; nodes are left alone */
 void heap_set(struct heap *h, struct heap_node *n, int64_t at);
 void heap_remove(struct heap *h, struct heap_node *n); /* no-op if absent */
 
+/* All times by so much: their order stays. */
+void heap_shift(struct heap *h, int64_t by);
+
 /* The earliest node, or NULL. */
 struct heap_node *heap_min(const struct heap *h);
 /* Time of the earliest node, or INT64_MAX. */

@@ -670,6 +670,10 @@ static void dispatch(struct core *c, const struct core_event *ev)
     case EVENT_WATCH:
         c->news_work = ev->u.work;
         return;
+    case EVENT_CLOCK:
+        timers_shift_waits(c, ev->u.shift_ms);
+        sessions_shift(c, ev->u.shift_ms);
+        return;
     }
     BUG("unknown event");
 }

@@ -235,7 +235,9 @@ enum core_room {
     X(DISK_FULL, NONE) /* on or off; before START, too */                      \
     X(DRAIN, NONE)     /* accept no submits, start no jobs */                  \
     X(LOAD, NONE)      /* what EFFECT_LOAD asked for, or what is wrong */      \
-    X(WATCH, NONE)     /* EFFECT_NEWS are wanted, and what they cost; or not */
+    X(WATCH, NONE) /* EFFECT_NEWS are wanted, and what they cost; or not */    \
+    X(CLOCK, NONE) /* now_ms has gone on by more or less than the time that    \
+                    * passed; before any other event of that now_ms */
 
 enum core_event_kind {
 #define X(id, room) EVENT_##id,
@@ -407,9 +409,10 @@ struct core_event {
             int64_t room;
             int64_t spared; /* of it, for what is no image and no report */
         } full;
-        int64_t work; /* WATCH: what the news of one fact takes of the work
-                       * of a step for each one whom it concerns; 0: nobody
-                       * is interested */
+        int64_t work;     /* WATCH: what the news of one fact takes of the work
+                           * of a step for each one whom it concerns; 0: nobody
+                           * is interested */
+        int64_t shift_ms; /* CLOCK: by so much more; negative: less */
     } u;
 };
 

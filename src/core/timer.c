@@ -109,6 +109,11 @@ void timers_tick(struct core *c)
     }
 }
 
+void timers_shift_waits(struct core *c, int64_t by_ms)
+{
+    heap_shift(&c->waits, by_ms);
+}
+
 void timers_forget_due(struct core *c)
 {
     struct timer *t;

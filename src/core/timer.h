@@ -36,6 +36,9 @@ int64_t timers_next(const struct core *c);
 /* Those fire whose time has come, for a while. Without room for records time
  * stands still but for what needs none. */
 void timers_tick(struct core *c);
+/* The clock was set by so much: those of waits, which are durations, go with
+ * it. */
+void timers_shift_waits(struct core *c, int64_t by_ms);
 /* What is not to be kept any longer goes at once: in a replay, where it would
  * pile up, and before the first question is answered. */
 void timers_forget_due(struct core *c);

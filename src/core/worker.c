@@ -181,6 +181,18 @@ void session_arm(struct core *c, struct session *s)
         timer_set(c, &s->timer, at);
 }
 
+void sessions_shift(struct core *c, int64_t by_ms)
+{
+    list_foreach (it, &c->all_sessions) {
+        struct session *s = list_entry(it, struct session, link);
+
+        s->seen_ms += by_ms;
+        if (s->gone_ms != CORE_NONE)
+            s->gone_ms += by_ms;
+        session_arm(c, s); /* sooner; if later, the timer looks again */
+    }
+}
+
 /* A slice: end the attempts that it holds. */
 static void end_held(struct core *c, struct session *s, enum verdict_kind kind)
 {

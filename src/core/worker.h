@@ -54,6 +54,9 @@ struct session *session_of(struct core *c, struct client_id id);
 struct session *session_get(struct core *c, uint64_t id);
 void session_timer(struct core *c, struct session *s);
 void session_arm(struct core *c, struct session *s);
+/* EVENT_CLOCK: leases and graces last as long as if the clock had not been
+ * set. */
+void sessions_shift(struct core *c, int64_t by_ms);
 /* Tell its worker again what should stop: it may not have heard. */
 void session_renotify(struct session *s);
 /* The session has news: its open FETCH, if there is one, is answered before

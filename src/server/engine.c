@@ -33,6 +33,9 @@
 /* The timer of the core's next deadline is never set further ahead (s), so
  * that a step of the clock is noticed. */
 #define TICK_FARTHEST 1.0
+/* Clocks that are this far apart (ms) may have been read so: not all at once.
+ */
+#define STEP_LEAST 20
 
 /* --- time and chance ---------------------------------------------------- */
 
@@ -46,11 +49,12 @@ static int64_t clock_us(clockid_t id)
 
 /*
  * The core's time never goes backward. When the system's clock was set back,
- * ours goes on at half speed until they meet again: leases and timeouts last
- * longer for a while, but none stops.
+ * ours goes on at half speed until they meet again: timeouts last longer for a
+ * while, but none stops. What that means for leases: tell_clock.
  */
 static void take_time(struct engine *e)
 {
+    int64_t boot_ms = clock_us(CLOCK_BOOTTIME) / 1000;
     int64_t mono_us = clock_us(CLOCK_MONOTONIC);
     int64_t real_ms = clock_us(CLOCK_REALTIME) / 1000;
     int64_t elapsed_ms = (mono_us - e->moved_us) / 1000;
@@ -63,6 +67,25 @@ static void take_time(struct engine *e)
         e->ledger.now_ms += elapsed_ms / 2;
         e->moved_us = mono_us;
     }
+    e->ahead_ms = e->ledger.now_ms - boot_ms;
+}
+
+/*
+ * The clock of the machine was set, or ours goes at half speed since: the core
+ * is told, so that leases are not over at once while their workers go on. The
+ * clock that they are measured by goes on while the machine sleeps, as that of
+ * the workers does, and is slewed as the system's: what differs is a step.
+ */
+static void tell_clock(struct engine *e)
+{
+    struct core_event ev = {.kind = EVENT_CLOCK,
+                            .u.shift_ms = e->ahead_ms - e->ahead_told_ms};
+
+    if (LIKELY(ev.u.shift_ms < STEP_LEAST && ev.u.shift_ms > -STEP_LEAST))
+        return;
+    e->ahead_told_ms = e->ahead_ms;
+    ev.random = engine_random(e);
+    engine_step(e, &ev);
 }
 
 static void fill_secret(struct engine *e)
@@ -482,6 +505,7 @@ static void start_core(struct engine *e)
     int fd = e->options.store->fd;
 
     take_time(e); /* what was replayed may come from a moment ago */
+    e->ahead_told_ms = e->ahead_ms; /* leases count from here */
     ledger_start(&e->ledger, engine_random_secret(e));
     ev_io_set(&e->store_io, fd, EV_READ);
     if (fd >= 0)
@@ -556,6 +580,8 @@ static void on_check(struct ev_loop *loop, ev_check *w, int events)
     (void)loop;
     (void)events;
     take_time(e);
+    if (LIKELY(!e->loading && !e->ledger.status))
+        tell_clock(e);
 }
 
 /* Its being active keeps the loop from waiting; there is nothing to do. */

@@ -61,7 +61,9 @@ struct engine {
     struct command_call *call; /* that request */
     bool answered;
 
-    int64_t moved_us; /* monotonic, when the ledger's now_ms last moved */
+    int64_t moved_us;      /* monotonic, when the ledger's now_ms last moved */
+    int64_t ahead_ms;      /* of now_ms, before the time since the boot; ... */
+    int64_t ahead_told_ms; /* ... as the core knows */
     int64_t started_ms;
     int64_t turn_us;   /* monotonic, when this turn began */
     int64_t commit_us; /* likewise, of the turn whose commit is under way; 0 */

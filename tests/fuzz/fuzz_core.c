@@ -498,6 +498,10 @@ static bool fill(struct fuzz *f, struct core_event *ev, struct lent *lent)
         ev->client.n = 0;
         ev->u.work = take(f) & 1;
         return true;
+    case EVENT_CLOCK:
+        ev->client.n = 0;
+        ev->u.shift_ms = ((int64_t)take(f) - 128) * 1000;
+        return true;
     case EVENT_ALIVE:
     case EVENT_UNBLOCK:
     case EVENT_DISCONNECT:
@@ -516,7 +520,7 @@ static void one(struct fuzz *f)
     struct core_event ev = {.client = {1 + who % CLIENTS}};
 
     advance(f, (who / CLIENTS) * (int64_t)ADVANCE_MS / 42);
-    ev.kind = (enum core_event_kind)(kind % (EVENT_WATCH + 1));
+    ev.kind = (enum core_event_kind)(kind % (EVENT_CLOCK + 1));
     if (ev.kind == EVENT_ALIVE) {
         step(f, &ev);
     } else if (ev.kind == EVENT_DISCONNECT) {

@@ -422,7 +422,9 @@ void model_step(struct model *m, struct model_eyes *eyes,
     m->put_off = eyes->put_off;
     m->step++;
     m->stumped = false;
-    if (ev->kind == EVENT_START)
+    if (ev->kind == EVENT_CLOCK)
+        sessions_set_clock(m, ev->u.shift_ms);
+    if (ev->kind == EVENT_START || ev->kind == EVENT_CLOCK)
         m->jumped = true;
     else if (!m->behind)
         m->jumped = false;

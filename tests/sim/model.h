@@ -112,6 +112,7 @@ struct model_job {
     struct model_error error[MODEL_ERRORS];
     int64_t body_ended; /* of the last attempt */
     int64_t submitted, started_first, started_last, ended;
+    int64_t lease_from; /* started_last, if the clock had always been right */
     uint64_t submit_seq, ready_seq, ready_step, end_step;
     uint64_t asked_step; /* when it was last asked to stop */
     uint64_t again_step; /* when an attempt last led to another */

@@ -166,6 +166,8 @@ void session_resume(struct model *m, struct model_eyes *eyes,
 void session_alive(struct model *m, int session);
 void session_disconnect(struct model *m, struct model_eyes *eyes,
                         const struct core_event *ev);
+/* Leases, graces and waits go with a clock that is set. */
+void sessions_set_clock(struct model *m, int64_t by_ms);
 void sessions_restart(struct model *m, int64_t now);
 
 /* AWAIT and UNAWAIT. False: it is neither. */

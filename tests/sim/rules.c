@@ -182,7 +182,7 @@ void rules_job_start(struct model *m, struct model_job *j, int session)
     j->notice_due = j->cancelled;
     j->attempt++;
     j->session = session;
-    j->started_last = m->now;
+    j->started_last = j->lease_from = m->now;
     if (j->attempt == 1)
         j->started_first = m->now;
     j->ahead = false;
@@ -473,7 +473,7 @@ static void job_time_lease(struct model *m, struct model_eyes *eyes,
     const struct model_session *s = &m->sessions[j->session];
     int64_t hi = max_i64(s->alive, s->dispatched) + m->limits.lease_ms;
 
-    if (m->now < max_i64(s->lease_lo, j->started_last + m->limits.lease_ms))
+    if (m->now < max_i64(s->lease_lo, j->lease_from + m->limits.lease_ms))
         return;
     /* A report or a farewell explains the end, too. */
     /* Just then it may have been handed another job, which renews it. */

@@ -4,6 +4,7 @@
 #include "actors.h"
 
 #define COMMIT_PERCENT 35
+#define CLOCK_PERCENT  1  /* of the turns, in which the clock is set */
 #define CRASH_LEAST    50 /* turns between two crashes */
 #define CRASH_MORE     400
 #define SURVEY_EVERY   64
@@ -41,6 +42,8 @@ struct run_result run_seed(uint64_t seed, uint64_t steps)
         actors_act(&actors);
         if (world_chance(&world, COMMIT_PERCENT))
             world_turn(&world);
+        if (world_chance(&world, CLOCK_PERCENT))
+            world_set_clock(&world);
         if (i % SURVEY_EVERY == 0)
             world_survey(&world);
         if (!crashes(seed) || i + CRASH_NEAR < crash_at)

@@ -189,6 +189,29 @@ void session_disconnect(struct model *m, struct model_eyes *eyes,
     c->used = false;
 }
 
+static void shift(int64_t *at, int64_t by_ms)
+{
+    if (*at != MODEL_FOREVER)
+        *at += by_ms;
+}
+
+void sessions_set_clock(struct model *m, int64_t by_ms)
+{
+    for (int i = 0; i < MODEL_SESSIONS; i++) {
+        struct model_session *s = &m->sessions[i];
+
+        s->alive += by_ms;
+        s->dispatched += by_ms;
+        s->lease_lo += by_ms;
+        shift(&s->gone_lo, by_ms);
+        shift(&s->gone_hi, by_ms);
+    }
+    for (int i = 0; i < MODEL_CLIENTS; i++)
+        shift(&m->clients[i].request.until, by_ms);
+    for (int i = 0; i < m->njobs; i++)
+        m->jobs[i].lease_from += by_ms;
+}
+
 void sessions_restart(struct model *m, int64_t now)
 {
     for (int i = 0; i < MODEL_SESSIONS; i++) {

@@ -313,6 +313,9 @@ void trace_event(const struct core_event *ev)
     case EVENT_WATCH:
         trace_note("%sWATCH %lld", at, (long long)ev->u.work);
         break;
+    case EVENT_CLOCK:
+        trace_note("%sCLOCK %lld", at, (long long)ev->u.shift_ms);
+        break;
     default: /* questions are not traced */
         trace_note("%sevent %d", at, (int)ev->kind);
         break;

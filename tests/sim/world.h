@@ -142,6 +142,8 @@ void world_step(struct world *w, struct core_event *ev);
 void world_survey(struct world *w);
 /* The clock goes on; what is due happens at its time. */
 void world_advance(struct world *w, int64_t ms);
+/* The clock is set forward, or stands still while time passes. */
+void world_set_clock(struct world *w);
 /* A turn of the loop ends: perhaps the commit under way has, too. */
 void world_turn(struct world *w);
 /* The first that the store was asked to read has come. */

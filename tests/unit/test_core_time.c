@@ -785,10 +785,107 @@ START_TEST(a_move_that_is_asked_again_is_OK_whatever_it_did)
 }
 END_TEST
 
+/* The wall clock is set; no time passes. */
+static void set_clock(struct daemon *d, int64_t by_ms)
+{
+    struct core_event ev = {.kind = EVENT_CLOCK, .u.shift_ms = by_ms};
+
+    if (by_ms > 0) /* else it goes at half speed, so late by as much */
+        d->now += by_ms;
+    daemon_step(d, &ev);
+}
+
+#define HOUR INT64_C(3600000)
+
+START_TEST(a_clock_that_is_set_forward_ends_no_lease)
+{
+    struct daemon *d = daemon_new();
+    uint64_t id = submit(d, "q", 0);
+
+    (void)take(d);
+    daemon_pass(d, 1000);
+    set_clock(d, HOUR);
+    daemon_pass(d, d->limits.lease_ms - 1001);
+    ck_assert_int_eq(job(d, id).state, VIEW_RUNNING);
+    daemon_pass(d, 1);
+    ck_assert_int_eq(job(d, id).state, VIEW_READY);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_clock_that_goes_slower_makes_no_lease_longer)
+{
+    struct daemon *d = daemon_new();
+    uint64_t id = submit(d, "q", 0);
+
+    (void)take(d);
+    daemon_pass(d, 1000);
+    set_clock(d, -1000); /* 2 s have passed */
+    daemon_pass(d, d->limits.lease_ms - 2001);
+    ck_assert_int_eq(job(d, id).state, VIEW_RUNNING);
+    daemon_pass(d, 1);
+    ck_assert_int_eq(job(d, id).state, VIEW_READY);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_clock_that_is_set_forward_ends_no_grace)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_group();
+    uint64_t id;
+
+    ev.u.group_open.detached = false;
+    id = submit(d, "q", open_event(d, &ev));
+    leave(d, 4, DISCONNECT_BROKEN);
+    daemon_pass(d, 1000);
+    set_clock(d, HOUR);
+    daemon_pass(d, d->limits.session_grace_ms - 1001);
+    ck_assert_int_eq(job(d, id).state, VIEW_READY);
+    daemon_pass(d, 1);
+    ck_assert_int_eq(job(d, id).outcome, VIEW_CANCELLED);
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_clock_that_is_set_ends_a_wait_neither_sooner_nor_later)
+{
+    struct daemon *d = daemon_new();
+
+    ck_assert_ptr_null(fetch_from(d, 9, 1, 5000, "q"));
+    daemon_pass(d, 1000);
+    set_clock(d, HOUR);
+    daemon_pass(d, 1000);
+    set_clock(d, -1000);
+    daemon_pass(d, 1999);
+    ck_assert_ptr_null(got(d, 9));
+    daemon_pass(d, 1);
+    ck_assert_ptr_nonnull(got(d, 9));
+    daemon_free(d);
+}
+END_TEST
+
+START_TEST(a_deadline_goes_by_the_clock_that_is_set)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    uint64_t id;
+
+    ev.u.submit.deadline_ms = d->now + HOUR;
+    id = submit_event(d, &ev);
+    (void)take(d);
+    set_clock(d, HOUR);
+    daemon_pass(d, 0);
+    ck_assert_int_eq(job(d, id).state, VIEW_CANCELLING);
+    daemon_free(d);
+}
+END_TEST
+
 static Suite *time_suite(void)
 {
     Suite *suite = suite_create("core time");
     TCase *moves = tcase_create("moves"), *shields = tcase_create("shields");
+    TCase *steps = tcase_create("steps of the clock");
 
     tcase_add_test(moves, a_move_that_is_asked_again_is_OK_whatever_it_did);
     tcase_add_test(moves, a_deadline_moves_in_both_directions_at_once);
@@ -820,7 +917,14 @@ static Suite *time_suite(void)
     tcase_add_test(shields, a_shield_is_of_one_attempt);
     tcase_add_test(shields, a_shield_survives_a_crash);
     suite_add_tcase(suite, moves);
+    tcase_add_test(steps, a_clock_that_is_set_forward_ends_no_lease);
+    tcase_add_test(steps, a_clock_that_goes_slower_makes_no_lease_longer);
+    tcase_add_test(steps, a_clock_that_is_set_forward_ends_no_grace);
+    tcase_add_test(steps,
+                   a_clock_that_is_set_ends_a_wait_neither_sooner_nor_later);
+    tcase_add_test(steps, a_deadline_goes_by_the_clock_that_is_set);
     suite_add_tcase(suite, shields);
+    suite_add_tcase(suite, steps);
     return suite;
 }
 
