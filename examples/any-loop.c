@@ -100,6 +100,7 @@ static void drive_with_poll(yoke *y, struct work *w)
         (void)poll(fds, n, wait_ms);
         yoke_poll_run(&loop, fds, n);
     }
+    yoke_detach(y);
 }
 
 /* ------------------------------------------------------------------- libev */

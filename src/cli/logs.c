@@ -110,6 +110,7 @@ static int job_logs(struct cli *c, bool follow)
     json_t *array = json_array();
     int64_t cursor = 0;
     bool over = false;
+    int result = 0;
 
     if (follow)
         watch_begin(&w, c);
@@ -119,8 +120,10 @@ static int job_logs(struct cli *c, bool follow)
         int64_t before = cursor;
         int status = read_page(c, &w, follow, &cursor, array, &over);
 
-        if (status == 0 && cursor == before && reader_is_gone())
-            return EXIT_SIGNAL + SIGPIPE;
+        if (status == 0 && cursor == before && reader_is_gone()) {
+            result = EXIT_SIGNAL + SIGPIPE;
+            break;
+        }
         if (status == 0 || (status == YOKE_ERR_TIMEOUT && follow))
             continue;
         if (status == YOKE_ERR_TIMEOUT)
@@ -132,12 +135,12 @@ static int job_logs(struct cli *c, bool follow)
         while (!watch_again(&w))
             watch_wait(&w, -1, RETRY_MS);
     }
-    if (c->json)
+    if (c->json && result == 0)
         output_json(array);
     else
         json_decref(array);
     watch_end(&w);
-    return 0;
+    return result;
 }
 
 /* ----------------------------------------------------------- line by line */

@@ -152,7 +152,9 @@ enum conf_apply { CONF_RELOAD, CONF_RESTART };
     X("limits", "log-max", limits.log_max, SIZE, "1M", 0, CONF_G, RELOAD,      \
       "Output kept of one job; beyond that the oldest is dropped.")            \
     X("limits", "logs-max", limits.logs_max, SIZE, "64M",                      \
-      0, 16 * CONF_T, RELOAD, "Output kept of all jobs together.")             \
+      0, 16 * CONF_T, RELOAD,                                                  \
+      "Output kept of all jobs together, each piece with 41 bytes more; beyond " \
+      "that the job that printed first loses its output.")                     \
     X("limits", "lease", limits.lease_ms, TIME, "30s", 100, CONF_D, RELOAD,    \
       "A worker that is silent for so long has lost its jobs.")                \
     X("limits", "session-grace", limits.session_grace_ms, TIME, "10s",         \

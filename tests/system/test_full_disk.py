@@ -336,7 +336,8 @@ def test_directories_that_are_made_outlast_a_power_cut(directory):
     assert done.returncode == 1, done
     assert "cannot make the directory" in done.stderr, done.stderr
     with open(log) as file:
-        calls = re.findall(r'(mkdir|fsync)\((?:"|\d+<)([^">]*)', file.read())
+        calls = re.findall(r'(mkdir|fsync)\((?:"|\d+<)(%s[^">]*)' % directory,
+                           file.read())
     journal = os.path.join(daemon.state, "journal")
     assert calls == [("mkdir", daemon.state), ("fsync", directory),
                      ("mkdir", journal), ("fsync", daemon.state)]
