@@ -2,7 +2,7 @@
 /*
  * faults - stands between a program and its C library (LD_PRELOAD), counts the
  * calls that a durable path is made of, over all threads, and lets chosen ones
- * fail, end the process, or lie.
+ * fail, end the process, or lie; and sets its clock.
  *
  * A page that is shared with the test says what (YOKE_FAULTS names the file)
  * and hears what came. The test finds the counters by the names beside them.
@@ -25,6 +25,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 /* All that allocates is one call here, and so is all that opens, renames, ...
@@ -71,6 +72,7 @@ struct page {
     int64_t first, last; /* of these occurrences, from 1 */
     _Atomic int64_t came;
     _Atomic int64_t lying; /* syncs say that they are done */
+    _Atomic int64_t ahead; /* the clock of the machine was set by so many s */
     struct {
         char name[16];
         _Atomic int64_t seen;
@@ -233,6 +235,19 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *how,
     BEHIND(pthread_create);
     return disturbed(CALL_pthread_create) ? (int)page->error
                                           : behind(thread, how, function, arg);
+}
+
+/* -- Time ------------------------------------------------------------------ */
+
+int clock_gettime(clockid_t id, struct timespec *to)
+{
+    int rc;
+    BEHIND(clock_gettime);
+
+    rc = behind(id, to);
+    if (rc == 0 && id == CLOCK_REALTIME)
+        to->tv_sec += (time_t)atomic_load(&page->ahead);
+    return rc;
 }
 
 /* -- Memory ---------------------------------------------------------------- */

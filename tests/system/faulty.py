@@ -194,7 +194,7 @@ class Shim:
     """
 
     LIBRARY = os.path.join(BUILD, "tests/system/faults.so")
-    HEAD = struct.Struct("16s6q")
+    HEAD = struct.Struct("16s7q")
     CALL = struct.Struct("16sq")
     FAIL, KILL, HALF = range(3)
     FOR_EVER = 2 ** 62
@@ -204,7 +204,7 @@ class Shim:
         path = os.path.join(folder, "faults")
         with open(path, "wb") as file:
             file.write(self.HEAD.pack(call.encode(), action, error, first,
-                                      last or first, 0, 0).ljust(4096, b"\0"))
+                                      last or first, 0, 0, 0).ljust(4096, b"\0"))
         with open(path, "r+b") as file:
             self.page = mmap.mmap(file.fileno(), 4096)
         sanitizers = os.environ.get("ASAN_OPTIONS", "")
@@ -214,6 +214,10 @@ class Shim:
 
     def lie(self):
         self.page[56:64] = struct.pack("q", 1)
+
+    def set_clock(self, ahead):
+        """The wall clock of the program, so many seconds from that here."""
+        self.page[64:72] = struct.pack("q", ahead)
 
     def take(self):
         """How often the fault came, and how often each call was made."""

@@ -6,7 +6,8 @@ import time
 import pytest
 import redis
 
-from harness import hang_up, pairs, until
+from faulty import Shim
+from harness import Daemon, hang_up, pairs, readable, until
 
 LEASE = 0.5
 
@@ -112,3 +113,30 @@ def test_a_job_that_kills_its_workers_does_not_do_so_for_ever(daemon):
         outcome = pairs(other.execute_command("WAIT", job, 10000))
         assert outcome["outcome"] == "failed"
         assert [pairs(e)["class"] for e in outcome["errors"]] == ["lost"] * 3
+
+
+@pytest.mark.parametrize("ahead", [3600, -3600])
+def test_a_clock_that_is_set_moves_no_lease_and_no_wait(directory, ahead):
+    lease = 3
+    daemon = Daemon(directory, {"limits.lease": "%ds" % lease})
+    shim = Shim(daemon.dir)
+    daemon.more = shim.environment
+    daemon.start()
+    try:
+        with daemon.client() as silent, daemon.client() as other, \
+                daemon.raw() as waits:
+            waits.sendall(b"FETCH 1 600000 none\r\n")
+            job = other.execute_command("SUBMIT", "mail", "x")
+            sent = time.monotonic()
+            silent.execute_command("FETCH", 1, 0, "mail")
+            got = time.monotonic()
+            shim.set_clock(ahead)
+            [[_, token, _, _, _]] = other.execute_command(
+                "FETCH", 1, 60000, "mail")
+            over = time.monotonic()
+            assert token == job + ".2"
+            assert over - sent > 0.9 * lease  # not at the step
+            assert over - got < 1.9 * lease   # nor at half speed
+            assert not readable(waits)
+    finally:
+        assert daemon.stop() in (0, None)
