@@ -44,10 +44,20 @@ struct request {
     TAILQ_ENTRY(request) link;
     struct runner *runner;
     enum request_kind kind;
-    size_t count;             /* FETCH: of jobs asked for */
+    size_t count;             /* FETCH: of jobs asked for, ... */
+    size_t slots;             /* ... of them for slots, at most, ... */
+    size_t *rooms;            /* ... and of each queue; NULL: of none */
     unsigned long serial;     /* ASK: who is told the answer */
     struct report *report;    /* REPORT */
     char token[YOKE_ID_SIZE]; /* LOG, REPORT */
+};
+
+/* A queue of the settings. Its pool, if it has one, counts its own jobs. */
+struct queue_use {
+    size_t held;
+    size_t running;  /* whatever settings they came under */
+    size_t reserved; /* that unanswered FETCHes have asked for */
+    size_t room;     /* that one more FETCH may ask for */
 };
 
 struct runner {
@@ -63,12 +73,14 @@ struct runner {
     bool restoring; /* it broke, and libyoke seeks another one */
     unsigned fd_changes;
     struct request_list requests;
-    size_t reserved;  /* jobs that unanswered FETCHes have asked for */
-    bool fetch_open;  /* the last request is a FETCH without an answer */
-    bool fetch_stale; /* it asks for what the settings no longer say */
+    size_t reserved; /* jobs that unanswered FETCHes have asked for, ... */
+    size_t slots_reserved; /* ... and those that may be for slots */
+    bool fetch_open;       /* the last request is a FETCH without an answer */
+    bool fetch_stale;      /* it asks for what the settings no longer say */
     int64_t retry_ms;
     unsigned unreached;       /* attempts to connect that failed in a row */
-    struct yoke_bytes *fetch; /* room for the words of a FETCH */
+    struct yoke_bytes *fetch; /* room for the words of a FETCH, ... */
+    struct buffer fetch_text; /* ... and what they are */
 
     /* Reports that the daemon had no room for on its disk: they are said again
      * until it has. */
@@ -76,9 +88,7 @@ struct runner {
 
     struct job_list held, running, ended;
     size_t nheld, nrunning;
-    size_t *queue_running; /* for each queue of the settings: of its jobs,
-                            * whatever settings they came under */
-    bool queues_bounded;   /* some queue has slots of its own */
+    struct queue_use *use; /* of each queue of the settings */
     int64_t average_us;    /* of the jobs' times */
     enum runner_stop stopping;
     bool quit_sent;
@@ -139,8 +149,7 @@ void runner_adopt(struct runner *r, struct settings *s);
 /* Loads the settings again and adopts them, if they are good and this machine
  * can give what they ask for; else all stays as it was. */
 void runner_reload(struct runner *r);
-/* Where the jobs of the job's queue that run are counted; NULL: that queue is
- * not served any more. */
-size_t *runner_count_of(struct runner *r, const struct job *j);
+/* The job's queue; NULL: it is not served any more. */
+struct queue_use *runner_use_of(struct runner *r, const struct job *j);
 
 #endif

@@ -233,6 +233,32 @@ static void do_hello(struct peer *p, const struct str *argv, size_t argc)
     put_pair(p, "lease", PEER_LEASE_MS);
 }
 
+/* A queue of a FETCH, perhaps with a bound: there is one, and *count is not
+ * more than that. False: it was refused. */
+static bool read_queue(struct peer *p, struct str word, int64_t *count)
+{
+    const char *slash = word.len ? memchr(word.p, '/', word.len) : NULL;
+    struct str queue = word;
+    int64_t bound = *count;
+
+    if (slash)
+        queue.len = (size_t)(slash - word.p);
+    if (!str_eq(queue, str_from(p->queue))) {
+        resp_error(&p->out, ERROR_NOQUEUE,
+                   "'%.*s' is not served here; this is a process of the pool "
+                   "of '%s'",
+                   (int)(queue.len < 64 ? queue.len : 64), queue.p, p->queue);
+        return false;
+    }
+    if (slash &&
+        !read_number(p, (struct str){slash + 1, word.len - queue.len - 1}, 0,
+                     INT32_MAX, &bound))
+        return false;
+    if (*count > bound)
+        *count = bound;
+    return true;
+}
+
 static void do_fetch(struct peer *p, const struct str *argv, size_t argc)
 {
     int64_t count, wait_ms;
@@ -240,16 +266,9 @@ static void do_fetch(struct peer *p, const struct str *argv, size_t argc)
     if (!read_number(p, argv[1], 0, INT32_MAX, &count) ||
         !read_number(p, argv[2], -1, INT64_MAX / 2, &wait_ms))
         return;
-    for (size_t i = 3; i < argc; i++) {
-        if (str_eq(argv[i], str_from(p->queue)))
-            continue;
-        resp_error(&p->out, ERROR_NOQUEUE,
-                   "'%.*s' is not served here; this is a process of the pool "
-                   "of '%s'",
-                   (int)(argv[i].len < 64 ? argv[i].len : 64), argv[i].p,
-                   p->queue);
-        return;
-    }
+    for (size_t i = 3; i < argc; i++)
+        if (!read_queue(p, argv[i], &count))
+            return;
     p->wanted = count < PEER_FETCH_MAX ? (size_t)count : PEER_FETCH_MAX;
     p->fetching = true;
     p->calls->fetch(p->arg);

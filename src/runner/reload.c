@@ -6,35 +6,40 @@
 
 #include <stdlib.h>
 
-size_t *runner_count_of(struct runner *r, const struct job *j)
+struct queue_use *runner_use_of(struct runner *r, const struct job *j)
 {
     const struct settings *s = r->settings;
     const struct settings_queue *q =
         j->settings == s ? j->queue : settings_queue_find(s, j->queue->name);
 
-    return q ? &r->queue_running[q - s->queues] : NULL;
+    return q ? &r->use[q - s->queues] : NULL;
 }
 
 void runner_adopt(struct runner *r, struct settings *s)
 {
     enum message_level level;
+    struct request *q;
     struct job *j;
 
     settings_release(r->host.settings);
     r->host.settings = s;
     r->settings = s;
-    free(r->queue_running);
-    r->queue_running = memory_new(s->nqueues * sizeof(*r->queue_running));
-    r->fetch = memory_resize(r->fetch, s->nqueues + 4, sizeof(*r->fetch));
-    r->queues_bounded = false;
-    for (size_t i = 0; i < s->nqueues; i++)
-        r->queues_bounded |= s->queues[i].slots > 0;
+    free(r->use);
+    r->use = memory_new(s->nqueues * sizeof(*r->use));
+    r->fetch = memory_resize(r->fetch, s->nqueues + 3, sizeof(*r->fetch));
+    /* What comes of these may be more than the new ones have room for: it waits
+     * for that, or is given back. */
+    TAILQ_FOREACH(q, &r->requests, link)
+    {
+        free(q->rooms);
+        q->rooms = NULL;
+    }
     TAILQ_FOREACH(j, &r->running, link)
     {
-        size_t *count = runner_count_of(r, j);
+        struct queue_use *use = runner_use_of(r, j);
 
-        if (count)
-            ++*count;
+        if (use)
+            use->running++;
     }
     if (message_parse_level(s->log_level, &level) == 0)
         message_set_level(level);

@@ -59,6 +59,7 @@ static void take_job(struct runner *r, const struct yoke_work *work)
     j = job_new(&r->host, work, queue);
     TAILQ_INSERT_TAIL(&r->held, j, link);
     r->nheld++;
+    runner_use_of(r, j)->held++;
 }
 
 static void take_cancel(struct runner *r, const struct yoke_work *work)

@@ -41,11 +41,15 @@ void request_free(struct request *q)
 
     if (q->kind == REQUEST_FETCH) {
         r->reserved -= q->count;
+        r->slots_reserved -= q->slots;
+        for (size_t i = 0; q->rooms && i < r->settings->nqueues; i++)
+            r->use[i].reserved -= q->rooms[i];
         if (TAILQ_LAST(&r->requests, request_list) == q)
             r->fetch_open = false;
     }
     TAILQ_REMOVE(&r->requests, q, link);
     free(q->report);
+    free(q->rooms);
     free(q);
 }
 
@@ -113,52 +117,101 @@ static size_t lookahead(const struct runner *r)
     int64_t each =
         r->average_us > 0 ? SHORT_JOB_US / r->average_us : AHEAD_SLOT_MAX;
 
-    if (r->queues_bounded)
-        return 0;
     return (size_t)(r->settings->slots *
                     (each < AHEAD_SLOT_MAX ? each : AHEAD_SLOT_MAX));
 }
 
-/* How many jobs more may be asked for from one queue. */
-static size_t queue_room(struct runner *r, size_t i)
+static size_t less(size_t from, size_t n)
 {
-    const struct settings_queue *q = &r->settings->queues[i];
-    struct pool *pool = q->pool > 0 ? pools_find(&r->pools, q) : NULL;
-    size_t limit, taken;
-
-    if (pool) {
-        limit = pool_room(pool);
-        taken = r->reserved;
-    } else {
-        limit = (size_t)r->settings->slots + lookahead(r);
-        taken = r->nheld + r->nrunning + r->reserved;
-        if (q->slots > 0 && limit > (size_t)q->slots) {
-            limit = (size_t)q->slots;
-            taken = r->queue_running[i] + r->nheld + r->reserved;
-        }
-    }
-    return taken < limit ? limit - taken : 0;
+    return n < from ? from - n : 0;
 }
 
-/* Puts the queues that have room behind the other words of the FETCH, and
- * bounds *count by the room that each of them has. */
-static size_t fetch_queues(struct runner *r, size_t *count)
+/* How many jobs more may be asked for from one queue, of those for which there
+ * are slots. */
+static size_t queue_room(struct runner *r, size_t i, size_t slots)
 {
-    size_t argc = 3;
+    const struct settings_queue *q = &r->settings->queues[i];
+    const struct queue_use *use = &r->use[i];
+    struct pool *pool = q->pool > 0 ? pools_find(&r->pools, q) : NULL;
+    size_t own;
+
+    if (r->stopping)
+        return 0;
+    if (pool)
+        return less(pool_room(pool), use->reserved);
+    if (q->slots == 0)
+        return slots;
+    own = less((size_t)q->slots, use->running + use->held + use->reserved);
+    return own < slots ? own : slots;
+}
+
+/* So many jobs for slots, from all queues that run in them; when together they
+ * might give more, each gets a part, if there is one for each. */
+static size_t divide(struct runner *r, size_t slots, size_t among)
+{
+    size_t part = slots / among > 0 ? slots / among : 1, sum = 0;
 
     for (size_t i = 0; i < r->settings->nqueues; i++) {
-        size_t room = r->stopping ? 0 : queue_room(r, i);
+        struct queue_use *use = &r->use[i];
 
-        if (room == 0)
+        if (r->settings->queues[i].pool > 0)
             continue;
-        if (*count > room)
-            *count = room;
-        r->fetch[argc++] = report_bytes(r->settings->queues[i].name);
+        if (use->room > part)
+            use->room = part;
+        sum += use->room;
     }
-    if (argc == 3) {
-        /* Cancels alone; the command wants a queue all the same. */
-        *count = 0;
-        r->fetch[argc++] = report_bytes(r->settings->queues[0].name);
+    return sum;
+}
+
+/*
+ * What to ask for: how many jobs in all, of which *slots at most are for slots,
+ * and use->room of each queue. The jobs of pools need no slots, but a FETCH has
+ * one count for all.
+ */
+static size_t plan(struct runner *r, size_t *slots)
+{
+    size_t limit = (size_t)r->settings->slots + lookahead(r);
+    size_t room = less(limit, r->nheld + r->nrunning + r->slots_reserved);
+    size_t in_slots = 0, among = 0, in_pools = 0, count;
+
+    for (size_t i = 0; i < r->settings->nqueues; i++) {
+        struct queue_use *use = &r->use[i];
+
+        use->room = queue_room(r, i, room);
+        if (r->settings->queues[i].pool > 0) {
+            in_pools += use->room;
+        } else {
+            in_slots += use->room;
+            among += use->room > 0;
+        }
+    }
+    *slots = in_slots < room ? in_slots : room;
+    if (in_slots > room && in_pools > 0)
+        in_slots = divide(r, room, among);
+    count = in_slots > room ? room : in_slots + in_pools;
+    return count < FETCH_MAX ? count : FETCH_MAX;
+}
+
+/* Puts the queues that have room behind the other words of the FETCH. */
+static size_t fetch_queues(struct runner *r, size_t count)
+{
+    size_t argc = 3, at = 0;
+
+    r->fetch_text.len = 0;
+    for (size_t i = 0; i < r->settings->nqueues; i++) {
+        if (r->use[i].room == 0)
+            continue;
+        buffer_append(&r->fetch_text, r->settings->queues[i].name,
+                      strlen(r->settings->queues[i].name));
+        if (r->use[i].room < count)
+            buffer_printf(&r->fetch_text, "/%zu", r->use[i].room);
+        r->fetch[argc++].len = r->fetch_text.len - at;
+        at = r->fetch_text.len;
+    }
+    at = 0; /* the text has stopped moving */
+    for (size_t i = 3; i < argc; i++) {
+        r->fetch[i].data = r->fetch_text.data + at;
+        at += r->fetch[i].len;
     }
     return argc;
 }
@@ -169,21 +222,38 @@ static size_t open_count(const struct runner *r)
     return TAILQ_LAST(&r->requests, request_list)->count;
 }
 
+/* The jobs that the request asks for are under way until it is answered. */
+static void reserve(struct runner *r, struct request *q, size_t count,
+                    size_t slots)
+{
+    size_t n = r->settings->nqueues;
+
+    q->count = count;
+    q->slots = slots;
+    q->rooms = memory_new(n * sizeof(*q->rooms));
+    r->reserved += count;
+    r->slots_reserved += slots;
+    for (size_t i = 0; i < n; i++) {
+        q->rooms[i] = r->use[i].room;
+        r->use[i].reserved += q->rooms[i];
+    }
+}
+
 /*
  * Jobs that an unanswered FETCH has asked for may be on their way, so the next
  * one asks for the others alone. When it is an open one that asks for too few
- * or too many, it is first ended by one that asks for none.
+ * or too many, in all or of one queue, it is first ended by one that asks for
+ * none.
  */
 void request_fetch(struct runner *r)
 {
-    size_t count = FETCH_MAX;
     char number[24], wait[24];
+    size_t count, slots;
     struct request *q;
-    size_t argc;
 
     if (ev_is_active(&r->pause))
         return;
-    argc = fetch_queues(r, &count);
+    count = plan(r, &slots);
     if (r->fetch_open) {
         if (open_count(r) > 0 ? count == 0 && !r->stopping && !r->fetch_stale
                               : count == 0 || r->reserved > 0)
@@ -198,9 +268,8 @@ void request_fetch(struct runner *r)
     r->fetch[1] = report_bytes(number);
     r->fetch[2] = report_bytes(wait);
     r->fetch_stale = false;
-    q = request_send(r, REQUEST_FETCH, argc, r->fetch);
-    if (q) {
-        q->count = count;
-        r->reserved += count;
-    }
+    q = request_send(r, REQUEST_FETCH, count > 0 ? fetch_queues(r, count) : 3,
+                     r->fetch);
+    if (q && count > 0)
+        reserve(r, q, count, slots);
 }

@@ -52,23 +52,23 @@ static bool queue_has_room(const struct runner *r,
                            const struct settings_queue *q)
 {
     return q->slots == 0 ||
-           r->queue_running[q - r->settings->queues] < (size_t)q->slots;
+           r->use[q - r->settings->queues].running < (size_t)q->slots;
 }
 
 /* The job leaves the list it is in. */
 static void job_unlink(struct runner *r, struct job *j, enum job_state was)
 {
-    size_t *count;
+    struct queue_use *use = runner_use_of(r, j);
 
     if (was == JOB_HELD) {
         TAILQ_REMOVE(&r->held, j, link);
         r->nheld--;
+        use->held--; /* it came under these settings */
     } else {
         TAILQ_REMOVE(&r->running, j, link);
         r->nrunning--;
-        count = runner_count_of(r, j);
-        if (count)
-            --*count;
+        if (use)
+            use->running--;
     }
 }
 
@@ -77,7 +77,7 @@ static void start_job(struct runner *r, struct job *j)
     job_unlink(r, j, JOB_HELD);
     TAILQ_INSERT_TAIL(&r->running, j, link);
     r->nrunning++;
-    ++*runner_count_of(r, j); /* a held one came under these settings */
+    runner_use_of(r, j)->running++; /* a held one came under these settings */
     job_start(j);
 }
 
@@ -814,8 +814,9 @@ static void runner_clear(struct runner *r)
     pools_clear(&r->pools);
     host_clear(h);
     settings_release(h->settings);
-    free(r->queue_running);
+    free(r->use);
     free(r->fetch);
+    buffer_clear(&r->fetch_text);
     if (h->loop)
         ev_loop_destroy(h->loop);
 }

@@ -37,6 +37,11 @@ def until(condition, what, seconds=20):
         time.sleep(0.01)
 
 
+def wanted(client):
+    """How many jobs the FETCH that is open may get; 0: there is none."""
+    return max(int(each["wanted"]) for each in client.client_list())
+
+
 def pairs(flat):
     """What the protocol calls a map, as RESP2 has it."""
     return dict(zip(flat[::2], flat[1::2]))

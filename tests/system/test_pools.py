@@ -9,7 +9,8 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, MARK, RUNNER, SOURCE, YOKE, end, marked, pairs, until
+from harness import (BUILD, MARK, RUNNER, SOURCE, YOKE, end, marked, pairs,
+                     until, wanted)
 
 # What a job does is its payload, a program. It has `say`, `ask`, `token`.
 WORKER = r"""
@@ -65,7 +66,8 @@ def pool(start, directory):
 
     class Pool:
         def __init__(self):
-            self.daemon = start()
+            # A FETCH waits for a sixth of the lease: longer than any test.
+            self.daemon = start({"limits.lease": "10m"})
             self.config = os.path.join(directory, "runner.ini")
             self.worker = os.path.join(directory, "worker.py")
             self.log_path = os.path.join(directory, "runner.log")
@@ -141,6 +143,21 @@ def leaving(pool, mark):
             "'PATH': os.environ['PATH']})\n"
             "while not os.path.exists(%r): time.sleep(0.01)\n"
             % (there, MARK, mark, there))
+
+
+def test_one_that_begins_to_serve_gets_its_jobs_although_others_are_waited_for(
+        pool, directory):
+    gate = os.path.join(directory, "gate")
+    os.mkfifo(gate)
+    pool.run("pool = 1", "[run other]", "command = /bin/true",
+             command="sh -c 'read -r x < %s; exec /usr/bin/python3 -IS %s'" % (
+                 gate, pool.worker), runner="slots = 300")
+    with pool.daemon.client() as client:
+        until(lambda: wanted(client) == 300, "other is waited for")
+    job = pool.submit()
+    with open(gate, "w") as file:
+        file.write("go\n")
+    assert pool.wait(job)["outcome"] == "ok"
 
 
 def test_few_processes_serve_many_jobs(pool):

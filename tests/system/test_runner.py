@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import RUNNER, end, pairs, until
+from harness import RUNNER, end, pairs, until, wanted
 
 GATE = (": >%(dir)s/began.$0.$$; while [ ! -e %(dir)s/$0 ]; do sleep 0.02; done; "
         "echo $0 $YOKE_QUEUE")
@@ -86,6 +86,23 @@ def runner(start, directory):
             assert r.process.wait(30) == 0
         finally:
             end(r.process)
+
+
+def test_a_queue_that_is_full_leaves_the_others_their_slots(runner):
+    runner.run("[runner]\nslots = 6\n", runner.gated("few", "slots = 1"),
+               runner.gated("some", "slots = 3"), runner.gated("many"))
+    with runner.daemon.client() as client:
+        until(lambda: wanted(client) == 6, "all its slots are asked for")
+        job = runner.submit("some")
+        runner.began("some")
+        until(lambda: wanted(client) == 5, "all that are left are asked for")
+        jobs = [runner.submit("few") for _ in range(2)]
+        runner.began("few")
+        until(lambda: wanted(client) == 4, "some/2 and many are asked for")
+        assert sorted(map(runner.state, jobs)) == ["ready", "running"]
+        runner.open("few")
+        runner.open("some")
+        assert [runner.wait(j)["outcome"] for j in [job, *jobs]] == ["ok"] * 3
 
 
 def test_what_runs_goes_on_as_it_started_and_what_starts_goes_by_the_new(runner):
