@@ -553,7 +553,8 @@ struct yoke_work_list {
 void yoke_work_free(struct yoke_work_list *w);
 
 /* Wait up to wait_ms for at most count jobs from the queues, or cancels of
- * jobs held. An empty list when the time is up. The caller frees *out. Long
+ * jobs held. "queue/4" is a queue of which at most 4 of them come; 0: none. An
+ * empty list when the time is up. The caller frees *out. Long
  * waits are cut into slices that renew the session's lease. A daemon that is
  * silent is left for another connection after half of the lease, and when two
  * thirds are over without one it is YOKE_ERR_IO: the worker must stop its jobs

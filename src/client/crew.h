@@ -33,6 +33,7 @@
 /* Jobs of one queue, and who runs them. */
 struct served {
     char *name;   /* owned */
+    char *word;   /* owned: room for the name and SERVE_BOUND_SIZE more */
     size_t slots; /* 0: no bound but that of the threads */
     size_t taken; /* fetched and not ended; the I/O thread's */
     yoke_handler_fn *fn;

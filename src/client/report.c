@@ -167,7 +167,8 @@ static size_t ahead(const struct yoke_worker *w)
 }
 
 /* The words of a FETCH; *count is what it may ask for. A queue that has its
- * slots full is left out, and none that is named gets more than it has. */
+ * slots full is left out, and one that has less room than there is in all is
+ * bound to it. */
 static size_t fetch_words(struct yoke_worker *w, size_t *count)
 {
     size_t limit = w->nthreads + ahead(w), argc = 3;
@@ -179,12 +180,16 @@ static size_t fetch_words(struct yoke_worker *w, size_t *count)
         *count = FETCH_MAX;
     for (size_t i = 0; i<w->nqueues && * count> 0; i++) {
         const struct served *q = &w->queues[i];
+        size_t room = *count;
 
-        if (q->slots > 0 && q->taken >= q->slots)
+        if (q->slots > 0)
+            room = q->slots > q->taken ? q->slots - q->taken : 0;
+        if (room == 0)
             continue;
-        if (q->slots > 0 && *count > q->slots - q->taken)
-            *count = q->slots - q->taken;
-        w->fetch[argc++] = bytes(q->name);
+        if (room < *count) /* FETCH_MAX at most: it fits */
+            (void)snprintf(q->word, strlen(q->name) + SERVE_BOUND_SIZE,
+                           "%s/%zu", q->name, room);
+        w->fetch[argc++] = bytes(room < *count ? q->word : q->name);
     }
     if (argc == 3) {
         *count = 0;

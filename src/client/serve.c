@@ -150,8 +150,10 @@ void yoke_worker_free(struct yoke_worker *w)
 {
     if (!w)
         return;
-    for (size_t i = 0; i < w->nqueues; i++)
+    for (size_t i = 0; i < w->nqueues; i++) {
         free(w->queues[i].name);
+        free(w->queues[i].word);
+    }
     if (w->fd >= 0)
         (void)close(w->fd); /* nothing was written */
     if (w->wake_fd >= 0)
@@ -172,6 +174,10 @@ int yoke_worker_handle(struct yoke_worker *w, const char *queue, unsigned slots,
 
     if (!queue || !*queue || !fn)
         return fail(w, YOKE_ERR_ARGUMENT, "a queue and a function are needed");
+    if (strchr(queue, '/')) /* which yoke_fetch takes for a bound */
+        return fail(w, YOKE_ERR_ARGUMENT,
+                    "%.100s is no name of a queue; `slots` is its bound",
+                    queue);
     if (w->ran)
         return fail(w, YOKE_ERR_ARGUMENT, "the worker runs already");
     for (size_t i = 0; i < w->nqueues; i++)
@@ -190,8 +196,11 @@ int yoke_worker_handle(struct yoke_worker *w, const char *queue, unsigned slots,
     if (!grown || !fetch)
         return fail(w, YOKE_ERR_NOMEM, "out of memory");
     grown[w->nqueues] = (struct served){.slots = slots, .fn = fn, .arg = arg};
-    if (!keep_text(&grown[w->nqueues].name, queue))
+    grown[w->nqueues].word = yk_alloc(strlen(queue) + SERVE_BOUND_SIZE);
+    if (!grown[w->nqueues].word || !keep_text(&grown[w->nqueues].name, queue)) {
+        free(grown[w->nqueues].word);
         return fail(w, YOKE_ERR_NOMEM, "out of memory");
+    }
     w->nqueues++;
     return 0;
 }

@@ -14,6 +14,9 @@
 
 #include "client/crew.h"
 
+/* "/1000", a bound behind the name of a queue in a FETCH, and a NUL. */
+#define SERVE_BOUND_SIZE 6
+
 #pragma GCC visibility push(hidden)
 
 enum serve_ending {

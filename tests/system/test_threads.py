@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import BUILD, end, pairs, until
+from harness import BUILD, end, pairs, until, wanted
 
 LEASE = 1500  # ms
 RESULT_MAX = 300000
@@ -234,6 +234,16 @@ def test_a_queue_has_no_more_than_its_slots(y, work):
     jobs = [submit(y, "few", queue="few") for _ in range(40)]
     assert {outcome(y, job)["outcome"] for job in jobs} == {"ok"}
     assert "few: 2\n" in worker.stop()
+
+
+def test_a_queue_with_few_slots_leaves_the_others_theirs(y, work):
+    worker = work(6, 2)
+    until(lambda: wanted(y) == 6, "all threads are offered")
+    job = submit(y, "poll", queue="few")
+    ready(y, job)
+    until(lambda: wanted(y) == 5, "the other threads are offered")
+    y.execute_command("CANCEL", job)
+    worker.stop()
 
 
 @SHORT_LEASE
