@@ -808,6 +808,37 @@ uint64_t yoke_last_request(const yoke *y);
  * behind that ends it. May be called by callbacks.
  */
 int yoke_forget(yoke *y, uint64_t request, bool *unsent);
+
+/*
+ * The end of a job or group that is awaited. Called once, from yoke_process
+ * (or from yoke_fetch, which brings ends, too): status 0 and how it ended,
+ * lent until the function returns. Where the daemon has no map of it any more
+ * only id, is_group and outcome are known, and raw is NULL. Else o is NULL:
+ * YOKE_ERR_NOJOB or YOKE_ERR_NOGROUP, it is not known (any more);
+ * YOKE_ERR_LIMIT or YOKE_ERR_OOM, the daemon does not await so many; or another
+ * error, that of the handle's end perhaps (text: yoke_error_text). It is not
+ * awaited any more by then. May do what a yoke_reply_fn may.
+ */
+typedef void yoke_awaited_fn(yoke *y, const char *id, int status,
+                             const struct yoke_outcome_info *o, void *arg);
+/*
+ * Awaits the end of a job or group, of thousands at once if need be: the
+ * daemon takes 65536 of a session. Copies the id; it is asked for by
+ * yoke_process (yoke_timeout_ms is 0 until then) and asked for again on a new
+ * connection. Ends are told while no WAIT, LOGS, GROUP WAIT, GROUP NEXT or
+ * QUEUE JOIN of the program is under way, which would be cut short. A program
+ * that says FETCH itself gets the ends with its answers: it goes on with that
+ * for as long as it awaits. yoke_pending does not count what is awaited;
+ * yoke_close and yoke_abandon call nobody back. YOKE_ERR_ARGUMENT: no id of a
+ * job or group, or it is awaited already.
+ */
+int yoke_await(yoke *y, const char *id, yoke_awaited_fn *fn, void *arg);
+/* Its function is not called. YOKE_ERR_ARGUMENT: it is not awaited (any
+ * more). */
+int yoke_unawait(yoke *y, const char *id);
+/* How many are awaited. */
+size_t yoke_awaited(const yoke *y);
+
 /* The descriptor to wait for; the same number until the handle is freed. */
 int yoke_fd(const yoke *y);
 /* How often another socket has come under that number: when this has changed

@@ -59,6 +59,21 @@ bool yk_answered_soon(const yoke *y, enum yk_again again, size_t argc,
     return strtoull(wait, NULL, 10) <= (uint64_t)y->lease_ms / 3;
 }
 
+bool yk_may_wait(size_t argc, const struct yoke_bytes *argv)
+{
+    static const struct {
+        const char *word, *second;
+    } waits[] = {{"WAIT", NULL},    {"LOGS", NULL},    {"GROUP", "WAIT"},
+                 {"GROUP", "NEXT"}, {"GROUP", "LOGS"}, {"QUEUE", "JOIN"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(waits); i++)
+        if (is_word(argv[0], waits[i].word) &&
+            (!waits[i].second ||
+             (argc > 1 && is_word(argv[1], waits[i].second))))
+            return true;
+    return false;
+}
+
 bool yk_opens_owned(size_t argc, const struct yoke_bytes *argv)
 {
     if (!is_word(argv[0], "GROUP"))

@@ -57,6 +57,9 @@ enum yk_again {
     YK_REPORTS,  /* the end of an attempt, which may be said again */
 };
 
+/* Requests of await.c, whose answers it takes. */
+enum yk_ours { YK_NOT_OURS, YK_OUR_AWAIT, YK_OUR_UNAWAIT, YK_OUR_FETCH };
+
 /* A request that has been sent and not yet answered. fn and call NULL: the
  * reply is of no interest to anybody (any more). */
 struct yk_pending {
@@ -73,7 +76,10 @@ struct yk_pending {
     bool owns;       /* opens a group that goes with the session */
     bool subscribes; /* or unsubscribes */
     bool soon;       /* whoever lives answers it within a third of a lease */
+    bool waits;      /* WAIT and its like, which more requests would end */
     uint8_t again;   /* enum yk_again */
+    uint8_t ours;    /* enum yk_ours; written by await.c */
+    uint64_t batch;  /* of YK_OUR_AWAIT */
     size_t len;      /* of its bytes in `out`, if those are kept */
     int64_t sent_ms;
 };
@@ -127,6 +133,10 @@ struct yoke {
     bool wanted;     /* ... which brings a turn at once */
     bool turning;    /* yoke_turn is on the stack */
     uint8_t closing; /* enum yk_closing: in a callback of that turn */
+
+    struct yk_awaits *awaits; /* owned; NULL: nothing was awaited yet */
+    size_t waits;             /* of ring_count: with `waits` */
+    bool fetches;             /* the user has sent a FETCH */
 
     struct yoke_value *late; /* reply of a FETCH that was interrupted */
     bool worker;             /* has called yoke_fetch: its lease matters */
@@ -278,6 +288,8 @@ size_t yk_request_write(char *to, size_t argc, const struct yoke_bytes *argv);
 /* Append a request; nothing is written yet. All or nothing. */
 int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
             const struct yk_pending *pending);
+/* Else yk_send is YOKE_ERR_LIMIT. */
+bool yk_has_room(const yoke *y);
 /* Write what the socket takes. Failures show in yk_read. */
 void yk_flush(yoke *y);
 /* Read what is there and hand out the replies. 0, YK_LOST, or the end. */
@@ -411,7 +423,29 @@ const char *yk_held_missing(const yoke *y, const struct yoke_value *tokens);
 bool yk_held_knows(yoke *y, const char *token);
 bool yk_held_any(const yoke *y); /* not reported */
 
+/* May the daemon wait before it answers, until it hears more? FETCH aside. */
+bool yk_may_wait(size_t argc, const struct yoke_bytes *argv);
+
+/* ------------------------------------------------------------------- await */
+
+/* Is there something to be asked, and may it be? Then yk_await_ask asks. */
+bool yk_await_due(const yoke *y);
+void yk_await_ask(yoke *y);
+/* The answer to a request of ours; takes the reply. */
+void yk_await_answered(yoke *y, const struct yk_pending *p, int status,
+                       struct yoke_value *reply);
+/* Tells the ends in a reply to any FETCH, which it leaves as it is. */
+void yk_await_fetched(yoke *y, const struct yoke_value *reply);
+bool yk_is_end(const struct yoke_value *entry);
+/* There is a new connection: all is to be asked again. */
+void yk_await_again(yoke *y);
+/* The handle has ended: all are told; or is freed: nobody is. */
+void yk_await_end(yoke *y, int status);
+void yk_await_free(yoke *y);
+
 /* --------------------------------------------------------------- outcomes */
+
+bool yk_outcome_named(const char *name, enum yoke_outcome *out);
 
 /* The outcome of a job or group from its map; takes raw, also on failure.
  * NOMEM or PROTOCOL, without words. */

@@ -379,6 +379,7 @@ void yoke_abandon(yoke *y)
     if (y->wake_fd >= 0)
         (void)close(y->wake_fd);
     yk_reader_free(y->reader);
+    yk_await_free(y);
     yoke_value_free(y->late);
     free(y->greeting);
     free(y->held);

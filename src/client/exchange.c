@@ -174,20 +174,28 @@ static enum yk_again plan_again(yoke *y, enum yk_again again)
     return again;
 }
 
+static size_t kept_bytes(const yoke *y)
+{
+    return y->out_len - (y->retain ? y->out_base : y->out_head);
+}
+
+bool yk_has_room(const yoke *y)
+{
+    return kept_bytes(y) <= YK_UNSENT_MAX;
+}
+
 static int send_allowed(yoke *y, size_t size)
 {
-    size_t kept = y->out_len - (y->retain ? y->out_base : y->out_head);
-
     if (y->broken)
         return yk_fail(y, y->broken, "%s", y->broken_text);
     if (size == 0)
         return yk_fail(y, YOKE_ERR_ARGUMENT,
                        "a request has arguments, not too many, and no NULL");
-    if (kept > YK_UNSENT_MAX)
+    if (!yk_has_room(y))
         return yk_fail(y, YOKE_ERR_LIMIT,
                        "LIMIT %zu bytes wait to be %s: call yoke_process "
                        "before more is sent",
-                       kept, y->retain ? "answered" : "written");
+                       kept_bytes(y), y->retain ? "answered" : "written");
     return 0;
 }
 
@@ -218,6 +226,9 @@ int yk_send(yoke *y, size_t argc, const struct yoke_bytes *argv,
         yk_held_reported(y, argv[1]);
     p.owns = again == YK_NUMBERED && yk_opens_owned(argc, argv);
     p.subscribes = yk_subscribes(argv);
+    p.waits = yk_may_wait(argc, argv);
+    y->waits += p.waits;
+    y->fetches |= p.fetches && !p.ours;
     p.soon = yk_answered_soon(y, again, argc, argv);
     y->listening |= p.subscribes; /* a message may come before its answer */
     y->ring[(y->ring_head + y->ring_count) & (y->ring_cap - 1)] = p;
@@ -279,6 +290,7 @@ static struct yk_pending ring_pop(yoke *y)
         y->abandoned--;
     if (p.keep)
         y->kept--;
+    y->waits -= p.waits;
     if (p.again == YK_NUMBERED)
         y->numbered--;
     if (y->retain) {
@@ -295,6 +307,12 @@ static struct yk_pending ring_pop(yoke *y)
 static void deliver(yoke *y, const struct yk_pending *p, int status,
                     struct yoke_value *reply)
 {
+    if (p->ours) {
+        yk_await_answered(y, p, status, reply);
+        return;
+    }
+    if (p->fetches && reply)
+        yk_await_fetched(y, reply);
     if (p->call) {
         *p->call = (struct yk_call){true, status, reply};
         return;
@@ -325,6 +343,7 @@ int yk_end(yoke *y, int status, const char *fmt, ...)
         (void)yk_fail(y, status, "%s", y->broken_text);
         deliver(y, &p, status, NULL);
     }
+    yk_await_end(y, status);
     return yk_fail(y, status, "%s", y->broken_text);
 }
 
@@ -951,6 +970,7 @@ int yoke_process(yoke *y)
         status = yk_heartbeat(y);
     if (status != 0)
         return status < 0 ? status : 0;
+    yk_await_ask(y);
     yk_flush(y); /* what the callbacks sent */
     return 0;
 }

@@ -48,10 +48,8 @@ static int parse_errors(struct yoke_value *v, struct yoke_job_error **out,
     return 0;
 }
 
-static bool parse_outcome(const struct yoke_value *map, enum yoke_outcome *out)
+bool yk_outcome_named(const char *name, enum yoke_outcome *out)
 {
-    const char *name = yk_map_text(map, "outcome", "");
-
     if (*name == '\0')
         *out = YOKE_PENDING;
     else if (strcmp(name, "ok") == 0)
@@ -72,7 +70,8 @@ static int fill(struct yoke_outcome_info *o, struct yoke_value *map)
     if (!yk_value_to_map(map))
         return YOKE_ERR_PROTOCOL;
     o->id = yk_map_text(map, "id", NULL);
-    if (!o->id || !parse_outcome(map, &o->outcome))
+    if (!o->id ||
+        !yk_outcome_named(yk_map_text(map, "outcome", ""), &o->outcome))
         return YOKE_ERR_PROTOCOL;
     o->name = yk_map_text(map, "name", "");
     o->is_group = strcmp(yk_map_text(map, "kind", "job"), "group") == 0;

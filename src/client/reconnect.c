@@ -193,6 +193,7 @@ static void up(yoke *y)
     y->link = YK_UP;
     y->up_at_ms = yk_now_ms();
     y->alive_ms = y->greeted_at_ms;
+    yk_await_again(y);
 }
 
 static int said_hello(yoke *y, int status, struct yoke_value *v)
@@ -388,6 +389,8 @@ int64_t yoke_timeout_ms(const yoke *y)
         return YOKE_NONE;
     if (yk_transport_pending(&y->transport))
         return 0; /* the descriptor does not tell */
+    if (yk_await_due(y))
+        return 0;
     if (y->link == YK_UP)
         return yk_heartbeat_ms(y);
     return max_i64(0, at - yk_now_ms());

@@ -56,7 +56,8 @@ static int work_list(struct yoke_value *raw, struct yoke_work_list **out)
         if (!w->items)
             status = YOKE_ERR_NOMEM;
         for (size_t i = 0; status == 0 && i < raw->count; i++)
-            if (!parse_work(&w->items[w->count++], &raw->items[i]))
+            if (!yk_is_end(&raw->items[i]) && /* see await.c */
+                !parse_work(&w->items[w->count++], &raw->items[i]))
                 status = YOKE_ERR_PROTOCOL;
     } else if (w && raw->kind != YOKE_ARRAY && raw->kind != YOKE_NULL) {
         status = YOKE_ERR_PROTOCOL;
@@ -140,6 +141,8 @@ int yoke_fetch(yoke *y, int64_t count, int64_t wait_ms, size_t nqueues,
                        "yoke_fetch takes a count, a wait of 0 or more ms or "
                        "YOKE_NONE, and names of queues");
     y->worker = true;
+    if (!y->in_callback)
+        yk_await_ask(y);
     status = late_reply(y, &v);
     if (status == 0 && !v)
         status = fetch(y, count, wait_ms, nqueues, queues, &v);
