@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from harness import SOURCE, end, hang_up, marked, pairs, until
+from harness import SOURCE, hang_up, marked, pairs, until
 
 FOLDER = os.path.join(SOURCE, "examples", "redis")
 # Those in Go are shown, not run.
@@ -117,7 +117,13 @@ class Place:
 
     def close(self):
         for process in self.started:
-            end(process)  # one that waits in a FETCH would take a second more
+            if process.poll() is None:
+                process.terminate()
+        for process in self.started:
+            try:
+                process.communicate(timeout=SECONDS)
+            finally:
+                process.kill()
         hang_up(self.client)
         until(lambda: marked(self.mark) == [], "nothing is left", SECONDS)
 
