@@ -6,8 +6,8 @@ import time
 import pytest
 import redis
 
-from faulty import Shim
-from harness import Daemon, hang_up, pairs, readable, until
+from faulty import Daemon, Shim
+from harness import hang_up, pairs, readable, until
 
 LEASE = 0.5
 
