@@ -792,7 +792,7 @@ int yoke_sendl(yoke *y, yoke_reply_fn *fn, void *arg, const char *arg0, ...)
 int yoke_send_submit(yoke *y, const struct yoke_submit *s, yoke_reply_fn *fn,
                      void *arg);
 /* The number of what yoke_send or yoke_send_submit took last; they count from 1
- * on, and up. */
+ * on, and up, with gaps where the library asks for itself (yoke_await). */
 uint64_t yoke_last_request(const yoke *y);
 /*
  * Nobody wants the answer to this request of yoke_send any more: its function
@@ -826,7 +826,8 @@ typedef void yoke_awaited_fn(yoke *y, const char *id, int status,
  * daemon takes 65536 of a session. Copies the id; it is asked for by
  * yoke_process (yoke_timeout_ms is 0 until then) and asked for again on a new
  * connection. Ends are told while no WAIT, LOGS, GROUP WAIT, GROUP NEXT or
- * QUEUE JOIN of the program is under way, which would be cut short. A program
+ * QUEUE JOIN of the program is under way (LOGS of a group is one, too), which
+ * would be cut short. A program
  * that says FETCH itself gets the ends with its answers: it goes on with that
  * for as long as it awaits. yoke_pending does not count what is awaited;
  * yoke_close and yoke_abandon call nobody back. YOKE_ERR_ARGUMENT: no id of a

@@ -253,7 +253,7 @@ struct model_request {
     struct event_once once;
     int queues[MODEL_QUEUES], nqueues; /* RETRY: of this one, or any */
     int64_t bounds[MODEL_QUEUES], given[MODEL_QUEUES]; /* FETCH: of each */
-    struct model_job job;              /* SUBMIT: as it would be */
+    struct model_job job; /* SUBMIT: as it would be */
     uint64_t group_id;
     uint32_t errors; /* SUBMIT: bit per code that is due at once */
     int64_t purged_lo, purged_hi;
