@@ -38,8 +38,9 @@ struct attributes {
     int64_t ionice; /* as ioprio_set(2) has it; 0: none was given */
     struct attributes_limits limits;
     bool no_new_privileges;
-    bool private_tmp;  /* /tmp is an empty one of its own */
+    bool private_tmp;  /* /tmp is an empty one of its own, in memory */
     bool private_pids; /* it sees no processes but its own, and is process 1 */
+    int64_t tmp_max;   /* bytes in that /tmp, and a file for each 4 KiB of it */
 };
 
 /* Whether any of it was asked for. */

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <linux/close_range.h>
@@ -34,6 +35,8 @@
 /* Descriptors that wait to be closed. */
 #define CLOSING_MAX 256
 #define SELF_FD_MIN 16
+/* For so many bytes of its /tmp a child may have one file there. */
+#define TMP_FILE_SIZE 4096
 
 /* A child on its way to its program: what it reads, and what it tells. It lies
  * at the upper end of the child's stack. */
@@ -48,6 +51,7 @@ struct launch {
     int procs;             /* cgroup.procs to enter by, or -1 */
     bool probe;            /* there is no program to run */
     unsigned namespaces;   /* CLONE_NEW*: those that it has of its own */
+    char tmp[64];          /* how its /tmp is mounted */
     /* out */
     int error;         /* 0: the program runs */
     const char *stage; /* what failed; NULL: to run the program */
@@ -439,7 +443,7 @@ static IN_CHILD const char *child_namespaces(const struct launch *l, long *rc)
         return "cannot have mounts of its own";
     if (a->private_tmp &&
         (*rc = bare5(SYS_mount, (long)"tmpfs", (long)"/tmp", (long)"tmpfs",
-                     MS_NOSUID | MS_NODEV, (long)"mode=1777")) < 0)
+                     MS_NOSUID | MS_NODEV, (long)l->tmp)) < 0)
         return "cannot have a /tmp of its own";
     if (a->private_pids &&
         (*rc = bare5(SYS_mount, (long)"proc", (long)"/proc", (long)"proc",
@@ -716,7 +720,14 @@ static unsigned namespaces_of(const struct attributes *a)
 
 static int start_child(struct launch *l, struct process *out)
 {
-    l->namespaces = namespaces_of(l->plan.attributes);
+    const struct attributes *a = l->plan.attributes;
+
+    l->namespaces = namespaces_of(a);
+    /* An empty file takes none of the bytes, but memory all the same. */
+    if (a && a->private_tmp)
+        snprintf(l->tmp, sizeof(l->tmp),
+                 "mode=1777,size=%" PRId64 ",nr_inodes=%" PRId64, a->tmp_max,
+                 a->tmp_max / TMP_FILE_SIZE);
     return launch_start(l, out);
 }
 

@@ -45,34 +45,35 @@
     X("log-level", log_level, TEXT, "info", 4, 5)
 
 /* The keys of [run QUEUE]. */
-#define SETTINGS_RUN(X)                                                    \
-    X("command", command, ARGV, "", 1, COMMAND_WORDS_MAX)                  \
-    X("dir", dir, TEXT, "", 0, 4000)                                       \
-    X("slots", slots, COUNT, "0", 0, 4096)                                 \
-    X("pool", pool, COUNT, "0", 0, 256)                                    \
-    X("pool-jobs-max", pool_jobs_max, COUNT, "0", 0, 1LL << 50)            \
-    X("pool-memory-max", pool_memory_max, SIZE, "0", 0, 1LL << 50)         \
-    X("user", user, TEXT, "", 0, 256)                                      \
-    X("group", group, TEXT, "", 0, 256)                                    \
-    X("umask", umask_bits, OCTAL, NULL, 0, 0777)                           \
-    X("pass-env", pass_env, WORDS, NULL, 0, 1000)                          \
-    X("pass-password", pass_password, BOOL, "no", 0, 0)                    \
-    X("nice", attributes.nice, INTEGER, NULL, -20, 19)                     \
-    X("ionice", attributes.ionice, IONICE, NULL, 0, 0)                     \
-    X("rlimits", attributes.limits, LIMITS, "", 0, 0)                      \
-    X("no-new-privileges", attributes.no_new_privileges, BOOL, "no", 0, 0) \
-    X("private-tmp", attributes.private_tmp, BOOL, "no", 0, 0)             \
-    X("private-pids", attributes.private_pids, BOOL, "no", 0, 0)           \
-    X("memory-max", bounds.of[CGROUP_MEMORY], SIZE_BOUND, NULL, 1 << 20,   \
-      1LL << 50)                                                           \
-    X("pids-max", bounds.of[CGROUP_PIDS], COUNT_BOUND, NULL, 1, 1 << 22)   \
-    X("cpu-max", bounds.of[CGROUP_CPU], PERCENT_BOUND, NULL, 1, 1000000)   \
-    X("success-exit", success_exit, CODES, "", 0, 0)                       \
-    X("result", result, RESULT, "stdout", 0, 0)                            \
-    X("stop-signals", stop_signals, LADDER, NULL, 0, 0)                    \
-    X("log-file", logging.file, TEXT, "", 0, 4000)                         \
-    X("log-file-max", logging.file_max, SIZE, "10M", 4096, 1LL << 40)      \
-    X("log-files", logging.files, COUNT, "5", 0, LOGBOOK_FILES_MAX)        \
+#define SETTINGS_RUN(X)                                                        \
+    X("command", command, ARGV, "", 1, COMMAND_WORDS_MAX)                      \
+    X("dir", dir, TEXT, "", 0, 4000)                                           \
+    X("slots", slots, COUNT, "0", 0, 4096)                                     \
+    X("pool", pool, COUNT, "0", 0, 256)                                        \
+    X("pool-jobs-max", pool_jobs_max, COUNT, "0", 0, 1LL << 50)                \
+    X("pool-memory-max", pool_memory_max, SIZE, "0", 0, 1LL << 50)             \
+    X("user", user, TEXT, "", 0, 256)                                          \
+    X("group", group, TEXT, "", 0, 256)                                        \
+    X("umask", umask_bits, OCTAL, NULL, 0, 0777)                               \
+    X("pass-env", pass_env, WORDS, NULL, 0, 1000)                              \
+    X("pass-password", pass_password, BOOL, "no", 0, 0)                        \
+    X("nice", attributes.nice, INTEGER, NULL, -20, 19)                         \
+    X("ionice", attributes.ionice, IONICE, NULL, 0, 0)                         \
+    X("rlimits", attributes.limits, LIMITS, "", 0, 0)                          \
+    X("no-new-privileges", attributes.no_new_privileges, BOOL, "no", 0, 0)     \
+    X("private-tmp", attributes.private_tmp, BOOL, "no", 0, 0)                 \
+    X("private-tmp-max", attributes.tmp_max, SIZE, "256M", 1 << 20, 1LL << 50) \
+    X("private-pids", attributes.private_pids, BOOL, "no", 0, 0)               \
+    X("memory-max", bounds.of[CGROUP_MEMORY], SIZE_BOUND, NULL, 1 << 20,       \
+      1LL << 50)                                                               \
+    X("pids-max", bounds.of[CGROUP_PIDS], COUNT_BOUND, NULL, 1, 1 << 22)       \
+    X("cpu-max", bounds.of[CGROUP_CPU], PERCENT_BOUND, NULL, 1, 1000000)       \
+    X("success-exit", success_exit, CODES, "", 0, 0)                           \
+    X("result", result, RESULT, "stdout", 0, 0)                                \
+    X("stop-signals", stop_signals, LADDER, NULL, 0, 0)                        \
+    X("log-file", logging.file, TEXT, "", 0, 4000)                             \
+    X("log-file-max", logging.file_max, SIZE, "10M", 4096, 1LL << 40)          \
+    X("log-files", logging.files, COUNT, "5", 0, LOGBOOK_FILES_MAX)            \
     X("log-journal", logging.journal, BOOL, "no", 0, 0)
 
 /* Where the result of a job comes from. */

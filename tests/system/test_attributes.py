@@ -301,6 +301,8 @@ def test_rights_are_used_before_they_are_given_up(dump):
      "milliseconds, or a number with ms, s, m, h or d, up to 1d"),
     ("stop-signals = INT:1 INT:1 INT:1 INT:1 INT:1 INT:1 INT:1 INT:1 INT:1",
      "stop-signals: more than 8 signals"),
+    ("private-tmp-max = 0", "private-tmp-max: '0' is out of range; expected "
+     "1048576 to 1125899906842624"),
     ("private-pids = maybe", "private-pids: 'maybe' is not a switch; expected "
      "yes or no"),
     ("no-new-privileges = 1", "no-new-privileges: '1' is not a switch; "
@@ -548,6 +550,16 @@ def test_private_tmp_is_empty_and_gone_with_the_job(private, directory):
         assert left == path
         assert user == str(daemon.uid)
     assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("lines, size", [
+    ((), 256 << 20), (("private-tmp-max = 3M",), 3 << 20)])
+def test_private_tmp_has_a_most(private, lines, size):
+    daemon = private("stat -f -c \"%b %S %c\" /tmp", "private-tmp = yes",
+                     *lines)
+    blocks, block, files = map(int, run_job(daemon, "q", "")["result"].split())
+    assert blocks * block == size
+    assert files == size / 4096
 
 
 def test_private_pids_are_the_jobs_alone(private):

@@ -245,7 +245,8 @@ START_TEST(what_a_child_changes_is_not_ours)
         .limits = {.count = 1, .items = {{RLIMIT_NOFILE, {77, 77}}}},
         .no_new_privileges = true,
         .private_tmp = true,
-        .private_pids = true};
+        .private_pids = true,
+        .tmp_max = 1 << 20};
     char file[] = "/tmp/test_process.XXXXXX";
     struct process_plan plan;
     struct rlimit files;
@@ -269,6 +270,32 @@ START_TEST(what_a_child_changes_is_not_ours)
     ck_assert_int_ne(getpriority(PRIO_PROCESS, 0), 3);
     close(fd);
     unlink(file);
+    end();
+}
+END_TEST
+
+START_TEST(a_private_tmp_holds_so_much_and_no_more)
+{
+    char *argv[] = {"/bin/sh", "-c",
+                    "head -c 1M /dev/zero >/tmp/a && ! echo >/tmp/b && "
+                    "rm /tmp/a && echo >/tmp/b && seq -f /tmp/%g 300 >/tmp/b "
+                    "&& ! xargs touch </tmp/b && test -e /tmp/200 && ! test "
+                    "-e /tmp/260",
+                    NULL};
+    struct attributes a = {
+        .nice = ATTRIBUTES_UNSET, .private_tmp = true, .tmp_max = 1 << 20};
+    char *env[] = {"PATH=/usr/bin:/bin", NULL};
+    struct process_plan plan;
+
+    keep_mounts_here();
+    begin(_i);
+    plan = plan_of(argv);
+    plan.env = env;
+    plan.attributes = &a;
+    if (process_probe(&plan, why, sizeof(why)) < 0)
+        fprintf(stderr, "not possible here: a child %s\n", why);
+    else
+        assert_exits(&plan, 0);
     end();
 }
 END_TEST
@@ -477,6 +504,7 @@ int main(void)
     tcase_add_loop_test(c, end_of_a_program_is_its_own, 0, 2);
     tcase_add_loop_test(c, who_may_run_out_of_memory_is_waited_for, 0, 2);
     tcase_add_loop_test(c, what_a_child_changes_is_not_ours, 0, 2);
+    tcase_add_loop_test(c, a_private_tmp_holds_so_much_and_no_more, 0, 2);
     tcase_add_loop_test(c, descriptor_3_may_be_any_of_ours, 0, 2);
     tcase_add_loop_test(c, descriptor_4_is_found_by_the_id_of_its_process, 0,
                         2);

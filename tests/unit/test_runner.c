@@ -238,7 +238,8 @@ START_TEST(wrong_lines_are_named)
         ":3: [run q] shell: unknown key 'shell'; known are "
         "command dir slots pool pool-jobs-max pool-memory-max user group umask "
         "pass-env pass-password nice ionice rlimits "
-        "no-new-privileges private-tmp private-pids memory-max pids-max "
+        "no-new-privileges private-tmp private-tmp-max private-pids memory-max "
+        "pids-max "
         "cpu-max success-exit result "
         "stop-signals log-file log-file-max log-files log-journal");
     assert_load_error("[run q]\nlog-file = jobs.log\n",
