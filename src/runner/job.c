@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +24,8 @@
 /* A job's output is not looked at before it has run that long: most that are
  * short end before, and are read once. */
 #define JOB_YOUNG_MS 5
+/* The file of a result may have that much more than is taken of it. */
+#define JOB_RESULT_SPARE ((int64_t)16 << 20)
 /* When a job that cannot be killed is worth a warning. */
 #define JOB_STUCK_MS 10000
 
@@ -199,6 +202,11 @@ static void job_outcome(struct job *j)
         snprintf(j->text, sizeof(j->text),
                  "killed as it would have used more memory than memory-max");
     }
+    if (j->class_name[0] && j->cause == JOB_TOO_BIG) {
+        snprintf(j->class_name, sizeof(j->class_name), "result");
+        snprintf(j->text, sizeof(j->text),
+                 "killed as the file of its result was too big");
+    }
     if (process_ended(&j->process, j->text, sizeof(j->text)) < 0)
         snprintf(j->class_name, sizeof(j->class_name), "spawn");
 }
@@ -257,6 +265,18 @@ static void job_kill_now(struct job *j)
                      j->token, denied);
         j->warned = true;
     }
+}
+
+/* Who is killed when the machine runs out of memory is not who has filled a
+ * file with it. To make the file smaller, or to seal it, would be to wait for
+ * who writes. */
+static bool job_result_is_too_big(const struct job *j)
+{
+    struct stat st;
+
+    return j->result_fd >= 0 && fstat(j->result_fd, &st) == 0 &&
+           (int64_t)st.st_blocks * 512 >
+               j->settings->result_max + JOB_RESULT_SPARE;
 }
 
 /* Whether a process ends by a signal that it says nothing of. */
@@ -334,7 +354,7 @@ static void job_look_again(struct job *j)
     }
     if (!j->reads_output && wait_ms > JOB_YOUNG_MS)
         wait_ms = JOB_YOUNG_MS;
-    if (j->launch && wait_ms > JOB_WAIT_MAX_MS)
+    if ((j->launch || j->result_fd >= 0) && wait_ms > JOB_WAIT_MAX_MS)
         wait_ms = JOB_WAIT_MAX_MS;
     if (wait_ms == INT64_MAX)
         return;
@@ -363,6 +383,13 @@ static void job_step(struct job *j)
         job_has_leftovers(j)) {
         j->state = JOB_KILLING;
         j->kill_at_ms = job_now_ms();
+    }
+    if (j->state != JOB_KILLING && job_result_is_too_big(j)) {
+        if (j->cause == JOB_NOT_STOPPED && !j->scope.main_ended)
+            j->cause = JOB_TOO_BIG;
+        j->state = JOB_KILLING;
+        j->kill_at_ms = job_now_ms();
+        j->wait_ms = JOB_WAIT_MIN_MS;
     }
     if (j->state == JOB_KILLING) {
         job_kill_now(j);
@@ -430,6 +457,8 @@ static int input_file(const char *data, size_t len)
         }
         at += (size_t)n;
     }
+    /* The job can write to it, too, which nothing would bound. */
+    (void)memory_seal(fd);
     return fd;
 }
 

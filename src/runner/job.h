@@ -67,6 +67,7 @@ enum job_cause {
     JOB_NOT_STOPPED,
     JOB_CANCELLED, /* the daemon asked */
     JOB_RETURNED,  /* the runner is stopping */
+    JOB_TOO_BIG,   /* its result, which fills the memory */
     JOB_LOST,      /* the attempt is no longer ours */
 };
 

@@ -2,6 +2,7 @@
 #include "runner/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,9 +80,18 @@ void buffer_clear(struct buffer *b)
 
 int memory_file(const char *name)
 {
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+    unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    int fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
 
     if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
-        fd = memfd_create(name, MFD_CLOEXEC);
+        fd = memfd_create(name, flags);
     return fd < 0 ? -errno : fd;
+}
+
+int memory_seal(int fd)
+{
+    /* Against writing it cannot be: before Linux 6.7 nobody could map it. */
+    int seals = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+
+    return fcntl(fd, F_ADD_SEALS, seals) < 0 ? -errno : 0;
 }

@@ -29,5 +29,7 @@ void buffer_clear(struct buffer *b); /* frees */
 
 /* A file without a place: a descriptor, closed on exec, or -errno. */
 int memory_file(const char *name);
+/* From now on it stays as long as it is, whoever has it. 0 or -errno. */
+int memory_seal(int fd);
 
 #endif

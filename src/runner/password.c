@@ -64,6 +64,9 @@ static int copy_line(const char *line, size_t len, const struct account *a)
     if (pwrite(fd, line, len, 0) != (ssize_t)len || fchmod(fd, 0400) < 0 ||
         (a->changes && fchown(fd, a->uid, a->gid) < 0))
         rc = -errno;
+    /* Whose it is can change its mode, and write. */
+    if (rc == 0)
+        rc = memory_seal(fd);
     copy = rc < 0 ? rc : fcntl(fd, F_DUPFD_CLOEXEC, PASSWORD_FD + 1);
     if (rc == 0 && copy < 0)
         copy = -errno;

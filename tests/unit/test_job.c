@@ -535,6 +535,44 @@ START_TEST(output_is_whole_and_the_result_bounded)
 }
 END_TEST
 
+/* The file of its result is nobody's memory to the kernel. */
+START_TEST(job_that_fills_the_memory_by_its_result_is_killed)
+{
+    struct job *j;
+
+    start_host(_i);
+    commands.result = SETTINGS_FILE;
+    settings.result_max = 1000;
+    assert_end(shell_job("exec cat /dev/zero >$YOKE_RESULT"), "result",
+               "killed as the file of its result was too big");
+    /* What is only more than is taken is cut, as from a pipe. */
+    ended = 0;
+    j = shell_job("head -c 1M /dev/zero >$YOKE_RESULT; sleep 0.3");
+    job_start(j);
+    run_until(ended == 1);
+    ck_assert_str_eq(j->class_name, "");
+    ck_assert_uint_eq(j->output.result.len, 1000);
+    ck_assert(j->output.result_cut);
+    job_free(j);
+    commands.result = SETTINGS_STDOUT;
+    stop_host();
+}
+END_TEST
+
+START_TEST(input_cannot_grow)
+{
+    static const char *const words[] = {
+        "sh", "-c", "test $(wc -c </dev/stdin) = 9000 && ! echo >>/dev/stdin",
+        NULL};
+    char *input = memory_new(9000);
+
+    start_host(_i);
+    assert_end(make_job(words, NULL, input, 9000), "", "exited with status 0");
+    free(input);
+    stop_host();
+}
+END_TEST
+
 START_TEST(detail_is_the_end_of_standard_error)
 {
     struct job *j;
@@ -677,6 +715,9 @@ int main(int argc, char **argv)
     tcase_add_loop_test(c, nothing_of_the_runner_reaches_a_job, 0, 2);
     tcase_add_loop_test(c, input_arrives_whole, 0, 2);
     tcase_add_loop_test(c, output_is_whole_and_the_result_bounded, 0, 2);
+    tcase_add_loop_test(c, job_that_fills_the_memory_by_its_result_is_killed, 0,
+                        2);
+    tcase_add_loop_test(c, input_cannot_grow, 0, 2);
     tcase_add_loop_test(c, detail_is_the_end_of_standard_error, 0, 2);
     tcase_add_test(c, sweep_works_without_rights);
     tcase_add_test(c, next_runner_buries_a_dead_one);
