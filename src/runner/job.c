@@ -297,11 +297,6 @@ static bool is_fatal(int number)
  * stopped process gets it, too, once it continues. */
 static void job_signal(struct job *j, int number)
 {
-    /* The kernel keeps from process 1 what would end it by default: it gets
-     * what that comes to. */
-    bool first = j->queue->attributes.private_pids && is_fatal(number) &&
-                 proc_has_default(j->scope.main, number);
-
     /* There may be no group yet: then the process gets it alone, and ends by it
      * before it is a program. */
     if (kill(-j->scope.main, number) < 0)
@@ -309,26 +304,68 @@ static void job_signal(struct job *j, int number)
     (void)kill(-j->scope.main, SIGCONT);
     sweep_signal_others(&j->host->sweep, &j->scope, number);
     sweep_signal_others(&j->host->sweep, &j->scope, SIGCONT);
-    if (first)
-        (void)kill(j->scope.main, SIGKILL); /* a zombie keeps its pid */
 }
 
-/* The next of the signals that ask it to stop; behind the last one its end
- * comes, if not before. */
-static void job_ask(struct job *j)
+/* The signals that ask it to stop. */
+static const struct ending_ladder *job_ladder(const struct job *j)
 {
     static const struct ending_ladder standard = {
         .count = 1, .steps = {{.signal = SIGTERM, .wait_ms = -1}}};
-    const struct ending_ladder *l =
-        j->queue->stop_signals.count > 0 ? &j->queue->stop_signals : &standard;
+
+    return j->queue->stop_signals.count > 0 ? &j->queue->stop_signals
+                                            : &standard;
+}
+
+/* The next of them; behind the last one its end comes, if not before. */
+static void job_ask_now(struct job *j)
+{
+    const struct ending_ladder *l = job_ladder(j);
     int64_t wait_ms = l->steps[j->step].wait_ms;
 
+    j->halted_ms = 0;
     job_signal(j, l->steps[j->step++].signal);
     j->step_at_ms = wait_ms < 0 ? INT64_MAX : job_now_ms() + wait_ms;
     if (j->step == l->count) {
         if (j->step_at_ms < j->kill_at_ms)
             j->kill_at_ms = j->step_at_ms;
         j->step_at_ms = INT64_MAX;
+    }
+}
+
+/*
+ * The kernel keeps from process 1 what would end it by default, so that it gets
+ * what that comes to. But one that waits for the signal, in sigwait(3), looks
+ * alike as long as it does: so it is halted first, which takes it out of there.
+ */
+static void job_ask(struct job *j)
+{
+    int number = job_ladder(j)->steps[j->step].signal;
+
+    if (!j->queue->attributes.private_pids || !is_fatal(number) ||
+        !proc_has_default(j->scope.main, number)) {
+        job_ask_now(j);
+        return;
+    }
+    j->halted_ms = job_now_ms();
+    j->step_at_ms = INT64_MAX;
+    (void)kill(j->scope.main, SIGSTOP); /* a zombie keeps its pid */
+}
+
+/* Process 1 may have halted by now; where it does not it has the grace. */
+static void job_look_at_halted(struct job *j)
+{
+    int number = job_ladder(j)->steps[j->step].signal;
+    struct proc_stat s;
+
+    if (proc_stat_read(j->scope.main, &s) == 0 && s.state == 'T') {
+        bool unheard = proc_has_default(j->scope.main, number);
+
+        job_ask_now(j);
+        if (unheard)
+            (void)kill(j->scope.main, SIGKILL);
+    } else if (j->scope.main_ended ||
+               job_now_ms() - j->halted_ms >= JOB_WAIT_MAX_MS) {
+        job_ask_now(j);
     }
 }
 
@@ -351,6 +388,8 @@ static void job_look_again(struct job *j)
             job_now_ms();
         if (left_ms < wait_ms)
             wait_ms = left_ms > 0 ? left_ms : 0;
+        if (j->halted_ms && wait_ms > JOB_WAIT_MIN_MS)
+            wait_ms = JOB_WAIT_MIN_MS;
     }
     if (!j->reads_output && wait_ms > JOB_YOUNG_MS)
         wait_ms = JOB_YOUNG_MS;
@@ -372,6 +411,8 @@ static void job_step(struct job *j)
         job_finish(j);
         return;
     }
+    if (j->state == JOB_STOPPING && j->halted_ms)
+        job_look_at_halted(j);
     if (j->state == JOB_STOPPING && job_now_ms() >= j->step_at_ms &&
         j->step_at_ms < j->kill_at_ms)
         job_ask(j);

@@ -104,6 +104,7 @@ struct job {
     int64_t kill_at_ms; /* end of the grace */
     size_t step;        /* of the signals that ask it to stop */
     int64_t step_at_ms; /* when the next one is due */
+    int64_t halted_ms;  /* since when its process 1 is; 0: it is not */
     int64_t wait_ms;    /* until the next look at what is left */
     bool killed;        /* a kill was needed */
     bool warned;

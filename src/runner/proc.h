@@ -49,8 +49,8 @@ int proc_env(pid_t pid, const char *name, char *out, size_t size);
 int proc_cgroup(pid_t pid, char *out, size_t size);
 
 /* Whether a process has the default action for a signal, and does not block it;
- * of one that is in sigwait(3) just now the kernel says that it does not. False
- * if that cannot be told. */
+ * of one that is in sigwait(3) just now the kernel says that it does not, so it
+ * is certain only of one that is stopped. False if it cannot be told. */
 bool proc_has_default(pid_t pid, int sig);
 
 /* Send a signal to that very process. 0, or -errno: -ESRCH when it is gone

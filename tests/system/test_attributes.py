@@ -585,6 +585,8 @@ def test_what_hides_in_private_pids_ends_with_process_1(private, mark):
      "; echo never", ["up"]),
     ("trap \"echo asked; exit\" TERM; echo up; while :; do sleep 0.02; done",
      ["up", "asked"]),
+    # It never sleeps.
+    ("echo up; while :; do :; done", ["up"]),
     # It blocks it, and looks.
     ("exec /usr/bin/python3 -c \"from signal import *; from time import sleep; "
      "pthread_sigmask(SIG_BLOCK, {SIGTERM}); print(1, flush=True)\n"
@@ -601,6 +603,30 @@ def test_process_1_is_stopped_as_another_would_be(private, script, log):
                    if stream == 1).split()
     # What the child says before it is gone with process 1 is up to chance.
     assert [word for word in said if word in log] == log
+
+
+def waits_for_term(pid):
+    """Whether a process that blocks it is in sigwait(3)."""
+    with open("/proc/%d/status" % pid) as status:
+        blocked = dict(line.split(":\t", 1) for line in status)["SigBlk"]
+    return not int(blocked, 16) >> signal.SIGTERM - 1 & 1
+
+
+def test_process_1_that_waits_for_a_signal_gets_it(private, mark):
+    """While it waits it looks like one that the signal would end."""
+    daemon = private(
+        "exec env %s=%s /usr/bin/python3 -c \"from signal import *; "
+        "pthread_sigmask(SIG_BLOCK, {SIGTERM}); print(1, flush=True); "
+        "sigwait({SIGTERM}); print(2, flush=True)\"" % (MARK, mark),
+        "private-pids = yes")
+    with daemon.client() as client:
+        job = client.execute_command("SUBMIT", "q", "")
+        until(lambda: log_of(daemon, job), "it has blocked it")
+        [pid] = marked(mark)
+        until(lambda: waits_for_term(pid), "it waits for it")
+        client.execute_command("CANCEL", job, "GRACE", 3600000)
+        assert client.execute_command("WAIT", job, 20000)
+    assert "".join(data for _, data in log_of(daemon, job)) == "1\n2\n"
 
 
 def test_process_1_dies_with_the_runner(private, mark):
