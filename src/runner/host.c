@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SUID_DUMPABLE "/proc/sys/fs/suid_dumpable"
+
 int host_init(struct job_host *h, const struct settings *s, pid_t owner)
 {
     struct rlimit files;
@@ -136,6 +138,26 @@ static int probe_bounds(struct job_host *h, const struct settings_queue *q)
     return 0;
 }
 
+/* A child that has become its user shares our memory until it runs its program,
+ * and the kernel decides whether that user may look into it. */
+static int probe_secrecy(const struct settings_queue *q)
+{
+    int fd = open(SUID_DUMPABLE, O_RDONLY | O_CLOEXEC);
+    char digit = '0'; /* a kernel without it has no other */
+
+    if (fd >= 0) {
+        (void)!read(fd, &digit, 1);
+        close(fd);
+    }
+    if (digit != '1' || !q->attributes.account.changes)
+        return 0;
+    message_error("[run %s] %s: with fs.suid_dumpable = 1 the kernel would let "
+                  "its jobs look into the runner; set that to 0 or 2, or start "
+                  "a runner as that user, without this setting",
+                  q->name, *q->user ? "user" : "group");
+    return -EPERM;
+}
+
 int host_probe_queues(struct job_host *h, const struct settings *s)
 {
     struct process_plan plan = plan_of(h);
@@ -155,6 +177,9 @@ int host_probe_queues(struct job_host *h, const struct settings *s)
         }
         if (!q->has_attributes)
             continue;
+        rc = probe_secrecy(q);
+        if (rc < 0)
+            return rc;
         plan.attributes = &q->attributes;
         rc = process_probe(&plan, why, sizeof(why));
         if (rc < 0) {

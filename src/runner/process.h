@@ -21,7 +21,9 @@
  * A child that becomes another user does so alone: the ids that the kernel
  * knows are a thread's. The memory that it shares with us cannot be reached by
  * that user, since the kernel takes the right to look into it away from all but
- * root when an id changes (PR_SET_DUMPABLE); nothing here may give it back.
+ * root when an id changes (PR_SET_DUMPABLE); nothing here may give it back. Where
+ * the kernel is told not to (fs.suid_dumpable = 1) no such child may be started:
+ * to take that right away afterwards would be too late.
  *
  * Namespaces of its own are made with it, by flags of its clone: a child that
  * shares our memory cannot leave a namespace of users afterwards. Where we are

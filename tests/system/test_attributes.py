@@ -182,6 +182,41 @@ def test_who_is_not_root_cannot_be_another():
                    **AS_NOBODY) == ""
 
 
+@root
+@pytest.mark.parametrize("line", ["user = nobody", "group = nogroup"])
+def test_nobody_is_another_where_that_shows_the_runners_memory(
+        line, directory):
+    """Also when that is so since the settings were read for the last time."""
+    dumpable = os.path.join(directory, "suid_dumpable")
+    why = "error: [run q] %s: with fs.suid_dumpable = 1 the kernel would let " \
+        "its jobs look into the runner; set that to 0 or 2, or start a " \
+        "runner as that user, without this setting\n" % line.split()[0]
+    words = ["unshare", "-m", "--propagation", "private", "sh", "-c",
+             "mount --bind %s /proc/sys/fs/suid_dumpable && exec \"$@\""
+             % dumpable, "-", RUNNER, "--connect", "/nowhere/yoked.sock", "-o",
+             "run q.command=x", "-o", "run q." + line.replace(" = ", "=")]
+
+    def tell(number):
+        with open(dumpable, "w") as file:
+            file.write("%d\n" % number)
+
+    tell(1)
+    done = subprocess.run(words, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert done.returncode == 2 and why in done.stderr, done
+    tell(2)
+    runner = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    said = ""
+    for line in runner.stderr:
+        said += line
+        if "cannot connect" in line:
+            tell(1)
+            runner.send_signal(signal.SIGHUP)
+        if "not reloaded" in line:
+            runner.send_signal(signal.SIGINT)
+    assert runner.wait(30) == 0, said
+    assert why in said
+
+
 @pytest.mark.parametrize("files", ["15", "x", "1048577x", "9" * 18])
 def test_what_is_no_limit_of_open_files_is_refused(files):
     done = subprocess.run([RUNNER, "--check-config", "--files", files],
