@@ -35,7 +35,7 @@ struct job_launch {
     int rc;          /* of preparing it */
     int in, ends[3]; /* of the child; -1: closed */
     int password;    /* the same */
-    char *pid; /* where its process id is to be, in what is behind `self` */
+    char *paths[2];  /* where those of its 3 and 4 are to be, behind `self` */
     char **env;
     struct command command;
     struct buffer server;
@@ -520,6 +520,15 @@ static void self_add_number(struct job_launch *l, const char *name,
     self_add(l, name, text);
 }
 
+/* The path of a descriptor, which the child fills in. Not that of /proc/self:
+ * many a language closes descriptors in what it starts, and under that number
+ * has others, which would be written over. */
+static char *self_add_path(struct job_launch *l, const char *name)
+{
+    self_add(l, name, "");
+    return strchr(l->self[l->nself - 1], '\0');
+}
+
 /* What it is told of its attempt. */
 static void self_attempt(struct job_launch *l, const struct job *j)
 {
@@ -534,7 +543,7 @@ static void self_attempt(struct job_launch *l, const struct job *j)
     if (j->timeout_ms >= 0)
         self_add_number(l, "YOKE_TIMEOUT", j->timeout_ms);
     if (j->queue->result == SETTINGS_FILE)
-        self_add(l, "YOKE_RESULT", "/proc/self/fd/3");
+        l->paths[0] = self_add_path(l, "YOKE_RESULT");
 }
 
 static void self_make(struct job_launch *l, const struct job *j)
@@ -542,11 +551,8 @@ static void self_make(struct job_launch *l, const struct job *j)
     /* The token: it is new for each attempt, so it tells whose an orphan is. */
     self_add(l, SWEEP_VARIABLE, j->token);
     self_add(l, "YOKE_QUEUE", j->queue->name);
-    /* Not /proc/self: many a language closes descriptors in what it starts. */
-    if (j->queue->pass_password) {
-        self_add(l, YOKE_ENV_PASSWORD_FILE, "/proc/");
-        l->pid = strchr(l->self[l->nself - 1], '\0');
-    }
+    if (j->queue->pass_password)
+        l->paths[1] = self_add_path(l, YOKE_ENV_PASSWORD_FILE);
     if (j->worker)
         self_add(l, "YOKE_WORKER_FD", "3");
     else
@@ -727,8 +733,7 @@ static int job_spawn(struct job *j)
         .err = l->ends[1],
         .extra = {l->ends[2] > 0 ? l->ends[2] : 0,
                   l->password > 0 ? l->password : 0},
-        .pid = l->pid,
-        .behind_pid = "/fd/4",
+        .paths = {l->paths[0], l->paths[1]},
         .umask_bits = (mode_t)queue->umask_bits,
         .cgroup = -1,
         .files = &j->host->files,

@@ -357,18 +357,26 @@ static IN_CHILD long child_descriptors(const struct process_plan *plan)
     return rc;
 }
 
-/* Who it is: in a namespace of processes that is known there alone. */
-static IN_CHILD void child_write_pid(const struct process_plan *plan)
+static IN_CHILD char *child_copy(char *to, const char *from)
+{
+    while (*from)
+        *to++ = *from++;
+    return to;
+}
+
+/* The path of its descriptor: who it is in a namespace of processes is known
+ * there alone. */
+static IN_CHILD void child_write_path(char *to, char digit)
 {
     long pid = bare(SYS_getpid, 0, 0, 0, 0), unit = 1;
-    char *to = plan->pid;
 
+    to = child_copy(to, "/proc/");
     while (pid / unit >= 10)
         unit *= 10;
     for (; unit > 0; unit /= 10)
         *to++ = (char)('0' + pid / unit % 10);
-    for (const char *from = plan->behind_pid; *from; from++)
-        *to++ = *from;
+    to = child_copy(to, "/fd/");
+    *to++ = digit;
     *to = '\0';
 }
 
@@ -565,8 +573,10 @@ static IN_CHILD int child_main(void *arg)
     }
     if (l->probe)
         return 0;
-    if (plan->pid)
-        child_write_pid(plan);
+    for (int i = 0; i < 2; i++) {
+        if (plan->paths[i])
+            child_write_path(plan->paths[i], (char)('3' + i));
+    }
     rc = bare(SYS_chdir, (long)plan->dir, 0, 0, 0);
     if (rc < 0) {
         l->in_dir = true;

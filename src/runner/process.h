@@ -21,9 +21,9 @@
  * A child that becomes another user does so alone: the ids that the kernel
  * knows are a thread's. The memory that it shares with us cannot be reached by
  * that user, since the kernel takes the right to look into it away from all but
- * root when an id changes (PR_SET_DUMPABLE); nothing here may give it back. Where
- * the kernel is told not to (fs.suid_dumpable = 1) no such child may be started:
- * to take that right away afterwards would be too late.
+ * root when an id changes (PR_SET_DUMPABLE); nothing here may give it back.
+ * Where the kernel is told not to (fs.suid_dumpable = 1) no such child may be
+ * started: to take that right away afterwards would be too late.
  *
  * Namespaces of its own are made with it, by flags of its clone: a child that
  * shares our memory cannot leave a namespace of users afterwards. Where we are
@@ -48,6 +48,9 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+/* /proc/PID/fd/N, and its end. */
+#define PROCESS_PATH_MAX 32
+
 struct process_plan {
     char *const *argv; /* argv[0] is looked for in the PATH of env */
     char *const *env;
@@ -55,10 +58,9 @@ struct process_plan {
     int in, out, err; /* all above 2 */
     int extra[2];     /* for its descriptors 3, from above 2, and 4, from
                        * above 4; 0: it has none */
-    char *pid;        /* where it writes its process id, as decimal digits, and
-                       * then `behind_pid`, before it runs its program; a place
-                       * in env, for instance; NULL: nowhere */
-    const char *behind_pid;
+    char *paths[2];   /* where it writes by which path others find these two,
+                       * up to PROCESS_PATH_MAX bytes, before it runs its
+                       * program: a place in env, for instance; NULL: nowhere */
     mode_t umask_bits;
     int cgroup;                 /* directory of a cgroup; -1: none */
     bool memory_bound;          /* which may run out of memory */

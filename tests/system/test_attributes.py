@@ -460,6 +460,42 @@ def test_another_user_can_give_a_result_too(start, kind, to):
     assert run_job(daemon, "q", "")["result"] == "nobody\n"
 
 
+# Descriptor 3 of what it starts is another file.
+BY_A_CHILD = r"""
+import os, subprocess, sys
+if sys.argv[1:]:
+    for name, text in ("/dev/fd/3", "own"), (os.environ["YOKE_RESULT"], "ok"):
+        with open(name, "w") as file:
+            file.write(text)
+else:
+    with open("own", "w+") as own:
+        subprocess.run(
+            ["sh", "-c", "exec 3<>own; exec \"$0\" -IS \"$1\" child",
+             sys.executable, sys.argv[0]], check=True)
+        assert own.read() == "own"
+"""
+
+
+@pytest.mark.parametrize("lines", [
+    [], ["private-pids = yes"], pytest.param(["user = nobody"], marks=root),
+    pytest.param(["user = nobody", "private-pids = yes"], marks=root)])
+def test_what_a_job_starts_reaches_the_result_by_its_name(
+        start, directory, lines):
+    script = os.path.join(directory, "job.py")
+    work = os.path.join(directory, "work")
+    with open(script, "w") as file:
+        file.write(BY_A_CHILD)
+    os.mkdir(work)
+    os.chmod(work, 0o777)
+    os.chmod(directory, 0o711)
+    daemon = start(config="[run q]\ncommand = /usr/bin/python3 -IS %s\n"
+                   "dir = %s\nresult = file\n%s\n" % (
+                       script, work, "\n".join(lines)), runner=True)
+    outcome = run_job(daemon, "q", "")
+    assert outcome["outcome"] == "ok", outcome
+    assert outcome["result"] == "ok"
+
+
 @pytest.mark.parametrize("kind, descriptors", [
     ("file", [0, 1, 2, 3]), ("fd3", [0, 1, 2, 3]), ("stdout", [0, 1, 2])])
 def test_descriptor_3_is_there_for_the_result_alone(

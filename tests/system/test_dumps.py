@@ -56,7 +56,7 @@ KINDS = {
     "large": Kind((), LARGE, {"fds": {0: "memory 2"}, "input": LARGE}),
     "logged": Kind(("log-file = %s/job.log",), "", {}),
     "file": Kind(("result = file",), "", {
-        "fds": {3: "memory 2"}, "env": {"YOKE_RESULT": "/proc/self/fd/3"}}),
+        "fds": {3: "memory 2"}, "env": {"YOKE_RESULT": OWN}}),
     "fd3": Kind(("result = fd3",), "", {"fds": {3: OUT}}),
     "set": Kind(("nice = 7", "ionice = idle", "umask = 031", "dir = /usr",
                  "rlimits = nofile=100:200 core=0", "no-new-privileges = yes",
@@ -235,6 +235,10 @@ class Place:
         for name in {"YOKE_JOB", "YOKE_SCOPE", "YOKE_TOKEN"} & set(has["env"]):
             assert has["env"][name].startswith(job)
             has["env"][name] = OWN
+        if "YOKE_RESULT" in has["env"]:
+            pid = re.search(r"^status Pid:\t(\d+)$", text, re.M).group(1)
+            assert has["env"]["YOKE_RESULT"] == "/proc/%s/fd/3" % pid
+            has["env"]["YOKE_RESULT"] = OWN
         if self.in_cgroups():
             [path] = has["cgroup"]
             assert "yoke" in path

@@ -344,7 +344,7 @@ START_TEST(descriptor_4_is_found_by_the_id_of_its_process)
     char *argv[] = {"/bin/sh", "-c",
                     "cat $X; test $X = /proc/$$/fd/4 && ! test -e /dev/fd/3",
                     NULL};
-    char variable[32] = "X=/proc/";
+    char variable[2 + PROCESS_PATH_MAX] = "X=";
     char *env[] = {variable, "PATH=/usr/bin:/bin", NULL};
     char text[8] = "";
     int ends[2], file;
@@ -361,8 +361,7 @@ START_TEST(descriptor_4_is_found_by_the_id_of_its_process)
         plan.env = env;
         plan.out = fcntl(ends[1], F_DUPFD_CLOEXEC, 20);
         plan.extra[1] = file;
-        plan.pid = variable + strlen("X=/proc/");
-        plan.behind_pid = "/fd/4";
+        plan.paths[1] = variable + strlen("X=");
         ck_assert_int_eq(process_start(&plan, &p, why, sizeof(why)), 0);
         close(plan.out);
         waitid(P_PID, (id_t)p.pid, &end, WEXITED | __WALL);
