@@ -488,6 +488,18 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
     BUG("no such body");
 }
 
+/* The policy of its group, which the end of another has met in this step, had
+ * it cancelled first: one whose own time was up has failed with that all the
+ * same.
+ */
+static unsigned job_ways_swept(const struct model *m, const struct model_job *j)
+{
+    struct model_job swept = *j;
+
+    swept.cancelled = true;
+    return job_ways(m, &swept);
+}
+
 static void job_again(struct model *m, struct model_job *j, unsigned went)
 {
     if (went == TO_DELAYED) {
@@ -637,7 +649,7 @@ void ends_finish(struct model *m, struct model_eyes *eyes, struct model_job *j)
             ways |= TO_FAILED;
     }
     if (ends_swept(m, eyes, j))
-        ways |= TO_CANCELLED;
+        ways |= job_ways_swept(m, j);
     if (ways & TO_AGAIN && lost_payload(m, eyes, j, &v))
         ways |= TO_FAILED;
     went = job_went(j, &v, ways);

@@ -207,6 +207,31 @@ START_TEST(a_job_that_is_given_back_after_its_timeout_has_failed_with_it)
 }
 END_TEST
 
+/* The first of both to fail has the group cancelled: too late for the other. */
+START_TEST(a_cancel_after_the_timeout_does_not_undo_it)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q");
+    uint64_t g = open_policy(d, 1, 0), ids[2];
+
+    ev.u.submit.group.n = g;
+    ev.u.submit.timeout_ms = 100;
+    for (int i = 0; i < 2; i++) {
+        ev.u.submit.retry = 1 + i;
+        ids[i] = submit_event(d, &ev);
+        (void)take(d);
+    }
+    daemon_pass(d, 100);
+    leave(d, 9, DISCONNECT_CLEAN);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(job(d, ids[i]).outcome, VIEW_FAILED);
+        ck_assert(str_eq(last_class(d, ids[i]), STR("timeout")));
+    }
+    ck_assert_int_eq(group(d, g).failed, 2);
+    daemon_free(d);
+}
+END_TEST
+
 /* The body fails while groups are open: its error counts, not the last one. */
 START_TEST(the_class_of_a_body_is_known_after_joining)
 {
@@ -398,6 +423,7 @@ static Suite *retry_suite(void)
     tcase_add_loop_test(
         retries, a_job_that_is_given_back_after_its_timeout_has_failed_with_it,
         0, 2);
+    tcase_add_test(retries, a_cancel_after_the_timeout_does_not_undo_it);
     tcase_add_test(retries, the_class_of_a_body_is_known_after_joining);
     tcase_add_test(retries, a_lost_attempt_goes_by_redeliver_alone);
     tcase_add_test(retries, attempts_are_counted_before_they_start);
