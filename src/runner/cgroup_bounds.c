@@ -75,6 +75,17 @@ int cgroup_enable(struct cgroup *c, enum cgroup_bound which, char *why,
     return 0;
 }
 
+/* What makes the bound one: beyond it there is no swap, and a job that lost one
+ * of its processes to it has lost. Kernels may have no swap to count, and
+ * before 4.19 do not know the other. */
+static int memory_rest(int dir, int64_t value)
+{
+    int rc = cgroup_write(dir, "memory.swap.max", value > 0 ? "0" : "max");
+
+    (void)cgroup_write(dir, "memory.oom.group", value > 0 ? "1" : "0");
+    return rc == -ENOENT ? 0 : rc;
+}
+
 static int bound_write(int dir, enum cgroup_bound which, int64_t value)
 {
     char text[64] = "max";
@@ -86,11 +97,7 @@ static int bound_write(int dir, enum cgroup_bound which, int64_t value)
     else if (value > 0)
         snprintf(text, sizeof(text), "%lld", (long long)value);
     rc = cgroup_write(dir, bounds[which].file, text);
-    /* A job that lost one of its processes to its bound has lost. Kernels
-     * before 4.19 do not know that. */
-    if (rc == 0 && which == CGROUP_MEMORY)
-        (void)cgroup_write(dir, "memory.oom.group", value > 0 ? "1" : "0");
-    return rc;
+    return rc == 0 && which == CGROUP_MEMORY ? memory_rest(dir, value) : rc;
 }
 
 static int64_t oom_kills(int dir)

@@ -435,6 +435,56 @@ START_TEST(how_it_ended_is_told)
 }
 END_TEST
 
+/* A cgroup as the kernel leaves it when it has killed in there. */
+static struct cgroup_leaf *killed_in(const char *place)
+{
+    struct cgroup_leaf *leaf = memory_new(sizeof(*leaf));
+    int fd;
+
+    leaf->dir = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    leaf->events = open("/dev/null", O_RDONLY | O_CLOEXEC); /* nobody in it */
+    leaf->watch = -1;
+    leaf->bounds[CGROUP_MEMORY] = 1 << 20;
+    leaf->oom_kills = 2;
+    fd = openat(leaf->dir, "memory.events", O_WRONLY | O_CREAT | O_CLOEXEC,
+                0600);
+    ck_assert_int_eq(write(fd, "oom 9\noom_kill 3\n", 17), 17);
+    close(fd);
+    TAILQ_INSERT_TAIL(&host.cgroup.busy, leaf, link);
+    return leaf;
+}
+
+START_TEST(job_that_needed_more_memory_than_it_may_fails_for_that)
+{
+    static const char *const scripts[] = {"kill -KILL $$", "exit 1", "exit 0"};
+
+    start_host(false);
+    TAILQ_INIT(&host.cgroup.busy);
+    for (int i = 0; i < 3; i++) {
+        char place[] = "/tmp/test_job.XXXXXX";
+        struct job *j = shell_job(scripts[i]);
+        int dir;
+
+        ck_assert_ptr_nonnull(mkdtemp(place));
+        ended = 0;
+        job_start(j);
+        j->leaf = killed_in(place);
+        run_until(ended == 1);
+        /* Who went on without what was killed has not failed. */
+        ck_assert_str_eq(j->class_name, i < 2 ? "oom" : "");
+        ck_assert_str_eq(j->text, i < 2 ? "killed as it would have used more "
+                                          "memory than memory-max"
+                                        : "exited with status 0");
+        job_free(j);
+        dir = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        unlinkat(dir, "memory.events", 0);
+        close(dir);
+        ck_assert_int_eq(rmdir(place), 0);
+    }
+    stop_host();
+}
+END_TEST
+
 START_TEST(what_cannot_be_started_is_told)
 {
     static const char *const missing[] = {"no-such-program", NULL};
@@ -711,6 +761,7 @@ int main(int argc, char **argv)
     tcase_add_test(c, held_job_that_is_stopped_never_starts);
     tcase_add_loop_test(c, request_right_after_the_start_is_not_lost, 0, 2);
     tcase_add_loop_test(c, how_it_ended_is_told, 0, 2);
+    tcase_add_test(c, job_that_needed_more_memory_than_it_may_fails_for_that);
     tcase_add_loop_test(c, what_cannot_be_started_is_told, 0, 2);
     tcase_add_loop_test(c, nothing_of_the_runner_reaches_a_job, 0, 2);
     tcase_add_loop_test(c, input_arrives_whole, 0, 2);

@@ -477,7 +477,8 @@ static const char *get_text(int dir, const char *file)
 START_TEST(bounds_are_written_as_the_kernel_reads_them_and_once)
 {
     static const char *const files[] = {"memory.max", "memory.oom.group",
-                                        "pids.max", "cpu.max"};
+                                        "memory.swap.max", "pids.max",
+                                        "cpu.max"};
     struct cgroup_bounds bounds = {
         .of = {{512 << 20, false}, {100, false}, {150, false}}};
     struct cgroup_bounds none = {0};
@@ -500,19 +501,20 @@ START_TEST(bounds_are_written_as_the_kernel_reads_them_and_once)
     ck_assert_int_eq(cgroup_enable(&c, CGROUP_PIDS, why, sizeof(why)), -ENOENT);
     ck_assert_ptr_nonnull(strstr(why, "the controller pids of cgroup v2"));
 
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         put_text(leaf.dir, files[i], "");
     put_text(leaf.dir, "memory.events", "max 9\noom 4\noom_kill 2\n");
     ck_assert_int_eq(cgroup_bind(&c, &leaf, &bounds), 0);
     ck_assert_str_eq(get_text(leaf.dir, "memory.max"), "536870912");
     ck_assert_str_eq(get_text(leaf.dir, "memory.oom.group"), "1");
+    ck_assert_str_eq(get_text(leaf.dir, "memory.swap.max"), "0");
     ck_assert_str_eq(get_text(leaf.dir, "cpu.max"), "150000 100000");
     ck_assert_str_eq(get_text(leaf.dir, "pids.max"), "");
     ck_assert(!cgroup_out_of_memory(&leaf));
     put_text(leaf.dir, "memory.events", "max 9\noom 4\noom_kill 3\n");
     ck_assert(cgroup_out_of_memory(&leaf));
 
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         put_text(leaf.dir, files[i], "");
     ck_assert_int_eq(cgroup_bind(&c, &leaf, &bounds), 0);
     ck_assert(!cgroup_out_of_memory(&leaf));
@@ -520,12 +522,21 @@ START_TEST(bounds_are_written_as_the_kernel_reads_them_and_once)
     ck_assert_int_eq(cgroup_bind(&c, &leaf, &none), 0);
     ck_assert_str_eq(get_text(leaf.dir, "memory.max"), "max");
     ck_assert_str_eq(get_text(leaf.dir, "memory.oom.group"), "0");
+    ck_assert_str_eq(get_text(leaf.dir, "memory.swap.max"), "max");
     ck_assert_str_eq(get_text(leaf.dir, "cpu.max"), "max");
+
+    /* A kernel that counts no swap has nothing to set. */
+    unlinkat(leaf.dir, "memory.swap.max", 0);
+    ck_assert_int_eq(cgroup_bind(&c, &leaf, &bounds), 0);
+    ck_assert_str_eq(get_text(leaf.dir, "memory.max"), "536870912");
+    /* One that does not take what is set tells of it. */
+    unlinkat(leaf.dir, "memory.max", 0);
+    ck_assert_int_eq(cgroup_bind(&c, &leaf, &none), -ENOENT);
 
     unlinkat(c.base, "cgroup.controllers", 0);
     unlinkat(c.base, "cgroup.subtree_control", 0);
     unlinkat(c.base, "memory.events", 0);
-    for (size_t i = 0; i < 4; i++)
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
         unlinkat(c.base, files[i], 0);
     close(c.base);
     ck_assert_int_eq(rmdir(place), 0);
