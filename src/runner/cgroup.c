@@ -303,9 +303,12 @@ static void move_to_leaf(struct cgroup *c, int place, const char *file)
 }
 
 /* Makes and locks the base. A runner that starts at the same moment may take
- * it for a dead one's before it is locked: then it is made again. */
+ * it for a dead one's before it is locked: then it is made again. One that has
+ * it for longer has our process id in another namespace. */
 static int make_base(struct cgroup *c, int place, const char *name)
 {
+    int rc = -EAGAIN;
+
     for (int tries = 0; tries < 100; tries++) {
         struct stat here, there;
         int dir;
@@ -315,15 +318,18 @@ static int make_base(struct cgroup *c, int place, const char *name)
         dir = openat(place, name, DIR_FLAGS);
         if (dir < 0)
             continue;
-        if (flock(dir, LOCK_EX) == 0 && fstat(dir, &here) == 0 &&
+        rc = flock(dir, LOCK_EX | LOCK_NB) < 0 ? -EBUSY : -EAGAIN;
+        if (rc == -EAGAIN && fstat(dir, &here) == 0 &&
             fstatat(place, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
             here.st_ino == there.st_ino) {
             c->base = dir;
             return 0;
         }
         close(dir);
+        if (rc == -EBUSY)
+            pause_ms(10);
     }
-    return -EAGAIN;
+    return rc;
 }
 
 int cgroup_init(struct cgroup *c, const char *place, const char *name,
@@ -356,7 +362,10 @@ int cgroup_init(struct cgroup *c, const char *place, const char *name,
         move_to_leaf(c, dir, file);
     close(dir);
     if (rc < 0) {
-        snprintf(why, why_size, "%.200s/%s: %s", file, base, strerror(-rc));
+        snprintf(why, why_size, "%.200s/%s: %s", file, base,
+                 rc == -EBUSY ? "another runner of this name has it; give it "
+                                "another name"
+                              : strerror(-rc));
         cgroup_clear(c);
         return rc;
     }

@@ -45,13 +45,14 @@ def runner(daemon, directory):
     processes = []
     os.chmod(directory, 0o777)
 
-    def run(mode="cgroup"):
+    def run(mode="cgroup", *more):
         options = AS_NOBODY if mode == "not root" else {}
         with open(os.path.join(directory, "runner.log"), "ab") as log:
             process = subprocess.Popen(
                 [RUNNER, "--connect", daemon.socket, "--allow-commands",
-                 "--slots", "8", "-o", "runner.cgroup=%s" % ("off" if mode == "sweep"
-                                             else "auto")],
+                 "-o", "runner.cgroup=%s" % ("off" if mode == "sweep"
+                                             else "auto"),
+                 "--slots", "8", *more],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
         processes.append(process)
         return process, until(lambda: proper(process.pid), "a runner")
@@ -144,6 +145,29 @@ def test_chains_of_forks_do_not_outrun_it(daemon, runner, directory, mark,
         os.kill(jobs, signal.SIGKILL)
         assert warden.wait(60) == -signal.SIGKILL
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_runners_of_one_name_are_two(daemon, runner, directory, mark,
+                                         mode):
+    """Each has its jobs, and the end of one is nothing to the other."""
+    one = ("--name", "twin", "--slots", "1")
+    pair = dict(runner(mode, *one) for _ in range(2))
+    jobs = [submit(daemon, mark, "until [ -e go ]; do sleep 0.01; done",
+                   "--dir", directory) for _ in range(2)]
+    until(lambda: all(map(children, pair.values())), "each has one of them")
+    with daemon.client() as client:
+        twins = [each for each in client.client_list()
+                 if each["name"] == "twin"]
+        assert [each["held"] for each in twins] == ["1", "1"]
+        first = next(iter(pair))
+        first.kill()
+        assert first.wait(30) == -signal.SIGKILL
+        open(os.path.join(directory, "go"), "w").close()
+        ends = [pairs(client.execute_command("WAIT", job, 30000))
+                for job in jobs]
+    assert [end["outcome"] for end in ends] == ["ok", "ok"]
+    assert sorted(end["attempts"] for end in ends) == [1, 2]
 
 
 def test_it_ends_as_the_runner_has(runner):

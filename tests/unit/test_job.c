@@ -721,11 +721,17 @@ START_TEST(living_runner_is_left_alone)
     j = hostile_job("polite", "stay");
     job_start(j);
     run_until(is_ready());
-    /* Two runners of one name and process id cannot be; the lock counts. */
     ck_assert_int_eq(
         cgroup_init(&other, "auto", "test2", getpid(), why, sizeof(why)), 0);
     ck_assert_int_eq(survivors(), 2);
     cgroup_clear(&other);
+    /* In namespaces of processes two can have one id: the lock counts. */
+    ck_assert_int_eq(
+        cgroup_init(&other, "auto", "test", getpid(), why, sizeof(why)),
+        -EBUSY);
+    ck_assert_ptr_nonnull(strstr(why, ": another runner of this name has it; "
+                                      "give it another name"));
+    ck_assert_int_eq(survivors(), 2);
     job_stop(j, JOB_CANCELLED, NULL, 0);
     run_until(ended == 1);
     job_free(j);
