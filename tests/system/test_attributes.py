@@ -545,6 +545,17 @@ def guarded(start, directory):
         os.chmod(file + ".new", 0o600)
         os.rename(file + ".new", file)
 
+    def remote():
+        """The daemon and a runner of its own."""
+        write("secret")
+        daemon = start({"daemon.password-file": file}, password="secret")
+        daemons.append(daemon)
+        daemon.remote = subprocess.Popen(
+            [RUNNER, "--connect", daemon.socket, "--password-file", file, "-o",
+             "run q.pass-password=yes", "-o",
+             "run q.command=/usr/bin/python3 " + script])
+        return daemon
+
     def run(*lines):
         config = "[run q]\ncommand = /usr/bin/python3 %s\n%s\n" % (
             script, "\n".join(lines))
@@ -562,7 +573,12 @@ def guarded(start, directory):
         until(daemons[0].answers, "the daemon knows the new password")
 
     run.change = change
-    return run
+    run.remote = remote
+    yield run
+    for daemon in daemons:
+        if hasattr(daemon, "remote"):
+            daemon.remote.send_signal(signal.SIGINT)
+            assert daemon.remote.wait(30) == 0
 
 
 @pytest.mark.parametrize("lines", [
@@ -573,6 +589,17 @@ def test_a_job_knows_the_password_if_its_queue_may(guarded, lines, monkeypatch):
     said = guarded("pass-password = yes", *lines)
     assert said.strip() == "0 0o400 [4] False"
     guarded.change("another")
+    assert guarded().startswith("0 0o400")
+
+
+def test_another_password_needs_no_reload_of_a_runner(guarded, monkeypatch):
+    """It has another one for jobs at once, and for itself when it needs it."""
+    monkeypatch.setenv("PATH", os.path.dirname(YOKE) + ":" + os.environ["PATH"])
+    daemon = guarded.remote()
+    assert guarded().startswith("0 0o400")
+    guarded.change("another")
+    assert guarded().startswith("0 0o400")
+    daemon.kill().start()
     assert guarded().startswith("0 0o400")
 
 
