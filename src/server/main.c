@@ -22,6 +22,7 @@
 #include "server/engine.h"
 #include "server/listener.h"
 #include "server/offline.h"
+#include "server/runner_program.h"
 #include "server/service.h"
 #include "server/verify.h"
 #include "store/store.h"
@@ -34,15 +35,9 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-#ifndef YOKE_BINDIR
-#define YOKE_BINDIR "/usr/bin"
-#endif
 
 #define LISTENERS_MAX    (CONF_LISTEN_MAX + 8)
 #define FILES_RESERVE    64 /* descriptors beside those of clients */
@@ -73,10 +68,7 @@ struct daemon {
     size_t nlisteners;
     struct child *child; /* NULL: no runner of our own */
     struct client_id runner;
-    char program[PATH_MAX]; /* yoke-runner; empty: not found */
-    const char *runner_args[2 * ARGUMENTS_OVERRIDES_MAX + 8];
-    size_t nrunner_args; /* without those of the password */
-    char runner_files[32];
+    struct runner_program program;
 
     enum daemon_state state;
     ev_signal term, interrupt, hangup;
@@ -218,74 +210,6 @@ static void each_setting(void *arg, engine_setting_fn *each, void *each_arg)
 
 /* ----------------------------------------------------------- the runner */
 
-/* Beside this program, or where both were installed. */
-static void find_program(struct daemon *d)
-{
-    static const char *const places[] = {"/yoke-runner", "/../bin/yoke-runner"};
-    char self[PATH_MAX / 2];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *slash;
-
-    self[n > 0 ? n : 0] = '\0';
-    slash = strrchr(self, '/');
-    if (slash) {
-        *slash = '\0';
-        for (size_t i = 0; i < ARRAY_LEN(places); i++) {
-            (void)snprintf(d->program, sizeof(d->program), "%s%s", self,
-                           places[i]);
-            if (access(d->program, X_OK) == 0)
-                return;
-        }
-    }
-    (void)snprintf(d->program, sizeof(d->program), "%s",
-                   YOKE_BINDIR "/yoke-runner");
-    if (access(d->program, X_OK) < 0)
-        d->program[0] = '\0';
-}
-
-/* "-c FILE" and the overrides that are the runner's; and our limit of open
- * files, which will be raised for our clients, and not for jobs. */
-static void make_runner_args(struct daemon *d)
-{
-    struct rlimit files;
-    char section[CONF_SECTION_MAX + 1], key[CONF_SECTION_MAX + 1];
-    const char *value;
-    size_t n = 0;
-
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        snprintf(d->runner_files, sizeof(d->runner_files), "%llu",
-                 (unsigned long long)files.rlim_cur);
-        d->runner_args[n++] = "--files";
-        d->runner_args[n++] = d->runner_files;
-    }
-    if (d->args.file) {
-        d->runner_args[n++] = "-c";
-        d->runner_args[n++] = d->args.file;
-    }
-    for (size_t i = 0; i < d->args.noverrides; i++) {
-        if (conf_split(d->args.overrides[i], section, key, &value) == 0 &&
-            conf_is_runners(section)) {
-            d->runner_args[n++] = "-o";
-            d->runner_args[n++] = d->args.overrides[i];
-        }
-    }
-    d->runner_args[n] = NULL;
-    d->nrunner_args = n;
-}
-
-/* The runner may have to pass the password on to jobs; where from is read again
- * with the settings. */
-static void name_password(struct daemon *d)
-{
-    size_t n = d->nrunner_args;
-
-    if (d->conf.password_file) {
-        d->runner_args[n++] = "--password-file";
-        d->runner_args[n++] = d->conf.password_file;
-    }
-    d->runner_args[n] = NULL;
-}
-
 static void attach_runner(void *arg, int fd)
 {
     struct daemon *d = arg;
@@ -321,46 +245,17 @@ static void start_runner(struct daemon *d)
 {
     struct child_options o = {
         .loop = d->loop,
-        .program = d->program,
-        .args = d->runner_args,
+        .program = d->program.path,
+        .args = d->program.args,
         .attach = attach_runner,
         .dead = runner_dead,
         .arg = d,
     };
 
     export_address(d);
-    name_password(d);
+    runner_program_password(&d->program, d->conf.password_file);
     d->child = child_new(&o);
     child_start(d->child);
-}
-
-/* Lets the runner look at its own sections; with `starts` as one that is going
- * to run. Its exit status, or -1. */
-static int check_runner(struct daemon *d, bool starts)
-{
-    const char *argv[ARRAY_LEN(d->runner_args) + 4] = {d->program,
-                                                       "--check-config"};
-    size_t n = 2;
-    pid_t pid;
-    int status, rc;
-
-    if (starts) {
-        argv[n++] = "--fd";
-        argv[n++] = "3";
-    }
-    for (size_t i = 0; d->runner_args[i]; i++)
-        argv[n++] = d->runner_args[i];
-    rc =
-        posix_spawn(&pid, d->program, NULL, NULL, (char *const *)argv, environ);
-    if (rc != 0) {
-        fprintf(stderr, "yoked: cannot run %s: %s\n", d->program, strerror(rc));
-        return -1;
-    }
-    while (waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR)
-            return -1;
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 static int check_config(struct daemon *d)
@@ -379,10 +274,10 @@ static int check_config(struct daemon *d)
     tell_errors(&errors, false);
     bad = buf_size(&errors) != 0;
     buf_clear(&errors);
-    if (!d->program[0])
+    if (!d->program.path[0])
         fprintf(stderr, "yoked: yoke-runner was not found; its sections were "
                         "not checked\n");
-    else if (check_runner(d, starts) != 0)
+    else if (runner_program_check(&d->program, starts) != 0)
         bad = true;
     if (!bad)
         printf("%s: ok\n", file_name(d));
@@ -577,7 +472,7 @@ static void reload(struct daemon *d)
         if (d->state != DAEMON_LOADING) /* else it is going to */
             set_queues_and_limiters(d);
         log_info("reloaded");
-        name_password(d);
+        runner_program_password(&d->program, d->conf.password_file);
         if (d->child)
             child_reload(d->child);
     } else {
@@ -921,12 +816,13 @@ static int run(struct daemon *d)
     tell_errors(&errors, true);
     rc = buf_size(&errors) ? -EINVAL : 0;
     buf_clear(&errors);
-    if (rc == 0 && d->conf.runner_start && !d->program[0]) {
+    if (rc == 0 && d->conf.runner_start && !d->program.path[0]) {
         log_error("[runner] start: yoke-runner was not found");
         rc = -EINVAL;
     }
     /* Now, and not by a runner that ends again and again. */
-    if (rc == 0 && d->conf.runner_start && check_runner(d, true) != 0) {
+    if (rc == 0 && d->conf.runner_start &&
+        runner_program_check(&d->program, true) != 0) {
         log_error("yoke-runner does not take its settings");
         rc = -EINVAL;
     }
@@ -1001,7 +897,6 @@ int main(int argc, char **argv)
         break;
     }
     reset_signals();
-    find_program(&d);
-    make_runner_args(&d);
+    runner_program_init(&d.program, &d.args);
     return d.args.task == TASK_RUN ? run(&d) : check_config(&d);
 }
