@@ -192,13 +192,17 @@ static size_t plan(struct runner *r, size_t *slots)
     return count < FETCH_MAX ? count : FETCH_MAX;
 }
 
-/* Puts the queues that have room behind the other words of the FETCH. */
+/* Puts the queues that have room behind the other words of the FETCH. The
+ * daemon looks into them in their order, and one that is full would be all that
+ * it looks into: so each is the first in its turn. */
 static size_t fetch_queues(struct runner *r, size_t count)
 {
-    size_t argc = 3, at = 0;
+    size_t argc = 3, at = 0, n = r->settings->nqueues, first = r->fetches++ % n;
 
     r->fetch_text.len = 0;
-    for (size_t i = 0; i < r->settings->nqueues; i++) {
+    for (size_t k = 0; k < n; k++) {
+        size_t i = (first + k) % n;
+
         if (r->use[i].room == 0)
             continue;
         buffer_append(&r->fetch_text, r->settings->queues[i].name,
