@@ -93,7 +93,9 @@
     X(COPIES_UNBOUND, "what is forgotten untold is copied past memory-max",    \
       "core_await", "at_memory_max_an_end_outlasts_without_its_map")           \
     X(AWAITS_LEFT, "a session that is resumed awaits nothing any more",        \
-      "core_await", "who_resumes_the_session_is_told")
+      "core_await", "who_resumes_the_session_is_told")                         \
+    X(LEASE_REVIVED, "who gives no sign of life gets a job past its lease",    \
+      "core", "who_is_past_its_lease_gets_no_job")
 
 enum plant {
     PLANT_NONE,

@@ -221,6 +221,13 @@ static void orphan_groups(struct core *c, struct session *s)
     }
 }
 
+/* Is its lease over? The timer may not have come by yet. */
+static bool lease_over(const struct core *c, const struct session *s)
+{
+    return !list_empty(&s->held) &&
+           c->now_ms >= s->seen_ms + c->limits.lease_ms;
+}
+
 /* Its lease has ended. What is run again must not go to the very session that
  * gave no sign of life: it has to ask again. */
 static void lease_ended(struct core *c, struct session *s)
@@ -235,14 +242,13 @@ static void lease_ended(struct core *c, struct session *s)
 void session_timer(struct core *c, struct session *s)
 {
     int64_t now = c->now_ms;
-    bool lease_over = now >= s->seen_ms + c->limits.lease_ms;
     bool gone = !s->client &&
                 (s->over || now >= s->gone_ms + c->limits.session_grace_ms);
 
     if (s->over)
         end_held(c, s,
                  s->how == DISCONNECT_DEAD ? VERDICT_LOST : VERDICT_RELEASED);
-    else if (lease_over && !list_empty(&s->held))
+    else if (lease_over(c, s))
         lease_ended(c, s);
     if (gone)
         orphan_groups(c, s);
@@ -518,6 +524,12 @@ bool worker_serve(struct core *c, struct waiter *w)
     uint32_t entries = 0;
     struct buf *b;
 
+    /* A job would renew the lease of who gave no sign of life, for all that it
+     * holds. */
+    if (lease_over(c, s) && !PLANTED(LEASE_REVIVED)) {
+        waiter_give_up(c, w);
+        return true;
+    }
     for (size_t i = 0; i < n; i++)
         sources[i] = (struct source){w->links[i].queue, w->links[i].most};
     /* It waits until it has them: others must not be let past. */

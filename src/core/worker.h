@@ -68,8 +68,8 @@ void session_free(struct core *c, struct session *s);
 /* The job whose current attempt a report names; NULL: the error is answered. */
 struct job *worker_current(struct core *c, const struct core_event *ev);
 void worker_fetch(struct core *c, const struct core_event *ev);
-/* Answer a blocked FETCH with what there is now. false: nothing; it waits on.
- */
+/* Answer a blocked FETCH with what there is now, or empty when the lease of its
+ * session is over. false: nothing; it waits on. */
 bool worker_serve(struct core *c, struct waiter *w);
 /* Of the queue, those that do not wait but for payloads: answered, unless some
  * still come. */

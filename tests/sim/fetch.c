@@ -74,6 +74,21 @@ static bool job_precedes(const struct model *m, const struct model_request *r,
     return k->submit_seq < j->submit_seq && k->ready_seq < j->ready_seq;
 }
 
+/* Who gave no sign of life for a lease, and holds something, gets no more. */
+static void check_lease(const struct model *m, const struct model_client *c)
+{
+    const struct model_session *s = &m->sessions[c->session];
+
+    if (m->now < max_i64(s->alive, s->dispatched) + m->limits.lease_ms)
+        return;
+    for (int i = 0; i < m->njobs; i++)
+        if (m->jobs[i].used && m->jobs[i].session == c->session &&
+            (m->jobs[i].state == MODEL_RUNNING ||
+             m->jobs[i].state == MODEL_CANCELLING))
+            violation("client %llu gets a job although its lease is over",
+                      (unsigned long long)c->id);
+}
+
 static bool fetch_job(struct model *m, struct model_client *c,
                       const struct node *e, char why[128])
 {
@@ -124,6 +139,7 @@ static bool fetch_job(struct model *m, struct model_client *c,
     if (r->given[place] > r->bounds[place])
         violation("a FETCH of %lld jobs of queue %s gets one more",
                   (long long)r->bounds[place], m->queues[j->queue].name);
+    check_lease(m, c);
     limits_spend(m, j);
     turns_served(m, j);
     rules_job_start(m, j, c->session);

@@ -603,6 +603,23 @@ START_TEST(a_lease_that_ends_costs_one_attempt)
 }
 END_TEST
 
+/* What comes in just then, before the time is looked at, does not go there
+ * either: it would renew the lease of what was held before. */
+START_TEST(who_is_past_its_lease_gets_no_job)
+{
+    struct daemon *d = daemon_new();
+    uint64_t held = submit(d, "q", 0), id;
+
+    (void)take(d);
+    ck_assert_ptr_null(fetch_from(d, 9, 1, CORE_NONE, "q"));
+    d->now += d->limits.lease_ms;
+    id = submit(d, "q", 0);
+    ck_assert_int_eq(job(d, id).attempt, 0);
+    ck_assert_int_eq(job(d, held).state, VIEW_READY);
+    daemon_free(d);
+}
+END_TEST
+
 START_TEST(quit_gives_leases_back)
 {
     struct daemon *d = daemon_new();
@@ -734,6 +751,7 @@ static Suite *core_suite(void)
     tcase_add_test(workers, any_sign_of_life_renews_the_lease);
     tcase_add_test(workers, a_lease_begins_when_the_job_is_handed_out);
     tcase_add_test(workers, a_lease_that_ends_costs_one_attempt);
+    tcase_add_test(workers, who_is_past_its_lease_gets_no_job);
     tcase_add_test(workers, quit_gives_leases_back);
     tcase_add_test(workers, a_released_job_goes_before_its_priority);
     tcase_add_test(workers, touch_tells_what_a_job_should_know);
