@@ -158,34 +158,28 @@ static int probe_secrecy(const struct settings_queue *q)
     return -EPERM;
 }
 
-int host_probe_queues(struct job_host *h, const struct settings *s)
+int host_probe_queue(struct job_host *h, const struct settings_queue *q)
 {
     struct process_plan plan = plan_of(h);
     char why[256];
+    int rc = probe_bounds(h, q);
 
-    for (size_t i = 0; i < s->nqueues; i++) {
-        const struct settings_queue *q = &s->queues[i];
-        int rc = probe_bounds(h, q);
-
-        if (rc < 0)
-            return rc;
-        if (q->pass_password && !h->password_file) {
-            message_error("[run %s] pass-password: there is no password to "
-                          "pass; give --password-file FILE",
-                          q->name);
-            return -EINVAL;
-        }
-        if (!q->has_attributes)
-            continue;
-        rc = probe_secrecy(q);
-        if (rc < 0)
-            return rc;
-        plan.attributes = &q->attributes;
-        rc = process_probe(&plan, why, sizeof(why));
-        if (rc < 0) {
-            message_error("[run %s]: a job %s", q->name, why);
-            return rc;
-        }
+    if (rc < 0)
+        return rc;
+    if (q->pass_password && !h->password_file) {
+        message_error("[run %s] pass-password: there is no password to "
+                      "pass; give --password-file FILE",
+                      q->name);
+        return -EINVAL;
     }
-    return 0;
+    if (!q->has_attributes)
+        return 0;
+    rc = probe_secrecy(q);
+    if (rc < 0)
+        return rc;
+    plan.attributes = &q->attributes;
+    rc = process_probe(&plan, why, sizeof(why));
+    if (rc < 0)
+        message_error("[run %s]: a job %s", q->name, why);
+    return rc;
 }

@@ -18,9 +18,9 @@
 int host_init(struct job_host *h, const struct settings *s, pid_t owner);
 /* Tries whether cgroups can be entered; does without them if not. */
 void host_probe_cgroups(struct job_host *h);
-/* Tries what the jobs of each queue will need, jobs of others may run
- * meanwhile. 0; -errno: a queue wants what cannot be had. */
-int host_probe_queues(struct job_host *h, const struct settings *s);
+/* Tries what the jobs of a queue will need, jobs of others may run meanwhile.
+ * Takes some milliseconds. 0; -errno: it wants what cannot be had. */
+int host_probe_queue(struct job_host *h, const struct settings_queue *q);
 void host_clear(struct job_host *h);
 
 #endif

@@ -67,6 +67,12 @@ struct runner {
     struct pools pools;
     int exit_status;
 
+    /* Settings that are to follow when their queues have been tried; NULL:
+     * there are none. */
+    struct settings *next;
+    size_t next_tried;
+    char next_fixed[64]; /* which of them wait for the next start */
+
     /* The connection; y is NULL while there is none. */
     yoke *y;
     int64_t lease_ms;
@@ -108,6 +114,7 @@ struct runner {
     ev_timer repeat;   /* says again what was kept */
     ev_timer gather;   /* reports wait until it ends */
     ev_timer drain;    /* what runs is stopped */
+    ev_timer probe;    /* tries the next queue of `next` */
     ev_timer quit;     /* does not wait for ever for the leave */
     ev_io warden;      /* what we are asked to do, or that it is gone */
 };
@@ -148,8 +155,10 @@ void runner_give_back_held(struct runner *r);
  * taken. What runs goes on under its own. */
 void runner_adopt(struct runner *r, struct settings *s);
 /* Loads the settings again and adopts them, if they are good and this machine
- * can give what they ask for; else all stays as it was. */
+ * can give what they ask for, which is tried of one queue after the other while
+ * jobs go on; else all stays as it was. */
 void runner_reload(struct runner *r);
+void reload_on_probe(struct ev_loop *loop, ev_timer *timer, int events);
 /* The job's queue; NULL: it is not served any more. */
 struct queue_use *runner_use_of(struct runner *r, const struct job *j);
 

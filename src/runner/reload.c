@@ -45,38 +45,24 @@ void runner_adopt(struct runner *r, struct settings *s)
         message_set_level(level);
 }
 
-/* The settings that shall hold from now on; NULL with messages. */
-static struct settings *load(struct runner *r, char *fixed, size_t size)
+static void give_up(struct runner *r)
 {
-    char why[SETTINGS_WHY_SIZE];
-    struct settings *s = r->options->load(r->options->arg, why);
-
-    if (!s) {
-        message_error("%s", why);
-        return NULL;
-    }
-    settings_keep_fixed(s, r->settings, fixed, size);
-    if (host_probe_queues(&r->host, s) < 0) {
-        settings_release(s);
-        return NULL;
-    }
-    return s;
+    ev_timer_stop(r->host.loop, &r->probe);
+    settings_release(r->next);
+    r->next = NULL;
 }
 
-void runner_reload(struct runner *r)
+static void refuse(struct runner *r)
 {
-    struct settings *s;
-    char fixed[64];
+    message_error("not reloaded: the settings stay as they were");
+    give_up(r);
+}
 
-    if (r->stopping) {
-        message_info("not reloaded: stopping");
-        return;
-    }
-    s = load(r, fixed, sizeof(fixed));
-    if (!s) {
-        message_error("not reloaded: the settings stay as they were");
-        return;
-    }
+static void follow(struct runner *r)
+{
+    struct settings *s = r->next;
+
+    r->next = NULL;
     /* They came under the old ones, and come again under the new ones. */
     runner_give_back_held(r);
     runner_adopt(r, s);
@@ -84,6 +70,56 @@ void runner_reload(struct runner *r)
     r->fetch_stale = r->fetch_open;
     message_info("reloaded queues=%zu slots=%lld running=%zu", s->nqueues,
                  (long long)s->slots, r->nrunning + pools_given(&r->pools));
-    if (*fixed)
-        message_warn("these take effect at the next start only: %s", fixed);
+    if (*r->next_fixed)
+        message_warn("these take effect at the next start only: %s",
+                     r->next_fixed);
+}
+
+/* The loop goes on between two queues: to try hundreds takes as long as a
+ * cancel must not wait. */
+static void try_next(struct runner *r)
+{
+    ev_timer_set(&r->probe, 0., 0.);
+    ev_timer_start(r->host.loop, &r->probe);
+}
+
+void reload_on_probe(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct runner *r = timer->data;
+
+    (void)loop;
+    (void)events;
+    if (r->stopping) {
+        message_info("not reloaded: stopping");
+        give_up(r);
+    } else if (r->next_tried == r->next->nqueues) {
+        follow(r);
+    } else if (host_probe_queue(&r->host, &r->next->queues[r->next_tried++]) <
+               0) {
+        refuse(r);
+    } else {
+        try_next(r);
+    }
+}
+
+void runner_reload(struct runner *r)
+{
+    char why[SETTINGS_WHY_SIZE];
+
+    if (r->stopping) {
+        message_info("not reloaded: stopping");
+        return;
+    }
+    give_up(r); /* what was read before is not the newest any more */
+    r->next = r->options->load(r->options->arg, why);
+    if (!r->next) {
+        message_error("%s", why);
+        refuse(r);
+        return;
+    }
+    settings_keep_fixed(r->next, r->settings, r->next_fixed,
+                        sizeof(r->next_fixed));
+    r->next_tried = 0;
+    message_debug("the settings are read again queues=%zu", r->next->nqueues);
+    try_next(r);
 }

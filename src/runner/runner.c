@@ -793,6 +793,8 @@ static void watchers_init(struct runner *r)
     r->gather.data = r;
     ev_init(&r->drain, on_drain);
     r->drain.data = r;
+    ev_init(&r->probe, reload_on_probe);
+    r->probe.data = r;
     ev_init(&r->quit, on_quit);
     ev_io_init(&r->warden, on_warden, warden_listen(r->options->warden),
                EV_READ);
@@ -814,6 +816,7 @@ static void runner_clear(struct runner *r)
     pools_clear(&r->pools);
     host_clear(h);
     settings_release(h->settings);
+    settings_release(r->next);
     free(r->use);
     free(r->fetch);
     buffer_clear(&r->fetch_text);
@@ -856,9 +859,11 @@ int runner_main(const struct runner_options *options, struct settings *settings)
         warden_cgroup(options->warden, r.host.cgroup.base_file,
                       r.host.cgroup.home);
     host_probe_cgroups(&r.host);
-    if (host_probe_queues(&r.host, settings) < 0) {
-        runner_clear(&r);
-        return 2;
+    for (size_t i = 0; i < settings->nqueues; i++) {
+        if (host_probe_queue(&r.host, &settings->queues[i]) < 0) {
+            runner_clear(&r);
+            return 2;
+        }
     }
     watchers_init(&r);
     pools_start(&r.pools, &r.host, &pool_calls, &r);

@@ -118,6 +118,23 @@ def test_what_runs_goes_on_as_it_started_and_what_starts_goes_by_the_new(runner)
     assert runner.wait(old)["result"] == "old a\n"
 
 
+def test_jobs_do_not_wait_for_a_reload(runner):
+    """What many queues ask for takes a while to try."""
+    queues = ["[run q%d]\ncommand = x\nnice = 1\n" % i for i in range(255)]
+    runner.run("[runner]\nlog-level = debug\n",
+               "[run job]\ncommand = true\n", *queues)
+    begun = "the settings are read again"
+    for n in range(1, 30):
+        runner.process.send_signal(signal.SIGHUP)
+        until(lambda: runner.log().count(begun) == n, "it begins")
+        assert runner.wait(runner.submit("job"))["outcome"] == "ok"
+        under_way = runner.log().count("reloaded queues=") < n
+        until(lambda: runner.log().count("reloaded queues=") == n, "it ends")
+        if under_way:
+            break
+    assert under_way
+
+
 def test_queues_come_and_go(runner):
     runner.run(runner.gated("a"), runner.gated("b"))
     going = runner.submit("a")
