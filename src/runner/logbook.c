@@ -20,6 +20,10 @@
 #define PRIORITY_OUT 6
 #define PRIORITY_ERR 4
 
+/* Of a line in the file what is neither its token nor its text: the time, the
+ * stream, three blanks and the end. */
+#define LINE_HEAD (sizeof("2026-01-01T00:00:00.000Z  out \n") - 1)
+
 /* One place that lines go to, and whether that works. */
 struct target {
     const char *name; /* for people */
@@ -197,6 +201,10 @@ static void file_line(struct logbook *b, const struct logbook_source *source,
     struct tm tm;
     char when[32];
 
+    /* What is written at once goes into one file. */
+    if ((int64_t)(b->text.len + LINE_HEAD + strlen(source->token) + len) >
+        b->settings->file_max)
+        file_flush(b);
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
     strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
@@ -205,7 +213,6 @@ static void file_line(struct logbook *b, const struct logbook_source *source,
     buffer_append(&b->text, line, len);
     buffer_append(&b->text, "\n", 1);
     b->lines++;
-    /* No file is longer than it may be by more than one line. */
     if (b->text.len > LOGBOOK_LINE_MAX)
         file_flush(b);
 }

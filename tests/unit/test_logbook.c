@@ -166,6 +166,20 @@ START_TEST(full_file_is_rotated_and_the_oldest_goes)
 }
 END_TEST
 
+/* Also where what was read at once has more lines than a file. */
+START_TEST(no_file_of_several_lines_is_longer_than_it_may_be)
+{
+    settings.file_max = 100; /* two lines of 47 bytes */
+    begin();
+    take(1, "1\n2\n3\n4\n5\n");
+    ck_assert_str_eq(content(""), "j1m826f93h0000.2 out 5\n");
+    ck_assert_str_eq(content(".1"), "j1m826f93h0000.2 out 3\n"
+                                    "j1m826f93h0000.2 out 4\n");
+    ck_assert_str_eq(content(".2"), "j1m826f93h0000.2 out 1\n"
+                                    "j1m826f93h0000.2 out 2\n");
+}
+END_TEST
+
 START_TEST(without_old_files_the_full_one_goes)
 {
     settings.file_max = 60;
@@ -309,6 +323,7 @@ int main(void)
     tcase_add_test(t, line_without_end_is_written_at_the_end_of_the_job);
     tcase_add_test(t, line_is_cut_at_its_most_and_not_before);
     tcase_add_test(t, full_file_is_rotated_and_the_oldest_goes);
+    tcase_add_test(t, no_file_of_several_lines_is_longer_than_it_may_be);
     tcase_add_test(t, without_old_files_the_full_one_goes);
     tcase_add_test(t, file_of_an_earlier_runner_is_continued);
     tcase_add_test(t, moved_file_is_made_anew);
