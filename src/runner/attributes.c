@@ -96,6 +96,7 @@ static int parse_limit(char *word, struct attributes_limits *l, char *why,
     char *value = strchr(word, '='), *hard;
     const struct limit_name *name = NULL;
     struct rlimit limit;
+    bool soft_ok;
 
     if (!value)
         return value_refuse(
@@ -119,12 +120,14 @@ static int parse_limit(char *word, struct attributes_limits *l, char *why,
     hard = strchr(value, ':');
     if (hard)
         *hard++ = '\0';
-    if (!parse_bound(name, value, &limit.rlim_cur) ||
-        !parse_bound(name, hard ? hard : value, &limit.rlim_max))
+    if (!hard)
+        hard = value;
+    soft_ok = parse_bound(name, value, &limit.rlim_cur);
+    if (!soft_ok || !parse_bound(name, hard, &limit.rlim_max))
         return value_refuse(
             why, size, "'%.40s' is not valid for %s; expected %s, or unlimited",
-            value, name->name,
-            name->bytes ? "bytes, or a number of K, M, G" : "a number");
+            soft_ok ? hard : value, name->name,
+            name->bytes ? "bytes, or a number of K, M, G, T" : "a number");
     if (limit.rlim_cur > limit.rlim_max)
         return value_refuse(
             why, size, "%s: the soft limit is above the hard one", name->name);

@@ -71,10 +71,10 @@ static int set_number(const struct settings_key *key, int64_t *out,
     static const char *const expected[] = {
         [COUNT] = "a number",
         [INTEGER] = "a number",
-        [SIZE] = "a number of bytes, or of K, M, G",
+        [SIZE] = "a number of bytes, or of K, M, G, T",
         [DURATION] = "milliseconds, or a number with ms, s, m, h or d",
         [OCTAL] = "an octal number",
-        [SIZE_BOUND] = "a number of bytes, or of K, M, G, and ? for a wish",
+        [SIZE_BOUND] = "a number of bytes, or of K, M, G, T, and ? for a wish",
         [COUNT_BOUND] = "a number, and ? for a wish",
         [PERCENT_BOUND] = "a number and %, and ? for a wish",
     };
@@ -225,7 +225,7 @@ static int check_words(const struct settings_key *key, const struct command *c,
                                         "YOKE_"};
 
     for (size_t i = 0; i < c->argc; i++) {
-        const char *word = c->argv[i];
+        const char *word = c->argv[i], *star;
 
         if (strcmp(key->name, "command-queues") == 0 &&
             !settings_queue_name_ok(word))
@@ -236,7 +236,8 @@ static int check_words(const struct settings_key *key, const struct command *c,
             if (strncmp(word, never[n], strlen(never[n])) == 0)
                 return fail(why, "'%.80s' is never passed on to jobs", word);
         }
-        if (strchr(word, '=') || word[0] == '*')
+        star = strchr(word, '*');
+        if (strchr(word, '=') || star == word || (star && star[1] != '\0'))
             return fail(why, "'%.80s' is not the name of a variable", word);
     }
     return 0;

@@ -76,8 +76,11 @@ bool value_octal(const char *text, int64_t *out)
 
 bool value_size(const char *text, int64_t *out)
 {
-    static const struct unit units[] = {
-        {"K", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {NULL, 0}};
+    static const struct unit units[] = {{"K", 1LL << 10},
+                                        {"M", 1LL << 20},
+                                        {"G", 1LL << 30},
+                                        {"T", 1LL << 40},
+                                        {NULL, 0}};
 
     return parse(text, units, out);
 }

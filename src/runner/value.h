@@ -16,7 +16,7 @@
 bool value_count(const char *text, int64_t *out);   /* 0 and more */
 bool value_integer(const char *text, int64_t *out); /* with a sign or not */
 bool value_octal(const char *text, int64_t *out);
-bool value_size(const char *text, int64_t *out);     /* bytes; K M G */
+bool value_size(const char *text, int64_t *out);     /* bytes; K M G T */
 bool value_duration(const char *text, int64_t *out); /* ms; ms s m h d */
 bool value_percent(const char *text, int64_t *out);  /* N% */
 

@@ -309,15 +309,17 @@ def test_rights_are_used_before_they_are_given_up(dump):
      "rttime sigpending stack"),
     ("rlimits = nofile=1K", "rlimits: '1K' is not valid for nofile; expected "
      "a number, or unlimited"),
-    ("rlimits = core=1:", "rlimits: '1' is not valid for core; expected "
-     "bytes, or a number of K, M, G, or unlimited"),
+    ("rlimits = core=1:", "rlimits: '' is not valid for core; expected "
+     "bytes, or a number of K, M, G, T, or unlimited"),
+    ("rlimits = nofile=1:2:3", "rlimits: '2:3' is not valid for nofile; "
+     "expected a number, or unlimited"),
     ("rlimits = core=2:1", "rlimits: core: the soft limit is above the hard "
      "one"),
     ("rlimits = core=1 core=1", "rlimits: 'core' is set twice"),
     ("memory-max = 1000", "memory-max: '1000' is out of range; expected "
      "1048576 to 1125899906842624"),
     ("memory-max = much?", "memory-max: 'much' is not valid; expected a "
-     "number of bytes, or of K, M, G, and ? for a wish"),
+     "number of bytes, or of K, M, G, T, and ? for a wish"),
     ("pids-max = 1K", "pids-max: '1K' is not valid; expected a number, and ? "
      "for a wish"),
     ("cpu-max = 2", "cpu-max: '2' is not valid; expected a number and %, and "

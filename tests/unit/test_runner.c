@@ -281,7 +281,13 @@ START_TEST(wrong_lines_are_named)
                       "expected 0 to 1073741824");
     assert_load_error("[runner]\nresult-max = 99999999999999999999\n",
                       ":2: [runner] result-max: '99999999999999999999' is not "
-                      "valid; expected a number of bytes, or of K, M, G");
+                      "valid; expected a number of bytes, or of K, M, G, T");
+    assert_load_error("[runner]\nresult-max = 2T\n",
+                      ":2: [runner] result-max: '2T' is out of range; "
+                      "expected 0 to 1073741824");
+    assert_load_error("[runner]\npass-env = A*B\n",
+                      ":2: [runner] pass-env: 'A*B' is not the name of a "
+                      "variable");
     assert_load_error("nonsense\n", ":1: expected [section] or key = value");
     ck_assert_int_eq(settings_load(&settings, "/no/such", why), -ENOENT);
     ck_assert_str_eq(why, "/no/such: No such file or directory");
