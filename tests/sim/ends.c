@@ -423,6 +423,14 @@ static unsigned job_ways_before(const struct model *m,
     return job_ways(m, &before);
 }
 
+/* Its timeout was over in this step: the report may have come first, and then
+ * it has not been asked to stop. */
+static bool timed_out_now(const struct model *m, const struct model_job *j)
+{
+    return j->timed_out &&
+           (j->started_last == m->now || j->asked_step >= m->since);
+}
+
 static unsigned job_ways(const struct model *m, const struct model_job *j)
 {
     unsigned deadline = TO_FAILED | (j->inherited ? (unsigned)TO_CANCELLED : 0);
@@ -458,9 +466,9 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
                    (j->deadline_hit || j->timed_out ? (unsigned)TO_FAILED : 0);
         if (j->deadline_hit)
             return deadline;
-        if (j->timed_out) /* its time may end in the step after its start */
+        if (j->timed_out)
             return job_after_failure(m, j) |
-                   (j->started_last == m->now ? (unsigned)TO_CANCELLED : 0);
+                   (timed_out_now(m, j) ? (unsigned)TO_CANCELLED : 0);
         return TO_CANCELLED |
                (retryable(j, j->class) ? job_after_failure(m, j) : TO_FAILED);
     case BODY_LOST:
@@ -480,9 +488,9 @@ static unsigned job_ways(const struct model *m, const struct model_job *j)
         if (j->cancelled || j->deadline_hit)
             return ways | TO_CANCELLED |
                    (j->deadline_hit || j->timed_out ? (unsigned)TO_FAILED : 0);
-        if (j->timed_out) /* its time may end in the step after its start */
+        if (j->timed_out)
             return job_after_failure(m, j) |
-                   (j->started_last == m->now ? (unsigned)TO_QUEUED : 0);
+                   (timed_out_now(m, j) ? (unsigned)TO_QUEUED : 0);
         return TO_QUEUED;
     }
     BUG("no such body");
@@ -525,7 +533,7 @@ static void job_again(struct model *m, struct model_job *j, unsigned went)
     j->session = -1;
 }
 
-static void job_count_attempt(struct model_job *j)
+static void job_count_attempt(const struct model *m, struct model_job *j)
 {
     if (j->body == BODY_LOST && !j->timed_out)
         j->losts++;
@@ -535,7 +543,7 @@ static void job_count_attempt(struct model_job *j)
         (j->body == BODY_CANCELLED && retryable(j, j->class)) ||
         (j->body == BODY_OK && j->group_failed) ||
         ((j->body == BODY_CANCELLED || j->body == BODY_RELEASED) &&
-         j->timed_out))
+         j->timed_out && !timed_out_now(m, j)))
         j->fails++;
     else if (j->timed_out || j->group_failed)
         j->maybe_fails++;
@@ -631,7 +639,7 @@ void ends_finish(struct model *m, struct model_eyes *eyes, struct model_job *j)
     struct job_view v = rules_job_look(m, eyes, j);
     unsigned ways, went;
 
-    job_count_attempt(j);
+    job_count_attempt(m, j);
     if (job_end_unseen(m, eyes, j, &v)) {
         m->retries_maybe++;
         return;

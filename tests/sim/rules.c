@@ -322,8 +322,10 @@ static bool session_end(struct model *m, struct model_eyes *eyes, int s,
         if (!certain && v.found && !v.reason.p && !v.ended_state)
             continue;
         rules_group_cancel(m, g, "owner-lost");
-        if (g->closed && g->succeed > 0)
-            g->has_reason = false; /* a member of it may have gone first */
+        /* a member of it may have gone first, and its policy with that; where
+         * many times were passed at once so may what it is in */
+        if ((g->closed && g->succeed > 0) || m->jumped)
+            g->has_reason = false;
     }
     return all;
 }
