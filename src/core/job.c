@@ -783,6 +783,16 @@ bool job_overdue(const struct core *c, const struct job *j)
 
 /* ------------------------------------------------------------------- timers */
 
+static void end_overdue(struct core *c, struct job *j)
+{
+    if (job_past_deadline(c, j))
+        end_failed(c, j, STR("deadline"),
+                   STR("the deadline passed before the job was started"));
+    else
+        end_failed(c, j, STR("expired"),
+                   STR("the job was queued for longer than EXPIRES allows"));
+}
+
 bool job_end_due(struct core *c, struct job *j)
 {
     deadline_reach(c, j->group);
@@ -793,28 +803,17 @@ bool job_end_due(struct core *c, struct job *j)
     }
     if (LIKELY(!job_overdue(c, j)))
         return false;
-    job_queued_timer(c, j->extra);
+    end_overdue(c, j);
     return true;
 }
 
 void job_queued_timer(struct core *c, struct extra *x)
 {
     struct job *j = x->job;
-    const struct options *o = j->options;
 
-    if (o->deadline_ms != CORE_NONE && c->now_ms >= o->deadline_ms) {
-        end_failed(c, j, STR("deadline"),
-                   STR("the deadline passed before the job was started"));
-        return;
-    }
-    if (o->expires_ms != CORE_NONE && j->attempt == 0 &&
-        c->now_ms >= o->expires_ms) {
-        end_failed(c, j, STR("expired"),
-                   STR("the job was queued for longer than EXPIRES allows"));
-        return;
-    }
-    /* It must not slip past its cancel, which is on its way. */
-    if (drain_takes(c, j))
+    /* What it is in goes first: that may be due or cancelled, and not have come
+     * by yet. It must not slip past its own cancel, either. */
+    if (job_end_due(c, j) || drain_takes(c, j))
         return;
     if (j->state == JOB_DELAYED && c->now_ms >= x->not_before_ms)
         job_become_ready(c, j, false);

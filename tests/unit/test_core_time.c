@@ -785,6 +785,32 @@ START_TEST(a_move_that_is_asked_again_is_OK_whatever_it_did)
 }
 END_TEST
 
+/* Also when the job is moved just then, before the time is looked at. */
+START_TEST(the_deadline_of_a_group_goes_before_times_of_its_jobs)
+{
+    struct daemon *d = daemon_new();
+    struct core_event ev = a_job("q"), move;
+    uint64_t g = open_policy(d, 0, 0), id;
+
+    ev.u.submit.group.n = g;
+    ev.u.submit.expires_ms = _i == 0 ? 100 : 1000;
+    id = submit_event(d, &ev);
+    close_group(d, g);
+    ck_assert(is_ok(move_deadline(d, false, g, d->now + 100)));
+    if (_i == 0) {
+        daemon_pass(d, 100);
+    } else {
+        d->now += 100;
+        move = a_move(true, id);
+        move.u.reschedule.expires_ms = 50;
+        ck_assert(is_ok(ask(d, 1, &move)));
+    }
+    ck_assert_int_eq(job(d, id).outcome, VIEW_CANCELLED);
+    ck_assert_int_eq(group(d, g).outcome, VIEW_FAILED);
+    daemon_free(d);
+}
+END_TEST
+
 /* The wall clock is set; no time passes. */
 static void set_clock(struct daemon *d, int64_t by_ms)
 {
@@ -889,6 +915,8 @@ static Suite *time_suite(void)
 
     tcase_add_test(moves, a_move_that_is_asked_again_is_OK_whatever_it_did);
     tcase_add_test(moves, a_deadline_moves_in_both_directions_at_once);
+    tcase_add_loop_test(
+        moves, the_deadline_of_a_group_goes_before_times_of_its_jobs, 0, 2);
     tcase_add_test(moves, a_deadline_in_the_past_ends_what_is_queued_now);
     tcase_add_test(moves, a_deadline_of_a_group_moves_for_all_below_it);
     tcase_add_test(moves, a_group_can_be_given_and_spared_a_deadline);
