@@ -226,8 +226,9 @@ void options_operands(struct cli *c, int min, int max)
     if (c->argc < min)
         cli_usage(c, "something is missing; it takes %s", c->verb->operands);
     if (max >= 0 && c->argc > max)
-        cli_usage(c, "'%s' is one too many; it takes %s", c->argv[max],
-                  max == 0 ? "no operands" : c->verb->operands);
+        cli_usage(c, "'%s' is one too many; it takes %s%s", c->argv[max],
+                  max == 0 ? "no operands" : c->verb->operands,
+                  c->argv[max][0] == '-' ? ", behind all options" : "");
 }
 
 /* Two columns within 80; what the left one is too long for goes into the next

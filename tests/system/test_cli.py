@@ -136,6 +136,18 @@ def test_a_wrong_command_line_is_2(daemon, words):
     assert done.stderr and not done.stdout
 
 
+@pytest.mark.parametrize("words, where", [
+    (["submit", "x", "--name", "a"], ", behind all options"),
+    (["submit", "x", "y"], "")])
+def test_an_option_behind_operands_is_told_where_it_belongs(
+        daemon, words, where):
+    done = daemon.yoke(*words)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"yoke: submit: '{words[2]}' is one too many; it takes [PAYLOAD] | "
+        f"--command -- COMMAND [ARG...]{where} (see 'yoke help submit')\n")
+
+
 @pytest.mark.parametrize("failures, status", [(0, 0), (1, 1), (3, 3),
                                               (100, 100), (101, 101),
                                               (120, 101)])
