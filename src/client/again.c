@@ -7,28 +7,50 @@
 
 #include <strings.h>
 
+enum more { STAYS, ENDS };
+
 /* What is not in the list does something each time, or belongs to the
- * connection: it is not asked again. */
-static const struct {
+ * connection: it is not asked again. The first row that fits counts. */
+static const struct rule {
     const char *word, *second; /* NULL: none, or any */
     enum yk_again again;
+    enum more more; /* ENDS: a wait, which more requests end; FETCH aside */
 } rules[] = {
-    {"AWAIT", NULL, YK_ALWAYS},     {"UNAWAIT", NULL, YK_ALWAYS},
-    {"SUBMIT", NULL, YK_NUMBERED},  {"FETCH", NULL, YK_FETCHES},
-    {"DONE", NULL, YK_REPORTS},     {"FAIL", NULL, YK_REPORTS},
-    {"RELEASE", NULL, YK_REPORTS},  {"WAIT", NULL, YK_ALWAYS},
-    {"STATUS", NULL, YK_ALWAYS},    {"RESULT", NULL, YK_ALWAYS},
-    {"LOGS", NULL, YK_ALWAYS},      {"JOBS", NULL, YK_ALWAYS},
-    {"CANCEL", NULL, YK_ALWAYS},    {"RESCHEDULE", NULL, YK_ALWAYS},
-    {"TOUCH", NULL, YK_ALWAYS},     {"READY", NULL, YK_ALWAYS},
-    {"SHIELD", NULL, YK_ALWAYS},    {"UNSHIELD", NULL, YK_ALWAYS},
-    {"GROUP", "OPEN", YK_NUMBERED}, {"GROUP", NULL, YK_ALWAYS},
-    {"QUEUE", "PURGE", YK_NEVER},   {"QUEUE", NULL, YK_ALWAYS},
-    {"DEAD", "LIST", YK_ALWAYS},    {"LIMITER", "DEL", YK_NEVER},
-    {"LIMITER", NULL, YK_ALWAYS},   {"PING", NULL, YK_ALWAYS},
-    {"ECHO", NULL, YK_ALWAYS},      {"INFO", NULL, YK_ALWAYS},
-    {"TIME", NULL, YK_ALWAYS},      {"CONFIG", NULL, YK_ALWAYS},
-    {"COMMAND", NULL, YK_ALWAYS},
+    {"AWAIT", NULL, YK_ALWAYS, STAYS},
+    {"UNAWAIT", NULL, YK_ALWAYS, STAYS},
+    {"SUBMIT", NULL, YK_NUMBERED, STAYS},
+    {"FETCH", NULL, YK_FETCHES, STAYS},
+    {"DONE", NULL, YK_REPORTS, STAYS},
+    {"FAIL", NULL, YK_REPORTS, STAYS},
+    {"RELEASE", NULL, YK_REPORTS, STAYS},
+    {"WAIT", NULL, YK_ALWAYS, ENDS},
+    {"STATUS", NULL, YK_ALWAYS, STAYS},
+    {"RESULT", NULL, YK_ALWAYS, STAYS},
+    {"LOGS", NULL, YK_ALWAYS, ENDS},
+    {"JOBS", NULL, YK_ALWAYS, STAYS},
+    {"CANCEL", NULL, YK_ALWAYS, STAYS},
+    {"RESCHEDULE", NULL, YK_ALWAYS, STAYS},
+    {"TOUCH", NULL, YK_ALWAYS, STAYS},
+    {"READY", NULL, YK_ALWAYS, STAYS},
+    {"SHIELD", NULL, YK_ALWAYS, STAYS},
+    {"UNSHIELD", NULL, YK_ALWAYS, STAYS},
+    {"GROUP", "OPEN", YK_NUMBERED, STAYS},
+    {"GROUP", "WAIT", YK_ALWAYS, ENDS},
+    {"GROUP", "NEXT", YK_ALWAYS, ENDS},
+    {"GROUP", "LOGS", YK_ALWAYS, ENDS},
+    {"GROUP", NULL, YK_ALWAYS, STAYS},
+    {"QUEUE", "PURGE", YK_NEVER, STAYS},
+    {"QUEUE", "JOIN", YK_ALWAYS, ENDS},
+    {"QUEUE", NULL, YK_ALWAYS, STAYS},
+    {"DEAD", "LIST", YK_ALWAYS, STAYS},
+    {"LIMITER", "DEL", YK_NEVER, STAYS},
+    {"LIMITER", NULL, YK_ALWAYS, STAYS},
+    {"PING", NULL, YK_ALWAYS, STAYS},
+    {"ECHO", NULL, YK_ALWAYS, STAYS},
+    {"INFO", NULL, YK_ALWAYS, STAYS},
+    {"TIME", NULL, YK_ALWAYS, STAYS},
+    {"CONFIG", NULL, YK_ALWAYS, STAYS},
+    {"COMMAND", NULL, YK_ALWAYS, STAYS},
 };
 
 static bool is_word(struct yoke_bytes given, const char *word)
@@ -37,14 +59,26 @@ static bool is_word(struct yoke_bytes given, const char *word)
            strncasecmp(given.data, word, given.len) == 0;
 }
 
-enum yk_again yk_again_of(size_t argc, const struct yoke_bytes *argv)
+static const struct rule *rule_of(size_t argc, const struct yoke_bytes *argv)
 {
+    static const struct rule other = {.again = YK_NEVER, .more = STAYS};
+
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
         if (is_word(argv[0], rules[i].word) &&
             (!rules[i].second ||
              (argc > 1 && is_word(argv[1], rules[i].second))))
-            return rules[i].again;
-    return YK_NEVER;
+            return &rules[i];
+    return &other;
+}
+
+enum yk_again yk_again_of(size_t argc, const struct yoke_bytes *argv)
+{
+    return rule_of(argc, argv)->again;
+}
+
+bool yk_may_wait(size_t argc, const struct yoke_bytes *argv)
+{
+    return rule_of(argc, argv)->more == ENDS;
 }
 
 bool yk_answered_soon(const yoke *y, enum yk_again again, size_t argc,
@@ -57,21 +91,6 @@ bool yk_answered_soon(const yoke *y, enum yk_again again, size_t argc,
     memcpy(wait, argv[2].data, argv[2].len);
     /* What is no number is refused, and that soon. */
     return strtoull(wait, NULL, 10) <= (uint64_t)y->lease_ms / 3;
-}
-
-bool yk_may_wait(size_t argc, const struct yoke_bytes *argv)
-{
-    static const struct {
-        const char *word, *second;
-    } waits[] = {{"WAIT", NULL},    {"LOGS", NULL},    {"GROUP", "WAIT"},
-                 {"GROUP", "NEXT"}, {"GROUP", "LOGS"}, {"QUEUE", "JOIN"}};
-
-    for (size_t i = 0; i < ARRAY_LEN(waits); i++)
-        if (is_word(argv[0], waits[i].word) &&
-            (!waits[i].second ||
-             (argc > 1 && is_word(argv[1], waits[i].second))))
-            return true;
-    return false;
 }
 
 bool yk_opens_owned(size_t argc, const struct yoke_bytes *argv)
