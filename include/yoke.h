@@ -815,8 +815,9 @@ int yoke_forget(yoke *y, uint64_t request, bool *unsent);
  * lent until the function returns. Where the daemon has no map of it any more
  * only id, is_group and outcome are known, and raw is NULL. Else o is NULL:
  * YOKE_ERR_NOJOB or YOKE_ERR_NOGROUP, it is not known (any more);
- * YOKE_ERR_LIMIT or YOKE_ERR_OOM, the daemon does not await so many; or another
- * error, that of the handle's end perhaps (text: yoke_error_text). It is not
+ * YOKE_ERR_GENERIC, it is no id of a job or group, or that of the root group,
+ * which never ends; YOKE_ERR_LIMIT or YOKE_ERR_OOM, the daemon does not await
+ * so many; or another error, that of the handle's end perhaps (text: yoke_error_text). It is not
  * awaited any more by then. May do what a yoke_reply_fn may.
  */
 typedef void yoke_awaited_fn(yoke *y, const char *id, int status,
@@ -830,8 +831,8 @@ typedef void yoke_awaited_fn(yoke *y, const char *id, int status,
  * would be cut short. A program
  * that says FETCH itself gets the ends with its answers: it goes on with that
  * for as long as it awaits. yoke_pending does not count what is awaited;
- * yoke_close and yoke_abandon call nobody back. YOKE_ERR_ARGUMENT: no id of a
- * job or group, or it is awaited already.
+ * yoke_close and yoke_abandon call nobody back. YOKE_ERR_ARGUMENT: it is
+ * awaited already, or too long for an id, or there is none, or no function.
  */
 int yoke_await(yoke *y, const char *id, yoke_awaited_fn *fn, void *arg);
 /* Its function is not called. YOKE_ERR_ARGUMENT: it is not awaited (any

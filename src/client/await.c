@@ -2,9 +2,15 @@
 /*
  * await - the ends of many jobs and groups on one connection.
  *
- *   yoke_await ──> FRESH ──AWAIT──> ASKED ──its end, or unknown──> told
- *                    ^                │
- *                    └── a new connection, a refused request
+ *   yoke_await ──> FRESH ──AWAIT──> ASKED ──its answer──> TAKEN ──end──> told
+ *                    ^                │                     │
+ *                    │                ├── unknown ──────────│───────────> told
+ *                    │                └── refused ──┐       │
+ *                    └── a new connection ──────────┴───────┘
+ *
+ * What was refused among others is fresh again and asked for alone; refused
+ * alone, it is told. AWAITs are answered in their order: what an answer is
+ * about is at the head of ASKED. An end may come for any of them.
  *
  * AWAIT, UNAWAIT and one FETCH without a queue are sent from yoke_process, so
  * that what is awaited in one turn goes out in few requests. Nobody waits for
@@ -14,64 +20,61 @@
  */
 #include "client/client.h"
 
-#include <inttypes.h>
-#include <search.h>
 #include <sys/queue.h>
 
 #define BATCH      1000 /* ids in one request */
 #define FETCH_MS   10000
 #define AWAIT_WORD "AWAIT"
 
+enum place { FRESH, ASKED, TAKEN, DROPPED, PLACES };
+
 struct yk_awaited {
-    char id[YOKE_ID_SIZE]; /* first: the index compares by it */
+    struct yk_node node; /* in the index, unless it is dropped */
     yoke_awaited_fn *fn;
     void *arg;
     TAILQ_ENTRY(yk_awaited) link;
-    uint64_t batch; /* the AWAIT that asked for it; 0: it is fresh */
+    enum place place;
+    uint64_t batch; /* the last AWAIT that asked for it; 0: none, or refused */
     bool alone;     /* it was in a request that was refused */
 };
 
 TAILQ_HEAD(list, yk_awaited);
 
 struct yk_awaits {
-    struct list fresh, asked;
-    struct list dropped; /* not in the index; UNAWAIT is to be said */
-    void *index;         /* of tsearch(3) */
-    size_t count;        /* in the index */
+    struct list at[PLACES]; /* DROPPED: only UNAWAIT is to be said */
+    struct yk_index index;
     uint64_t batches;
     bool fetching; /* our FETCH is under way */
 };
 
-static int by_id(const void *a, const void *b)
+static struct yk_awaited *awaited_of(struct yk_node *n)
 {
-    return strcmp(a, b);
+    return n ? container_of(n, struct yk_awaited, node) : NULL;
 }
 
 static struct yk_awaited *find(const yoke *y, const char *id)
 {
-    struct yk_awaited *const *found =
-        y->awaits ? tfind(id, &y->awaits->index, by_id) : NULL;
-
-    return found ? *found : NULL;
+    return y->awaits
+               ? awaited_of(yk_index_find(&y->awaits->index, id, strlen(id)))
+               : NULL;
 }
 
-static struct list *list_of(struct yk_awaits *all, const struct yk_awaited *a)
+static struct yk_awaited *first(const struct yk_awaits *all, enum place place)
 {
-    return a->batch ? &all->asked : &all->fresh;
+    return TAILQ_FIRST(&all->at[place]);
 }
 
-static void take_out(struct yk_awaits *all, struct yk_awaited *a)
+static void move(struct yk_awaits *all, struct yk_awaited *a, enum place to)
 {
-    (void)tdelete(a, &all->index, by_id);
-    TAILQ_REMOVE(list_of(all, a), a, link);
-    all->count--;
+    TAILQ_REMOVE(&all->at[a->place], a, link);
+    a->place = to;
+    TAILQ_INSERT_TAIL(&all->at[to], a, link);
 }
 
-static void make_fresh(struct yk_awaits *all, struct yk_awaited *a)
+static void discard(struct yk_awaits *all, struct yk_awaited *a)
 {
-    TAILQ_REMOVE(list_of(all, a), a, link);
-    a->batch = 0;
-    TAILQ_INSERT_TAIL(&all->fresh, a, link);
+    TAILQ_REMOVE(&all->at[a->place], a, link);
+    free(a);
 }
 
 /* It is awaited no more when its function is called, which may await it
@@ -81,26 +84,36 @@ static void tell(yoke *y, struct yk_awaited *a, int status,
 {
     bool within = y->in_callback;
 
-    take_out(y->awaits, a);
+    yk_index_take(&y->awaits->index, &a->node);
+    TAILQ_REMOVE(&y->awaits->at[a->place], a, link);
     if (!y->closing) {
         y->in_callback = true;
-        a->fn(y, a->id, status, o, a->arg);
+        a->fn(y, a->node.id, status, o, a->arg);
         y->in_callback = within;
     }
     free(a);
 }
 
-static void tell_all(yoke *y, int status, const char *words)
+/* All that is at a place; nothing comes there from within their functions,
+ * which ask for nothing themselves. */
+static void tell_all(yoke *y, enum place place, int status, const char *words)
 {
-    struct yk_awaits *all = y->awaits;
     struct yk_awaited *a;
-    uint64_t last = all->batches;
 
-    /* What a function awaits anew is not among them. */
-    while ((a = TAILQ_FIRST(&all->asked)) && a->batch <= last) {
+    while ((a = first(y->awaits, place))) {
         (void)yk_fail(y, status, "%s", words);
         tell(y, a, status, NULL);
     }
+}
+
+/* Ends will not come. What is fresh is told by its own requests. */
+static void fetch_failed(yoke *y, int status)
+{
+    char words[YK_TEXT_MAX];
+
+    memcpy(words, y->text, sizeof(words));
+    tell_all(y, TAKEN, status, words);
+    tell_all(y, ASKED, status, words);
 }
 
 /* -------------------------------------------------------------------- ends */
@@ -171,57 +184,59 @@ void yk_await_fetched(yoke *y, const struct yoke_value *reply)
 
 static void tell_unknown(yoke *y, struct yk_awaited *a)
 {
-    bool group = a->id[0] == 'g';
+    bool group = a->node.id[0] == 'g';
     int status = group ? YOKE_ERR_NOGROUP : YOKE_ERR_NOJOB;
 
     (void)yk_fail(y, status, "%s %s is not known (any more)",
-                  group ? "NOGROUP group" : "NOJOB job", a->id);
+                  group ? "NOGROUP group" : "NOJOB job", a->node.id);
     tell(y, a, status, NULL);
 }
 
-/* Batches are asked for in their order, and what is asked is in it. */
+/* The next one that this AWAIT asks for, or NULL. */
+static struct yk_awaited *asked_in(const struct yk_awaits *all, uint64_t batch)
+{
+    struct yk_awaited *a = first(all, ASKED);
+
+    return a && a->batch == batch ? a : NULL;
+}
+
 static void refused(yoke *y, uint64_t batch, int status)
 {
     struct yk_awaits *all = y->awaits;
-    char words[YK_TEXT_MAX];
-    struct yk_awaited *a, *next;
+    struct yk_awaited *a;
 
-    memcpy(words, y->text, sizeof(words));
-    for (a = TAILQ_FIRST(&all->asked); a && a->batch < batch; a = next)
-        next = TAILQ_NEXT(a, link);
-    for (; a && a->batch == batch; a = next) {
-        next = TAILQ_NEXT(a, link);
-        if (!a->alone) {
-            make_fresh(all, a);
-            a->alone = true;
-            continue;
+    while ((a = asked_in(all, batch))) {
+        if (a->alone) {
+            tell(y, a, status, NULL); /* it was the only one of its batch */
+            return;
         }
-        (void)yk_fail(y, status, "%s", words);
-        tell(y, a, status, NULL); /* it was the only one of its batch */
-        return;
+        move(all, a, FRESH);
+        a->batch = 0;
+        a->alone = true;
     }
 }
 
 static void await_answered(yoke *y, uint64_t batch, int status,
                            const struct yoke_value *unknown)
 {
+    struct yk_awaited *a;
+
     if (status < 0) {
         refused(y, batch, status);
         return;
     }
     for (size_t i = 0; i < unknown->count && unknown->kind == YOKE_ARRAY; i++) {
-        struct yk_awaited *a = find(y, yk_value_text(&unknown->items[i], ""));
-
-        if (a && a->batch == batch)
+        a = find(y, yk_value_text(&unknown->items[i], ""));
+        if (a && a->place == ASKED && a->batch == batch)
             tell_unknown(y, a);
     }
+    while ((a = asked_in(y->awaits, batch)))
+        move(y->awaits, a, TAKEN);
 }
 
 void yk_await_answered(yoke *y, const struct yk_pending *p, int status,
                        struct yoke_value *reply)
 {
-    char words[YK_TEXT_MAX];
-
     if (p->ours == YK_OUR_FETCH)
         y->awaits->fetching = false;
     if (y->broken) {
@@ -231,8 +246,7 @@ void yk_await_answered(yoke *y, const struct yk_pending *p, int status,
     if (p->ours == YK_OUR_AWAIT) {
         await_answered(y, p->batch, status, reply);
     } else if (p->ours == YK_OUR_FETCH && status < 0) {
-        memcpy(words, y->text, sizeof(words));
-        tell_all(y, status, words);
+        fetch_failed(y, status);
     } else if (p->ours == YK_OUR_FETCH) {
         yk_await_fetched(y, reply);
     }
@@ -246,22 +260,19 @@ void yk_await_again(yoke *y)
     struct yk_awaits *all = y->awaits;
     struct yk_awaited *a;
 
-    while (all && (a = TAILQ_FIRST(&all->asked))) {
+    while (all && ((a = first(all, TAKEN)) || (a = first(all, ASKED)))) {
         a->alone = false;
-        make_fresh(all, a);
+        move(all, a, FRESH);
     }
 }
 
 void yk_await_end(yoke *y, int status)
 {
-    struct yk_awaits *all = y->awaits;
-    struct yk_awaited *a;
-
-    while (all &&
-           ((a = TAILQ_FIRST(&all->asked)) || (a = TAILQ_FIRST(&all->fresh)))) {
-        (void)yk_fail(y, status, "%s", y->broken_text);
-        tell(y, a, status, NULL);
-    }
+    if (!y->awaits)
+        return;
+    tell_all(y, TAKEN, status, y->broken_text);
+    tell_all(y, ASKED, status, y->broken_text);
+    tell_all(y, FRESH, status, y->broken_text);
 }
 
 void yk_await_free(yoke *y)
@@ -271,18 +282,12 @@ void yk_await_free(yoke *y)
 
     if (!all)
         return;
-    y->awaits = NULL;
-    TAILQ_CONCAT(&all->asked, &all->fresh, link);
-    while ((a = TAILQ_FIRST(&all->asked))) {
-        TAILQ_REMOVE(&all->asked, a, link);
-        (void)tdelete(a, &all->index, by_id);
-        free(a);
-    }
-    while ((a = TAILQ_FIRST(&all->dropped))) {
-        TAILQ_REMOVE(&all->dropped, a, link);
-        free(a);
-    }
+    for (enum place place = FRESH; place < PLACES; place++)
+        while ((a = first(all, place)))
+            discard(all, a);
+    yk_index_clear(&all->index);
     free(all);
+    y->awaits = NULL;
 }
 
 /* ------------------------------------------------------------------ asking */
@@ -298,7 +303,7 @@ static size_t gather(const struct list *from, struct yoke_bytes *argv)
         if (n == BATCH || (n > 0 && a->alone))
             break;
         argv[1 + n++] =
-            (struct yoke_bytes){.data = a->id, .len = strlen(a->id)};
+            (struct yoke_bytes){.data = a->node.id, .len = strlen(a->node.id)};
         if (a->alone)
             break;
     }
@@ -308,20 +313,30 @@ static size_t gather(const struct list *from, struct yoke_bytes *argv)
 static void say_unawait(yoke *y, struct yoke_bytes *argv)
 {
     const struct yk_pending pending = {.ours = YK_OUR_UNAWAIT};
-    struct list *dropped = &y->awaits->dropped;
+    struct yk_awaits *all = y->awaits;
 
-    while (!TAILQ_EMPTY(dropped)) {
-        size_t n = gather(dropped, argv);
+    while (first(all, DROPPED)) {
+        size_t n = gather(&all->at[DROPPED], argv);
 
         argv[0] = (struct yoke_bytes){.data = "UNAWAIT", .len = 7};
         /* What cannot be said is told in vain, that is all. */
         (void)yk_send(y, 1 + n, argv, &pending);
-        for (; n > 0; n--) {
-            struct yk_awaited *a = TAILQ_FIRST(dropped);
+        for (; n > 0; n--)
+            discard(all, first(all, DROPPED));
+    }
+}
 
-            TAILQ_REMOVE(dropped, a, link);
-            free(a);
-        }
+/* There was no memory for this request, which is the last one. */
+static void unsent(yoke *y, uint64_t batch, int status)
+{
+    struct list *asked = &y->awaits->at[ASKED];
+    char words[YK_TEXT_MAX];
+    struct yk_awaited *a;
+
+    memcpy(words, y->text, sizeof(words));
+    while ((a = TAILQ_LAST(asked, list)) && a->batch == batch) {
+        (void)yk_fail(y, status, "%s", words);
+        tell(y, a, status, NULL);
     }
 }
 
@@ -329,33 +344,22 @@ static void say_await(yoke *y, struct yoke_bytes *argv)
 {
     struct yk_awaits *all = y->awaits;
 
-    while (!TAILQ_EMPTY(&all->fresh) && yk_has_room(y)) {
+    while (first(all, FRESH) && yk_has_room(y)) {
         const struct yk_pending pending = {.ours = YK_OUR_AWAIT,
                                            .batch = ++all->batches};
-        size_t n = gather(&all->fresh, argv);
+        size_t n = gather(&all->at[FRESH], argv);
         int status;
 
-        argv[0] = (struct yoke_bytes){.data = AWAIT_WORD,
-                                      .len = sizeof(AWAIT_WORD) - 1};
+        argv[0] = (struct yoke_bytes){.data = "AWAIT", .len = 5};
         status = yk_send(y, 1 + n, argv, &pending);
         for (; n > 0; n--) {
-            struct yk_awaited *a = TAILQ_FIRST(&all->fresh);
+            struct yk_awaited *a = first(all, FRESH);
 
-            TAILQ_REMOVE(&all->fresh, a, link);
             a->batch = pending.batch;
-            a->alone |= status < 0;
-            TAILQ_INSERT_TAIL(&all->asked, a, link);
+            move(all, a, ASKED);
         }
         if (status < 0) {
-            char words[YK_TEXT_MAX];
-            struct yk_awaited *a;
-
-            memcpy(words, y->text, sizeof(words));
-            while ((a = TAILQ_LAST(&all->asked, list)) &&
-                   a->batch == pending.batch) {
-                (void)yk_fail(y, status, "%s", words);
-                tell(y, a, status, NULL);
-            }
+            unsent(y, pending.batch, status);
             return;
         }
     }
@@ -365,7 +369,6 @@ static void say_fetch(yoke *y)
 {
     const struct yk_pending pending = {.ours = YK_OUR_FETCH};
     int64_t wait_ms = y->lease_ms > 0 ? y->lease_ms / 3 : FETCH_MS;
-    char words[YK_TEXT_MAX];
     struct yk_args a;
     int status;
 
@@ -374,16 +377,14 @@ static void say_fetch(yoke *y)
     yk_args_int(&a, wait_ms);
     status = yk_send(y, a.count, a.v, &pending);
     y->awaits->fetching = status == 0;
-    if (status < 0) {
-        memcpy(words, y->text, sizeof(words));
-        tell_all(y, status, words);
-    }
+    if (status < 0)
+        fetch_failed(y, status);
 }
 
 static bool fetch_due(const yoke *y)
 {
     return !y->awaits->fetching && !y->fetches && !y->worker &&
-           !TAILQ_EMPTY(&y->awaits->asked);
+           (first(y->awaits, TAKEN) || first(y->awaits, ASKED));
 }
 
 bool yk_await_due(const yoke *y)
@@ -392,8 +393,7 @@ bool yk_await_due(const yoke *y)
 
     return all && y->link == YK_UP && !y->broken && y->waits == 0 &&
            yk_has_room(y) &&
-           (!TAILQ_EMPTY(&all->fresh) || !TAILQ_EMPTY(&all->dropped) ||
-            fetch_due(y));
+           (first(all, FRESH) || first(all, DROPPED) || fetch_due(y));
 }
 
 void yk_await_ask(yoke *y)
@@ -410,16 +410,6 @@ void yk_await_ask(yoke *y)
 
 /* ------------------------------------------------------------------ public */
 
-static bool is_id(const char *id)
-{
-    static const char alphabet[] = "0123456789abcdefghijklmnopqrstuvwxyz"
-                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    size_t len = id ? strnlen(id, YOKE_ID_SIZE) : 0;
-
-    return len > 1 && len <= YK_ID_MAX && (id[0] == 'j' || id[0] == 'g') &&
-           strspn(id, alphabet) == len;
-}
-
 static struct yk_awaits *awaits_of(yoke *y)
 {
     struct yk_awaits *all = y->awaits;
@@ -429,63 +419,62 @@ static struct yk_awaits *awaits_of(yoke *y)
     all = yk_zalloc(1, sizeof(*all));
     if (!all)
         return NULL;
-    TAILQ_INIT(&all->fresh);
-    TAILQ_INIT(&all->asked);
-    TAILQ_INIT(&all->dropped);
+    for (enum place place = FRESH; place < PLACES; place++)
+        TAILQ_INIT(&all->at[place]);
     y->awaits = all;
     return all;
 }
 
 int yoke_await(yoke *y, const char *id, yoke_awaited_fn *fn, void *arg)
 {
+    size_t len = id ? strnlen(id, YOKE_ID_SIZE) : 0;
     struct yk_awaits *all;
     struct yk_awaited *a;
 
     if (y->broken)
         return yk_fail(y, y->broken, "%s", y->broken_text);
-    if (!fn || !is_id(id))
+    /* What else is no id the daemon says. */
+    if (!fn || len == 0 || len > YK_ID_MAX)
         return yk_fail(y, YOKE_ERR_ARGUMENT,
-                       "yoke_await takes a function and the id of a job or of "
-                       "a group (not root, which never ends)");
+                       "yoke_await takes the id of a job or of a group, and a "
+                       "function");
     if (find(y, id))
         return yk_fail(y, YOKE_ERR_ARGUMENT, "%s is awaited already", id);
     all = awaits_of(y);
     a = all ? yk_zalloc(1, sizeof(*a)) : NULL;
     if (!a)
         return yk_nomem(y);
-    memcpy(a->id, id, strlen(id) + 1);
+    memcpy(a->node.id, id, len);
     a->fn = fn;
     a->arg = arg;
-    if (yk_want_turn(y) < 0 || !tsearch(a, &all->index, by_id)) {
+    a->place = FRESH;
+    if (yk_want_turn(y) < 0 || !yk_index_put(&all->index, &a->node)) {
         free(a);
         return yk_nomem(y);
     }
-    TAILQ_INSERT_TAIL(&all->fresh, a, link);
-    all->count++;
+    TAILQ_INSERT_TAIL(&all->at[FRESH], a, link);
     return 0;
 }
 
 int yoke_unawait(yoke *y, const char *id)
 {
     struct yk_awaited *a = id ? find(y, id) : NULL;
-    bool told;
 
     if (!a)
         return yk_fail(y, YOKE_ERR_ARGUMENT, "%.40s is not awaited",
                        id ? id : "NULL");
-    told = a->batch > 0;
-    take_out(y->awaits, a);
-    if (told) {
-        a->alone = false;
-        TAILQ_INSERT_TAIL(&y->awaits->dropped, a, link);
-        (void)yk_want_turn(y); /* else the next one says it */
-    } else {
-        free(a);
+    yk_index_take(&y->awaits->index, &a->node);
+    if (a->batch == 0) {
+        discard(y->awaits, a);
+        return 0;
     }
+    a->alone = false;
+    move(y->awaits, a, DROPPED);
+    (void)yk_want_turn(y); /* else the next one says it */
     return 0;
 }
 
 size_t yoke_awaited(const yoke *y)
 {
-    return y->awaits ? y->awaits->count : 0;
+    return y->awaits ? y->awaits->index.count : 0;
 }

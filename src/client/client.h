@@ -191,6 +191,30 @@ void *yk_alloc(size_t size);
 void *yk_zalloc(size_t n, size_t size);
 void *yk_resize(void *old, size_t n, size_t size);
 
+/* ------------------------------------------------------------------ index */
+
+/* What an index finds by its id: a member of what the caller allocates. */
+struct yk_node {
+    struct yk_node *next;
+    char id[YOKE_ID_SIZE];
+};
+
+/* All zero: an empty one. Lends its nodes until they are taken. */
+struct yk_index {
+    struct yk_node **chains; /* owned */
+    size_t cap;              /* chains: 0 or a power of two */
+    size_t count;            /* nodes */
+};
+
+/* n->id is set, and not in it yet. False when memory is short. */
+bool yk_index_put(struct yk_index *x, struct yk_node *n);
+/* NULL: there is none. */
+struct yk_node *yk_index_find(const struct yk_index *x, const char *id,
+                              size_t len);
+/* It is in it. */
+void yk_index_take(struct yk_index *x, struct yk_node *n);
+void yk_index_clear(struct yk_index *x); /* leaves the nodes alone */
+
 /* ----------------------------------------------------------------- status */
 
 /* Keeps the words and returns the status. */

@@ -910,7 +910,8 @@ static void end_forgotten(yoke *y)
     }
 }
 
-/* Is it in the ring, and of yoke_send, and not forgotten? */
+/* Is it in the ring, and of yoke_send, and not forgotten? Those of await.c are
+ * known by it alone. */
 static bool can_forget(const yoke *y, uint64_t request, size_t *place)
 {
     uint64_t oldest = y->requests - y->ring_count + 1;
@@ -920,7 +921,7 @@ static bool can_forget(const yoke *y, uint64_t request, size_t *place)
         return false;
     *place = (size_t)(request - oldest);
     p = ring_at(y, *place);
-    return !p->call && !p->gone && !p->forgotten;
+    return !p->call && !p->ours && !p->gone && !p->forgotten;
 }
 
 int yoke_forget(yoke *y, uint64_t request, bool *unsent)

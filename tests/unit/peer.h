@@ -64,7 +64,7 @@ void *yk_resize(void *old, size_t n, size_t size)
 
 /* ------------------------------------------------------------------- peer */
 
-#define WORDS_MAX 64
+#define WORDS_MAX 1024 /* of a request; a batch of AWAIT has 1001 */
 
 struct peer;
 typedef void script_fn(struct peer *p);
