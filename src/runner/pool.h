@@ -84,6 +84,8 @@ struct pool_worker {
     int64_t kill_at_ms;          /* when LEAVING ends; INT64_MAX: never */
     int64_t wait_ms;             /* until the next look */
     int64_t pause_ms;            /* before the next start */
+    int64_t silent_at_ms; /* when it is told of that it has not asked for jobs;
+                           * INT64_MAX: it has been, or has asked */
     ev_timer timer;
     char wrong[256]; /* what it is killed for; "": for a job's sake */
 };
@@ -112,6 +114,7 @@ struct pool {
     size_t ngiven;
     int64_t average_ns; /* of the jobs' times */
     bool failing;       /* its processes end before they serve */
+    bool silent;        /* its processes do not ask for jobs: told of */
     ev_timer hold;      /* gives back what waits too long */
 };
 

@@ -18,6 +18,8 @@
 /* Before a process that ended without serving a job is started again. */
 #define PAUSE_MIN_MS 100
 #define PAUSE_MAX_MS 10000
+/* Programs that have much to load ask for their first job after seconds. */
+#define SILENT_MS 10000
 /* Looks at what a job has left begin and end at these distances. */
 #define WAIT_MIN_MS 1
 #define WAIT_MAX_MS 100
@@ -270,6 +272,20 @@ static bool is_to_leave(const struct pool_worker *w)
            (pools_of(w)->stopping || w->pool->retired);
 }
 
+/* Its jobs wait for a program that may not be one for a pool. */
+static void tell_silence(struct pool_worker *w)
+{
+    struct pool *pool = w->pool;
+
+    message_write(pool->silent ? MESSAGE_DEBUG : MESSAGE_WARN,
+                  "a process of a pool has not asked for a job in its first %d "
+                  "seconds; a worker sends FETCH on descriptor 3 queue=%s "
+                  "pid=%d",
+                  SILENT_MS / 1000, name_of(w), (int)w->process->scope.main);
+    pool->silent = true;
+    w->silent_at_ms = INT64_MAX;
+}
+
 /* The one place that looks at times. */
 static void worker_step(struct pool_worker *w)
 {
@@ -294,6 +310,10 @@ static void worker_step(struct pool_worker *w)
     }
     if (w->state == POOL_LEAVING && w->kill_at_ms < next)
         next = w->kill_at_ms;
+    if (w->state == POOL_STARTING && w->silent_at_ms <= now)
+        tell_silence(w);
+    if (w->state == POOL_STARTING && w->silent_at_ms < next)
+        next = w->silent_at_ms;
     if (!TAILQ_EMPTY(&w->kept) && now + w->wait_ms < next)
         next = now + w->wait_ms;
     ev_timer_stop(pools_of(w)->host->loop, &w->timer);
@@ -473,6 +493,7 @@ static void on_fetch(void *arg)
 
     if (w->state == POOL_STARTING) {
         w->state = POOL_SERVING;
+        w->pool->silent = false;
         sweep_list(sweep_of(w), &w->process->scope, &w->spared);
     }
     serve(w);
@@ -663,8 +684,11 @@ void worker_start(struct pool_worker *w)
     peer_hold(&w->peer, all->host->outputs_paused);
     /* One that fails at once is told of as one that ends later. */
     job_start(w->process);
-    if (w->process->state == JOB_RUNNING)
-        open_files(w);
+    if (w->process->state != JOB_RUNNING)
+        return;
+    open_files(w);
+    w->silent_at_ms = job_now_ms() + SILENT_MS;
+    worker_step(w);
 }
 
 void worker_init(struct pool_worker *w, struct pool *pool)

@@ -405,3 +405,9 @@ def test_the_example_of_a_pool(pool, directory):
         digest = hashlib.sha256(file.read()).hexdigest()
     assert pool.do(pool.config)["result"] == digest
     assert error(pool.do("/nowhere"))[0] == "io"
+
+
+def test_a_process_that_asks_for_nothing_is_told_of(pool):
+    pool.run(command="/bin/sleep 1000")
+    until(lambda: "has not asked for a job" in pool.log(), "it is told of", 30)
+    assert "queue=p" in pool.log()
