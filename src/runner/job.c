@@ -28,6 +28,9 @@
 #define JOB_RESULT_SPARE ((int64_t)16 << 20)
 /* When a job that cannot be killed is worth a warning. */
 #define JOB_STUCK_MS 10000
+/* Until a process that was halted has halted: one that the kernel gives no time
+ * (cpu-max, a disk that hangs) does so late. */
+#define JOB_HALT_MAX_MS 5000
 
 /* What the start of a job needs, and what its process reads until it runs its
  * program. */
@@ -336,13 +339,14 @@ static void job_ask_now(struct job *j)
  * The kernel keeps from process 1 what would end it by default, so that it gets
  * what that comes to. But one that waits for the signal, in sigwait(3), looks
  * alike as long as it does: so it is halted first, which takes it out of there.
+ * And until it is its program it blocks them all, and loses them then.
  */
 static void job_ask(struct job *j)
 {
     int number = job_ladder(j)->steps[j->step].signal;
 
     if (!j->queue->attributes.private_pids || !is_fatal(number) ||
-        !proc_has_default(j->scope.main, number)) {
+        (!j->launch && !proc_has_default(j->scope.main, number))) {
         job_ask_now(j);
         return;
     }
@@ -358,13 +362,14 @@ static void job_look_at_halted(struct job *j)
     struct proc_stat s;
 
     if (proc_stat_read(j->scope.main, &s) == 0 && s.state == 'T') {
-        bool unheard = proc_has_default(j->scope.main, number);
+        bool unheard = !process_settled(&j->process) ||
+                       proc_has_default(j->scope.main, number);
 
         job_ask_now(j);
         if (unheard)
             (void)kill(j->scope.main, SIGKILL);
     } else if (j->scope.main_ended ||
-               job_now_ms() - j->halted_ms >= JOB_WAIT_MAX_MS) {
+               job_now_ms() - j->halted_ms >= JOB_HALT_MAX_MS) {
         job_ask_now(j);
     }
 }

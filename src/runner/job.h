@@ -137,7 +137,8 @@ void job_start(struct job *j);
 /* Take the last output and the status of a job that has ended; may be called
  * for any that has, also from host->ended(). */
 void job_collect(struct job *j);
-/* The first of the queue's stop-signals now, the others at their times, and
+/* The first of the queue's stop-signals now (with private-pids when its process
+ * 1 has been halted), the others at their times, and
  * kill what is left after grace_ms (0: at once) or when the last one's time is
  * over. A job that is only held ends at once. Asking again can only make the
  * end come earlier. reason may be NULL. */
