@@ -85,7 +85,7 @@ struct runner {
     bool fetch_stale;      /* it asks for what the settings no longer say */
     int64_t retry_ms;
     unsigned unreached;       /* attempts to connect that failed in a row */
-    size_t fetches;           /* that were sent, and asked for jobs */
+    size_t turn;              /* the queue that is the first to be asked */
     struct yoke_bytes *fetch; /* room for the words of a FETCH, ... */
     struct buffer fetch_text; /* ... and what they are */
 

@@ -52,6 +52,7 @@ static void take_job(struct runner *r, const struct yoke_work *work)
         request_release(r, work->token);
         return;
     }
+    r->turn = (size_t)(queue - r->settings->queues) + 1;
     if (queue->pool > 0) {
         pool_take(pools_find(&r->pools, queue), work);
         return;

@@ -194,14 +194,14 @@ static size_t plan(struct runner *r, size_t *slots)
 
 /* Puts the queues that have room behind the other words of the FETCH. The
  * daemon looks into them in their order, and one that is full would be all that
- * it looks into: so each is the first in its turn. */
+ * it looks into: so who gave a job last comes last. */
 static size_t fetch_queues(struct runner *r, size_t count)
 {
-    size_t argc = 3, at = 0, n = r->settings->nqueues, first = r->fetches++ % n;
+    size_t argc = 3, at = 0, n = r->settings->nqueues;
 
     r->fetch_text.len = 0;
     for (size_t k = 0; k < n; k++) {
-        size_t i = (first + k) % n;
+        size_t i = (r->turn + k) % n;
 
         if (r->use[i].room == 0)
             continue;

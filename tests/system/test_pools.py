@@ -161,13 +161,15 @@ def test_one_that_begins_to_serve_gets_its_jobs_although_others_are_waited_for(
 
 
 def test_a_backlog_of_one_queue_keeps_none_back(pool):
-    """Not in a pool, and not in the slots, of which two queues have one."""
+    """Not in a pool, and not in the slots, of which two queues have one; that
+    most queues have no jobs changes nothing."""
     crowd = 60
+    idle = ["[run idle%d]\ncommand = /bin/true" % i for i in range(100)]
     with pool.daemon.client() as client:
         jobs = {queue: [client.execute_command("SUBMIT", queue, "")
                         for _ in range(n)][-1]
                 for queue, n in (("p", crowd), ("a", crowd), ("b", 1))}
-    pool.run("pool = 1", "[run a]", "command = /bin/true", "[run b]",
+    pool.run("pool = 1", *idle, "[run a]", "command = /bin/true", "[run b]",
              "command = /bin/true", runner="slots = 1")
     ended = {queue: pool.wait(job)["ended"] for queue, job in jobs.items()}
     assert ended["b"] < ended["p"]
