@@ -316,12 +316,16 @@ static int make_base(struct cgroup *c, int place, const char *name)
         if (mkdirat(place, name, 0755) < 0 && errno != EEXIST)
             return -errno;
         dir = openat(place, name, DIR_FLAGS);
-        if (dir < 0)
+        if (dir < 0) {
+            rc = -errno;
             continue;
-        rc = flock(dir, LOCK_EX | LOCK_NB) < 0 ? -EBUSY : -EAGAIN;
-        if (rc == -EAGAIN && fstat(dir, &here) == 0 &&
-            fstatat(place, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-            here.st_ino == there.st_ino) {
+        }
+        rc = -EAGAIN;
+        if (flock(dir, LOCK_EX | LOCK_NB) < 0)
+            rc = errno == EWOULDBLOCK ? -EBUSY : -errno;
+        else if (fstat(dir, &here) == 0 &&
+                 fstatat(place, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+                 here.st_ino == there.st_ino) {
             c->base = dir;
             return 0;
         }

@@ -277,6 +277,10 @@ static void tell_silence(struct pool_worker *w)
 {
     struct pool *pool = w->pool;
 
+    if (w->peer.held) { /* what it says is not read now */
+        w->silent_at_ms = job_now_ms() + SILENT_MS;
+        return;
+    }
     message_write(pool->silent ? MESSAGE_DEBUG : MESSAGE_WARN,
                   "a process of a pool has not asked for a job in its first %d "
                   "seconds; a worker sends FETCH on descriptor 3 queue=%s "
@@ -494,6 +498,7 @@ static void on_fetch(void *arg)
     if (w->state == POOL_STARTING) {
         w->state = POOL_SERVING;
         w->pool->silent = false;
+        w->silent_at_ms = INT64_MAX;
         sweep_list(sweep_of(w), &w->process->scope, &w->spared);
     }
     serve(w);
@@ -668,7 +673,7 @@ void worker_start(struct pool_worker *w)
     w->served = 0;
     w->asked = false;
     w->wrong[0] = '\0';
-    w->kill_at_ms = INT64_MAX;
+    w->kill_at_ms = w->silent_at_ms = INT64_MAX;
     w->wait_ms = 0;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
         plan_restart(w, false, strerror(errno));
