@@ -817,8 +817,9 @@ int yoke_forget(yoke *y, uint64_t request, bool *unsent);
  * YOKE_ERR_NOJOB or YOKE_ERR_NOGROUP, it is not known (any more);
  * YOKE_ERR_GENERIC, it is no id of a job or group, or that of the root group,
  * which never ends; YOKE_ERR_LIMIT or YOKE_ERR_OOM, the daemon does not await
- * so many; or another error, that of the handle's end perhaps (text: yoke_error_text). It is not
- * awaited any more by then. May do what a yoke_reply_fn may.
+ * so many; or another error, that of the handle's end perhaps (text:
+ * yoke_error_text). It is not awaited any more by then. May do what a
+ * yoke_reply_fn may.
  */
 typedef void yoke_awaited_fn(yoke *y, const char *id, int status,
                              const struct yoke_outcome_info *o, void *arg);
@@ -828,11 +829,11 @@ typedef void yoke_awaited_fn(yoke *y, const char *id, int status,
  * yoke_process (yoke_timeout_ms is 0 until then) and asked for again on a new
  * connection. Ends are told while no WAIT, LOGS, GROUP WAIT, GROUP NEXT or
  * QUEUE JOIN of the program is under way (LOGS of a group is one, too), which
- * would be cut short. A program
- * that says FETCH itself gets the ends with its answers: it goes on with that
- * for as long as it awaits. yoke_pending does not count what is awaited;
- * yoke_close and yoke_abandon call nobody back. YOKE_ERR_ARGUMENT: it is
- * awaited already, or too long for an id, or there is none, or no function.
+ * would be cut short. A program that says FETCH itself gets the ends with its
+ * answers: it goes on with that for as long as it awaits. yoke_pending does not
+ * count what is awaited; yoke_close and yoke_abandon call nobody back.
+ * YOKE_ERR_ARGUMENT: it is awaited already, or too long for an id, or there is
+ * none, or no function.
  */
 int yoke_await(yoke *y, const char *id, yoke_awaited_fn *fn, void *arg);
 /* Its function is not called. YOKE_ERR_ARGUMENT: it is not awaited (any

@@ -7,50 +7,48 @@
 
 #include <strings.h>
 
-enum more { STAYS, ENDS };
-
 /* What is not in the list does something each time, or belongs to the
  * connection: it is not asked again. The first row that fits counts. */
 static const struct rule {
     const char *word, *second; /* NULL: none, or any */
     enum yk_again again;
-    enum more more; /* ENDS: a wait, which more requests end; FETCH aside */
+    bool waits; /* until more is asked, which ends it; FETCH aside */
 } rules[] = {
-    {"AWAIT", NULL, YK_ALWAYS, STAYS},
-    {"UNAWAIT", NULL, YK_ALWAYS, STAYS},
-    {"SUBMIT", NULL, YK_NUMBERED, STAYS},
-    {"FETCH", NULL, YK_FETCHES, STAYS},
-    {"DONE", NULL, YK_REPORTS, STAYS},
-    {"FAIL", NULL, YK_REPORTS, STAYS},
-    {"RELEASE", NULL, YK_REPORTS, STAYS},
-    {"WAIT", NULL, YK_ALWAYS, ENDS},
-    {"STATUS", NULL, YK_ALWAYS, STAYS},
-    {"RESULT", NULL, YK_ALWAYS, STAYS},
-    {"LOGS", NULL, YK_ALWAYS, ENDS},
-    {"JOBS", NULL, YK_ALWAYS, STAYS},
-    {"CANCEL", NULL, YK_ALWAYS, STAYS},
-    {"RESCHEDULE", NULL, YK_ALWAYS, STAYS},
-    {"TOUCH", NULL, YK_ALWAYS, STAYS},
-    {"READY", NULL, YK_ALWAYS, STAYS},
-    {"SHIELD", NULL, YK_ALWAYS, STAYS},
-    {"UNSHIELD", NULL, YK_ALWAYS, STAYS},
-    {"GROUP", "OPEN", YK_NUMBERED, STAYS},
-    {"GROUP", "WAIT", YK_ALWAYS, ENDS},
-    {"GROUP", "NEXT", YK_ALWAYS, ENDS},
-    {"GROUP", "LOGS", YK_ALWAYS, ENDS},
-    {"GROUP", NULL, YK_ALWAYS, STAYS},
-    {"QUEUE", "PURGE", YK_NEVER, STAYS},
-    {"QUEUE", "JOIN", YK_ALWAYS, ENDS},
-    {"QUEUE", NULL, YK_ALWAYS, STAYS},
-    {"DEAD", "LIST", YK_ALWAYS, STAYS},
-    {"LIMITER", "DEL", YK_NEVER, STAYS},
-    {"LIMITER", NULL, YK_ALWAYS, STAYS},
-    {"PING", NULL, YK_ALWAYS, STAYS},
-    {"ECHO", NULL, YK_ALWAYS, STAYS},
-    {"INFO", NULL, YK_ALWAYS, STAYS},
-    {"TIME", NULL, YK_ALWAYS, STAYS},
-    {"CONFIG", NULL, YK_ALWAYS, STAYS},
-    {"COMMAND", NULL, YK_ALWAYS, STAYS},
+    {"AWAIT", NULL, YK_ALWAYS, false},
+    {"UNAWAIT", NULL, YK_ALWAYS, false},
+    {"SUBMIT", NULL, YK_NUMBERED, false},
+    {"FETCH", NULL, YK_FETCHES, false},
+    {"DONE", NULL, YK_REPORTS, false},
+    {"FAIL", NULL, YK_REPORTS, false},
+    {"RELEASE", NULL, YK_REPORTS, false},
+    {"WAIT", NULL, YK_ALWAYS, true},
+    {"STATUS", NULL, YK_ALWAYS, false},
+    {"RESULT", NULL, YK_ALWAYS, false},
+    {"LOGS", NULL, YK_ALWAYS, true},
+    {"JOBS", NULL, YK_ALWAYS, false},
+    {"CANCEL", NULL, YK_ALWAYS, false},
+    {"RESCHEDULE", NULL, YK_ALWAYS, false},
+    {"TOUCH", NULL, YK_ALWAYS, false},
+    {"READY", NULL, YK_ALWAYS, false},
+    {"SHIELD", NULL, YK_ALWAYS, false},
+    {"UNSHIELD", NULL, YK_ALWAYS, false},
+    {"GROUP", "OPEN", YK_NUMBERED, false},
+    {"GROUP", "WAIT", YK_ALWAYS, true},
+    {"GROUP", "NEXT", YK_ALWAYS, true},
+    {"GROUP", "LOGS", YK_ALWAYS, true},
+    {"GROUP", NULL, YK_ALWAYS, false},
+    {"QUEUE", "PURGE", YK_NEVER, false},
+    {"QUEUE", "JOIN", YK_ALWAYS, true},
+    {"QUEUE", NULL, YK_ALWAYS, false},
+    {"DEAD", "LIST", YK_ALWAYS, false},
+    {"LIMITER", "DEL", YK_NEVER, false},
+    {"LIMITER", NULL, YK_ALWAYS, false},
+    {"PING", NULL, YK_ALWAYS, false},
+    {"ECHO", NULL, YK_ALWAYS, false},
+    {"INFO", NULL, YK_ALWAYS, false},
+    {"TIME", NULL, YK_ALWAYS, false},
+    {"CONFIG", NULL, YK_ALWAYS, false},
+    {"COMMAND", NULL, YK_ALWAYS, false},
 };
 
 static bool is_word(struct yoke_bytes given, const char *word)
@@ -61,7 +59,7 @@ static bool is_word(struct yoke_bytes given, const char *word)
 
 static const struct rule *rule_of(size_t argc, const struct yoke_bytes *argv)
 {
-    static const struct rule other = {.again = YK_NEVER, .more = STAYS};
+    static const struct rule other = {.again = YK_NEVER};
 
     for (size_t i = 0; i < ARRAY_LEN(rules); i++)
         if (is_word(argv[0], rules[i].word) &&
@@ -78,7 +76,7 @@ enum yk_again yk_again_of(size_t argc, const struct yoke_bytes *argv)
 
 bool yk_may_wait(size_t argc, const struct yoke_bytes *argv)
 {
-    return rule_of(argc, argv)->more == ENDS;
+    return rule_of(argc, argv)->waits;
 }
 
 bool yk_answered_soon(const yoke *y, enum yk_again again, size_t argc,

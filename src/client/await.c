@@ -22,9 +22,8 @@
 
 #include <sys/queue.h>
 
-#define BATCH      1000 /* ids in one request */
-#define FETCH_MS   10000
-#define AWAIT_WORD "AWAIT"
+#define BATCH    1000 /* ids in one request */
+#define FETCH_MS 10000
 
 enum place { FRESH, ASKED, TAKEN, DROPPED, PLACES };
 
@@ -94,8 +93,8 @@ static void tell(yoke *y, struct yk_awaited *a, int status,
     free(a);
 }
 
-/* All that is at a place; nothing comes there from within their functions,
- * which ask for nothing themselves. */
+/* All that is at a place, other than FRESH, where their functions could put
+ * more. */
 static void tell_all(yoke *y, enum place place, int status, const char *words)
 {
     struct yk_awaited *a;
