@@ -400,12 +400,20 @@ void queue_wake(struct core *c, struct queue *q)
 /* ------------------------------------------------------------------- room */
 
 /* What waits to go on counts, so that pressure travels upstream. */
+int64_t queue_holds(const struct queue *q)
+{
+    return q->jobs + q->counts[JOB_DELIVERING];
+}
+
+int64_t queue_holds_bytes(const struct queue *q)
+{
+    return q->bytes + q->delivering_bytes;
+}
+
 bool queue_fits(const struct queue *q, size_t len)
 {
-    return q->jobs + q->counts[JOB_DELIVERING] <
-               q->settings.max_jobs + PLANTED(QUEUE_OVER_BOUND) &&
-           q->bytes + q->delivering_bytes + (int64_t)len <=
-               q->settings.max_bytes;
+    return queue_holds(q) < q->settings.max_jobs + PLANTED(QUEUE_OVER_BOUND) &&
+           queue_holds_bytes(q) + (int64_t)len <= q->settings.max_bytes;
 }
 
 bool queue_has_room(const struct queue *q, size_t len)

@@ -84,6 +84,9 @@ struct queue {
 const char *queue_apply(struct core *c, const struct record *r);
 struct queue *queue_find(const struct core *c, struct str name);
 bool queue_name_ok(struct str name);
+/* What counts in its bounds: all that has not started or waits to go on. */
+int64_t queue_holds(const struct queue *q);
+int64_t queue_holds_bytes(const struct queue *q);
 /* Is there room within its bounds for a payload of that size? */
 bool queue_fits(const struct queue *q, size_t len);
 void queue_free(struct core *c, struct queue *q);

@@ -278,12 +278,12 @@ void submit_job(struct core *c, const struct core_event *ev)
     }
     if (UNLIKELY(!room && wait_ms == 0)) {
         c->totals.refused++;
-        reply_error(c, ev->client, CORE_ERR_QUEUEFULL,
-                    "queue '%s' is full (%lld of %lld jobs, %lld of %lld "
-                    "bytes)",
-                    q->name, (long long)q->jobs,
-                    (long long)q->settings.max_jobs, (long long)q->bytes,
-                    (long long)q->settings.max_bytes);
+        reply_error(
+            c, ev->client, CORE_ERR_QUEUEFULL,
+            "queue '%s' is full (%lld of %lld jobs, %lld of %lld "
+            "bytes)",
+            q->name, (long long)queue_holds(q), (long long)q->settings.max_jobs,
+            (long long)queue_holds_bytes(q), (long long)q->settings.max_bytes);
         return;
     }
     if (UNLIKELY(s->body.attempt)) {

@@ -92,7 +92,7 @@ void waiter_give_up(struct core *c, struct waiter *w)
         reply_error(c, id, CORE_ERR_QUEUEFULL,
                     "queue '%s' is still full (%lld of %lld jobs) after the "
                     "wait",
-                    w->queue->name, (long long)w->queue->jobs,
+                    w->queue->name, (long long)queue_holds(w->queue),
                     (long long)w->queue->settings.max_jobs);
         break;
     case WAIT_JOB:

@@ -164,11 +164,16 @@ START_TEST(pressure_travels_upstream)
 {
     struct daemon *d = daemon_new();
     struct core_event ev = a_job("q");
+    const struct node *n;
+    char text[128];
 
     bound(d, "q", 1);
     (void)delivering(d, 0);
     ev.u.submit.wait_ms = 0;
-    ck_assert(is_error(ask(d, 1, &ev), CORE_ERR_QUEUEFULL));
+    n = ask(d, 1, &ev);
+    ck_assert(is_error(n, CORE_ERR_QUEUEFULL));
+    node_print(n, text, sizeof(text)); /* it tells of what waits to go on */
+    ck_assert_ptr_nonnull(strstr(text, "1 of 1 jobs"));
     (void)take_from(d, "next");
     (void)submit_event(d, &ev);
     daemon_free(d);
