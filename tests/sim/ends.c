@@ -533,6 +533,15 @@ static void job_again(struct model *m, struct model_job *j, unsigned went)
     j->session = -1;
 }
 
+/* Its timeout was over before it was given back. When that came as it waited
+ * for what is below it, it had been given back in time. */
+static bool stopped_by_timeout(const struct model *m, const struct model_job *j)
+{
+    return j->timed_out && !timed_out_now(m, j) &&
+           (j->body == BODY_CANCELLED ||
+            (j->body == BODY_RELEASED && !j->murky));
+}
+
 static void job_count_attempt(const struct model *m, struct model_job *j)
 {
     if (j->body == BODY_LOST && !j->timed_out)
@@ -541,9 +550,7 @@ static void job_count_attempt(const struct model *m, struct model_job *j)
         j->maybe_losts++;
     if (j->body == BODY_FAIL ||
         (j->body == BODY_CANCELLED && retryable(j, j->class)) ||
-        (j->body == BODY_OK && j->group_failed) ||
-        ((j->body == BODY_CANCELLED || j->body == BODY_RELEASED) &&
-         j->timed_out && !timed_out_now(m, j)))
+        (j->body == BODY_OK && j->group_failed) || stopped_by_timeout(m, j))
         j->fails++;
     else if (j->timed_out || j->group_failed)
         j->maybe_fails++;

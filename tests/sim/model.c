@@ -93,8 +93,15 @@ int model_queue_get(struct model *m, struct str name)
     return i;
 }
 
+/* It has waited for room in the next queue, and has gone on in this step. */
+static bool went_on(const struct model *m, const struct model_job *j)
+{
+    return j->delivery && j->delivery <= m->began;
+}
+
 /* `before`: what came back to the queue in this step does not count. `ended`:
- * what ended in it in this step does, without having been started. */
+ * what ended in it in this step does: without having been started, or as its
+ * result found room elsewhere, which another may have come in before. */
 static bool has_room(const struct model *m, int queue, int64_t len, bool before,
                      bool ended)
 {
@@ -107,7 +114,7 @@ static bool has_room(const struct model *m, int queue, int64_t len, bool before,
             (j->state != MODEL_QUEUED && j->state != MODEL_DELAYED &&
              j->state != MODEL_DELIVERING &&
              !(ended && j->state == MODEL_ENDED && j->end_step == m->step &&
-               j->body == BODY_NONE)))
+               (j->body == BODY_NONE || went_on(m, j)))))
             continue;
         if (before &&
             (j->state == MODEL_DELIVERING ? j->delivery > m->began
