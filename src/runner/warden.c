@@ -193,11 +193,13 @@ static void take_signals(struct warden *w)
             continue;
         }
         w->stopping |= number != SIGHUP;
-        /* By the pipe for a runner that listens; one that does not yet is
-         * ended by the signal; one that is stopped goes on. */
+        /* One that is stopped goes on: that comes first, for it would take
+         * away the stop by which a debugger, or a look for leaks at its end,
+         * attaches. By the pipe for a runner that listens; one that does not
+         * yet is ended by the signal. */
+        (void)kill(w->scope.main, SIGCONT);    /* not reaped: it is ours */
         (void)!write(w->commands, &number, 1); /* else it is full of them */
-        (void)kill(w->scope.main, number);     /* not reaped: it is ours */
-        (void)kill(w->scope.main, SIGCONT);
+        (void)kill(w->scope.main, number);
     }
 }
 
