@@ -37,6 +37,11 @@ def until(condition, what, seconds=20):
         time.sleep(0.01)
 
 
+def asked(client, command):
+    """Whether that was the last request of one of the clients."""
+    return any(each["cmd"] == command for each in client.client_list())
+
+
 def wanted(client):
     """How many jobs the FETCH that is open may get; 0: there is none."""
     return max(int(each["wanted"]) for each in client.client_list())

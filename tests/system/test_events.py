@@ -13,7 +13,7 @@ import subprocess
 import pytest
 import redis
 
-from harness import encode, end, pairs, readable, until
+from harness import asked, encode, end, pairs, readable, until
 
 
 @pytest.fixture
@@ -401,6 +401,7 @@ def test_yoke_watches_to_the_end(daemon):
         job = client.execute_command("SUBMIT", "mail", "hello")
         watching = daemon.yoke_start("--json", "events", "--job", job)
         until(lambda: client.info()["subscriptions"] == 1, "it is subscribed")
+        until(lambda: asked(client, "STATUS"), "it has seen that it runs")
         client.execute_command("CANCEL", job)
         out, err = watching.communicate(timeout=30)
         assert watching.returncode == 0, err

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from harness import YOKE, end, marked, pairs, until, yoke_in_job
+from harness import YOKE, asked, end, marked, pairs, until, yoke_in_job
 
 
 @pytest.fixture
@@ -89,10 +89,13 @@ def test_a_server_says_when_it_listens(daemon):
 
 
 def test_a_server_that_ends_before_it_listens(daemon):
-    job = daemon.yoke("submit", "-c", "--", "sh", "-c",
-                      "sleep 0.2; exit 1").stdout.strip()
-    done = daemon.yoke("wait", "--ready", job)
-    assert done.returncode == 1 and "before it was ready" in done.stderr
+    job = daemon.yoke("submit", "-c", "--", "sleep", "1000").stdout.strip()
+    waiting = daemon.yoke_start("wait", "--ready", job)
+    with daemon.client() as client:
+        until(lambda: asked(client, "WAIT"), "it is waited for")
+        client.execute_command("CANCEL", job)
+    _, err = waiting.communicate(timeout=30)
+    assert waiting.returncode == 1 and "before it was ready" in err
     assert daemon.yoke("ready", "x").returncode == 2  # not inside a job
 
 
