@@ -405,7 +405,7 @@ START_TEST(request_right_after_the_start_is_not_lost)
     start_host(_i % 2);
     commands.attributes.private_pids = commands.has_attributes = first;
     for (int i = 0; i < 200; i++) {
-        struct job *j = shell_job("sleep 1000");
+        struct job *j = shell_job("exec sleep 1000");
 
         ended = 0;
         job_start(j);
