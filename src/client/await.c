@@ -93,8 +93,8 @@ static void tell(yoke *y, struct yk_awaited *a, int status,
     free(a);
 }
 
-/* All that is at a place, other than FRESH, where their functions could put
- * more. */
+/* All that is at a place. Their functions can put more into FRESH, unless the
+ * handle is broken. */
 static void tell_all(yoke *y, enum place place, int status, const char *words)
 {
     struct yk_awaited *a;
